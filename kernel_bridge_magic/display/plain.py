@@ -1,0 +1,52 @@
+"""Output without IPython: text to stdout and stderr, for the command line."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Any
+
+from kernel_bridge_magic.errors import FateError, RemoteError
+from kernel_bridge_magic.results import RemoteValue
+
+__all__ = ["PlainSink"]
+
+
+class PlainSink:
+    """Shows text. Nothing is buffered here, so that it can be piped and watched."""
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether somebody can type."""
+        return sys.stdin is not None and sys.stdin.isatty()
+
+    def stream(self, name: str, text: str) -> None:
+        """Write to `sys.stdout` or `sys.stderr` at once."""
+        target = sys.stderr if name == "stderr" else sys.stdout
+        target.write(text)
+        target.flush()
+
+    def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
+        """Write the bundle's text; an update is written again."""
+        if data:
+            self.result(RemoteValue(data, metadata))
+
+    def clear(self, wait: bool) -> None:
+        """Nothing: what is on a pipe stays there."""
+
+    def result(self, value: RemoteValue) -> None:
+        """Write the value's text on a line of its own."""
+        text = value.text or f"<{next(iter(value.data), 'empty')}>"
+        self.stream("stdout", text if text.endswith("\n") else f"{text}\n")
+
+    def error(self, error: RemoteError | FateError) -> None:
+        """Write the traceback to stderr."""
+        self.stream("stderr", "\n".join(error._render_traceback_()) + "\n")
+
+    def note(self, text: str) -> None:
+        """Write one line of ours to stderr."""
+        self.stream("stderr", f"kernel-bridge: {text}\n")
+
+    def ask(self, prompt: str, password: bool) -> str:
+        """Ask on the terminal."""
+        return getpass.getpass(prompt) if password else input(prompt)

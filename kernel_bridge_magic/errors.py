@@ -1,0 +1,272 @@
+"""Every error of this package, drawn by whom to blame.
+
+::
+
+    KernelBridgeError
+    ├── BadInput                 the user's input: nothing was sent, nothing is lost
+    │   ├── BadOption            an option that does not exist, or a value it does not take
+    │   ├── BadCell              a cell that cannot be sent (NUL byte, lone surrogate, too large)
+    │   ├── BadMatch             a MATCH that cannot be understood (a broken regular expression)
+    │   ├── BadServer            a server's URL, name or token reference that cannot be used
+    │   ├── KernelNotFound       a MATCH that means no kernel
+    │   ├── AmbiguousKernel      a MATCH that means several; `candidates` has them
+    │   └── OwnKernel            the kernel that runs this code: it would wait for itself
+    ├── RemoteError              the remote code raised; one subclass for each remote exception name
+    ├── FateError                the remote kernel: what became of the cell, told as a `Fate`
+    │   ├── NotRun               proven not to have run: safe to run again
+    │   ├── KernelDied           the kernel ended, was restarted or deleted under the cell
+    │   ├── FateUnknown          it may have run: check before running again
+    │   └── LeftRunning          we stopped waiting (interrupt, timeout); it goes on over there
+    ├── ServerError              a Jupyter server
+    │   ├── ServerUnreachable    nobody answered in time
+    │   ├── AuthRefused          it answered, but not to us
+    │   └── BadAnswer            it answered something that is no Jupyter server's answer
+    └── LinkError                the road to one kernel
+        ├── CannotConnect        it could not be opened
+        └── LinkLost             it was open, and broke
+
+Errors of libraries are mapped to these once, where they happen; their text, which may hold tokens and
+cookies, is not passed on.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kernel_bridge_magic.models import Kernel
+
+__all__ = [
+    "AmbiguousKernel",
+    "AuthRefused",
+    "BadAnswer",
+    "BadCell",
+    "BadInput",
+    "BadMatch",
+    "BadOption",
+    "BadServer",
+    "CannotConnect",
+    "Fate",
+    "FateError",
+    "FateUnknown",
+    "KernelBridgeError",
+    "KernelDied",
+    "KernelNotFound",
+    "LeftRunning",
+    "LinkError",
+    "LinkLost",
+    "NotRun",
+    "OwnKernel",
+    "RemoteError",
+    "ServerError",
+    "ServerUnreachable",
+    "fate_error",
+]
+
+
+class Fate(enum.StrEnum):
+    """What became of a cell. Exactly one of these holds for every cell that was asked for."""
+
+    OK = "ok"
+    FAILED = "failed"
+    NOT_RUN = "not run"
+    DIED = "died"
+    UNKNOWN = "unknown"
+    LEFT_RUNNING = "left running"
+
+
+class KernelBridgeError(Exception):
+    """The root of the tree. Its text is one line that says what to do next."""
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython asks for this (core/interactiveshell.py, showtraceback). Our own frames explain
+        # nothing to somebody whose kernel is gone: the one line does.
+        return [f"{type(self).__name__}: {self}"]
+
+
+class BadInput(KernelBridgeError):
+    """Something the user gave cannot be used. Nothing was sent."""
+
+
+class BadOption(BadInput):
+    """An option that does not exist, or a value that it does not take."""
+
+
+class BadCell(BadInput):
+    """A cell that no kernel could be sent."""
+
+
+class BadMatch(BadInput):
+    """A MATCH that cannot be understood."""
+
+
+class BadServer(BadInput):
+    """A server's URL, name or secret reference that cannot be used."""
+
+
+class KernelNotFound(BadInput):
+    """No kernel is meant by this MATCH."""
+
+
+class AmbiguousKernel(BadInput):
+    """Several kernels are meant by this MATCH.
+
+    `candidates` is a tuple of `(selector, Kernel)`: the selector, pasted in place of MATCH, means that
+    kernel alone. `table` is the same as text, to be printed below the message.
+    """
+
+    def __init__(self, message: str, candidates: Sequence[tuple[str, Kernel]] = (), table: str = "") -> None:
+        super().__init__(message)
+        self.candidates = tuple(candidates)
+        self.table = table
+
+    def _render_traceback_(self) -> list[str]:
+        return [*super()._render_traceback_(), *self.table.splitlines()]
+
+
+class OwnKernel(BadInput):
+    """The target is the kernel that asks, directly or through others: it would wait for itself."""
+
+
+class RemoteError(KernelBridgeError):
+    """The remote code raised.
+
+    `ename`, `evalue` (str) and `traceback` (list of lines, ANSI colours kept) are the `error` message's, as
+    the other kernel sent them; `kernel` names that kernel. It is raised as a subclass that bears the remote
+    exception's name, so that what front ends and nbclient save is what the other kernel would have saved.
+    """
+
+    def __init__(self, ename: str, evalue: str, traceback: Sequence[str] = (), kernel: str = "") -> None:
+        super().__init__(evalue)
+        self.ename = ename
+        self.evalue = evalue
+        self.traceback = list(traceback)
+        self.kernel = kernel
+        #: the `RemoteResult` of the cell, with what it had shown until then
+        self.result: Any = None
+
+    def __str__(self) -> str:
+        return self.evalue
+
+    def __repr__(self) -> str:
+        return f"RemoteError({self.ename!r}, {self.evalue!r}, kernel={self.kernel!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The subclasses are made at run time, where pickle cannot find them by name.
+        return remote_error, (self.ename, self.evalue, self.traceback, self.kernel)
+
+    def _render_traceback_(self) -> list[str]:
+        if self.traceback:
+            return list(self.traceback)
+        # Some kernels send no traceback (bash_kernel), some not even a name.
+        return [": ".join(part for part in (self.ename, self.evalue) if part) or "error"]
+
+
+_REMOTE_ERRORS: dict[str, type[RemoteError]] = {}
+_MOST_NAMES = 1000  # a kernel that makes up names must not fill our memory with classes
+
+
+def remote_error(ename: str, evalue: str, traceback: Sequence[str] = (), kernel: str = "") -> RemoteError:
+    """Make the `RemoteError` whose class bears the remote exception's name.
+
+    The same name gives the same class, so that `except type(error)` works a second time.
+    """
+    # A class name may hold anything but NUL and lone surrogates (measured: `type()` refuses both).
+    name = ename.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")
+    cls = _REMOTE_ERRORS.get(name)
+    if cls is None:
+        cls = type(name, (RemoteError,), {"__module__": RemoteError.__module__, "__doc__": RemoteError.__doc__})
+        if len(_REMOTE_ERRORS) < _MOST_NAMES:
+            _REMOTE_ERRORS[name] = cls
+    return cls(ename, evalue, traceback, kernel)
+
+
+class FateError(KernelBridgeError):
+    """The cell did not come to its end, as far as we can tell.
+
+    `fate` is the `Fate`, `kernel` the kernel's name, `shown` the number of outputs (stream lines count one
+    each) that had arrived, `missing` how many messages are known to be lost (None: not known), `seconds` how
+    long we had waited.
+    """
+
+    fate: Fate = Fate.UNKNOWN
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        kernel: str = "",
+        shown: int = 0,
+        missing: int | None = 0,
+        seconds: float = 0.0,
+    ) -> None:
+        super().__init__(f"{kernel}: {self.fate}: {reason}" if kernel else f"{self.fate}: {reason}")
+        self.reason = reason
+        self.kernel = kernel
+        self.shown = shown
+        self.missing = missing
+        self.seconds = seconds
+        #: the `RemoteResult` of the cell, with what it had shown until then
+        self.result: Any = None
+
+
+class NotRun(FateError):
+    """The cell is proven not to have run. Safe to run again."""
+
+    fate = Fate.NOT_RUN
+
+
+class KernelDied(FateError):
+    """The kernel ended, was restarted, or was deleted while the cell ran."""
+
+    fate = Fate.DIED
+
+
+class FateUnknown(FateError):
+    """The cell may have run, wholly, in part, or not at all."""
+
+    fate = Fate.UNKNOWN
+
+
+class LeftRunning(FateError):
+    """We stopped waiting; the cell goes on, or stays queued, in the other kernel."""
+
+    fate = Fate.LEFT_RUNNING
+
+
+_BY_FATE: dict[Fate, type[FateError]] = {cls.fate: cls for cls in (NotRun, KernelDied, FateUnknown, LeftRunning)}
+
+
+def fate_error(fate: Fate, reason: str, **fields: Any) -> FateError:
+    """Make the error that stands for `fate`, which is none of *ok* and *failed*."""
+    return _BY_FATE[fate](reason, **fields)
+
+
+class ServerError(KernelBridgeError):
+    """A Jupyter server did not do what was asked."""
+
+
+class ServerUnreachable(ServerError):
+    """Nobody answered there in time."""
+
+
+class AuthRefused(ServerError):
+    """The server answered, but does not accept who we are."""
+
+
+class BadAnswer(ServerError):
+    """What answered is no Jupyter server, or one that is broken."""
+
+
+class LinkError(KernelBridgeError):
+    """The road to one kernel."""
+
+
+class CannotConnect(LinkError):
+    """The road could not be opened. Nothing was sent."""
+
+
+class LinkLost(LinkError):
+    """The road was open, and broke."""

@@ -1,0 +1,208 @@
+"""What was found: frozen values, built from a server's JSON or from files. Nothing here does I/O.
+
+`Kernel` is a kernel that was *found*; a `KernelConnection` is one that is *open*. `Session` is the REST
+session (a notebook's path and its kernel), never the `session` of a message header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+__all__ = ["Kernel", "KernelSpec", "Listing", "Origin", "Server", "ServerReport", "Session", "Skipped"]
+
+
+class Origin(NamedTuple):
+    """Where a secret belongs: it is sent to this very scheme, host, port and base path, and nowhere else.
+
+    For a server on a unix socket `scheme` is `"unix"`, `host` the socket's path and `port` 0.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    base_path: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Jupyter server: where it is, and how we know of it. It holds no secret: those are in `auth`.
+
+    `url` is the base URL with a final slash (`http://127.0.0.1:8888/base/`) and is what REST and WebSocket
+    dial, unless `socket_path` names a unix socket. `source` is `"runtime"` for a server found in this user's
+    runtime files with that very pid listening, else `"added"`, `"config"` or `"option"`.
+    """
+
+    url: str
+    name: str
+    origin: Origin
+    source: str = "added"
+    pid: int | None = None
+    root_dir: str = ""
+    version: str = ""
+    socket_path: str = ""
+    trusted: bool = False
+
+    @property
+    def own(self) -> bool:
+        """Whether what it sends may act with our rights (FAULTS 0: loopback alone is no proof of that)."""
+        return self.source == "runtime" or self.trusted
+
+
+@dataclass(frozen=True)
+class Session:
+    """One REST session: a notebook (or console) and the kernel it uses.
+
+    `path` is relative to the server's root, `name` its last part.
+    """
+
+    path: str
+    name: str
+    type: str = "notebook"
+
+    @classmethod
+    def from_json(cls, model: Mapping[str, Any]) -> Session:
+        """Build it from one item of `GET /api/sessions`.
+
+        Kernel Gateway sends `notebook: {path}` and neither path, name nor type (FACTS 13).
+        """
+        notebook = model.get("notebook")
+        inner = notebook if isinstance(notebook, Mapping) else {}
+        path = _text(model.get("path")) or _text(inner.get("path"))
+        # JupyterLab names console and some notebook sessions by a uuid path; the name is then the readable one.
+        name = _text(model.get("name")) or _text(inner.get("name")) or path.rsplit("/", 1)[-1]
+        return cls(path=path, name=name.rsplit("/", 1)[-1], type=_text(model.get("type")) or "notebook")
+
+
+@dataclass(frozen=True)
+class KernelSpec:
+    """What a kernel name stands for: `display_name` as menus show it, `language` in lower case."""
+
+    name: str
+    display_name: str = ""
+    language: str = ""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that was found. It has no socket, and asking it anything needs a connection.
+
+    `state` is what the server says (`idle`, `busy`, `starting`, `dead`) or `unknown`; it is a hint, never a
+    truth to act on (FACTS 15). `last_activity` is aware, in UTC. `connections` is the number of WebSocket
+    clients, None without a server. `connection_file` is the path of its connection file on this machine, ""
+    when there is none that we may use. `is_own` marks the kernel that asked.
+    """
+
+    id: str
+    name: str = ""
+    spec: KernelSpec = field(default_factory=lambda: KernelSpec(""))
+    state: str = "unknown"
+    last_activity: datetime | None = None
+    connections: int | None = None
+    sessions: tuple[Session, ...] = ()
+    server: Server | None = None
+    connection_file: str = ""
+    started_by: str = ""
+    is_own: bool = False
+
+    @classmethod
+    def from_json(cls, model: Mapping[str, Any], **known: Any) -> Kernel:
+        """Build it from one item of `GET /api/kernels`, or from the `kernel` part of a session.
+
+        Fields that are missing or of a wrong type become unknown; an item without an id is refused.
+
+        Raises:
+            ValueError: there is no id in it.
+        """
+        kernel_id = model.get("id")
+        if not isinstance(kernel_id, str) or not kernel_id:
+            raise ValueError("a kernel without an id")
+        connections = model.get("connections")
+        return cls(
+            id=kernel_id,
+            name=_text(model.get("name")),
+            state=_text(model.get("execution_state")) or "unknown",
+            last_activity=parse_time(model.get("last_activity")),
+            connections=connections if isinstance(connections, int) else None,
+            **known,
+        )
+
+    @property
+    def short_id(self) -> str:
+        """The first 8 characters of the id, as listings show it."""
+        return self.id[:8]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of its sessions, in the order the server gave."""
+        return tuple(session.path for session in self.sessions if session.path)
+
+    @property
+    def title(self) -> str:
+        """What people call it: its notebook's path, else what started it, else its id."""
+        return next((label(session) for session in self.sessions), "") or self.started_by or self.short_id
+
+    @property
+    def display_name(self) -> str:
+        """The kernelspec's display name, else its name."""
+        return self.spec.display_name or self.name
+
+    @property
+    def language(self) -> str:
+        """The kernelspec's language, "" when it is not known."""
+        return self.spec.language
+
+    @property
+    def own(self) -> bool:
+        """Whether it is ours in the sense of FAULTS 0: its output may act with our rights."""
+        return self.server.own if self.server else bool(self.connection_file)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that was not used, and the one line that says why. The file is left as it is."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ServerReport:
+    """What one server answered: how many kernels, or why none (`problem`) and what to do (`remedy`)."""
+
+    server: Server
+    kernels: int = 0
+    problem: str = ""
+    remedy: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Everything that one look around gave: each kernel once, each server once, each file skipped."""
+
+    kernels: tuple[Kernel, ...] = ()
+    servers: tuple[ServerReport, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+
+def label(session: Session) -> str:
+    """Name a session: a notebook by its path, anything else (a console) by its name."""
+    return (session.path if session.type == "notebook" else session.name) or session.name or session.path
+
+
+def parse_time(value: object) -> datetime | None:
+    """Read an ISO 8601 time as servers write it (`2026-01-02T03:04:05.678901Z`); None if it is none."""
+    if not isinstance(value, str):
+        return None
+    try:
+        when = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

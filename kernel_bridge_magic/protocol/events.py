@@ -1,0 +1,131 @@
+"""What a cell gives, as typed values, in the order in which it comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kernel_bridge_magic.protocol.messages import Message
+
+__all__ = [
+    "ClearOutput",
+    "CommMessage",
+    "DisplayData",
+    "Error",
+    "Event",
+    "ExecuteResult",
+    "InputRequest",
+    "Lost",
+    "Note",
+    "Page",
+    "Queued",
+    "Started",
+    "Stream",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Text that was printed; `name` is `stdout` or `stderr`."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisplayData:
+    """A MIME bundle to show. `update` replaces the earlier displays of the same `display_id`."""
+
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+    display_id: str = ""
+    update: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteResult:
+    """The value of the cell's last expression, as a MIME bundle."""
+
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+    execution_count: int | None = None
+    display_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClearOutput:
+    """Clear what the cell has shown; with `wait` only when the next output is there."""
+
+    wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """The cell raised. `traceback` is a list of lines, with ANSI colours."""
+
+    ename: str
+    evalue: str
+    traceback: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InputRequest:
+    """The cell waits for a line of input, and everybody who uses the kernel waits with it."""
+
+    prompt: str
+    password: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What would open in a pager (`obj?`), as a MIME bundle."""
+
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CommMessage:
+    """A widget's message (`comm_open`, `comm_msg`, `comm_close`), whole."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The kernel has begun to run the cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The kernel has not begun: it runs something else first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Output that is known to be missing, and why. `count` is None when nobody can tell how much."""
+
+    reason: str
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of ours about what goes on."""
+
+    text: str
+
+
+Event = (
+    Stream
+    | DisplayData
+    | ExecuteResult
+    | ClearOutput
+    | Error
+    | InputRequest
+    | Page
+    | CommMessage
+    | Started
+    | Queued
+    | Lost
+    | Note
+)

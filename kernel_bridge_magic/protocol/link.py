@@ -1,0 +1,379 @@
+"""What to believe when something does not come back: rules R1-R8 of FAULTS 2 live in this file alone.
+
+Two machines, both pure; time comes in as `now`, seconds on a monotonic clock.
+
+`Life` watches one connection and says when the kernel at its other end ended or began a new life. `Link`
+watches one cell on it, from *sent* to a `Verdict`::
+
+    sent ──busy──▶ running ──reply and idle──▶ ok | failed
+     │                │  reply, 2 s of silence ──▶ the same, and a note (idle can be lost in a flood)
+     │                │  a sign that the kernel ended ──▶ died
+     │                │  interrupt twice, or time is up ──▶ left running
+     │  reply "aborted" ──▶ not run
+     │  interrupt, or time is up ──▶ left running (it stays queued)
+     │  a sign that the kernel ended ──▶ asks the kernel for its info, behind the cell:
+     │       our busy comes first ──▶ running, in the new kernel
+     │       the answer comes first ──▶ not run (proven)
+     └──────── neither comes ──▶ unknown
+
+Nothing is ever sent again (R3): no rule here has an action that sends a cell.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from kernel_bridge_magic.errors import Fate
+from kernel_bridge_magic.protocol.events import (
+    Error,
+    Event,
+    Lost,
+    Note,
+    Queued,
+    Stream,
+)
+from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.request import Request
+
+__all__ = ["Action", "Life", "Link", "Sign", "Verdict"]
+
+# Seconds. Each is the smallest that no healthy kernel or server was seen to exceed (FACTS 5, 6, 13, 15).
+QUEUED_AFTER = 0.5  # no busy by then: the kernel runs something else
+SETTLE = 0.3  # messages under way when the end is already certain
+REPLY_GRACE = 2.0  # between the idle of a cell and its reply, or the other way round
+SILENCE = 5.0  # then the server is asked whether the kernel is still there
+PROOF = 10.0  # an answer to kernel_info behind the cell, by a kernel that must start first
+SLOW_INTERRUPT = 3.0  # an interrupt that has not helped by then is worth a line
+
+
+class Sign(enum.Enum):
+    """Something that says that the kernel ended, or is about to."""
+
+    RESTARTING = "kernel process ended (server says: restarting)"
+    NEW_LIFE = "kernel was restarted"
+    DEAD = "kernel process ended and does not come back (server says: dead)"
+    LEFT = "kernel process ended"
+    SHUTDOWN = "kernel was shut down by another client"
+    RESTART = "kernel was restarted by another client"
+
+
+#: These may come long before the end: the kernel finishes the running cell first (FACTS 5).
+_ANNOUNCED = frozenset({Sign.SHUTDOWN, Sign.RESTART})
+
+
+class Action(enum.Enum):
+    """What the caller must do; none of it can run a cell."""
+
+    ASK_SERVER = "ask the server for the kernel's model, answer with `server_says`"
+    ASK_KERNEL = "send kernel_info on shell, tell its msg_id with `asked_kernel`"
+    INTERRUPT = "interrupt the kernel"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a cell ended: its fate, and one clause of reason ("" for *ok* and *failed*)."""
+
+    fate: Fate
+    reason: str = ""
+
+
+class Life:
+    """Which life of the kernel a connection talks to, learnt from `header.session` (R4)."""
+
+    def __init__(self, client_id: str) -> None:
+        self._client_id = client_id
+        self.session = ""
+        self._seen = 0  # how often `session` was seen; some kernels make one up for each message
+        self._changes = 0
+        #: the last sign of an end that a new life has not made good
+        self.ended: Sign | None = None
+
+    def receive(self, message: Message) -> Sign | None:
+        """Take any message of the connection; give a sign if it is one."""
+        if message.channel != "iopub":
+            return None
+        sign = self._read(message)
+        if sign is not None:
+            # A restart that is only announced, or done, leaves a kernel to talk to.
+            self.ended = sign if sign in (Sign.DEAD, Sign.SHUTDOWN) else None
+        return sign
+
+    def _read(self, message: Message) -> Sign | None:
+        if message.msg_type == "shutdown_reply":
+            return Sign.RESTART if message.content.get("restart") else Sign.SHUTDOWN
+        state = message.execution_state
+        if state == "restarting":
+            self._seen = 0  # whatever comes next is the new life, and no second sign
+            return Sign.RESTARTING
+        if state == "dead":
+            return Sign.DEAD
+        # A gateway's own messages bear the gateway's session: only the kernel's speak of its life.
+        return None if is_from_server(message, self._client_id) else self._learn(message.sender)
+
+    def _learn(self, sender: str) -> Sign | None:
+        if not sender or sender == self.session:
+            self._seen += bool(sender)
+            return None
+        known = self._seen >= 2 and self._changes < 3
+        self._changes += bool(self.session) and not known
+        self.session, self._seen = sender, 1
+        return Sign.NEW_LIFE if known else None
+
+
+class Link:
+    """The watch over one cell."""
+
+    def __init__(self, request: Request, *, now: float, timeout: float | None = None, client_id: str = "") -> None:
+        self.request = request
+        self.verdict: Verdict | None = None
+        #: outputs that were given on; a stream counts its lines
+        self.shown = 0
+        #: messages known to be missing; None when some are and nobody can tell how many
+        self.missing: int | None = 0
+        self._client_id = client_id
+        self._sent = self._heard = now
+        self._deadline = None if timeout is None else now + timeout
+        self._timeout = timeout
+        self._told_queued = False
+        self._sign: Sign | None = None
+        self._sign_at = 0.0
+        self._ending = False
+        self._lost_link = ""
+        self._probe = ""
+        self._probe_at: float | None = None
+        self._asked_server_at = now
+        self._idle_answers = 0
+        self._interrupted_at: float | None = None
+
+    # -- what comes in
+
+    def receive(self, message: Message, now: float) -> list[Event]:
+        """Take a message of this cell, or the answer to our question about it."""
+        if self._probe and message.parent_id == self._probe:
+            if message.channel == "shell":
+                self._probe_answered()
+            return []
+        was_started = self.request.started
+        events = [self._read(event) for event in self.request.receive(message)]
+        self._heard = now
+        if self.request.started and not was_started and self._ending:
+            # The restart was over before the kernel came to our cell.
+            self._ending, self._sign = False, None
+            events.append(Note("the kernel was restarted before this cell began; it runs in the new one"))
+        if self.request.done:
+            events += self._finish()
+        shown = [event for event in events if event is not None]
+        self.shown += sum(_weight(event) for event in shown)
+        return shown
+
+    def sign(self, sign: Sign, now: float) -> None:
+        """Take a sign of the kernel's end."""
+        if self._sign is None or self._sign in _ANNOUNCED:
+            # The first cause explains best: "restarted by another client" rather than "new session".
+            if self._sign is None or sign is Sign.DEAD:
+                self._sign = sign
+            self._sign_at = now
+        if sign not in _ANNOUNCED:
+            self._ending = True
+            self._heard = now
+
+    def closed(self, why: str, now: float) -> None:
+        """Take the end of the connection itself."""
+        self._lost_link = why or "the connection broke"
+        self._heard = now
+        self._asked_server_at = now - SILENCE
+
+    def server_says(self, state: str | None, now: float) -> None:
+        """Take the server's answer: the kernel's `execution_state`, None for 404, "" for no answer."""
+        if self.verdict is not None:
+            return
+        if state is None or state == "dead":
+            self._conclude_gone(Sign.DEAD.value if state else "kernel was shut down or deleted")
+        elif self._lost_link:
+            self._conclude_link(server_alive=bool(state))
+        elif state == "idle":
+            self._idle_answers += 1
+        else:
+            self._idle_answers = 0
+
+    def asked_kernel(self, msg_id: str, now: float) -> None:
+        """Take the `msg_id` of the question that `Action.ASK_KERNEL` wanted sent."""
+        self._probe, self._probe_at = msg_id, now
+
+    def interrupt(self, now: float) -> list[Event | Action]:
+        """Take one interrupt of the user: the first one over there if our cell runs, else only here (H4)."""
+        if self.verdict is not None:
+            return []
+        if not self.request.started:
+            self._judge(
+                Fate.LEFT_RUNNING,
+                "still queued behind another client's cell, which was not interrupted; it runs when its turn comes",
+            )
+            return []
+        if self._interrupted_at is None:
+            self._interrupted_at = now
+            return [Action.INTERRUPT]
+        self._judge(Fate.LEFT_RUNNING, "detached; the cell goes on there")
+        return []
+
+    # -- time
+
+    def tick(self, now: float) -> list[Event | Action]:
+        """Say what is to be done or shown now that nothing comes. Call it a few times a second."""
+        if self.verdict is not None:
+            return []
+        if self._deadline is not None and now >= self._deadline:
+            where = "it goes on there" if self.request.started else "it is still queued there"
+            self._judge(Fate.LEFT_RUNNING, f"gave up waiting after {self._timeout:g} s; {where}")
+            return []
+        silent = now - self._heard
+        if self.request.reply is not None and silent >= REPLY_GRACE:
+            return list(self._finish_without_idle())
+        if self._ending or (self.request.idle and silent >= SETTLE):
+            steps = self._tick_ending(now, silent)
+            if steps or self.verdict is not None:
+                return steps
+        return [*self._tick_notes(now), *self._tick_questions(now, silent)]
+
+    def _tick_ending(self, now: float, silent: float) -> list[Event | Action]:
+        """Signs of the end are in, or our idle without a reply: conclude, once everything is in."""
+        if silent < SETTLE:
+            return []
+        if self._sign is not None and (self.request.started or self._sign is Sign.DEAD):
+            self._conclude_gone(self._sign.value)
+        elif self._probe_at is None:
+            if self._lost_link:
+                self._conclude_gone((self._sign or Sign.LEFT).value)
+                return []
+            wait = 0.0 if self._ending else REPLY_GRACE
+            return [Action.ASK_KERNEL] if silent >= wait else []
+        elif now - self._probe_at >= PROOF:
+            self._judge(Fate.UNKNOWN, "the kernel does not say whether it ran the cell; check before running again")
+        return []
+
+    def _tick_notes(self, now: float) -> list[Event]:
+        if not self._told_queued and not self.request.started and now - self._sent >= QUEUED_AFTER:
+            self._told_queued = True
+            return [Queued()]
+        if self._interrupted_at is not None and now - self._interrupted_at >= SLOW_INTERRUPT:
+            self._interrupted_at = float("inf")
+            return [Note("interrupted, and still running; interrupt again to leave it running there")]
+        return []
+
+    def _tick_questions(self, now: float, silent: float) -> list[Event | Action]:
+        if self._idle_answers >= 2 and self._probe_at is None:
+            # "idle" alone proves nothing (FACTS 15). An answer from behind our cell does.
+            return [Action.ASK_KERNEL]
+        if silent >= (0.0 if self._lost_link else SILENCE) and now - self._asked_server_at >= SILENCE:
+            self._asked_server_at = now
+            return [Action.ASK_SERVER]
+        return []
+
+    # -- conclusions
+
+    def _read(self, event: Event) -> Event | None:
+        if isinstance(event, Error) and event.ename == "KeyboardInterrupt" and self._sign is not None:
+            # A shutdown interrupts the cell first: that is its sign, not the user's interrupt (F4, F11).
+            return None
+        if isinstance(event, Stream) and event.name == "stderr" and is_rate_limit(event.text):
+            self.missing = None
+            return Lost("the server's rate limit dropped output; ZMQ has none, or raise it: " + _setting(event.text))
+        return event
+
+    def _finish(self) -> list[Event]:
+        request = self.request
+        if request.status == "aborted" and not request.started:
+            self._judge(Fate.NOT_RUN, "aborted while queued, by another client's error or interrupt. Safe to run again")
+        elif request.status == "aborted":
+            error = request.error or Error("KeyboardInterrupt", "")
+            events: list[Event] = [] if request.error else [error]
+            request.error = error
+            self._judge(Fate.FAILED)
+            return events
+        elif request.status == "error" or request.error is not None:
+            error_only_in_reply = request.missing_error()
+            self._judge(Fate.FAILED)
+            return [error_only_in_reply] if error_only_in_reply else []
+        else:
+            # Octave's errors come with status ok: an error message makes it failed (above).
+            self._judge(Fate.OK)
+        return []
+
+    def _finish_without_idle(self) -> list[Event]:
+        # Above 4000 messages a second the kernel's own queue loses even the idle (FACTS 13). IRkernel sends
+        # none for a request that it aborted.
+        events = self._finish()
+        if self.verdict is not None and self.verdict.fate in (Fate.OK, Fate.FAILED):
+            self.missing = None
+            events.append(Lost("the kernel's end-of-cell message is missing; output may be, too"))
+        return events
+
+    def _probe_answered(self) -> None:
+        request = self.request
+        if self.verdict is not None or request.reply is not None:
+            return
+        if not request.started:
+            reason = self._sign.value if self._sign else "the kernel never took it"
+            self._judge(Fate.NOT_RUN, f"{reason} while the cell was queued. Safe to run again")
+        elif self._sign is not None:
+            self._conclude_gone(self._sign.value)
+        else:
+            self._judge(
+                Fate.UNKNOWN, "the kernel has ended the cell, but its reply is lost; check before running again"
+            )
+
+    def _conclude_gone(self, reason: str) -> None:
+        """The kernel that had our cell is no more."""
+        if self.request.reply is not None:
+            self._finish()
+        elif self.request.started:
+            cause = self._sign.value if self._sign in _ANNOUNCED else reason
+            lines = f"{self.shown} line{'' if self.shown == 1 else 's'} shown"
+            self._judge(Fate.DIED, f"{cause}. {lines}; variables are gone")
+        elif self._sign in _ANNOUNCED:
+            # It said goodbye on the same socket on which our `busy` would have come before.
+            self._judge(Fate.NOT_RUN, f"{self._sign.value} while the cell was queued. Safe to run again")
+        else:
+            self._judge(
+                Fate.UNKNOWN, f"{reason} before it confirmed the cell. It may have run; check before running again"
+            )
+
+    def _conclude_link(self, *, server_alive: bool) -> None:
+        if self._sign is not None:
+            self._conclude_gone(self._sign.value)
+        elif server_alive:
+            state = "the cell may still be running" if self.request.started else "the cell may have run"
+            self._judge(Fate.UNKNOWN, f"link lost ({self._lost_link}); {state}; check before running again")
+        else:
+            self._conclude_gone(f"server does not answer any more ({self._lost_link})")
+
+    def _judge(self, fate: Fate, reason: str = "") -> None:
+        if self.verdict is None:
+            self.verdict = Verdict(fate, reason)
+
+
+def is_rate_limit(text: str) -> bool:
+    """Whether a stream's text is the server's word that it drops output (FACTS 7)."""
+    return text.lstrip().startswith(("IOPub data rate exceeded", "IOPub message rate exceeded"))
+
+
+def is_from_server(message: Message, client_id: str) -> bool:
+    """Whether the server made this message, not the kernel.
+
+    It then bears our own session id; behind a gateway it bears the gateway's, and only the text tells.
+    """
+    if message.sender == client_id:
+        return True
+    return message.msg_type == "stream" and is_rate_limit(str(message.content.get("text", "")))
+
+
+def _setting(text: str) -> str:
+    kind = "data" if "data rate" in text.split(".", 1)[0] else "msg"
+    return f"iopub_{kind}_rate_limit"
+
+
+def _weight(event: Event) -> int:
+    if isinstance(event, Stream):
+        return event.text.count("\n")
+    return int(type(event).__name__ in ("DisplayData", "ExecuteResult", "Error", "Page"))

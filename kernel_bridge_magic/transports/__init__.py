@@ -1,0 +1,1 @@
+"""The two roads to a kernel, behind one seam: `base.Transport`. Each owns one thread and its sockets."""

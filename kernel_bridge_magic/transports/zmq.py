@@ -1,0 +1,278 @@
+"""The road to a kernel of this machine: its ZMQ sockets, signed and encrypted by `jupyter_client`.
+
+`rcvhwm=0`, or a flood would lose messages, `idle` among them; `immediate=1` and no linger, or a cell sent to a
+kernel that is gone would run in the next one (FACTS 2, 15). All sockets belong to the one thread: other
+threads put messages into a list and ring a bell.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import stat
+import threading
+import time
+from typing import Any
+
+from kernel_bridge_magic.errors import CannotConnect, LinkLost
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.protocol.link import Sign
+from kernel_bridge_magic.protocol.messages import MalformedMessage, Message, make_message
+from kernel_bridge_magic.transports.base import Transport
+
+__all__ = ["ZMQTransport"]
+
+CHANNELS = ("shell", "iopub", "stdin", "control")
+_CONNECT_SECONDS = 3.0  # until all channels are connected: on one machine this takes milliseconds
+_WELCOME_SECONDS = 0.5  # for the subscription to be proven; a busy kernel of old proves nothing before
+_LOOK_AROUND_MS = 1000
+_BATCH = 200  # messages of one channel before the others have their turn
+_NOT_RUNNING = "the kernel does not listen where its connection file says; it has ended"
+
+
+class ZMQTransport(Transport):
+    """The five sockets of a connection file, less the heartbeat, which a broken connection makes needless."""
+
+    name = "zmq"
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__()
+        self._path = kernel.connection_file
+        self._context: Any = None
+        self._session: Any = None
+        self._sockets: dict[str, Any] = {}
+        self._monitors: dict[str, Any] = {}
+        self._bell_in: Any = None
+        self._bell_out: Any = None
+        self._bell_lock = threading.Lock()
+        self._outbox: collections.deque[Message] = collections.deque()
+        self._heard_iopub = False
+
+    # -- opening
+
+    def _connect(self) -> None:
+        import zmq
+
+        self._context = zmq.Context()
+        for option in ("rcvhwm", "sndhwm", "linger"):
+            setattr(self._context, option, 0)  # the default of every socket made from it
+        self._context.immediate = 1
+        self._bell_out = self._context.socket(zmq.PULL)
+        self._bell_out.bind("inproc://bell")
+        self._bell_in = self._context.socket(zmq.PUSH)
+        self._bell_in.connect("inproc://bell")
+        self._open_channels()
+        self._wait_connected()
+        self._prove_subscription()
+
+    def _open_channels(self) -> None:
+        import zmq
+        from jupyter_client.connect import ConnectionFileMixin
+        from jupyter_client.session import Session
+
+        info = ConnectionFileMixin(context=self._context, connection_file=self._path)
+        try:
+            info.load_connection_file()
+        except (OSError, ValueError, TypeError, KeyError):
+            raise CannotConnect("the kernel's connection file is gone or cannot be read") from None
+        self._check(info)
+        # A replayed signature is dropped by the Session (T27); its memory of digests bounds itself.
+        self._session = Session(
+            key=info.session.key,
+            signature_scheme=info.session.signature_scheme,
+            session=self.client_id,
+            username="kernel_bridge",
+        )
+        for channel in CHANNELS:
+            try:
+                connect = getattr(info, f"connect_{channel}")
+                made = connect() if channel == "iopub" else connect(identity=self.client_id.encode())
+            except (zmq.ZMQError, ValueError, OSError):
+                raise CannotConnect("the kernel's connection file names no address that can be used") from None
+            made.linger = 0
+            self._sockets[channel] = made
+            events = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECTED
+            self._monitors[channel] = made.get_monitor_socket(events)
+
+    def _check(self, info: Any) -> None:
+        if not info.session.key:
+            raise CannotConnect("the kernel's connection file has no key: anybody could speak in its name")
+        if info.transport == "ipc" and not os.path.isabs(info.ip):
+            # Relative to where the kernel runs; the file's directory is the one place we can know of.
+            info.ip = os.path.join(os.path.dirname(self._path), info.ip)
+        if info.transport == "ipc":
+            return
+        mode = os.stat(self._path).st_mode
+        if mode & stat.S_IWOTH:
+            raise CannotConnect("the kernel's connection file can be written by everybody: not used")
+
+    def _wait_connected(self) -> None:
+        waiting = set(CHANNELS)
+        deadline = time.monotonic() + _CONNECT_SECONDS
+        while waiting and time.monotonic() < deadline and not self._closing:
+            for channel in list(waiting):
+                if self._monitors[channel].poll(20):
+                    self._monitors[channel].recv_multipart()
+                    waiting.discard(channel)
+        if waiting:
+            raise CannotConnect(_NOT_RUNNING)
+
+    def _prove_subscription(self) -> None:
+        """Make sure that IOPub reaches us before a cell is sent: a subscription takes its time.
+
+        Newer kernels greet (`iopub_welcome`). Others are asked for their info until some IOPub message is
+        heard; one that is busy answers later, and by then the subscription is old.
+        """
+        for _ in range(5):
+            deadline = time.monotonic() + _WELCOME_SECONDS
+            self._transmit(self._ask_info())
+            answered = False
+            while time.monotonic() < deadline and not self._heard_iopub and not self._closing:
+                for message in self._poll_channels(20):
+                    self.life.receive(message)
+                    answered = answered or message.channel == "shell"
+            if self._heard_iopub or not answered:
+                return
+
+    def _ask_info(self) -> Message:
+        return make_message(
+            "kernel_info_request",
+            {},
+            channel="shell",
+            msg_id=f"{self.client_id}_info_{time.monotonic_ns()}",
+            client_id=self.client_id,
+            date="",
+        )
+
+    # -- the thread
+
+    def _pump(self) -> str:
+        import zmq
+
+        poller = zmq.Poller()
+        for channel in CHANNELS:
+            poller.register(self._sockets[channel], zmq.POLLIN)
+        for watched in (self._monitors["shell"], self._monitors["iopub"], self._bell_out):
+            poller.register(watched, zmq.POLLIN)
+        while not self._closing:
+            ready = dict(poller.poll(_LOOK_AROUND_MS))
+            if not ready and self._expired():
+                self._closing = True
+                return ""
+            if self._bell_out in ready:
+                self._bell_out.recv()
+            for message in self._poll_channels(0):
+                self._dispatch(message)
+            if self._monitors["shell"] in ready or self._monitors["iopub"] in ready:
+                return self._left()
+            while self._outbox and not self._closing:
+                self._transmit(self._outbox.popleft())
+        return ""
+
+    def _left(self) -> str:
+        """The kernel's process closed its sockets. What it had sent before is still here: hand it on."""
+        quiet = 0
+        while quiet < 3 and not self._closing:
+            messages = self._poll_channels(50)
+            quiet = 0 if messages else quiet + 1
+            for message in messages:
+                self._dispatch(message)
+        self._tell_all(Sign.LEFT)
+        return "the kernel closed its sockets"
+
+    def _poll_channels(self, wait_ms: int) -> list[Message]:
+        """Receive what is there, waiting up to `wait_ms` for the first; IOPub first, to keep the order."""
+        import zmq
+
+        if wait_ms:
+            poller = zmq.Poller()
+            for channel in CHANNELS:
+                poller.register(self._sockets[channel], zmq.POLLIN)
+            poller.poll(wait_ms)
+        messages = []
+        for channel in ("iopub", "shell", "stdin", "control"):
+            for _ in range(_BATCH):
+                try:
+                    parts = self._sockets[channel].recv_multipart(zmq.NOBLOCK)
+                except zmq.Again:
+                    break
+                message = self._parse(channel, parts)
+                if message is not None:
+                    messages.append(message)
+        return messages
+
+    def _parse(self, channel: str, parts: list[bytes]) -> Message | None:
+        self._heard_iopub = self._heard_iopub or channel == "iopub"
+        try:
+            _, signed = self._session.feed_identities(parts, copy=True)
+            model = self._session.deserialize(signed, copy=True)
+            return Message.parse(
+                channel,
+                model.get("header"),
+                model.get("parent_header"),
+                model.get("metadata"),
+                model.get("content"),
+                [bytes(buffer) for buffer in model.get("buffers", ())],
+            )
+        except MalformedMessage:
+            self.malformed += 1
+        except Exception:
+            # Unsigned, wrongly signed, replayed, not JSON: the Session has a different exception for each, and
+            # the thread must outlive them all (T27).
+            self.malformed += 1
+        return None
+
+    def _transmit(self, message: Message) -> None:
+        import zmq
+
+        parts = self._session.serialize(
+            {
+                "header": message.header,
+                "msg_id": message.msg_id,
+                "msg_type": message.msg_type,
+                "parent_header": message.parent_header,
+                "metadata": message.metadata,
+                "content": message.content,
+            }
+        )
+        # Again: not connected any more (`immediate`). The monitor has that news, too, and ends the connection.
+        with contextlib.suppress(zmq.Again):
+            self._sockets[message.channel].send_multipart([*parts, *message.buffers], zmq.NOBLOCK)
+
+    # -- other threads
+
+    def _send(self, message: Message) -> None:
+        self._outbox.append(message)
+        self._ring()
+
+    def _wake(self) -> None:
+        self._ring()
+
+    def _ring(self) -> None:
+        import zmq
+
+        # A ZMQ socket belongs to one thread at a time: the lock is what makes that so for the bell.
+        with self._bell_lock:
+            bell = self._bell_in
+            if bell is None:
+                if not self._closing:
+                    raise LinkLost("the connection is closed")
+                return
+            try:
+                bell.send(b"", zmq.NOBLOCK)
+            except zmq.Again:
+                pass  # it is ringing already
+            except zmq.ZMQError:
+                raise LinkLost("the connection is closed") from None
+
+    def _release(self) -> None:
+        with self._bell_lock:
+            bell, self._bell_in = self._bell_in, None
+        for made in self._sockets.values():
+            made.disable_monitor()
+        for made in (*self._sockets.values(), *self._monitors.values(), self._bell_out, bell):
+            if made is not None:
+                made.close(0)
+        if self._context is not None:
+            self._context.term()
