@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from kernel_bridge_magic.display.foreign import tame
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import (
@@ -71,14 +72,14 @@ class Relay:
         if isinstance(event, Stream):
             self._sink.stream(event.name, event.text)
         elif isinstance(event, DisplayData):
-            data = _without_views(event.data)
+            data = self._shown(event.data)
             self._sink.display(data, event.metadata, self._own_id(event.display_id), event.update)
         elif isinstance(event, ExecuteResult):
-            self._result(RemoteValue(_without_views(event.data), event.metadata))
+            self._result(RemoteValue(self._shown(event.data), event.metadata))
         elif isinstance(event, ClearOutput):
             self._sink.clear(event.wait)
         elif isinstance(event, Page):
-            self._sink.display(event.data, {}, "", False)
+            self._sink.display(self._shown(event.data), {}, "", False)
         elif isinstance(event, Queued):
             self.note(QUEUED)
         elif isinstance(event, Lost):
@@ -115,6 +116,6 @@ class Relay:
         # Two kernels may use one id; a later cell must still update an earlier display of the same kernel.
         return f"{self._kernel.id}:{display_id}" if display_id else ""
 
-
-def _without_views(data: dict[str, Any]) -> dict[str, Any]:
-    return {mime: value for mime, value in data.items() if mime != _WIDGET_VIEW}
+    def _shown(self, data: dict[str, Any]) -> dict[str, Any]:
+        shown = {mime: value for mime, value in data.items() if mime != _WIDGET_VIEW}
+        return shown if self._kernel.own else tame(shown)

@@ -84,7 +84,9 @@ class Life:
     def __init__(self, client_id: str) -> None:
         self._client_id = client_id
         self.session = ""
-        self._seen = 0  # how often `session` was seen; some kernels make one up for each message
+        # The requests that `session` answered: a kernel may make up one session for each message or request,
+        # and then a change says nothing. One that answered two requests is the kernel's.
+        self._answered: set[str] = set()
         self._changes = 0
         #: the last sign of an end that a new life has not made good
         self.ended: Sign | None = None
@@ -104,20 +106,23 @@ class Life:
             return Sign.RESTART if message.content.get("restart") else Sign.SHUTDOWN
         state = message.execution_state
         if state == "restarting":
-            self._seen = 0  # whatever comes next is the new life, and no second sign
+            self._answered.clear()  # whatever comes next is the new life, and no second sign
             return Sign.RESTARTING
         if state == "dead":
             return Sign.DEAD
         # A gateway's own messages bear the gateway's session: only the kernel's speak of its life.
-        return None if is_from_server(message, self._client_id) else self._learn(message.sender)
+        return None if is_from_server(message, self._client_id) else self._learn(message)
 
-    def _learn(self, sender: str) -> Sign | None:
-        if not sender or sender == self.session:
-            self._seen += bool(sender)
+    def _learn(self, message: Message) -> Sign | None:
+        if not message.sender:
             return None
-        known = self._seen >= 2 and self._changes < 3
+        known = len(self._answered) >= 2 and self._changes < 3
+        if message.sender == self.session:
+            if len(self._answered) < 2:
+                self._answered.add(message.parent_id)
+            return None
         self._changes += bool(self.session) and not known
-        self.session, self._seen = sender, 1
+        self.session, self._answered = message.sender, {message.parent_id}
         return Sign.NEW_LIFE if known else None
 
 

@@ -67,6 +67,8 @@ class WebSocketTransport(Transport):
         headers = {key.lower(): value for key, value in (connection.getheaders() or {}).items()}
         self._subprotocol = headers.get("sec-websocket-protocol", "")
         self._socket = connection
+        # Nobody waits for the answer: it teaches `life` the kernel's session before our first cell does.
+        self.send("kernel_info_request", {})
 
     def _url(self) -> str:
         base = self._server.url

@@ -92,8 +92,8 @@ class ZMQTransport(Transport):
                 raise CannotConnect("the kernel's connection file names no address that can be used") from None
             made.linger = 0
             self._sockets[channel] = made
-            events = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECTED
-            self._monitors[channel] = made.get_monitor_socket(events)
+            if channel in ("shell", "iopub"):
+                self._monitors[channel] = made.get_monitor_socket(zmq.EVENT_DISCONNECTED)
 
     def _check(self, info: Any) -> None:
         if not info.session.key:
@@ -108,13 +108,13 @@ class ZMQTransport(Transport):
             raise CannotConnect("the kernel's connection file can be written by everybody: not used")
 
     def _wait_connected(self) -> None:
-        waiting = set(CHANNELS)
+        import zmq
+
+        # With `immediate` a socket takes messages only once it is connected. IOPub takes none: it is proven next.
+        waiting = [self._sockets[channel] for channel in CHANNELS if channel != "iopub"]
         deadline = time.monotonic() + _CONNECT_SECONDS
         while waiting and time.monotonic() < deadline and not self._closing:
-            for channel in list(waiting):
-                if self._monitors[channel].poll(20):
-                    self._monitors[channel].recv_multipart()
-                    waiting.discard(channel)
+            waiting = [made for made in waiting if not made.poll(20, zmq.POLLOUT)]
         if waiting:
             raise CannotConnect(_NOT_RUNNING)
 
@@ -153,7 +153,7 @@ class ZMQTransport(Transport):
         poller = zmq.Poller()
         for channel in CHANNELS:
             poller.register(self._sockets[channel], zmq.POLLIN)
-        for watched in (self._monitors["shell"], self._monitors["iopub"], self._bell_out):
+        for watched in (*self._monitors.values(), self._bell_out):
             poller.register(watched, zmq.POLLIN)
         while not self._closing:
             ready = dict(poller.poll(_LOOK_AROUND_MS))
@@ -164,7 +164,7 @@ class ZMQTransport(Transport):
                 self._bell_out.recv()
             for message in self._poll_channels(0):
                 self._dispatch(message)
-            if self._monitors["shell"] in ready or self._monitors["iopub"] in ready:
+            if any(monitor in ready for monitor in self._monitors.values()):
                 return self._left()
             while self._outbox and not self._closing:
                 self._transmit(self._outbox.popleft())
@@ -269,8 +269,8 @@ class ZMQTransport(Transport):
     def _release(self) -> None:
         with self._bell_lock:
             bell, self._bell_in = self._bell_in, None
-        for made in self._sockets.values():
-            made.disable_monitor()
+        for channel in self._monitors:
+            self._sockets[channel].disable_monitor()
         for made in (*self._sockets.values(), *self._monitors.values(), self._bell_out, bell):
             if made is not None:
                 made.close(0)

@@ -1,0 +1,191 @@
+"""Whom to trust with what: the only place where secrets are.
+
+A secret is bound to one `Origin` (scheme, host, port, base path) and goes nowhere else (FAULTS T6). It is in
+no repr, no pickle and no error text.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Callable
+from typing import NoReturn
+
+from kernel_bridge_magic.errors import BadServer
+from kernel_bridge_magic.models import Origin
+
+__all__ = ["Secret", "Vault", "read_secret"]
+
+_LARGEST = 64 * 1024
+
+
+class _Hidden(str):
+    """A header's value: text for http.client, `'***'` for tracebacks that show local variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class Secret:
+    """A token or password. Only `reveal()` gives it; repr, str and format do not, and it cannot be pickled.
+
+    Raises:
+        BadServer: it cannot be sent in a header (a character beyond Latin-1, or a line break).
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        if any(ord(char) > 255 for char in value):
+            raise BadServer("the secret has characters beyond Latin-1, which no HTTP header can carry")
+        if any(char in value for char in "\r\n\0"):
+            raise BadServer("the secret has a line break or NUL inside: it must be one line")
+        self._value = value
+
+    def reveal(self) -> str:
+        """Give the secret itself."""
+        return _Hidden(self._value)
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and secrets.compare_digest(self._value.encode(), other._value.encode())
+
+    __hash__ = None  # type: ignore[assignment] # a hash would let it be told from others
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a secret cannot be pickled or copied")
+
+
+def read_secret(reference: str, *, ask: Callable[[], str] | None = None) -> Secret:
+    """Read the secret that a reference names: `env:VAR`, `file:PATH` or `ask`.
+
+    A file's final line break is not part of the secret. `ask` is called, without arguments, for `ask`.
+
+    Raises:
+        BadServer: it is no reference, or names nothing that can be used; the text says what to do.
+    """
+    kind, colon, place = reference.strip().partition(":")
+    if kind == "env" and colon:
+        return _from_environment(place)
+    if kind == "file" and colon:
+        return Secret(_file_text(place))
+    if reference.strip() == "ask":
+        if ask is None:
+            raise BadServer("there is nobody to ask here: name the secret's place, env:VAR or file:PATH")
+        return Secret(ask())
+    # The text must not repeat what was given: it is most likely the secret itself (FAULTS T8).
+    raise BadServer(
+        "a token written out lands in the notebook and in the history, so it is refused. If it was a real one, "
+        "change it. Put it in an environment variable and write --token env:VAR (or file:PATH, or ask)"
+    )
+
+
+def _from_environment(name: str) -> Secret:
+    value = os.environ.get(name) if name and "=" not in name and "\0" not in name else None
+    if value is None:
+        # A literal that begins with `env:` must not be repeated either.
+        shown = f" {name}" if name.isidentifier() and len(name) < 60 else ""
+        raise BadServer(f"the environment variable{shown} of the secret is not set in this process")
+    return Secret(value)
+
+
+def _file_text(place: str) -> str:
+    path = os.path.expanduser(place)
+    problem = ""
+    data = b""
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait for a writer.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        with os.fdopen(handle, "rb") as file:
+            problem = _refusal(path, os.fstat(file.fileno()))
+            data = b"" if problem else file.read(_LARGEST + 1)
+    except (OSError, ValueError) as error:
+        problem = problem or f"cannot be read ({_reason(error)})"
+    if not problem and len(data) > _LARGEST:
+        problem = f"is larger than {_LARGEST // 1024} KiB"
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        problem = problem or "is not UTF-8 text"
+    if problem:
+        raise BadServer(f"the secret's file {path!r} {problem}")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _refusal(path: str, status: os.stat_result) -> str:
+    if not stat.S_ISREG(status.st_mode):
+        return "is not a regular file"
+    if hasattr(os, "getuid") and status.st_uid not in (os.getuid(), 0):
+        return "belongs to another user"
+    if hasattr(os, "getuid") and status.st_mode & 0o077:
+        return f"can be read by others: chmod 600 {path!r}"
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or "not a usable path"
+
+
+class Vault:
+    """The secrets of one process, each for one `Origin`. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._secrets: dict[Origin, Secret] = {}
+        self._xsrf: dict[Origin, str] = {}
+
+    def put(self, origin: Origin, secret: Secret) -> None:
+        """Keep `secret` for `origin`; an empty one means that the server wants none."""
+        with self._lock:
+            if secret:
+                self._secrets[origin] = secret
+            else:
+                self._secrets.pop(origin, None)
+
+    def forget(self, origin: Origin) -> None:
+        """Drop what is kept for `origin`, if anything is."""
+        with self._lock:
+            self._secrets.pop(origin, None)
+            self._xsrf.pop(origin, None)
+
+    def has(self, origin: Origin) -> bool:
+        """Tell whether there is a secret for this very origin."""
+        with self._lock:
+            return origin in self._secrets
+
+    def headers(self, origin: Origin) -> dict[str, str]:
+        """Give the headers that say who we are to the server at `origin`, and to no other.
+
+        With a secret that is `Authorization: token …`, the one form that Jupyter Server, gateways and hubs all
+        take (FACTS 4). Without, it is a double submit of our own making: open servers refuse POST and DELETE
+        when the `_xsrf` cookie and the `X-XSRFToken` header are not the same.
+        """
+        with self._lock:
+            secret = self._secrets.get(origin)
+            if secret:
+                return {"Authorization": _Hidden(f"token {secret.reveal()}")}
+            if len(self._xsrf) > 1000:  # only a fuzzer knows that many servers
+                self._xsrf.clear()
+            value = self._xsrf.setdefault(origin, secrets.token_hex(16))
+        return {"Cookie": _Hidden(f"_xsrf={value}"), "X-XSRFToken": _Hidden(value)}
+
+    def __repr__(self) -> str:
+        return f"Vault({len(self._secrets)} secrets)"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a vault cannot be pickled or copied")

@@ -1,0 +1,276 @@
+"""`Bridge`: what all faces share: known servers, open connections, what a MATCH meant, the last listing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from kernel_bridge_magic import discovery
+from kernel_bridge_magic.auth import Secret, Vault, read_secret
+from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.discovery.this_kernel import own_connection_file, own_kernel_id
+from kernel_bridge_magic.errors import BadServer, CannotConnect, KernelBridgeError, OwnKernel
+from kernel_bridge_magic.levels import is_server
+from kernel_bridge_magic.matching import find_one
+from kernel_bridge_magic.models import Kernel, Listing, Origin, Server
+from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.transports.base import Transport
+from kernel_bridge_magic.urls import parse_base_url
+
+__all__ = ["TRANSPORTS", "Bridge"]
+
+TRANSPORTS = ("auto", "zmq", "ws")
+_REMEMBER_SECONDS = 10.0  # what a MATCH meant, while its connection is open: the next cell asks no server
+_REST_SECONDS = 30.0  # a server that did not answer is left alone that long (INTERFACE 2)
+_OPEN_SECONDS = 75.0  # a busy kernel's first WebSocket opens after up to 60 s (FACTS 3)
+_RECENTLY = timedelta(minutes=10)
+
+
+class Bridge:
+    """The state of one process: nothing is opened, started or read before it is needed.
+
+    Safe to use from several threads. `close` closes every connection; no kernel is touched by it.
+    """
+
+    def __init__(self) -> None:
+        self.vault = Vault()
+        #: the kernels of the listing shown last: what `#2` means
+        self.rows: tuple[Kernel, ...] | None = None
+        self._servers: dict[str, Server] = {}
+        self._lock = threading.RLock()
+        self._connections: dict[tuple[str, str], KernelConnection] = {}
+        self._meant: dict[tuple[str, str | None], tuple[float, Kernel]] = {}
+        self._silent: dict[Origin, tuple[float, str]] = {}
+
+    @property
+    def own_id(self) -> str:
+        """The id of the kernel that this process is, "" if it is none."""
+        return own_kernel_id()
+
+    # -- servers
+
+    @property
+    def servers(self) -> list[Server]:
+        """The servers that the user added, in that order."""
+        return list(self._servers.values())
+
+    def add_server(
+        self,
+        url: str,
+        *,
+        name: str = "",
+        token: str = "",
+        trusted: bool = False,
+        ask: Callable[[], str] | None = None,
+    ) -> Server:
+        """Remember a server, whether it can be reached or not, for this process. `token` is a reference.
+
+        Raises:
+            BadServer: the URL, the name or the reference cannot be used; nothing is remembered.
+        """
+        server, secret = self._read_url(url, name=name, source="added", trusted=trusted)
+        if token:
+            secret = read_secret(token, ask=ask)
+        known = self._servers.get(server.name)
+        if known is not None and known.origin != server.origin:
+            raise BadServer(f"there is a server {server.name!r} already ({known.url}); give another --name")
+        if secret is not None:
+            self.vault.put(server.origin, secret)
+        self._servers[server.name] = server
+        self._silent.pop(server.origin, None)
+        return server
+
+    def remove_server(self, name: str) -> Server:
+        """Forget an added server and its secret.
+
+        Raises:
+            BadServer: none of the added servers is called so.
+        """
+        server = self._servers.pop(name, None)
+        if server is None:
+            known = ", ".join(self._servers) or "none"
+            raise BadServer(f"no added server is called {name!r} (added: {known})")
+        self.vault.forget(server.origin)
+        return server
+
+    def _read_url(
+        self, url: str, *, name: str = "", source: str, trusted: bool = False
+    ) -> tuple[Server, Secret | None]:
+        base = parse_base_url(url)
+        is_socket = base.origin.scheme == "unix"
+        if "::" in name or name.startswith(("#", "-")) or name != name.strip():
+            raise BadServer(f"{name!r} cannot be a server's name: no '::', no leading '#' or '-', no spaces at its ends")
+        server = Server(
+            url=base.url,
+            name=name or (os.path.basename(base.origin.host) if is_socket else f"{base.origin.host}:{base.origin.port}"),
+            origin=base.origin,
+            source=source,
+            socket_path=base.origin.host if is_socket else "",
+            trusted=trusted,
+        )
+        return server, Secret(base.token) if base.token else None
+
+    # -- finding
+
+    def look(self, server: str | None = None, *, patient: bool = True) -> Listing:
+        """Look around: every kernel in reach, in 3 s at most; or those of one server, by name or URL.
+
+        A server that has just failed is asked again only if `patient`.
+
+        Raises:
+            BadServer: no such server is known.
+        """
+        if server is not None and "://" in server and not any(is_server(server, known) for known in self.servers):
+            return self._look_at_url(server)
+        now = time.monotonic()
+        silent = {} if patient else {o: why for o, (until, why) in self._silent.items() if until > now}
+        listing = discovery.look(
+            self.servers, self.vault, own_id=own_kernel_id(), own_file=own_connection_file(), skip=silent
+        )
+        for report in listing.servers:
+            if report.problem and report.server.origin not in silent:
+                self._silent[report.server.origin] = (now + _REST_SECONDS, report.problem)
+        return listing if server is None else _only(listing, server)
+
+    def _look_at_url(self, url: str) -> Listing:
+        server, secret = self._read_url(url, source="option")
+        if secret is not None:
+            self.vault.put(server.origin, secret)
+        listing = discovery.look([server], self.vault, own_id=own_kernel_id(), own_file=own_connection_file())
+        return _only(listing, server.url)
+
+    def find(self, match: str, server: str | None = None) -> Kernel:
+        """Give the one kernel that MATCH means.
+
+        Raises:
+            KernelNotFound, AmbiguousKernel, BadMatch, OwnKernel: as `matching.find_one`.
+            BadServer: no such server is known.
+        """
+        key = (match, server)
+        with self._lock:
+            when, kernel = self._meant.get(key, (0.0, None))
+            if kernel is not None and time.monotonic() - when < _REMEMBER_SECONDS and self._open_to(kernel):
+                return kernel
+        listing = self.look(server, patient=False)
+        kernel = find_one(match, listing.kernels, rows=self.rows, reports=listing.servers)
+        with self._lock:
+            # A row's number means something else after the next listing.
+            if not match.startswith("#"):
+                self._meant[key] = (time.monotonic(), kernel)
+        return kernel
+
+    def _open_to(self, kernel: Kernel) -> bool:
+        return any(
+            known.is_open and known.kernel.id == kernel.id and known.kernel.server == kernel.server
+            for known in self._connections.values()
+        )
+
+    # -- connecting
+
+    def connect(
+        self, kernel: Kernel, transport: str = "auto", *, note: Callable[[str], None] | None = None
+    ) -> KernelConnection:
+        """Give the open connection to a kernel, kept from the last cell while it is alive, else a new one.
+
+        `auto` is ZMQ where the kernel is ours and on this machine, else a WebSocket. `note` is called with a line
+        that the user should know before (somebody's unread output that connecting throws away).
+
+        Raises:
+            OwnKernel: it is the kernel that asks.
+            LinkError, ServerError: it cannot be connected to.
+        """
+        if kernel.is_own:
+            raise OwnKernel(f"{kernel.title} is this kernel: a cell sent to it would wait for itself")
+        if kernel.state == "dead":
+            raise CannotConnect(f"{kernel.title} is dead: restart it where it was started")
+        with self._lock:
+            roads = self._roads(kernel, transport)
+            for road in roads:
+                known = self._connections.get(_key(kernel, road))
+                if known is not None and known.is_open:
+                    return known
+            connection = self._open(kernel, roads, note)
+            self._connections[_key(kernel, connection.transport)] = connection
+            return connection
+
+    def open(self, kernel: Kernel, transport: str = "auto") -> KernelConnection:
+        """Open a connection that the caller owns and closes.
+
+        Raises:
+            OwnKernel, LinkError, ServerError: as `connect`.
+        """
+        if kernel.is_own:
+            raise OwnKernel(f"{kernel.title} is this kernel: a cell sent to it would wait for itself")
+        return self._open(kernel, self._roads(kernel, transport), None)
+
+    def _roads(self, kernel: Kernel, transport: str) -> list[str]:
+        possible = {"zmq": bool(kernel.connection_file), "ws": kernel.server is not None}
+        wanted = ["zmq", "ws"] if transport == "auto" else [transport]
+        roads = [road for road in wanted if possible[road]]
+        if not roads:
+            reason = "has no server" if wanted == ["ws"] else "has no connection file on this machine that is ours"
+            raise CannotConnect(f"{kernel.title} {reason}: it cannot be reached by {transport}")
+        return roads
+
+    def _open(self, kernel: Kernel, roads: Sequence[str], note: Callable[[str], None] | None) -> KernelConnection:
+        api = ServerAPI(kernel.server, self.vault) if kernel.server else None
+        for road in roads:
+            made = self._make(kernel, road, note)
+            try:
+                made.open(_OPEN_SECONDS)
+            except KernelBridgeError:
+                if road == roads[-1]:
+                    raise
+                continue  # an encrypted kernel and an old jupyter_client, say: the server may still do
+            return KernelConnection(kernel, made, Control(kernel, api))
+        raise AssertionError("there is at least one road")
+
+    def _make(self, kernel: Kernel, road: str, note: Callable[[str], None] | None) -> Transport:
+        if road == "zmq":
+            from kernel_bridge_magic.transports.zmq import ZMQTransport
+
+            return ZMQTransport(kernel)
+        from kernel_bridge_magic.transports.websocket import WebSocketTransport
+
+        assert kernel.server is not None
+        if note is not None and _may_have_unread(kernel):
+            note("connecting discards output that a disconnected client of this kernel has not read yet")
+        return WebSocketTransport(kernel, kernel.server, self.vault)
+
+    def close(self) -> None:
+        """Close every connection, and remember nothing of what was found. Closing twice is no error."""
+        with self._lock:
+            connections = list(self._connections.values())
+            self._connections.clear()
+            self._meant.clear()
+        for connection in connections:
+            with contextlib.suppress(KernelBridgeError):
+                connection.close()
+
+
+def _key(kernel: Kernel, road: str) -> tuple[str, str]:
+    where = kernel.server.url if kernel.server and road == "ws" else ""
+    return f"{where}{kernel.id}", road
+
+
+def _only(listing: Listing, server: str) -> Listing:
+    reports = tuple(report for report in listing.servers if is_server(server, report.server))
+    if not reports:
+        known = ", ".join(report.server.name for report in listing.servers) or "none"
+        raise BadServer(f"no server is called {server!r} (known: {known}); add it with %servers --add URL --name NAME")
+    kernels = tuple(kernel for kernel in listing.kernels if kernel.server and is_server(server, kernel.server))
+    return dataclasses.replace(listing, kernels=kernels, servers=reports, skipped=())
+
+
+def _may_have_unread(kernel: Kernel) -> bool:
+    """Whether the server may keep output for a tab that is closed: a new session throws it away (H2)."""
+    if kernel.connections != 0 or not kernel.sessions:
+        return False
+    recent = kernel.last_activity is not None and datetime.now(UTC) - kernel.last_activity < _RECENTLY
+    return kernel.state == "busy" or recent

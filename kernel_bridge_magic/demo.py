@@ -1,0 +1,172 @@
+"""`kernel-bridge demo`: a private Jupyter server, two notebooks' kernels, and this extension between them.
+
+What it shows is real: the cells below go through the magics of an IPython shell to kernels behind a server.
+Everything is in one temporary directory, and ends with the command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError
+
+__all__ = ["demo"]
+
+_START_SECONDS = 60.0
+_NOTEBOOKS = ("analysis.ipynb", "training.ipynb")
+_CELLS = (
+    "%load_ext kernel_bridge_magic",
+    "%kernels",
+    "%%remote analysis\nimport numpy as np, pandas as pd\n"
+    "df = pd.DataFrame({'city': ['Oslo', 'Lima', 'Pune'], 'rain': [763, 16, 722]})\ndf",
+    "%%remote analysis\n%matplotlib inline\ndf.plot.bar(x='city', y='rain');",
+    "%%remote training\nimport time\nfor step in range(1, 6):\n"
+    "    print(f'\\rstep {step}/5', end='', flush=True)\n    time.sleep(0.2)\nprint()",
+    "rows = %remote analysis len(df)",
+    "rows",
+    "%%remote training\n1 / 0",
+)
+
+
+def demo(*, shell: bool) -> int:
+    """Run the demo; with `shell` end in an IPython prompt with the extension loaded. Gives the exit status.
+
+    Raises:
+        CannotConnect: the private server did not start.
+    """
+    missing = [name for name in ("jupyter_server", "ipykernel", "pandas", "matplotlib") if not _importable(name)]
+    if missing:
+        print(f"the demo needs {', '.join(missing)}: pip install 'kernel_bridge_magic[demo]'", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="kernel-bridge-demo-") as folder, _private(Path(folder)):
+        print("starting a private Jupyter server with two notebooks' kernels ...", flush=True)
+        with _server(Path(folder)) as (url, token):
+            for name in _NOTEBOOKS:
+                _open_notebook(url, token, name)
+            return _show(shell)
+
+
+def _importable(name: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(name) is not None
+
+
+@contextlib.contextmanager
+def _private(folder: Path) -> Iterator[None]:
+    """Keep Jupyter's and IPython's files in `folder`: the user's own are not looked at, nor written."""
+    names = {
+        f"JUPYTER_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")
+    } | {"IPYTHONDIR": str(folder / "ipython"), "XDG_RUNTIME_DIR": str(folder / "xdg"), "MPLBACKEND": ""}
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
+    # A kernel's plots are pictures only with the inline backend, which it chooses where none is named.
+    os.environ.pop("MPLBACKEND")
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _server(folder: Path) -> Iterator[tuple[str, str]]:
+    root = folder / "notebooks"
+    root.mkdir()
+    empty = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    for name in _NOTEBOOKS:
+        (root / name).write_text(json.dumps(empty), encoding="utf-8")
+    token = secrets.token_hex(16)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with open(folder / "server.log", "wb") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "jupyter_server", "--no-browser", "--ip=127.0.0.1", f"--port={port}"),
+                *("--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}", "--allow-root"),
+            ],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            # In the environment, not in the arguments: those can be read by every user of the machine.
+            env={**os.environ, "JUPYTER_TOKEN": token},
+        )
+    url = f"http://127.0.0.1:{port}/"
+    try:
+        _wait(process, url, token, folder / "server.log")
+        yield url, token
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, token: str, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            last = log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise CannotConnect(f"the private server ended at once: {''.join(last)[:200].replace(token, '***')}")
+        try:
+            _api(url, token).version()
+        except KernelBridgeError:
+            time.sleep(0.1)
+        else:
+            return
+    raise CannotConnect(f"the private server did not answer within {_START_SECONDS:g} s")
+
+
+def _api(url: str, token: str) -> Any:
+    from kernel_bridge_magic.auth import Secret, Vault
+    from kernel_bridge_magic.models import Server
+    from kernel_bridge_magic.server import ServerAPI
+    from kernel_bridge_magic.urls import parse_base_url
+
+    base = parse_base_url(url)
+    vault = Vault()
+    vault.put(base.origin, Secret(token))
+    return ServerAPI(Server(base.url, "demo", base.origin), vault)
+
+
+def _open_notebook(url: str, token: str, name: str) -> None:
+    _api(url, token).start("python3", name)
+
+
+def _show(stay: bool) -> int:
+    from IPython.terminal.interactiveshell import TerminalInteractiveShell
+
+    shell = TerminalInteractiveShell.instance()
+    failed = 0
+    for cell in _CELLS:
+        lines = cell.splitlines()
+        print("\n" + "\n".join([f"In: {lines[0]}", *(f"  : {line}" for line in lines[1:])]), flush=True)
+        outcome = shell.run_cell(cell, store_history=True)
+        failed += not outcome.success
+    # The last cell is meant to fail; any other must not.
+    if failed != 1:
+        print("kernel-bridge: the demo did not go as it should; see above", file=sys.stderr)
+        return 1
+    print("\nThat traceback was the other kernel's own. Everything above ran in kernels that were running already.")
+    if stay:
+        print("Now it is your turn: %kernels lists them, %%remote NAME runs a cell there. Ctrl-D ends it all.\n")
+        shell.mainloop()
+    shell.run_cell("%unload_ext kernel_bridge_magic")
+    return 0

@@ -1,0 +1,224 @@
+"""The levels at which a MATCH is understood: every rule of the table in INTERFACE 2 lives in this file. Pure.
+
+The first level that gives any kernel decides (`Level`, in this order). Names are compared in Unicode's NFC, as
+one file system writes `é` in one character and another in two. The kernel that asks is never given: it would
+wait for itself.
+"""
+
+from __future__ import annotations
+
+import enum
+import posixpath
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from kernel_bridge_magic.errors import BadMatch, KernelNotFound, OwnKernel
+from kernel_bridge_magic.models import Kernel, Server
+from kernel_bridge_magic.patterns import search_all
+from kernel_bridge_magic.text import visible
+
+__all__ = [
+    "TESTS",
+    "Level",
+    "Named",
+    "clean",
+    "is_server",
+    "match",
+    "match_level",
+    "match_named",
+    "narrow",
+    "row_of",
+    "search",
+    "split_server",
+]
+
+_SHORTEST_PREFIX = 4  # characters of an id that can be meant by less than the whole
+_ROW = re.compile(r"#(\d{1,9})", re.ASCII)
+# `lab::nb`, but not the `::` of an address: `http://[::1]:8888::nb`
+_SERVER = re.compile(r"((?:\[[^\]]*\]|\[(?![^\]]*\])|(?!::)[^\[])+)::(.*)", re.DOTALL)
+
+
+class Level(enum.StrEnum):
+    """How a MATCH was understood, from the most to the least exact."""
+
+    ROW = "row"
+    ID = "id"
+    PATH = "path"
+    NAME = "name"
+    STEM = "stem"
+    KERNELSPEC = "kernelspec"
+    PREFIX = "id prefix"
+    PART = "part"
+    REGEX = "regex"
+    KIND = "part of the kernelspec"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A kernel with all that it is called, normalised once: a listing may hold thousands."""
+
+    kernel: Kernel
+    paths: tuple[str, ...]
+    names: tuple[str, ...]
+    specs: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+    @classmethod
+    def of(cls, kernel: Kernel) -> Named:
+        """Collect the names of `kernel`."""
+        names = [session.name for session in kernel.sessions]
+        names += [posixpath.basename(path) for path in kernel.paths]
+        spec = kernel.spec
+        return cls(
+            kernel,
+            paths=_normal(kernel.paths),
+            names=_normal([*names, kernel.started_by]),
+            specs=_normal([kernel.name, spec.name]),
+            kinds=_normal([kernel.name, spec.name, spec.display_name, spec.language]),
+        )
+
+
+def _normal(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(unicodedata.normalize("NFC", text) for text in texts if text))
+
+
+TESTS: tuple[tuple[Level, Callable[[str, Named], bool]], ...] = (
+    (Level.ID, lambda query, it: query == it.kernel.id),
+    (Level.PATH, lambda query, it: query in it.paths),
+    (Level.NAME, lambda query, it: query in it.names),
+    (Level.STEM, lambda query, it: any(query == posixpath.splitext(name)[0] for name in it.names)),
+    (Level.KERNELSPEC, lambda query, it: query in it.specs),
+    (Level.PREFIX, lambda query, it: len(query) >= _SHORTEST_PREFIX and it.kernel.id.startswith(query.lower())),
+    (Level.PART, lambda query, it: _within(query, it.paths) or _within(query, it.names)),
+    (Level.KIND, lambda query, it: _within(query, it.kinds)),
+)
+
+
+def _within(query: str, texts: Iterable[str]) -> bool:
+    folded = query.casefold()
+    return any(folded in text.casefold() for text in texts)
+
+
+def match(query: str, kernels: Sequence[Kernel], *, rows: Sequence[Kernel] | None = None) -> list[Kernel]:
+    """Give the kernels that `query` means: those of the first level that gives any, in the order of `kernels`.
+
+    `rows` is the listing that was shown last, for `#2`: empty when none was shown, None on the command line.
+
+    Raises:
+        BadMatch: it is empty, a broken regular expression, or a row that was never shown.
+        KernelNotFound: the row's kernel is gone.
+        OwnKernel: it names the kernel that asks, by its whole id or its row.
+    """
+    return match_level(query, kernels, rows=rows)[1]
+
+
+def match_level(
+    query: str, kernels: Sequence[Kernel], *, rows: Sequence[Kernel] | None = None
+) -> tuple[Level | None, list[Kernel]]:
+    """Do as `match`, and say at which level it was; None where nothing matches. Raises the same."""
+    return match_named(clean(query), [Named.of(kernel) for kernel in kernels], rows)
+
+
+def match_named(query: str, named: Sequence[Named], rows: Sequence[Kernel] | None) -> tuple[Level | None, list[Kernel]]:
+    """Do as `match_level` for a query that is `clean`."""
+    if row := row_of(query, [it.kernel for it in named], rows):
+        return Level.ROW, [_others([row])]
+    query, named = narrow(query, named)
+    if query.startswith("re:"):
+        found = [it.kernel for it in search(query, named) if not it.kernel.is_own]
+        return (Level.REGEX, found) if found else (None, [])
+    for level, test in TESTS:
+        found = [it.kernel for it in named if test(query, it)]
+        others = [kernel for kernel in found if not kernel.is_own]
+        if others:
+            return level, others
+        if found and level is Level.ID:
+            _others(found)
+        if found and level is Level.PATH:
+            # Our own notebook's whole path: `analysis.ipynb` must not fall through to `old-analysis.ipynb`.
+            return None, []
+    return None, []
+
+
+def _others(kernels: Sequence[Kernel]) -> Kernel:
+    """Refuse the kernel that asks."""
+    if kernels[0].is_own:
+        raise OwnKernel(f"{visible(kernels[0].title)} is this kernel: it would wait for itself")
+    return kernels[0]
+
+
+def row_of(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None) -> Kernel | None:
+    """Give the kernel of a row such as `#2`; None when `query` is no row. Raises as `match`."""
+    found = _ROW.fullmatch(query)
+    if not found:
+        return None
+    number = int(found[1])
+    if rows is None:
+        raise BadMatch(f"#{number} is a row of a listing in a notebook; here, name the kernel by path or id")
+    if not rows:
+        raise BadMatch(f"#{number}: no listing was shown yet; run %kernels first")
+    if not 1 <= number <= len(rows):
+        raise BadMatch(f"#{number}: the listing shown last has the rows #1 to #{len(rows)}")
+    row = rows[number - 1]
+    for kernel in kernels:
+        if kernel.id == row.id:
+            return kernel
+    raise KernelNotFound(f"#{number} was {visible(row.title)} ({visible(row.short_id)}), which is gone; run %kernels")
+
+
+def search(query: str, named: Sequence[Named]) -> list[Named]:
+    """Give those that a `re:` query finds, by path or name.
+
+    Raises:
+        BadMatch: the expression is broken, or could take for ever.
+    """
+    texts = [(it, text) for it in named for text in dict.fromkeys(it.paths + it.names)]
+    hits = {
+        id(it) for (it, _), hit in zip(texts, search_all(query[3:], [text for _, text in texts]), strict=True) if hit
+    }
+    return [it for it in named if id(it) in hits]
+
+
+def clean(query: str) -> str:
+    """Strip spaces and one pair of quotes, and normalise.
+
+    Raises:
+        BadMatch: nothing is left.
+    """
+    text = _unquote(query)
+    if not text.strip():
+        raise BadMatch(
+            "no kernel named: %%remote MATCH, where %kernels shows the choice; %autoremote MATCH sets one for all"
+        )
+    return unicodedata.normalize("NFC", text)
+
+
+def _unquote(query: str) -> str:
+    text = query.strip()
+    quoted = len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'"
+    return text[1:-1] if quoted else text
+
+
+def split_server(query: str) -> tuple[str | None, str]:
+    """Split `SERVER::MATCH` into its two parts; the first is None where no server is named."""
+    text = _unquote(query)
+    found = None if text.startswith("re:") else _SERVER.fullmatch(text)
+    return (found[1].strip(), found[2].strip()) if found else (None, query)
+
+
+def narrow(query: str, named: Sequence[Named]) -> tuple[str, Sequence[Named]]:
+    """Keep to the server that `query` names, if it names one of theirs: a path, too, may hold `::`."""
+    name, rest = split_server(query)
+    if name is None:
+        return query, named
+    there = [it for it in named if it.kernel.server and is_server(name, it.kernel.server)]
+    return (clean(rest), there) if there else (query, named)
+
+
+def is_server(name: str, server: Server) -> bool:
+    """Whether `name` is the server's name, or its URL in any case, with a final slash or without."""
+    name = unicodedata.normalize("NFC", name)
+    same_name = name == unicodedata.normalize("NFC", server.name)
+    return same_name or name.rstrip("/").lower() == server.url.rstrip("/").lower()

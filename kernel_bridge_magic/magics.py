@@ -1,0 +1,280 @@
+"""The magics: parse, call, show. What they do is in `bridge` and `runner`."""
+
+from __future__ import annotations
+
+import atexit
+import getpass
+import keyword
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
+
+from kernel_bridge_magic.bridge import TRANSPORTS, Bridge
+from kernel_bridge_magic.display.notebook import NotebookSink
+from kernel_bridge_magic.display.relay import Relay
+from kernel_bridge_magic.display.servers import ServerList
+from kernel_bridge_magic.display.tables import KernelList
+from kernel_bridge_magic.display.terminal import TerminalSink
+from kernel_bridge_magic.errors import BadInput, BadMatch, BadOption, OwnKernel
+from kernel_bridge_magic.matching import find_many
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.options import HelpWanted, MagicParser, seconds
+from kernel_bridge_magic.results import RemoteValue
+from kernel_bridge_magic.runner import run
+
+__all__ = ["BridgeMagics", "load", "unload"]
+
+_ATTRIBUTE = "_kernel_bridge_magics"
+_CHAIN = "kernel_bridge_chain"  # in the metadata of what we send: the kernels that wait for this cell
+_MATCH_HELP = """\
+MATCH names one kernel; the first of these that fits decides:
+  #2                      row of the last %kernels
+  3f9c1c0e-...            whole kernel id
+  work/analysis.ipynb     whole notebook path
+  analysis.ipynb          file name
+  analysis                file name without its ending
+  ir                      kernel name
+  3f9c                    beginning of the id, 4 characters or more
+  analy                   part of path or name, any case
+  re:^work/.*\\.ipynb$     regular expression on path and name
+  julia                   part of kernel name, display name or language
+SERVER::MATCH keeps to one server. $name and {expr} are replaced when they are a whole word.
+"""
+
+
+def _remote_parser(prog: str) -> MagicParser:
+    parser = MagicParser(
+        prog=prog,
+        usage="%%remote [options] MATCH  and a body,  or  %remote [options] MATCH CODE",
+        description="Run a cell, or one line of code, in another kernel that is already running.\n"
+        "Streams, plots, results and tracebacks appear here.",
+        epilog=_MATCH_HELP + "\nexamples:\n  %%remote analysis\n  df.describe()\n\n"
+        "  x = %remote analysis len(df)\n  %%remote -s lab --timeout 5m train.ipynb\n  fit(model)\n",
+    )
+    parser.add_argument("-s", "--server", metavar="NAME|URL", help="only that server")
+    parser.add_argument("--result", metavar="NAME", help="bind the outcome, a RemoteResult, to this name")
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, help="stop waiting then (30, 5m); it runs on there")
+    parser.add_argument("--no-raise-error", action="store_true", help="show a remote error, but let this cell succeed")
+    parser.add_argument("--history", action="store_true", help="count in the other kernel's In and Out")
+    parser.add_argument("--transport", metavar="|".join(TRANSPORTS), choices=TRANSPORTS, default="auto")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no notes of ours")
+    return parser
+
+
+def _kernels_parser() -> MagicParser:
+    parser = MagicParser(
+        prog="kernels",
+        usage="%kernels [options] [MATCH]",
+        description="List every kernel in reach, or those that MATCH could mean.",
+        epilog="examples:\n  %kernels\n  %kernels analysis\n  ks = %kernels\n",
+    )
+    parser.add_argument("-s", "--server", metavar="NAME|URL", help="only that server")
+    parser.add_argument("-v", "--verbose", action="store_true", help="whole ids, URLs, transports")
+    return parser
+
+
+def _servers_parser() -> MagicParser:
+    parser = MagicParser(
+        prog="servers",
+        usage="%servers [--add URL [--name NAME] [--token env:VAR|file:PATH|ask] [--trust]] [--remove NAME]",
+        description="List the servers we know, or add one for this process.",
+        epilog="examples:\n  %servers\n  %servers --add https://lab.example/user/ann/ --name lab --token env:LAB_TOKEN\n",
+    )
+    parser.add_argument("--add", metavar="URL", help="remember this server")
+    parser.add_argument("--name", metavar="NAME", default="", help="what it is called here")
+    parser.add_argument("--token", metavar="env:VAR|file:PATH|ask", default="", help="where its token is; never the token")
+    parser.add_argument("--trust", action="store_true", help="it is one's own: show its output as it is")
+    parser.add_argument("--remove", metavar="NAME", help="forget an added server")
+    return parser
+
+
+@magics_class
+class BridgeMagics(Magics):
+    """`%kernels`, `%remote`, `%%remote` and `%servers`."""
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell=shell)
+        self.bridge = Bridge()
+        self._told: set[tuple[str, str]] = set()
+
+    # -- %kernels
+
+    @no_var_expand
+    @line_magic
+    def kernels(self, line: str) -> KernelList | None:
+        """List every kernel in reach: %kernels [MATCH]."""
+        try:
+            options, match = _kernels_parser().parse_line(line, self._expand)
+        except HelpWanted as wanted:
+            return self._help(wanted)
+        listing = self.bridge.look(options.server)
+        found = find_many(match, listing.kernels, rows=self.bridge.rows or (), plain=True) if match else None
+        shown = KernelList(listing, found, now=datetime.now(UTC), verbose=options.verbose)
+        self.bridge.rows = tuple(shown)
+        return shown
+
+    # -- %servers
+
+    @no_var_expand
+    @line_magic
+    def servers(self, line: str) -> ServerList | None:
+        """List, add or remove servers: %servers [--add URL --name NAME --token env:VAR]."""
+        try:
+            options, rest = _servers_parser().parse_line(line, self._expand)
+        except HelpWanted as wanted:
+            return self._help(wanted)
+        if rest:
+            raise BadOption(f"{rest!r} is not understood; to add a server: %servers --add URL --name NAME")
+        if options.add:
+            self.bridge.add_server(
+                options.add,
+                name=options.name,
+                token=options.token,
+                trusted=options.trust,
+                ask=lambda: getpass.getpass("token: "),
+            )
+        elif options.name or options.token or options.trust:
+            raise BadOption("--name, --token and --trust go with --add URL")
+        if options.remove:
+            self.bridge.remove_server(options.remove)
+        return ServerList(self.bridge.look().servers, self.bridge.vault)
+
+    # -- %remote and %%remote
+
+    @no_var_expand
+    @line_cell_magic
+    def remote(self, line: str, cell: str | None = None) -> RemoteValue | None:
+        """Run code in another kernel that is already running: %%remote MATCH, or %remote MATCH CODE."""
+        parser = _remote_parser("remote")
+        try:
+            if cell is None:
+                options, match, code = parser.parse_head(line, self._expand)
+            else:
+                options, match = parser.parse_line(line, self._expand)
+                code = cell
+        except HelpWanted as wanted:
+            return self._help(wanted)
+        if not match:
+            raise BadMatch("which kernel? %%remote MATCH, for example the notebook's name; %kernels lists them")
+        if cell is None and not code:
+            raise BadInput(f"nothing to run: %remote {match} CODE, or %%remote {match} with a body")
+        if options.result:
+            _check_name(options.result)
+        return self._run(match, code, options, hold_result=cell is None)
+
+    def _run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
+        kernel = self.bridge.find(match, options.server)
+        chain = self._chain(kernel)
+        sink = self._sink()
+        relay = Relay(sink, kernel, quiet=options.quiet, hold_result=hold_result)
+        self._introduce(match, kernel, relay)
+        connection = self.bridge.connect(kernel, options.transport, note=relay.note)
+        outcome = run(
+            connection,
+            code,
+            relay,
+            sink,
+            stdin=sink.can_ask,
+            store_history=options.history,
+            timeout=options.timeout,
+            keep_outputs=bool(options.result),
+            metadata={_CHAIN: chain},
+        )
+        if options.result:
+            self.shell.user_ns[options.result] = outcome
+        if outcome.error is not None:
+            if not options.no_raise_error:
+                raise outcome.error
+            sink.error(outcome.error)
+        return relay.held
+
+    def _introduce(self, match: str, kernel: Kernel, relay: Relay) -> None:
+        """Say once which kernel is meant, when MATCH was less than its path or id (T25)."""
+        known = (match, kernel.id)
+        if known in self._told or match in (kernel.id, *kernel.paths):
+            return
+        self._told.add(known)
+        where = kernel.server.name if kernel.server else "this machine"
+        about = ", ".join(part for part in (kernel.display_name, kernel.short_id) if part)
+        relay.note(f"{match} is this kernel ({about}, on {where})")
+
+    def _chain(self, kernel: Kernel) -> list[str]:
+        """The kernels that wait for this cell, this one last.
+
+        Raises:
+            OwnKernel: the target is one of them; it would wait for itself (FACTS 1).
+        """
+        chain = self._waiting()
+        if kernel.id in chain:
+            raise OwnKernel(f"{kernel.title} waits for this cell already: it would wait for itself")
+        own = self.bridge.own_id
+        return [*chain, own] if own else chain
+
+    def _waiting(self) -> list[str]:
+        get_parent = getattr(self.shell, "get_parent", None)
+        parent = get_parent() if get_parent is not None else None
+        metadata = parent.get("metadata") if isinstance(parent, dict) else None
+        chain = metadata.get(_CHAIN) if isinstance(metadata, dict) else None
+        return [item for item in chain if isinstance(item, str)] if isinstance(chain, list) else []
+
+    # -- shared
+
+    def _sink(self) -> NotebookSink:
+        return NotebookSink(self.shell) if hasattr(self.shell, "kernel") else TerminalSink(self.shell)
+
+    def _help(self, wanted: HelpWanted) -> None:
+        print(wanted)
+
+    def _expand(self, word: str) -> str:
+        """Replace a word that is wholly `$name` or `{expr}` by its value; a Kernel means its id.
+
+        Raises:
+            BadOption: it has no value here.
+        """
+        found = re.fullmatch(r"\$([A-Za-z_]\w*)|\{(.+)\}", word)
+        if found is None:
+            return word
+        expression = found[1] or found[2]
+        try:
+            value = self.shell.ev(expression)
+        except Exception as error:
+            raise BadOption(f"{word} has no value here ({type(error).__name__}); quote it to mean it as it is") from None
+        return value.id if isinstance(value, Kernel) else str(value)
+
+
+BridgeMagics.remote.__doc__ = _remote_parser("remote").format_help()
+BridgeMagics.kernels.__doc__ = _kernels_parser().format_help()
+BridgeMagics.servers.__doc__ = _servers_parser().format_help()
+
+
+def _check_name(name: str) -> None:
+    """Refuse names that are none, or are IPython's own (T20)."""
+    reserved = name in ("In", "Out", "get_ipython", "exit", "quit") or name.startswith("_")
+    if not name.isidentifier() or keyword.iskeyword(name) or reserved:
+        raise BadOption(f"{name!r} cannot be used as a name for the result")
+
+
+def load(shell: Any) -> None:
+    """Register the magics with `shell`, once."""
+    if getattr(shell, _ATTRIBUTE, None) is not None:
+        return
+    magics = BridgeMagics(shell)
+    shell.register_magics(magics)
+    setattr(shell, _ATTRIBUTE, magics)
+    atexit.register(magics.bridge.close)
+
+
+def unload(shell: Any) -> None:
+    """Take the magics away again and close their connections."""
+    magics = getattr(shell, _ATTRIBUTE, None)
+    if magics is None:
+        return
+    for kind, names in magics.magics.items():
+        for name in names:
+            shell.magics_manager.magics[kind].pop(name, None)
+    shell.magics_manager.registry.pop(type(magics).__name__, None)
+    delattr(shell, _ATTRIBUTE)
+    atexit.unregister(magics.bridge.close)
+    magics.bridge.close()

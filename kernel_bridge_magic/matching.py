@@ -1,0 +1,227 @@
+"""From a MATCH to the kernels that are meant by it, or to one line that says why there are none. Pure.
+
+How a single MATCH is understood is in `levels`; here is what is made of it: one kernel to run on, many, a
+filter, and for each kernel the shortest text that means it alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+
+from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, KernelNotFound
+from kernel_bridge_magic.levels import (
+    TESTS,
+    Level,
+    Named,
+    clean,
+    is_server,
+    match,
+    match_level,
+    match_named,
+    narrow,
+    row_of,
+    search,
+    split_server,
+)
+from kernel_bridge_magic.models import Kernel, ServerReport
+from kernel_bridge_magic.text import align, cut_end, cut_middle, visible
+
+__all__ = ["Level", "find_many", "find_one", "match", "match_level", "not_found", "selector", "split_server"]
+
+_MOST_CANDIDATES = 50  # nobody reads more, and each is proven against all kernels
+_MOST_CLOSE = 2000  # names compared for "closest": difflib is slow
+# What can stand in a magic's line as it is: nothing that quotes, expands (`$`, `{`), asks for help (`?`), or
+# separates commands, there or in a shell.
+_PLAIN = re.compile(r"[^\"'\\$`{}?;|&<>*!%#-][^\"'\\$`{}?;|&<>*!]*")
+
+
+def find_one(
+    query: str,
+    kernels: Sequence[Kernel],
+    *,
+    rows: Sequence[Kernel] | None = None,
+    reports: Sequence[ServerReport] = (),
+) -> Kernel:
+    """Give the one kernel that `query` means. `reports` tells which servers were asked, and failed.
+
+    Raises:
+        KernelNotFound: it means none; the text says what was looked at, and what is called nearly so.
+        AmbiguousKernel: it means several; each comes with a selector that means it alone.
+        BadMatch, OwnKernel: as `match`.
+    """
+    level, found = match_level(query, kernels, rows=rows)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise _ambiguous(f"{_shown(query)} means {len(found)} kernels (by {level})", found, kernels)
+    listed = _find_list(query, kernels, rows) if _parts(query) else []
+    if len(listed) > 1:
+        raise _ambiguous(f"{_shown(query)} is a list of {len(listed)} kernels (--all runs on each)", listed, kernels)
+    if listed:
+        return listed[0]
+    raise not_found(query, kernels, reports)
+
+
+def find_many(
+    query: str, kernels: Sequence[Kernel], *, rows: Sequence[Kernel] | None = None, plain: bool = False
+) -> list[Kernel]:
+    """Give all kernels that `query` means; `a,b,c` is a list of matches when the whole matches nothing.
+
+    `plain` makes it the filter of `%kernels`: every kernel that `query` could mean, at whatever level, the one that
+    asks included. Without it, as for `--all`: the first level decides, for each item of a list, and an item
+    that means nothing gives nothing at all, so that no run begins that is not the one asked for.
+
+    Raises:
+        KernelNotFound: one item of a list matches nothing.
+        BadMatch, OwnKernel: as `match`. A filter refuses no kernel.
+    """
+    if plain:
+        return _filter(query, kernels, rows)
+    return match(query, kernels, rows=rows) or _find_list(query, kernels, rows, strict=True)
+
+
+def _filter(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None) -> list[Kernel]:
+    named = [Named.of(kernel) for kernel in kernels]
+    for texts in ([query], _parts(query)):
+        wanted: set[str] = set()
+        for text in texts:
+            text = clean(text)
+            if row := row_of(text, kernels, rows):
+                wanted.add(row.id)
+                continue
+            text, there = narrow(text, named)
+            if text.startswith("re:"):
+                wanted.update(it.kernel.id for it in search(text, there))
+            else:
+                wanted.update(it.kernel.id for it in there if any(test(text, it) for _, test in TESTS))
+        if wanted:
+            return [kernel for kernel in kernels if kernel.id in wanted]
+    return []
+
+
+def _parts(query: str) -> list[str]:
+    """Split a list of matches. A regular expression is none: `a{2,3}` holds a comma."""
+    query = clean(query)
+    if "," not in query or query.startswith("re:"):
+        return []
+    return [part for part in query.split(",") if part.strip(" \t\n\"'")]
+
+
+def _find_list(
+    query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None, strict: bool = False
+) -> list[Kernel]:
+    """Give what the items of a list mean, in the order of `kernels`; nothing when one item means nothing."""
+    wanted: set[str] = set()
+    for part in _parts(query):
+        found = match(part, kernels, rows=rows)
+        if not found and strict:
+            raise not_found(part, kernels)
+        if not found:
+            return []
+        wanted.update(kernel.id for kernel in found)
+    return [kernel for kernel in kernels if kernel.id in wanted]
+
+
+def selector(kernel: Kernel, kernels: Sequence[Kernel]) -> str:
+    """Give the shortest readable MATCH that means `kernel` and no other of `kernels`.
+
+    It is its path, `SERVER::path`, the beginning of its id, or the whole id; ready to be pasted behind `%%remote`.
+    """
+    return _selector(kernel, [Named.of(other) for other in kernels])
+
+
+def _selector(kernel: Kernel, named: Sequence[Named]) -> str:
+    for text in _spellings(kernel):
+        try:
+            _, found = match_named(clean(text), named, None)
+        except BadInput:  # a path that reads as something else, such as `re:[`
+            continue
+        if [other.id for other in found] == [kernel.id]:
+            return text
+    return kernel.id
+
+
+def _spellings(kernel: Kernel) -> Iterator[str]:
+    for path in kernel.paths:
+        if _pastes(path):
+            yield _quoted(path)
+    if kernel.server and kernel.server.name and _pastes(kernel.server.name):
+        for path in kernel.paths:
+            if _pastes(path):
+                yield _quoted(f"{kernel.server.name}::{path}")
+    yield kernel.short_id  # as listings show it: shorter ones would not outlive the next kernel
+    yield kernel.id[:13]
+
+
+def _pastes(text: str) -> bool:
+    words = " ".join(text.split())
+    if text != words or text != visible(text) or " -" in text or text.startswith("re:"):
+        return False
+    return bool(_PLAIN.fullmatch(text))
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if " " in text else text
+
+
+def _ambiguous(message: str, found: Sequence[Kernel], kernels: Sequence[Kernel]) -> AmbiguousKernel:
+    named = [Named.of(kernel) for kernel in kernels]
+    candidates = [(_selector(kernel, named), kernel) for kernel in found[:_MOST_CANDIDATES]]
+    rows = [
+        (
+            "  " + visible(text),
+            cut_middle(visible(kernel.title), 40),
+            cut_end(visible(kernel.display_name), 24),
+            cut_end(visible(kernel.state), 12),
+            cut_end(visible(kernel.server.name), 20) if kernel.server else "",
+        )
+        for text, kernel in candidates
+    ]
+    lines = align([("  MATCH", "name", "kernel", "state", "server"), *rows])
+    if len(found) > len(candidates):
+        lines.append(f"  … and {len(found) - len(candidates)} more")
+    return AmbiguousKernel(f"{message}; name one:", candidates, "\n".join(lines))
+
+
+def not_found(query: str, kernels: Sequence[Kernel], reports: Sequence[ServerReport] = ()) -> KernelNotFound:
+    """Make the error for a MATCH that means no kernel: what was looked at, the closest names, who did not answer."""
+    text = clean(query)
+    own = next((kernel for kernel in kernels if kernel.is_own and _filter(text, [kernel], [kernel])), None)
+    if own and not text.startswith("#"):
+        return KernelNotFound(
+            f"{_shown(text)} is only this kernel ({visible(own.title)}), which cannot wait for itself"
+        )
+    others = [kernel for kernel in kernels if not kernel.is_own]
+    answered = {report.server.url for report in reports if not report.problem}
+    servers = len(answered | {kernel.server.url for kernel in others if kernel.server})
+    message = f"no kernel matches {_shown(text)} ({_count(len(others), 'kernel')} on {_count(servers, 'server')})"
+    name, _ = split_server(text)
+    known = [it.server for it in others if it.server] + [report.server for report in reports]
+    if name and not any(is_server(name, server) for server in known):
+        message += f"; no server is called {_shown(name)}"
+    if close := _closest(text, others):
+        message += f"; closest: {', '.join(close)}"
+    if missing := [f"{visible(it.server.name)} ({visible(it.problem)})" for it in reports if it.problem]:
+        message += f"; not reached: {', '.join(missing)}"
+    return KernelNotFound(message)
+
+
+def _closest(query: str, kernels: Sequence[Kernel]) -> list[str]:
+    labels: dict[str, str] = {}
+    for kernel in kernels[:_MOST_CLOSE]:
+        it = Named.of(kernel)
+        for text in (*it.paths, *it.names, *it.specs):
+            labels.setdefault(text.casefold(), kernel.title if text in it.paths + it.names else text)
+            labels.setdefault(text.rpartition(".")[0].casefold() or text.casefold(), kernel.title)
+    names = difflib.get_close_matches(query[:200].casefold(), labels, n=3, cutoff=0.6)
+    return list(dict.fromkeys(cut_middle(visible(labels[name]), 60) for name in names))
+
+
+def _shown(query: str) -> str:
+    return f"'{cut_end(visible(clean(query)), 80)}'"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

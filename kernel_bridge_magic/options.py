@@ -1,0 +1,156 @@
+"""The line of a magic: words, quotes, options. Bad ones become one clear line, never a SystemExit."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import math
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
+
+from kernel_bridge_magic.errors import BadInput, BadOption
+
+__all__ = ["HelpWanted", "MagicParser", "Word", "seconds", "split_words"]
+
+
+class Word(NamedTuple):
+    """One word of a line: its text without quotes, where it ends in the line, and whether it was quoted."""
+
+    text: str
+    end: int
+    quoted: bool
+
+
+# A quote opens only at the head of a word, so that `Ann's notebook` is two words; backslashes are letters,
+# since they are what regular expressions are made of.
+_WORD = re.compile(r"""(--?[\w-]+=)?(?:"([^"]*)"|'([^']*)')(?=\s|$)|(\S+)""")
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_MOST_SECONDS = 1e9  # thirty years; more is a slip, and overflows what waits on locks
+
+
+class HelpWanted(BadInput):
+    """`-h` was given: the text is the help, to be shown as it is."""
+
+
+def split_words(line: str) -> list[Word]:
+    """Split a line at blanks; a word that begins with a quote reaches to the next one of its kind."""
+    words = []
+    for found in _WORD.finditer(line):
+        option, double, single, plain = found.groups()
+        if plain is not None:
+            words.append(Word(plain, found.end(), False))
+        else:
+            quoted = double if double is not None else single
+            words.append(Word((option or "") + quoted, found.end(), option is None))
+    return words
+
+
+class MagicParser(argparse.ArgumentParser):
+    """An ArgumentParser that raises, and knows the words of a line from their text."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            add_help=False, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings
+        )
+        self.add_argument("-h", "--help", action="store_true", help="show this help")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of ending the process."""
+        raise BadOption(f"{message.splitlines()[0] if message else 'bad options'} (%{self.prog} -h shows them all)")
+
+    def parse_line(self, line: str, expand: Callable[[str], str] = str) -> tuple[argparse.Namespace, str]:
+        """Parse a whole line; words that are no options are joined by one blank to the text that is returned.
+
+        `expand` is applied to every word that was not quoted.
+
+        Raises:
+            BadOption: an option that does not exist, or a value that it does not take.
+            HelpWanted: `-h` was among the options.
+        """
+        options: list[str] = []
+        rest: list[str] = []
+        words = split_words(line)
+        position = 0
+        only_rest = False
+        while position < len(words):
+            word = words[position]
+            if only_rest or not self._is_option(word):
+                rest.append(word.text if word.quoted else expand(word.text))
+                position += 1
+            elif word.text == "--":
+                only_rest = True
+                position += 1
+            else:
+                taken = self._take(words, position, expand)
+                options += taken
+                position += len(taken)
+        return self._finish(options), " ".join(rest)
+
+    def parse_head(self, line: str, expand: Callable[[str], str] = str) -> tuple[argparse.Namespace, str, str]:
+        """Parse the options at the head of a line; give the first word behind them, and the line's rest verbatim.
+
+        Raises:
+            BadOption, HelpWanted: as `parse_line`.
+        """
+        options: list[str] = []
+        words = split_words(line)
+        position = 0
+        while position < len(words):
+            word = words[position]
+            if not self._is_option(word):
+                first = word.text if word.quoted else expand(word.text)
+                return self._finish(options), first, line[word.end :].strip()
+            if word.text == "--":
+                position += 1
+                if position < len(words):
+                    word = words[position]
+                    return self._finish(options), word.text, line[word.end :].strip()
+                break
+            taken = self._take(words, position, expand)
+            options += taken
+            position += len(taken)
+        return self._finish(options), "", ""
+
+    def _finish(self, options: list[str]) -> argparse.Namespace:
+        parsed = self.parse_args(options)
+        if parsed.help:
+            raise HelpWanted(self.format_help())
+        return parsed
+
+    def _is_option(self, word: Word) -> bool:
+        return not word.quoted and len(word.text) > 1 and word.text.startswith("-")
+
+    def _take(self, words: list[Word], position: int, expand: Callable[[str], str]) -> list[str]:
+        """Take an option's word, and its value's if it needs one."""
+        text = words[position].text
+        name, equals, _ = text.partition("=")
+        action = self._option_string_actions.get(name)
+        if action is None:
+            near = difflib.get_close_matches(name, self._option_string_actions, 1)
+            hint = f"; did you mean {near[0]}?" if near else f" (%{self.prog} -h shows them all)"
+            raise BadOption(f"there is no option {name}{hint}")
+        if equals or action.nargs == 0:
+            return [text]
+        if position + 1 == len(words) or (self._is_option(words[position + 1]) and words[position + 1].text != "-"):
+            raise BadOption(f"{name} needs a value: {name} {action.metavar or action.dest.upper()}")
+        value = words[position + 1]
+        return [name, value.text if value.quoted else expand(value.text)]
+
+
+def seconds(text: str) -> float | None:
+    """Read a length of time: `30`, `1.5s`, `5m`, `2h`; None for `none`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, not above 0, or absurdly long.
+    """
+    if text.lower() == "none":
+        return None
+    found = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*(ms|s|min|m|h|)\s*", text)
+    try:
+        value = float(found[1]) * _UNITS[found[2]] if found else math.nan
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time to wait: give seconds above 0 (30), 5m, 2h, or none")
+    return value

@@ -1,0 +1,265 @@
+"""The REST API of Jupyter servers, gateways and hubs' servers: a dozen calls over http.client.
+
+No redirect is followed and no proxy used; each wrong answer becomes one sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
+from kernel_bridge_magic.models import KernelSpec, Server
+from kernel_bridge_magic.sockets import Timed, open_socket
+
+if TYPE_CHECKING:
+    import http.client
+
+__all__ = ["ServerAPI", "open_socket"]
+
+LARGEST_BODY = 16 * 1024 * 1024  # FAULTS T23; 5000 kernels with sessions are 2 MiB
+_SLOW_SECONDS = 65.0  # a server waits up to 60 s for a kernel that starts
+
+
+class _Answer(NamedTuple):
+    status: int
+    location: str
+    content_type: str
+    body: bytes
+
+
+class ServerAPI:
+    """The calls to one server. Used as a context manager it keeps its connection between calls.
+
+    `timeout` is in seconds, for each call as a whole; `until`, if given, is a point of the monotonic clock that
+    no call goes beyond. Not for several threads at once.
+
+    Every method raises:
+        ServerUnreachable: nobody answers there in time, or a hub says that the server is not running.
+        AuthRefused: it does not accept who we are.
+        BadAnswer: what answers is no Jupyter server, or does not do what was asked.
+    """
+
+    def __init__(self, server: Server, vault: Vault, timeout: float = 3.0, *, until: float | None = None) -> None:
+        self.server = server
+        self.timeout = timeout
+        self._vault = vault
+        self._until = until
+        self._keep = False
+        self._kept: http.client.HTTPConnection | None = None
+
+    def __enter__(self) -> ServerAPI:
+        self._keep = True
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection that is kept, if there is one."""
+        self._keep = False
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def version(self) -> str:
+        """Give the server's version, "" if it does not say (`GET /api`, which wants no token but on gateways)."""
+        version = self._object(self._json("GET", "api")).get("version")
+        return version if isinstance(version, str) else ""
+
+    def kernels(self) -> list[dict[str, Any]]:
+        """Give the models of `GET /api/kernels`; items that are no objects are left out."""
+        return self._list(self._json("GET", "api/kernels"))
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Give the models of `GET /api/sessions`; items that are no objects are left out."""
+        return self._list(self._json("GET", "api/sessions"))
+
+    def kernelspecs(self) -> dict[str, KernelSpec]:
+        """Give what can be started there, by name."""
+        specs = self._object(self._json("GET", "api/kernelspecs")).get("kernelspecs")
+        found = {}
+        for name, item in specs.items() if isinstance(specs, Mapping) else ():
+            spec = item.get("spec") if isinstance(item, Mapping) else None
+            found[str(name)] = kernelspec(str(name), spec)
+        return found
+
+    def kernel(self, kernel_id: str) -> dict[str, Any] | None:
+        """Give the model of one kernel; None if the server has no such kernel (any more)."""
+        answer = self._call("GET", f"api/kernels/{_quoted(kernel_id)}")
+        if answer.status == 404:
+            return None
+        return self._object(self._read(answer))
+
+    def interrupt(self, kernel_id: str) -> None:
+        """Interrupt a kernel."""
+        self._act("POST", kernel_id, "/interrupt")
+
+    def restart(self, kernel_id: str) -> None:
+        """Restart a kernel; returns when the server says that it is done."""
+        self._act("POST", kernel_id, "/restart", _SLOW_SECONDS)
+
+    def delete(self, kernel_id: str) -> None:
+        """Shut a kernel down."""
+        self._act("DELETE", kernel_id, timeout=_SLOW_SECONDS)
+
+    def start(self, name: str | None = None, path: str | None = None) -> dict[str, Any]:
+        """Start a kernel, with a notebook session if `path` is given; gives the kernel's model."""
+        if path is None:
+            return self._object(self._json("POST", "api/kernels", {"name": name} if name else {}, _SLOW_SECONDS))
+        kernel = {"name": name} if name else {}
+        body = {"path": path, "name": path.rsplit("/", 1)[-1], "type": "notebook", "kernel": kernel}
+        session = self._object(self._json("POST", "api/sessions", body, _SLOW_SECONDS))
+        return self._object(session.get("kernel"))
+
+    def _act(self, method: str, kernel_id: str, action: str = "", timeout: float | None = None) -> None:
+        answer = self._call(method, f"api/kernels/{_quoted(kernel_id)}{action}", {}, timeout)
+        if answer.status == 404:
+            raise BadAnswer(f"{self.server.name} has no kernel {kernel_id[:8]} any more; list again with %kernels")
+        self._refuse(answer)
+
+    def _json(self, method: str, path: str, body: Any = None, timeout: float | None = None) -> Any:
+        return self._read(self._call(method, path, body, timeout))
+
+    def _read(self, answer: _Answer) -> Any:
+        self._refuse(answer)
+        try:
+            return json.loads(answer.body)
+        except (ValueError, RecursionError):
+            pass
+        if "html" in answer.content_type or answer.body.lstrip()[:1] == b"<":
+            if b"login" in answer.body.lower() or b'type="password"' in answer.body.lower():
+                raise AuthRefused(f"{self.server.name} shows a login page; give its token with %servers --token")
+            raise BadAnswer(f"{self.server.name} answers with a web page: not a Jupyter server's base URL? Check it")
+        raise BadAnswer(f"{self.server.name} answers with something that is not JSON; is it a Jupyter server?")
+
+    def _object(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self._shape()
+        return value
+
+    def _list(self, value: Any) -> list[dict[str, Any]]:
+        if not isinstance(value, list):
+            raise self._shape()
+        return [item for item in value if isinstance(item, dict)]
+
+    def _shape(self) -> BadAnswer:
+        return BadAnswer(f"{self.server.name} answers with JSON of another shape; is it a Jupyter server?")
+
+    def _refuse(self, answer: _Answer) -> None:
+        if not 200 <= answer.status < 300:
+            raise _refusal(self.server, self._vault.has(self.server.origin), answer)
+
+    def _call(self, method: str, path: str, body: Any = None, timeout: float | None = None) -> _Answer:
+        """Ask once. An answer of any status is given back; everything else is raised as an error of ours."""
+        import http.client
+
+        timeout = max(timeout or 0.0, self.timeout)
+        start = time.monotonic()
+        deadline = start + timeout if self._until is None else min(start + timeout, self._until)
+        problem: ServerError
+        connection, self._kept = self._kept, None
+        try:
+            if connection is None:
+                connection = self._connect(deadline)
+            connection.sock.deadline = deadline  # type: ignore[union-attr] # a Timed, see _connect
+            answer = self._exchange(connection, method, path, body)
+            if self._keep and connection.sock is not None:
+                self._kept = connection
+            return answer
+        except TimeoutError:
+            problem = ServerUnreachable(f"{self.server.name} did not answer within {timeout:g} s; is it stopped?")
+        except ServerError as error:
+            problem = error
+        except (OSError, http.client.HTTPException, ValueError):
+            # ValueError: an Origin with characters that no HTTP request can carry.
+            problem = BadAnswer(
+                f"{self.server.name} broke off without an answer; is its URL right (https:// instead of http:// ?)"
+            )
+        finally:
+            if connection is not None and connection is not self._kept:
+                connection.close()
+        raise problem
+
+    def _connect(self, deadline: float) -> http.client.HTTPConnection:
+        import http.client
+
+        sock = open_socket(self.server, max(deadline - time.monotonic(), 0.001))
+        origin = self.server.origin
+        host, port = ("localhost", 80) if self.server.socket_path else (origin.host, origin.port)
+        connection = http.client.HTTPConnection(host, port)
+        connection.default_port = 443 if origin.scheme == "https" else 80  # what the Host header leaves out
+        connection.auto_open = 0  # a second connection would not have been looked at
+        connection.sock = Timed(sock, deadline)  # all that http.client uses of a socket
+        return connection
+
+    def _exchange(self, connection: http.client.HTTPConnection, method: str, path: str, body: Any) -> _Answer:
+        headers = {"User-Agent": "kernel_bridge_magic", "Accept": "application/json"}
+        headers |= self._vault.headers(self.server.origin)
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        connection.request(method, self.server.origin.base_path + path, data, headers)
+        response = connection.getresponse()
+        content = response.read(LARGEST_BODY + 1)
+        if len(content) > LARGEST_BODY:
+            raise BadAnswer(f"{self.server.name} answers with more than {LARGEST_BODY >> 20} MiB; this was not read")
+        if response.length:
+            raise BadAnswer(f"{self.server.name} broke off in the middle of its answer; try again")
+        # read(n) does not notice that all has come, and the connection could then not be used again.
+        response.close()
+        location, kind = response.getheader("Location") or "", response.getheader("Content-Type") or ""
+        return _Answer(response.status, location, kind.lower(), content)
+
+
+def kernelspec(name: str, spec: Any) -> KernelSpec:
+    """Read a kernelspec's JSON, as servers send it and as `kernel.json` holds it; what is no text becomes ""."""
+    fields = spec if isinstance(spec, Mapping) else {}
+    display, language = fields.get("display_name"), fields.get("language")
+    return KernelSpec(
+        name,
+        display if isinstance(display, str) else "",
+        language.lower() if isinstance(language, str) else "",
+    )
+
+
+def _quoted(kernel_id: str) -> str:
+    # A hostile id must not lead to another route; quote() leaves dots alone.
+    return quote(kernel_id, safe="").replace(".", "%2E") if set(kernel_id) <= {"."} else quote(kernel_id, safe="")
+
+
+def _refusal(server: Server, has_secret: bool, answer: _Answer) -> ServerError:
+    """Make one sentence of an answer that is not 2xx."""
+    name, status = server.name, answer.status
+    if status in (401, 403):
+        if has_secret:
+            return AuthRefused(f"{name}: {status}: token not accepted; give the right one with %servers --token")
+        return AuthRefused(f"{name}: {status}: it wants a token or password; give it with %servers")
+    if 300 <= status < 400:
+        return _redirected(server, answer)
+    if status == 404:
+        return BadAnswer(f"{name}: 404: no Jupyter server at {server.url}; check the base URL")
+    if status in (424, 502, 503, 504):
+        return ServerUnreachable(f"{name}: {status}: the server behind it is not running; start it from the hub's page")
+    if status >= 500:
+        return BadAnswer(f"{name}: {status}: the server failed; its log says why")
+    return BadAnswer(f"{name}: {status}: it does not take this request; is it a Jupyter server?")
+
+
+def _redirected(server: Server, answer: _Answer) -> ServerError:
+    try:
+        target = urlsplit(answer.location)
+        host = "".join(c for c in target.netloc.rpartition("@")[2] if c.isascii() and c.isprintable())[:100]
+        login = "login" in target.path or "/hub/" in target.path
+    except ValueError:
+        host, login = "", False
+    where = f"to {target.scheme}://{host}" if host and target.scheme else "elsewhere"
+    where = where if host != urlsplit(server.url).netloc else "to another page of it"
+    if login:
+        return AuthRefused(f"{server.name} redirects {where} to log in: not logged in, or its server is not running")
+    return BadAnswer(f"{server.name} redirects {where}, which is not followed; give the URL that it means")

@@ -1,0 +1,109 @@
+"""Text that others chose (paths, names), made safe to show and fitted into columns of a terminal. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+
+__all__ = ["align", "cells", "cut_end", "cut_middle", "visible"]
+
+# Controls (C0, DEL, C1), line and paragraph separators, lone surrogates (they cannot be encoded), and all that
+# steers the direction of text: each can make a table say something that it does not hold (FAULTS T22).
+# Joiners and variation selectors stay: emoji and several scripts are spelt with them.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]")
+_COLUMN_GAP = "  "
+
+
+def visible(text: str) -> str:
+    r"""Spell out what a terminal or a browser would act on: `\x1b`, `\n`, `\u202e`. The rest stays as it is."""
+    return _UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def cells(text: str) -> int:
+    """Count the cells that `text` takes in a terminal: wide characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return max(_measure()(text), 0)
+
+
+_measured: Callable[[str], int] | None = None
+
+
+def _measure() -> Callable[[str], int]:
+    global _measured
+    if _measured is None:
+        try:
+            # IPython brings it, by way of prompt_toolkit. Loaded late: a listing of ASCII names needs it never.
+            from wcwidth import wcswidth
+        except ImportError:
+            _measured = _measure_roughly
+        else:
+            _measured = wcswidth
+    return _measured
+
+
+def _measure_roughly(text: str) -> int:
+    return sum(
+        0 if unicodedata.category(char) in ("Mn", "Me", "Cf") else 1 + (unicodedata.east_asian_width(char) in "WF")
+        for char in text
+    )
+
+
+def cut_end(text: str, width: int) -> str:
+    """Shorten `text` to at most `width` cells, with … at its end where something is missing."""
+    if width <= 0:
+        return ""
+    if _fits(text, width):
+        return text
+    return _head(text, width - 1) + "…"
+
+
+def cut_middle(text: str, width: int) -> str:
+    """Shorten `text` to at most `width` cells, with … in its middle: a path is known by its end."""
+    if width <= 0:
+        return ""
+    if _fits(text, width):
+        return text
+    tail = (width - 1) * 2 // 3
+    return _head(text, width - 1 - tail) + "…" + _tail(text, tail)
+
+
+def _fits(text: str, width: int) -> bool:
+    # Combining marks take no cells: without a limit on characters one name could hold a million of them.
+    return len(text) <= 4 * width and cells(text) <= width
+
+
+def _head(text: str, width: int) -> str:
+    text = text[: 4 * max(width, 0)]
+    while cells(text) > width:
+        text = text[:-1]
+    return text.rstrip("\u200d")
+
+
+def _tail(text: str, width: int) -> str:
+    text = text[-4 * width :] if width > 0 else ""
+    while cells(text) > width or (text and _joins(text[0])):
+        text = text[1:]
+    return text
+
+
+def _joins(char: str) -> bool:
+    """Whether it would join what stands before it, which is then the … and not its own letter."""
+    return unicodedata.category(char) in ("Mn", "Me", "Cf") or "\U0001f3fb" <= char <= "\U0001f3ff"
+
+
+def align(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
+    """Lay `rows` of equal length out in columns, two spaces apart; columns in `right` are flush right."""
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    return [
+        _COLUMN_GAP.join(
+            _pad(text, width, index in right) for index, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    space = " " * (width - cells(text))
+    return space + text if right else text + space

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.lab import Lab, Page, find_chromium
+
+FAILURES = Path(__file__).parent / "failures"
+_report = pytest.StashKey[pytest.TestReport]()
+
+
+@pytest.fixture(scope="session")
+def needs_browser() -> None:
+    """Skip where there is no browser to test with; in CI that is a failure: a suite that is not run proves nothing."""
+    missing = [name for name in ("playwright", "jupyterlab") if importlib.util.find_spec(name) is None]
+    if not find_chromium():
+        missing.append("chromium")
+    if missing:
+        tell = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        tell(f"not installed: {', '.join(missing)}")
+
+
+@pytest.fixture(scope="session")
+def lab(needs_browser: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One JupyterLab and one browser for the whole suite: a test opens notebooks of its own."""
+    with Lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report: pytest.TestReport = yield  # type: ignore[assignment, misc]
+    if report.when == "call":
+        item.stash[_report] = report
+    return report  # type: ignore[return-value]
+
+
+@pytest.fixture(autouse=True)
+def _pages(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each test close what it opened; after a failure keep pictures of it first."""
+    yield
+    labs = [value for value in request.node.funcargs.values() if isinstance(value, Lab)]
+    report = request.node.stash.get(_report, None)
+    for page in [page for lab in labs for page in lab.pages]:
+        if report is not None and report.failed:
+            _keep_picture(page, request.node.name)
+        page.close()
+
+
+def _keep_picture(page: Page, name: str) -> None:
+    FAILURES.mkdir(exist_ok=True)
+    file = FAILURES / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', f'{name}-{page.path}')}.png"
+    try:
+        page.screenshot(file)
+    except Exception as error:  # the window may be what is broken, and the test's own error says more
+        print(f"no picture of {page.path}: {error}")

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+import time
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wcwidth import wcswidth
+
+from kernel_bridge_magic import text as texts
+from kernel_bridge_magic.display.tables import KernelList
+from kernel_bridge_magic.models import Kernel, KernelSpec, Listing, Origin, Server, ServerReport, Session, Skipped
+from kernel_bridge_magic.text import cells, cut_end, cut_middle, visible
+
+NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+PYTHON = KernelSpec("python3", "Python 3 (ipykernel)", "python")
+BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+def server(name: str, port: int = 8888, source: str = "runtime") -> Server:
+    return Server(f"http://127.0.0.1:{port}/", name, Origin("http", "127.0.0.1", port, "/"), source=source)
+
+
+LAB, GPU = server("lab"), server("gpu", 8889, "added")
+
+
+def kernel(number: int, *paths: str, spec: KernelSpec = PYTHON, at: Server | None = LAB, **known: object) -> Kernel:
+    known.setdefault("id", f"{number:08x}-0000-4000-8000-000000000000")
+    known.setdefault("state", "idle")
+    sessions = tuple(Session(path, path.rsplit("/", 1)[-1]) for path in paths)
+    return Kernel(name=spec.name, spec=spec, sessions=sessions, server=at, **known)  # type: ignore[arg-type]
+
+
+def listing(*kernels: Kernel, **parts: object) -> KernelList:
+    return KernelList(Listing(kernels, **parts), now=NOW)  # type: ignore[arg-type]
+
+
+class Page(HTMLParser):
+    """The text of a page's cells, and every tag and attribute that is in it."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.text += "\n" * (tag in ("tr", "div"))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def assert_safe(text: str) -> None:
+    for char in text.replace("\n", ""):
+        assert unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp"), repr(char)
+        assert char not in BIDI, repr(char)
+
+
+def assert_fits(text: str, width: int) -> None:
+    for line in text.splitlines():
+        assert wcswidth(line) <= width, line
+
+
+FEW = listing(
+    kernel(1, "work/mine.ipynb", is_own=True, state="busy", connections=1, last_activity=NOW),
+    kernel(2, "work/analysis.ipynb", "copy.ipynb", connections=2, last_activity=NOW - timedelta(minutes=2)),
+    kernel(3, "train.ipynb", at=GPU, state="busy", connections=0, last_activity=NOW),
+    Kernel("4242", "ir", KernelSpec("ir", "R 4.4", "R"), started_by="jupyter console", connection_file="/run/k.json"),
+    servers=(
+        ServerReport(LAB, 2),
+        ServerReport(GPU, 1),
+        ServerReport(server("hub", 1), problem="timed out after 3 s", remedy="is the VPN up? %servers --check hub"),
+    ),
+    skipped=(Skipped("/run/jpserver-1.json", "its pid is gone"),),
+)
+
+
+def test_text() -> None:
+    assert FEW.text(100).splitlines() == [
+        "#  name                    kernel                state         idle  clients  server  id",
+        "1  work/mine.ipynb         Python 3 (ipykernel)  this kernel               1  lab     00000001",
+        "2  work/analysis.ipynb +1  Python 3 (ipykernel)  idle         2 min        2  lab     00000002",
+        "3  train.ipynb             Python 3 (ipykernel)  busy                      0  gpu     00000003",
+        "4  jupyter console         R 4.4                 unknown                      –       4242",
+        "foreign (rich output is shown in a sandbox): gpu",
+        "hub: timed out after 3 s; is the VPN up? %servers --check hub",
+    ]
+
+
+def test_text_at_80_columns_drops_what_matters_least() -> None:
+    assert FEW.text(80).splitlines()[:3] == [
+        "#  name                    kernel    state         idle  server  id",
+        "1  work/mine.ipynb         Python 3  this kernel         lab     00000001",
+        "2  work/analysis.ipynb +1  Python 3  idle         2 min  lab     00000002",
+    ]
+    assert repr(FEW) == FEW.text(80)
+
+
+def test_columns_that_would_say_nothing_are_left_out() -> None:
+    assert listing(kernel(1, "a.ipynb"), kernel(2, "b.ipynb")).text(80).splitlines()[0].split() == [
+        "#", "name", "kernel", "state", "id",
+    ]  # fmt: skip
+
+
+def test_verbose() -> None:
+    ids = {FEW[1].id: "pid 4711, 182 MB, 3 % CPU"}
+    verbose = KernelList(FEW.listing, now=NOW, verbose=True, extra=ids)
+    lines = verbose.text(80).splitlines()
+    assert lines[4:6] == [f"    {FEW[1].id}  ws  http://127.0.0.1:8888/", "    pid 4711, 182 MB, 3 % CPU"]
+    assert "    4242  zmq  /run/k.json" in lines
+    assert lines[-1] == "passed over: /run/jpserver-1.json: its pid is gone"
+    page = Page(verbose._repr_html_())
+    for part in (FEW[1].id, "http://127.0.0.1:8889/", "182 MB", "zmq"):
+        assert part in page.text
+
+
+@pytest.mark.parametrize(
+    ("ago", "words"),
+    [
+        (timedelta(seconds=-30), "now"),
+        (timedelta(seconds=59), "now"),
+        (timedelta(seconds=60), "1 min"),
+        (timedelta(seconds=119), "1 min"),
+        (timedelta(minutes=59, seconds=59), "59 min"),
+        (timedelta(hours=3), "3 h"),
+        (timedelta(hours=23, minutes=59), "23 h"),
+        (timedelta(days=40), "40 d"),
+    ],
+)
+def test_idle_time(ago: timedelta, words: str) -> None:
+    assert f"idle  {words}" in re.sub(" {2,}", "  ", listing(kernel(1, "a.ipynb", last_activity=NOW - ago)).text())
+
+
+@pytest.mark.parametrize("state", ["idle", "busy", "starting", "dead", "unknown", "restarting"])
+def test_states(state: str) -> None:
+    one = listing(kernel(1, "a.ipynb", state=state))
+    assert f"  {state}" in one.text()
+    assert f"</span> {state}</td>" in one._repr_html_()
+
+
+def test_language_only_where_the_name_does_not_tell() -> None:
+    assert "Torch (python)" in listing(kernel(1, "a.ipynb", spec=KernelSpec("t", "Torch", "python"))).text()
+    assert "Julia 1.10 " in listing(kernel(1, "a.ipynb", spec=KernelSpec("j", "Julia 1.10", "julia"))).text()
+
+
+class TestNothing:
+    def test_no_servers(self) -> None:
+        assert listing().text() == "no kernels found; open a notebook, or add a server: %servers --add URL"
+        assert "no kernels found" in listing()._repr_html_()
+
+    def test_no_kernels(self) -> None:
+        assert listing(servers=(ServerReport(LAB),)).text().startswith("no kernels are running (1 server asked)")
+
+    def test_filtered_away(self) -> None:
+        nothing = KernelList(FEW.listing, [], now=NOW)
+        assert nothing.text().splitlines() == [
+            "no kernel matches (of 4 kernels); %kernels lists all",
+            "hub: timed out after 3 s; is the VPN up? %servers --check hub",
+        ]
+
+    def test_long_remedy_is_not_cut(self) -> None:
+        report = ServerReport(LAB, problem="x " * 60, remedy="the end")
+        assert listing(servers=(report,)).text(80).endswith("the end")
+        assert_fits(listing(servers=(report,)).text(80), 80)
+
+
+class TestList:
+    def test_behaves_as_a_list(self) -> None:
+        assert (len(FEW), FEW[-1].id, [one.short_id for one in FEW][:2]) == (4, "4242", ["00000001", "00000002"])
+        assert list(FEW.listing.kernels) == FEW
+
+    def test_slice_keeps_its_row_numbers(self) -> None:
+        part = FEW[1:3]
+        assert isinstance(part, KernelList)
+        assert [line[0] for line in part.text().splitlines()[:3]] == ["#", "2", "3"]
+
+    @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+    def test_copies(self, again: object) -> None:
+        assert again(FEW[1:]).text() == FEW[1:].text()  # type: ignore[operator]
+
+    def test_pretty_in_ipython(self) -> None:
+        from IPython.lib.pretty import pretty
+
+        assert pretty(FEW) == FEW.text(80)
+
+
+class TestHtml:
+    def test_cells(self) -> None:
+        page = Page(FEW._repr_html_())
+        assert "2work/analysis.ipynb +1Python 3 (ipykernel)● idle2 min2lab00000002" in page.text
+        assert "gpu foreign" in page.text
+        assert "lab foreign" not in page.text
+        assert page.text.endswith("hub: timed out after 3 s; is the VPN up? %servers --check hub")
+
+    def test_no_active_content(self) -> None:
+        hostile = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'&amp;"
+        evil = KernelSpec(hostile, hostile, hostile)
+        bad = server(hostile, 1, "added")
+        one = kernel(1, hostile, spec=evil, at=bad, state=hostile, id=hostile)
+        report = ServerReport(bad, problem=hostile, remedy=hostile)
+        every = KernelList(
+            Listing((one,), (report,), (Skipped(hostile, hostile),)), now=NOW, verbose=True, extra={hostile: hostile}
+        )
+        page = Page(every._repr_html_())
+        allowed = {"style", "div", "table", "thead", "tbody", "tr", "th", "td", "span", "bdi", "wbr", "br"}
+        assert page.tags <= allowed
+        assert page.attributes <= {"class", "style", "title", "dir", "colspan"}
+        assert "onerror=alert" in page.text
+
+
+HOSTILE = [
+    "evil\x1b[31m.ipynb",
+    "\x1b]0;title\x07\x9b2J.ipynb",
+    "line\nbreak\r\t.ipynb",
+    "\u202egnp.exe\u2066.ipynb",
+    "\u2028\u2029\x00\x7f",
+    "\ud800.ipynb",
+    "مشروع/تحليل.ipynb",
+    "回帰分析" * 30,
+    "👨‍👩‍👧‍👦🏴‍☠️👍🏽.ipynb",
+    "x" * 200 + ".ipynb",
+    "Z" + "\u0301" * 500,
+    "cafe\u0301.ipynb",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("width", [20, 40, 80, 120])
+def test_hostile_names(name: str, width: int) -> None:
+    spec = KernelSpec(name, name, name)
+    odd = server(name, 1, "added")
+    one = kernel(1, name, name, spec=spec, at=odd, state=name, id=name)
+    kernels = KernelList(
+        Listing((one, kernel(2, "a.ipynb")), (ServerReport(odd, problem=name, remedy=name),), (Skipped(name, name),)),
+        now=NOW,
+        verbose=True,
+        extra={name: name},
+    )
+    for text in (kernels.text(width), kernels._repr_html_()):
+        assert_safe(text)
+        text.encode()
+    assert_fits(kernels.text(width), width)
+
+
+def test_columns_stay_aligned_beside_wide_names() -> None:
+    lines = listing(*(kernel(n, name) for n, name in enumerate(HOSTILE))).text(80).splitlines()
+    head = wcswidth(lines[0][: lines[0].index("state")])
+    for line in lines[1:]:
+        assert wcswidth(line[: line.index("idle")]) == head
+
+
+def test_unicode_stays_intact() -> None:
+    for name in ("übung 3 – 回帰分析 📈.ipynb", "مشروع/تحليل.ipynb", "👨‍👩‍👧.ipynb"):
+        assert name in listing(kernel(1, name)).text(100)
+
+
+def test_long_path_keeps_both_ends() -> None:
+    assert re.search(r"aaa…/*.*the-end\.ipynb", listing(kernel(1, "a" * 150 + "/the-end.ipynb")).text(80))
+
+
+def test_thousands() -> None:
+    kernels = [kernel(n, f"work/übung {n}.ipynb", connections=1, last_activity=NOW) for n in range(5000)]
+    began = time.monotonic()
+    many = listing(*kernels)
+    text, html = many.text(80), many._repr_html_()
+    assert time.monotonic() - began < 2
+    assert len(text.splitlines()) == 5001
+    assert html.count("<tr") == 5001
+
+
+_names = st.text() | st.text(BIDI + "\x1b[0m\n\r\x00\x85 ab回👍\u200d\u0301\ufe0f\U0001f3fd", max_size=40)
+
+
+@given(_names, _names, st.integers(1, 200))
+@settings(max_examples=300)
+def test_any_text_fits_and_is_safe(name: str, other: str, width: int) -> None:
+    one = kernel(1, name, other, spec=KernelSpec(other, name, other), state=other, at=server(name, 1, "added"))
+    report = ServerReport(server(other, 2), problem=name, remedy=other)
+    kernels = listing(one, kernel(2, other), servers=(report,))
+    assert_safe(kernels.text(width))
+    assert_fits(kernels.text(width), width)
+    assert_safe(kernels._repr_html_())
+
+
+@given(_names, st.integers(0, 60))
+def test_cut(name: str, width: int) -> None:
+    name = visible(name)
+    for cut in (cut_end(name, width), cut_middle(name, width)):
+        assert cells(cut) <= width
+    if len(name) <= width // 2:
+        assert cut_middle(name, width) == cut_end(name, width) == name
+
+
+def test_width_without_wcwidth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "wcwidth", None)
+    monkeypatch.setattr(texts, "_measured", None)
+    assert [cells(text) for text in ("abc", "回帰", "e\u0301é", "📈")] == [3, 4, 2, 2]

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import nbformat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel_bridge_magic.protocol.events import (
+    ClearOutput,
+    DisplayData,
+    Error,
+    Event,
+    ExecuteResult,
+    Note,
+    Page,
+    Started,
+    Stream,
+)
+from kernel_bridge_magic.protocol.outputs import Outputs
+
+
+def fold(*events: Event) -> list[dict[str, object]]:
+    outputs = Outputs()
+    for event in events:
+        outputs.add(event)
+    return outputs.items
+
+
+def test_text_of_one_stream_is_one_output_and_order_between_streams_is_kept() -> None:
+    items = fold(Stream("stdout", "a"), Stream("stdout", "b"), Stream("stderr", "c"), Stream("stdout", "d"))
+    assert [(item["name"], item["text"]) for item in items] == [("stdout", "ab"), ("stderr", "c"), ("stdout", "d")]
+
+
+def test_a_display_between_streams_separates_them() -> None:
+    items = fold(Stream("stdout", "a"), DisplayData({"text/plain": "x"}, {}), Stream("stdout", "b"))
+    assert [item["output_type"] for item in items] == ["stream", "display_data", "stream"]
+    assert items[2]["text"] == "b"
+
+
+def test_an_update_replaces_all_displays_of_its_id_where_they_stand() -> None:
+    items = fold(
+        DisplayData({"text/plain": "1"}, {}, "d"),
+        Stream("stdout", "-"),
+        DisplayData({"text/plain": "1"}, {}, "d"),
+        DisplayData({"text/plain": "2"}, {"m": 1}, "d", update=True),
+    )
+    assert [item.get("data") for item in items] == [{"text/plain": "2"}, None, {"text/plain": "2"}]
+    assert items[0]["metadata"] == {"m": 1}
+
+
+def test_clear_is_at_once_or_with_the_next_output() -> None:
+    assert fold(Stream("stdout", "a"), ClearOutput(False)) == []
+    kept = fold(Stream("stdout", "a"), ClearOutput(True))
+    assert kept[0]["text"] == "a"
+    assert [item["text"] for item in fold(Stream("stdout", "a"), ClearOutput(True), Stream("stdout", "b"))] == ["b"]
+
+
+def test_reading_the_items_does_not_end_a_stream() -> None:
+    outputs = Outputs()
+    outputs.add(Stream("stdout", "a"))
+    assert outputs.items[0]["text"] == "a"
+    outputs.add(Stream("stdout", "b"))
+    assert [item["text"] for item in outputs.items] == ["ab"]
+
+
+text = st.text(max_size=5)
+bundles = st.dictionaries(st.sampled_from(["text/plain", "text/html"]), text, max_size=2)
+events = st.one_of(
+    st.builds(Stream, st.sampled_from(["stdout", "stderr"]), text),
+    st.builds(DisplayData, bundles, st.just({}), st.sampled_from(["", "d"]), st.booleans()),
+    st.builds(ExecuteResult, bundles, st.just({}), st.integers(0, 9) | st.none()),
+    st.builds(Error, text, text, st.just(("x",))),
+    st.builds(ClearOutput, st.booleans()),
+    st.builds(Page, bundles),
+    st.sampled_from([Started(), Note("n")]),
+)
+
+
+@given(st.lists(events, max_size=20))
+def test_whatever_comes_a_notebook_can_save_it(given_events: list[Event]) -> None:
+    cell = nbformat.v4.new_code_cell("x", outputs=[nbformat.from_dict(item) for item in fold(*given_events)])
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    nbformat.validate(notebook)

@@ -1,0 +1,46 @@
+"""Connections to real kernels, by either road, without looking around for them."""
+
+from __future__ import annotations
+
+from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.models import Kernel, Server, Session
+from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.transports.base import Transport
+from kernel_bridge_magic.transports.websocket import WebSocketTransport
+from kernel_bridge_magic.transports.zmq import ZMQTransport
+from kernel_bridge_magic.urls import parse_base_url
+from tests.support.servers import JupyterServer
+
+ROADS = ("zmq", "ws")
+
+
+def known(server: JupyterServer) -> tuple[Server, Vault]:
+    """The server as the code knows it, and a vault with its token."""
+    base = parse_base_url(server.url)
+    vault = Vault()
+    if server.token:
+        vault.put(base.origin, Secret(server.token))
+    return Server(base.url, "test", base.origin, trusted=True), vault
+
+
+def found(server: JupyterServer, kernel_id: str, path: str = "a.ipynb") -> Kernel:
+    """The kernel as discovery gives it."""
+    where, _ = known(server)
+    file = server.connection_file(kernel_id)
+    return Kernel(
+        id=kernel_id,
+        name="python3",
+        server=where,
+        sessions=(Session(path, path.rsplit("/", 1)[-1]),),
+        connection_file=str(file) if file.exists() else "",
+    )
+
+
+def road_to(server: JupyterServer, kernel: Kernel, road: str) -> tuple[KernelConnection, Transport]:
+    """An open connection, and its transport."""
+    where, vault = known(server)
+    transport: Transport = ZMQTransport(kernel) if road == "zmq" else WebSocketTransport(kernel, where, vault)
+    transport.open(75)
+    return KernelConnection(kernel, transport, Control(kernel, ServerAPI(where, vault))), transport

@@ -1,0 +1,39 @@
+"""Messages as a kernel would send them, in short words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kernel_bridge_magic.protocol.messages import Message
+
+KERNEL = "kernel-life-1"
+OURS = "our-session"
+CELL = "our-session_1"
+
+
+def msg(
+    msg_type: str,
+    content: dict[str, Any] | None = None,
+    *,
+    channel: str = "iopub",
+    parent: str = CELL,
+    sender: str = KERNEL,
+) -> Message:
+    parent_header = {"msg_id": parent} if parent else {}
+    return Message.parse(channel, {"msg_type": msg_type, "msg_id": "x", "session": sender}, parent_header, {}, content)
+
+
+def status(state: str, **kwargs: Any) -> Message:
+    return msg("status", {"execution_state": state}, **kwargs)
+
+
+def stream(text: str, name: str = "stdout", **kwargs: Any) -> Message:
+    return msg("stream", {"name": name, "text": text}, **kwargs)
+
+
+def reply(status: str = "ok", **content: Any) -> Message:
+    return msg("execute_reply", {"status": status, **content}, channel="shell")
+
+
+def error(ename: str = "ValueError", evalue: str = "no", **kwargs: Any) -> Message:
+    return msg("error", {"ename": ename, "evalue": evalue, "traceback": [f"{ename}: {evalue}"]}, **kwargs)

@@ -1,0 +1,478 @@
+"""Cells over real connections to real kernels, by both roads."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from kernel_bridge_magic.connection import Execution, KernelConnection
+from kernel_bridge_magic.errors import BadCell, Fate, FateUnknown, KernelDied, LeftRunning, LinkLost, NotRun, RemoteError
+from kernel_bridge_magic.protocol.events import (
+    ClearOutput,
+    DisplayData,
+    Event,
+    ExecuteResult,
+    InputRequest,
+    Lost,
+    Page,
+    Queued,
+    Started,
+    Stream,
+)
+from tests.support.roads import found, known, road_to
+from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
+
+Connect = Callable[[str], KernelConnection]
+
+
+@pytest.fixture
+def kernel(connect: Connect, shared_kernel: str) -> KernelConnection:
+    return connect(shared_kernel)
+
+
+def run_beside(execution: Execution) -> tuple[threading.Thread, queue.SimpleQueue[Event]]:
+    """Iterate in a thread; give the events as they come."""
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def work() -> None:
+        for event in execution:
+            events.put(event)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread, events
+
+
+def until(events: queue.SimpleQueue[Event], wanted: type) -> Event:
+    while not isinstance(event := events.get(timeout=30), wanted):
+        pass
+    return event
+
+
+# -- what a cell gives
+
+
+def test_a_result(kernel: KernelConnection) -> None:
+    result = kernel.execute("1 + 1")
+    assert (result.status, result.fate, result.text, result.missing) == ("ok", Fate.OK, "2", 0)
+    assert result.value is not None
+    assert result.value.data == {"text/plain": "2"}
+    assert result.error is None
+
+
+def test_streams_keep_their_order(kernel: KernelConnection) -> None:
+    code = (
+        "import sys\nfor n in range(5):\n"
+        "    print(n); sys.stdout.flush()\n    print(-n, file=sys.stderr); sys.stderr.flush()"
+    )
+    shown = [(item["name"], item["text"]) for item in kernel.execute(code).outputs]
+    assert shown == [pair for n in range(5) for pair in (("stdout", f"{n}\n"), ("stderr", f"{-n}\n"))]
+
+
+def test_every_kind_of_output_in_order(kernel: KernelConnection) -> None:
+    code = (
+        "from IPython.display import display, clear_output, HTML\n"
+        "print('a\\rb\\x1b[31mc')\nh = display(HTML('<b>x</b>'), display_id='d')\n"
+        "h.update(HTML('<b>y</b>'))\nclear_output(wait=True)\n'value'"
+    )
+    events = list(kernel.stream(code))
+    assert [type(event) for event in events] == [Started, Stream, DisplayData, DisplayData, ClearOutput, ExecuteResult]
+    assert events[1] == Stream("stdout", "a\rb\x1b[31mc\n")
+    shown, update = events[2], events[3]
+    assert isinstance(shown, DisplayData) and isinstance(update, DisplayData)
+    assert (shown.display_id, shown.update) == ("d", False)
+    assert (update.display_id, update.update, update.data["text/html"]) == ("d", True, "<b>y</b>")
+    assert events[4] == ClearOutput(True)
+
+
+def test_a_page(kernel: KernelConnection) -> None:
+    (page,) = (event for event in kernel.stream("len?") if isinstance(event, Page))
+    assert "Return the number of items" in page.data["text/plain"]
+
+
+def test_an_error_is_the_remote_s_own(kernel: KernelConnection) -> None:
+    with pytest.raises(RemoteError) as raised:
+        kernel.execute("print('before')\n1 / 0")
+    error = raised.value
+    assert (type(error).__name__, error.ename, str(error)) == ("ZeroDivisionError",) * 2 + ("division by zero",)
+    assert "1 / 0" in re.sub(r"\x1b\[[0-9;]*m", "", "".join(error.traceback))
+    assert error.result.fate is Fate.FAILED
+    assert error.result.outputs[0]["text"] == "before\n"
+    with pytest.raises(type(error)):
+        kernel.execute("1 / 0")
+
+
+@pytest.mark.parametrize(
+    ("code", "ename"),
+    [
+        ("%no_such_magic_at_all", "UsageError"),
+        ("raise ExceptionGroup('several', [ValueError(1), TypeError(2)])", "ExceptionGroup"),
+        ("def f(:\n  pass", "SyntaxError"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+    ],
+)
+def test_errors_of_every_kind_fail_the_cell(kernel: KernelConnection, code: str, ename: str) -> None:
+    with pytest.raises(RemoteError) as raised:
+        kernel.execute(code)
+    assert raised.value.ename == ename
+
+
+def test_input_is_asked_and_answered(kernel: KernelConnection) -> None:
+    execution = kernel.start("import getpass\n[input('name? '), getpass.getpass('word? ')]", stdin=True)
+    asked = []
+    for event in execution:
+        if isinstance(event, InputRequest):
+            asked.append(event)
+            execution.answer("é" if event.password else "ann")
+    assert asked == [InputRequest("name? ", False), InputRequest("word? ", True)]
+    assert execution.result is not None
+    assert execution.result.text == "['ann', 'é']"
+
+
+def test_input_is_refused_at_once_where_nobody_can_be_asked(kernel: KernelConnection) -> None:
+    with pytest.raises(RemoteError) as raised:
+        kernel.execute("input()")
+    assert raised.value.ename == "StdinNotImplementedError"
+
+
+def test_a_hundred_thousand_lines_arrive_whole_and_in_order_over_zmq(
+    jupyter_server: JupyterServer, shared_kernel: str
+) -> None:
+    connection, _ = road_to(jupyter_server, found(jupyter_server, shared_kernel), "zmq")
+    with connection:
+        (output,) = connection.execute("for n in range(100_000): print(n)").outputs
+    assert output["text"] == "".join(f"{n}\n" for n in range(100_000))
+
+
+def test_what_the_rate_limit_drops_is_reported(jupyter_server: JupyterServer, shared_kernel: str) -> None:
+    connection, _ = road_to(jupyter_server, found(jupyter_server, shared_kernel), "ws")
+    with connection:
+        execution = connection.start("for n in range(30): print('x' * 1_000_000, flush=True)")
+        events = list(execution)
+    assert any(isinstance(event, Lost) and "iopub_data_rate_limit" in event.reason for event in events)
+    assert not any(isinstance(event, Stream) and "IOPub" in event.text for event in events)
+    assert execution.result is not None
+    assert (execution.result.fate, execution.result.missing) == (Fate.OK, None)
+
+
+def test_a_large_message_comes_whole(kernel: KernelConnection) -> None:
+    code = "from IPython.display import display\ndisplay({'text/plain': 'y' * 20_000_000}, raw=True)"
+    (output,) = kernel.execute(code).outputs
+    assert output["data"]["text/plain"] == "y" * 20_000_000
+
+
+# -- a guest's manners
+
+
+def test_the_owner_s_count_stands_still_and_its_queue_is_not_aborted(connect: Connect, own_kernel: str) -> None:
+    owner, guest = connect(own_kernel), connect(own_kernel)
+    count = owner.execute("None", store_history=True).kernel and _count(owner)
+    slow, slow_events = run_beside(guest.start("import time; time.sleep(0.5); 1 / 0"))
+    until(slow_events, Started)
+    queued = owner.execute("'not aborted'")
+    slow.join(30)
+    assert queued.text == "'not aborted'"
+    assert _count(owner) == count
+
+
+def _count(kernel: KernelConnection) -> str:
+    return kernel.execute("get_ipython().execution_count").text
+
+
+def test_history_is_counted_when_asked_for(connect: Connect, own_kernel: str) -> None:
+    kernel = connect(own_kernel)
+    before = int(_count(kernel))
+    kernel.execute("1", store_history=True)
+    assert int(_count(kernel)) == before + 1
+
+
+def test_a_queued_cell_is_told_of_and_detached_without_harm(connect: Connect, own_kernel: str) -> None:
+    owner, guest = connect(own_kernel), connect(own_kernel)
+    busy, events = run_beside(owner.start("import time\nfor _ in range(30): time.sleep(0.1)\n'done'"))
+    until(events, Started)
+    execution = guest.start("ran = True")
+    for event in execution:
+        if isinstance(event, Queued):
+            execution.interrupt()
+    assert execution.result is not None
+    assert isinstance(execution.result.error, LeftRunning)
+    assert "not interrupted" in str(execution.result.error)
+    busy.join(30)
+    assert until(events, ExecuteResult) == ExecuteResult({"text/plain": "'done'"}, {}, 0)
+    assert guest.execute("ran").text == "True"
+
+
+def test_the_first_interrupt_ends_the_cell_there(kernel: KernelConnection) -> None:
+    execution = kernel.start("import time\ntry:\n    time.sleep(60)\nfinally:\n    print('drained')")
+    seen = []
+    for event in execution:
+        seen.append(event)
+        if isinstance(event, Started):
+            execution.interrupt()
+    assert execution.result is not None
+    assert isinstance(execution.result.error, RemoteError)
+    assert execution.result.error.ename == "KeyboardInterrupt"
+    assert Stream("stdout", "drained\n") in seen
+    assert kernel.execute("1").text == "1"
+
+
+def test_the_second_interrupt_leaves_it_running(connect: Connect, own_kernel: str) -> None:
+    kernel = connect(own_kernel)
+    code = "import time\nfor _ in range(20):\n    try: time.sleep(0.1)\n    except KeyboardInterrupt: pass\nleft = 1"
+    execution = kernel.start(code)
+    for event in execution:
+        if isinstance(event, Started):
+            execution.interrupt()
+            execution.interrupt()
+    assert execution.result is not None
+    assert execution.result.fate is Fate.LEFT_RUNNING
+    assert kernel.execute("left").text == "1"
+
+
+def test_a_timeout_leaves_it_running_and_says_so(kernel: KernelConnection) -> None:
+    with pytest.raises(LeftRunning, match="goes on there") as raised:
+        kernel.execute("import time; time.sleep(1.5); late = 1", timeout=0.5)
+    assert raised.value.fate is Fate.LEFT_RUNNING
+    assert kernel.execute("late").text == "1"
+
+
+def test_several_threads_share_a_connection(kernel: KernelConnection) -> None:
+    texts: dict[int, list[str]] = {}
+
+    def work(number: int) -> None:
+        texts[number] = [kernel.execute(f"print({number}, {n})").outputs[0]["text"] for n in range(10)]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert texts == {number: [f"{number} {n}\n" for n in range(10)] for number in range(5)}
+
+
+# -- what cannot be sent
+
+
+def test_bad_cells_are_refused_here(kernel: KernelConnection) -> None:
+    for code in ("", " \n", "a\0b"):
+        with pytest.raises(BadCell):
+            kernel.execute(code)
+
+
+def test_a_cell_beyond_the_server_s_limit_is_refused_here(jupyter_server: JupyterServer, shared_kernel: str) -> None:
+    connection, _ = road_to(jupyter_server, found(jupyter_server, shared_kernel), "ws")
+    with connection:
+        with pytest.raises(BadCell, match="10 MiB"):
+            connection.execute("#" + "x" * 11_000_000)
+        assert connection.execute("1").text == "1"
+        assert connection.execute("#" + "x" * 9_000_000 + "\n2").text == "2"
+
+
+def test_a_closed_connection_sends_nothing(kernel: KernelConnection) -> None:
+    kernel.close()
+    kernel.close()
+    assert not kernel.is_open
+    with pytest.raises(LinkLost):
+        kernel.execute("1")
+
+
+# -- kernels that end
+
+
+def _pid(kernel: KernelConnection) -> int:
+    return int(kernel.execute("import os; os.getpid()").text)
+
+
+def _end(how: str, server: JupyterServer, kernel_id: str, pid: int) -> None:
+    if how == "kill":
+        os.kill(pid, 9)
+    elif how == "restart":
+        server.rest("POST", f"api/kernels/{kernel_id}/restart", {})
+    else:
+        server.request("DELETE", f"api/kernels/{kernel_id}")
+
+
+@pytest.mark.parametrize("how", ["kill", "restart", "delete"])
+def test_a_running_cell_ends_with_its_kernel(
+    jupyter_server: JupyterServer, connect: Connect, own_kernel: str, how: str
+) -> None:
+    kernel = connect(own_kernel)
+    pid = _pid(kernel)
+    execution = kernel.start("print('one')\nimport time; time.sleep(60)")
+    thread, events = run_beside(execution)
+    until(events, Stream)
+    _end(how, jupyter_server, own_kernel, pid)
+    thread.join(20)
+    assert execution.result is not None
+    error = execution.result.error
+    assert isinstance(error, KernelDied)
+    assert "1 line shown; variables are gone" in str(error)
+    assert (error.shown, error.kernel) == (1, "a.ipynb")
+    if how == "restart":
+        assert "restarted by another client" in str(error)
+
+
+@pytest.mark.parametrize("how", ["kill", "restart", "delete"])
+def test_a_queued_cell_is_never_said_to_have_run(
+    jupyter_server: JupyterServer, connect: Connect, own_kernel: str, how: str
+) -> None:
+    owner, guest = connect(own_kernel), connect(own_kernel)
+    pid = _pid(owner)
+    busy, events = run_beside(owner.start("import time; time.sleep(60)"))
+    until(events, Started)
+    execution = guest.start("open('ran-twice', 'a').write('x')")
+    thread, queued = run_beside(execution)
+    until(queued, Queued)
+    _end(how, jupyter_server, own_kernel, pid)
+    thread.join(30)
+    busy.join(30)
+    assert execution.result is not None
+    ran = (jupyter_server.root / "ran-twice").exists()
+    if ran:
+        (jupyter_server.root / "ran-twice").unlink()
+        assert execution.result.fate is Fate.OK
+    else:
+        assert isinstance(execution.result.error, NotRun | FateUnknown)
+
+
+def test_a_cell_that_ends_its_own_process(connect: Connect, own_kernel: str) -> None:
+    with pytest.raises(KernelDied):
+        connect(own_kernel).execute("import os; os._exit(1)")
+
+
+def test_quit_in_a_cell_is_ok(connect: Connect, own_kernel: str) -> None:
+    assert connect(own_kernel).execute("print('bye')\nexit()").fate is Fate.OK
+
+
+def test_a_server_that_is_killed_ends_the_cell(tmp_path: object, road: str) -> None:
+    from pathlib import Path
+
+    with JupyterServer(Path(str(tmp_path))) as server:
+        kernel_id = server.start_kernel(path="a.ipynb")
+        connection, _ = road_to(server, found(server, kernel_id), road)
+        execution = connection.start("import time; time.sleep(60)")
+        thread, events = run_beside(execution)
+        until(events, Started)
+        server.kill()
+        thread.join(20)
+        assert execution.result is not None
+        assert isinstance(execution.result.error, KernelDied)
+        connection.close()
+
+
+def test_a_kernel_restarted_between_cells_is_a_new_life_not_an_error(
+    jupyter_server: JupyterServer, own_kernel: str
+) -> None:
+    connection, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    with connection:
+        connection.execute("x = 1")
+        jupyter_server.rest("POST", f"api/kernels/{own_kernel}/restart", {})
+        assert connection.execute("'x' in globals()").text == "False"
+
+
+def test_zmq_knows_at_once_that_the_kernel_left(jupyter_server: JupyterServer, own_kernel: str) -> None:
+    connection, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "zmq")
+    os.kill(_pid(connection), 9)
+    wait_for(lambda: not connection.is_open, "the end of the connection")
+
+
+# -- the roads themselves
+
+
+def test_a_connection_leaves_no_thread_and_no_descriptor(connect: Connect, shared_kernel: str) -> None:
+    connect(shared_kernel).close()  # what is opened once for all is open now
+    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        kernel = connect(shared_kernel)
+        kernel.execute("1")
+        kernel.close()
+    wait_for(lambda: threading.active_count() <= threads, "the end of the threads")
+    wait_for(lambda: len(os.listdir("/proc/self/fd")) <= descriptors, "the closing of the sockets")
+
+
+def test_an_idle_connection_is_let_go(
+    jupyter_server: JupyterServer, shared_kernel: str, road: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kernel_bridge_magic.transports.base.IDLE_SECONDS", 0.1)
+    monkeypatch.setattr("kernel_bridge_magic.transports.websocket._LOOK_AROUND", 0.1)
+    monkeypatch.setattr("kernel_bridge_magic.transports.zmq._LOOK_AROUND_MS", 100)
+    connection, transport = road_to(jupyter_server, found(jupyter_server, shared_kernel), road)
+    inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+    transport.subscribe(inbox)
+    assert connection.execute("1").text == "1"
+    assert connection.is_open, "somebody listens to it"
+    transport.unsubscribe(inbox)
+    wait_for(lambda: not connection.is_open, "the idle connection's end")
+
+
+def test_a_child_after_fork_leaves_the_parent_s_connection_alone(kernel: KernelConnection) -> None:
+    kernel.execute("1")
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            kernel.execute("2")
+            said = "ran"
+        except LinkLost:
+            said = "refused"
+        kernel.close()
+        os.write(write, said.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 20) == b"refused"
+    os.close(read)
+    os.close(write)
+    assert kernel.execute("3").text == "3"
+
+
+def test_a_kernel_without_a_server_is_interrupted_by_message(tmp_path_factory: pytest.TempPathFactory) -> None:
+    from kernel_bridge_magic.control import Control
+    from kernel_bridge_magic.models import Kernel
+    from kernel_bridge_magic.transports.zmq import ZMQTransport
+
+    with ConsoleKernel(tmp_path_factory.mktemp("console") / "runtime") as console:
+        kernel = Kernel(id="x", connection_file=str(console.connection_file))
+        transport = ZMQTransport(kernel)
+        transport.open(10)
+        with KernelConnection(kernel, transport, Control(kernel, None)) as connection:
+            execution = connection.start("import time; time.sleep(60)")
+            for event in execution:
+                if isinstance(event, Started):
+                    execution.interrupt()
+            assert execution.result is not None
+            assert isinstance(execution.result.error, RemoteError)
+            console.kill()
+            wait_for(lambda: not connection.is_open, "the end of the connection")
+
+
+def test_opening_a_websocket_needs_the_token(jupyter_server: JupyterServer, shared_kernel: str) -> None:
+    from kernel_bridge_magic.auth import Secret, Vault
+    from kernel_bridge_magic.errors import AuthRefused, CannotConnect
+    from kernel_bridge_magic.transports.websocket import WebSocketTransport
+
+    where, vault = known(jupyter_server)
+    kernel = found(jupyter_server, shared_kernel)
+    wrong = Vault()
+    wrong.put(where.origin, Secret("wrong"))
+    with pytest.raises(AuthRefused) as refused:
+        WebSocketTransport(kernel, where, wrong).open(10)
+    assert "wrong" not in str(refused.value)
+    gone = found(jupyter_server, "no-such-kernel")
+    with pytest.raises(CannotConnect, match="no kernel"):
+        WebSocketTransport(gone, where, vault).open(10)
+
+
+def test_json_is_spoken_where_the_server_does_not_know_better(
+    jupyter_server: JupyterServer, shared_kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kernel_bridge_magic.transports.websocket.V1", "no-such-protocol")
+    connection, transport = road_to(jupyter_server, found(jupyter_server, shared_kernel), "ws")
+    with connection:
+        assert getattr(transport, "_subprotocol", None) == ""
+        assert json.loads(connection.execute("print(1); 2").text) == 2
