@@ -24,6 +24,7 @@ from kernel_bridge_magic.errors import (
     remote_error,
 )
 from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.protocol import semicolons
 from kernel_bridge_magic.protocol.events import Error, Event, ExecuteResult, Note
 from kernel_bridge_magic.protocol.link import Action, Link, Sign
 from kernel_bridge_magic.protocol.messages import Message, check_code, execute_content
@@ -75,7 +76,7 @@ class Execution:
         self._asked: str = ""
         content = execute_content(check_code(code), store_history=store_history, allow_stdin=stdin)
         self._began = time.monotonic()
-        msg_id = transport.send("execute_request", content, inbox=self._inbox, metadata=metadata)
+        msg_id = _send(transport, content, self._inbox, metadata)
         self._link = Link(Request(msg_id), now=self._began, timeout=timeout, client_id=transport.client_id)
         #: the outcome, None until the iteration has come to its end
         self.result: RemoteResult | None = None
@@ -193,6 +194,20 @@ class Execution:
         if error is not None:
             error.result = result
         return result
+
+
+def _send(transport: Transport, content: dict[str, Any], inbox: Inbox, metadata: dict[str, Any] | None) -> str:
+    """Send the cell, with what an IPython kernel needs around it; give its `msg_id`."""
+    matter = transport.semicolons.matter(content["code"])
+    if matter:
+        transport.send("execute_request", semicolons.arm())
+    msg_id = transport.send("execute_request", content, inbox=inbox, metadata=metadata)
+    if matter:
+        # Nobody waits for these answers. The cell is sent: what fails from here on is told as its fate.
+        with contextlib.suppress(LinkError):
+            transport.send("execute_request", semicolons.disarm())
+            transport.send("history_request", semicolons.ASK)
+    return msg_id
 
 
 class KernelConnection:

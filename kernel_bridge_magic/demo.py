@@ -152,8 +152,10 @@ def _open_notebook(url: str, token: str, name: str) -> None:
 
 def _show(stay: bool) -> int:
     from IPython.terminal.interactiveshell import TerminalInteractiveShell
+    from traitlets.config import Config
 
-    shell = TerminalInteractiveShell.instance()
+    # Its history would be in a directory that is gone before IPython closes it.
+    shell = TerminalInteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     failed = 0
     for cell in _CELLS:
         lines = cell.splitlines()

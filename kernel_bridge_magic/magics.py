@@ -97,6 +97,7 @@ class BridgeMagics(Magics):
     def __init__(self, shell: Any) -> None:
         super().__init__(shell=shell)
         self.bridge = Bridge()
+        self.bridge.rows = ()  # none shown yet, but `#2` is a word here
         self._told: set[tuple[str, str]] = set()
 
     # -- %kernels
@@ -110,7 +111,7 @@ class BridgeMagics(Magics):
         except HelpWanted as wanted:
             return self._help(wanted)
         listing = self.bridge.look(options.server)
-        found = find_many(match, listing.kernels, rows=self.bridge.rows or (), plain=True) if match else None
+        found = find_many(match, listing.kernels, rows=self.bridge.rows, plain=True) if match else None
         shown = KernelList(listing, found, now=datetime.now(UTC), verbose=options.verbose)
         self.bridge.rows = tuple(shown)
         return shown

@@ -49,9 +49,13 @@ def split_words(line: str) -> list[Word]:
 class MagicParser(argparse.ArgumentParser):
     """An ArgumentParser that raises, and knows the words of a line from their text."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, usage: str, **settings: Any) -> None:
         super().__init__(
-            add_help=False, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings
+            add_help=False,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            usage=usage.replace("%", "%%"),  # argparse formats it
+            **settings,
         )
         self.add_argument("-h", "--help", action="store_true", help="show this help")
 

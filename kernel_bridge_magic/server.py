@@ -5,6 +5,7 @@ No redirect is followed and no proxy used; each wrong answer becomes one sentenc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -119,7 +120,8 @@ class ServerAPI:
 
     def _act(self, method: str, kernel_id: str, action: str = "", timeout: float | None = None) -> None:
         answer = self._call(method, f"api/kernels/{_quoted(kernel_id)}{action}", {}, timeout)
-        if answer.status == 404:
+        # jupyter_server 2.21 answers 500 when a kernel that is gone is to be restarted.
+        if answer.status == 404 or (answer.status >= 500 and self.kernel(kernel_id) is None):
             raise BadAnswer(f"{self.server.name} has no kernel {kernel_id[:8]} any more; list again with %kernels")
         self._refuse(answer)
 
@@ -205,14 +207,13 @@ class ServerAPI:
         if data is not None:
             headers["Content-Type"] = "application/json"
         connection.request(method, self.server.origin.base_path + path, data, headers)
-        response = connection.getresponse()
-        content = response.read(LARGEST_BODY + 1)
-        if len(content) > LARGEST_BODY:
-            raise BadAnswer(f"{self.server.name} answers with more than {LARGEST_BODY >> 20} MiB; this was not read")
-        if response.length:
-            raise BadAnswer(f"{self.server.name} broke off in the middle of its answer; try again")
-        # read(n) does not notice that all has come, and the connection could then not be used again.
-        response.close()
+        # Closed in any case: read(n) may not notice that all has come, and the connection is then not usable again.
+        with contextlib.closing(connection.getresponse()) as response:
+            content = response.read(LARGEST_BODY + 1)
+            if len(content) > LARGEST_BODY:
+                raise BadAnswer(f"{self.server.name} answers with more than {LARGEST_BODY >> 20} MiB; it was not read")
+            if response.length:
+                raise BadAnswer(f"{self.server.name} broke off in the middle of its answer; try again")
         location, kind = response.getheader("Location") or "", response.getheader("Content-Type") or ""
         return _Answer(response.status, location, kind.lower(), content)
 

@@ -197,6 +197,8 @@ class Timed:
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
         self.deadline = deadline
+        self._files = 0
+        self._closed = False
 
     def sendall(self, data: bytes) -> None:
         """Send everything, by the deadline."""
@@ -205,6 +207,7 @@ class Timed:
 
     def makefile(self, mode: str = "rb") -> io.BufferedReader:
         """Give a file to read from, by the deadline."""
+        self._files += 1
         return io.BufferedReader(_Reader(self))
 
     def receive_into(self, buffer: Any) -> int:
@@ -213,9 +216,22 @@ class Timed:
         return self._sock.recv_into(buffer)
 
     def close(self) -> None:
-        """Close the connection."""
-        with contextlib.suppress(OSError):
-            self._sock.close()
+        """Close the connection, once no file reads from it any more.
+
+        http.client closes first and reads the body then, when the server says `Connection: close`.
+        """
+        self._closed = True
+        self._close_if_unused()
+
+    def file_closed(self) -> None:
+        """One of the files is closed."""
+        self._files -= 1
+        self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self._closed and self._files <= 0:
+            with contextlib.suppress(OSError):
+                self._sock.close()
 
 
 class _Reader(io.RawIOBase):
@@ -225,6 +241,11 @@ class _Reader(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._owner.file_closed()
 
     def readinto(self, buffer: Any) -> int:
         return self._owner.receive_into(buffer)

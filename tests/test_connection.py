@@ -192,6 +192,19 @@ def test_history_is_counted_when_asked_for(connect: Connect, own_kernel: str) ->
     assert int(_count(kernel)) == before + 1
 
 
+def test_the_owner_s_semicolon_hides_no_result_of_ours(connect: Connect, own_kernel: str) -> None:
+    # IPython looks at the last line of the history, where our cells are not
+    owner, guest, other = connect(own_kernel), connect(own_kernel), connect(own_kernel)
+    for last, _ in (("x = 1;", 0), ("x = 1", 0), ("x;", 0)):
+        owner.execute(last, store_history=True)
+        for _ in range(2):
+            assert guest.execute("40 + 2").text == "42"
+            assert guest.execute("40 + 2;").value is None
+            assert other.execute("%time 1").text == "1"
+    assert owner.execute("1;", store_history=True).value is None
+    assert owner.execute("get_ipython().displayhook.__dict__.get('quiet')").value is None
+
+
 def test_a_queued_cell_is_told_of_and_detached_without_harm(connect: Connect, own_kernel: str) -> None:
     owner, guest = connect(own_kernel), connect(own_kernel)
     busy, events = run_beside(owner.start("import time\nfor _ in range(30): time.sleep(0.1)\n'done'"))

@@ -19,6 +19,7 @@ from typing import Any
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkLost
 from kernel_bridge_magic.protocol.link import Life, Sign
 from kernel_bridge_magic.protocol.messages import Message, make_message
+from kernel_bridge_magic.protocol.semicolons import Semicolons
 
 __all__ = ["IDLE_SECONDS", "Closed", "Item", "Transport"]
 
@@ -49,6 +50,7 @@ class Transport:
         #: our `session` in headers; a WebSocket's session_id. Never shared between two connections (FACTS 3)
         self.client_id = uuid.uuid4().hex
         self.life = Life(self.client_id)
+        self.semicolons = Semicolons(self.client_id)
         #: messages that could not be parsed
         self.malformed = 0
         self._inboxes: dict[str, Inbox] = {}
@@ -191,6 +193,7 @@ class Transport:
             inboxes = [inbox] if inbox is not None else list(self._subscribers)
         for target in inboxes:
             target.put(message)
+        self.semicolons.receive(message)
         sign = self.life.receive(message)
         if sign is not None:
             self._tell_all(sign)

@@ -130,7 +130,7 @@ class ZMQTransport(Transport):
             answered = False
             while time.monotonic() < deadline and not self._heard_iopub and not self._closing:
                 for message in self._poll_channels(20):
-                    self.life.receive(message)
+                    self._dispatch(message)
                     answered = answered or message.channel == "shell"
             if self._heard_iopub or not answered:
                 return

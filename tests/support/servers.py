@@ -1,8 +1,8 @@
 """Real Jupyter servers and serverless kernels for tests: started here, ended here, each in private directories.
 
-    with JupyterServer(tmp_path) as server:
-        kernel_id = server.start_kernel(path="a.ipynb")
-        server.rest("GET", "api/kernels")
+with JupyterServer(tmp_path) as server:
+    kernel_id = server.start_kernel(path="a.ipynb")
+    server.rest("GET", "api/kernels")
 """
 
 from __future__ import annotations
@@ -199,13 +199,13 @@ class JupyterServer(_Process):
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         """Ask the server; `path` is relative to its base URL. Gives status and body."""
         connection = http.client.HTTPConnection(self.host, self.port or 80, timeout=20)
-        if self.sock:
-            connection.sock = socket.socket(socket.AF_UNIX)
-            connection.sock.connect(self.sock)
-        elif self.url.startswith("https"):
-            plain = socket.create_connection((self.host, self.port), 20)
-            connection.sock = ssl._create_unverified_context().wrap_socket(plain)
         with contextlib.closing(connection):
+            if self.sock:
+                connection.sock = socket.socket(socket.AF_UNIX)
+                connection.sock.connect(self.sock)
+            elif self.url.startswith("https"):
+                plain = socket.create_connection((self.host, self.port), 20)
+                connection.sock = ssl._create_unverified_context().wrap_socket(plain)
             headers = {"Authorization": f"token {self.token}"} if self.token else {}
             headers |= {"Cookie": "_xsrf=test", "X-XSRFToken": "test"}
             data = None if body is None else json.dumps(body)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel_bridge_magic.auth import Secret, Vault, read_secret
+from kernel_bridge_magic.errors import BadServer
+from kernel_bridge_magic.models import Origin
+
+CANARY = "canary-9f2c41"
+HERE = Origin("http", "127.0.0.1", 8888, "/")
+
+
+def test_a_secret_shows_itself_to_reveal_alone() -> None:
+    secret = Secret(CANARY)
+    assert secret.reveal() == CANARY
+    assert CANARY not in f"{secret!r} {secret!s} {secret} {secret:>20} {[secret]} {secret.reveal()!r}"
+    for copying in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError):
+            copying(secret)
+    assert not hasattr(secret, "__dict__")
+    assert secret == Secret(CANARY) and secret != Secret("x") and secret != CANARY
+
+
+@pytest.mark.parametrize("value", ["+/=%&#", " ends ", "x" * 4096, "é"])
+def test_sent_verbatim(value: str) -> None:
+    vault = Vault()
+    vault.put(HERE, Secret(value))
+    assert vault.headers(HERE) == {"Authorization": f"token {value}"}
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\r", "a\0", "日本"])
+def test_what_no_header_carries_is_refused_unseen(value: str) -> None:
+    with pytest.raises(BadServer) as error:
+        Secret(CANARY + value)
+    assert CANARY not in str(error.value)
+
+
+def test_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_TOKEN", CANARY)
+    assert read_secret("env:LAB_TOKEN").reveal() == CANARY
+    monkeypatch.setenv("LAB_TOKEN", "")
+    assert not read_secret("env:LAB_TOKEN")
+    with pytest.raises(BadServer, match="LAB_TOKEN_2 of the secret is not set"):
+        read_secret("env:LAB_TOKEN_2")
+    with pytest.raises(BadServer, match="not set"):
+        read_secret("env:")
+
+
+def test_from_ask() -> None:
+    assert read_secret("ask", ask=lambda: CANARY).reveal() == CANARY
+    with pytest.raises(BadServer, match="nobody to ask"):
+        read_secret("ask")
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_from_file(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes((CANARY + end).encode())
+    path.chmod(0o600)
+    assert read_secret(f"file:{path}").reveal() == CANARY
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_file_that_others_read_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "secret"
+    path.write_text(CANARY)
+    path.chmod(mode)
+    with pytest.raises(BadServer, match="chmod 600"):
+        read_secret(f"file:{path}")
+
+
+def test_file_that_is_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    (tmp_path / "big").write_bytes(b"x" * 70_000)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for name in ("big", "binary"):
+        (tmp_path / name).chmod(0o600)
+    for name in ("missing", "fifo", "big", "binary", "a\0b", ""):
+        with pytest.raises(BadServer, match="the secret's file"):
+            read_secret(f"file:{tmp_path / name}")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text(CANARY)
+    os.chown(path, 65534, 65534)
+    path.chmod(0o600)
+    with pytest.raises(BadServer, match="another user"):
+        read_secret(f"file:{path}")
+
+
+@pytest.mark.parametrize("literal", [CANARY, f"token:{CANARY}", f"env {CANARY}", f"env:{CANARY}"])
+def test_a_literal_is_refused_and_not_repeated(literal: str) -> None:
+    with pytest.raises(BadServer) as error:
+        read_secret(literal)
+    assert CANARY not in "".join(traceback.format_exception(error.value)).replace(literal, "")
+    assert CANARY not in str(error.value)
+    if not literal.startswith("env:"):
+        assert "history" in str(error.value) and "env:VAR" in str(error.value) and "change it" in str(error.value)
+
+
+def test_vault_without_a_secret_submits_xsrf_twice() -> None:
+    headers = Vault().headers(HERE)
+    assert headers["Cookie"] == f"_xsrf={headers['X-XSRFToken']}"
+    assert len(headers["X-XSRFToken"]) == 32
+    assert "Authorization" not in headers
+
+
+def test_vault_forgets_and_shows_nothing() -> None:
+    vault = Vault()
+    vault.put(HERE, Secret(CANARY))
+    assert vault.has(HERE)
+    assert CANARY not in repr(vault) + repr(vault.headers(HERE)) + repr(list(vault.headers(HERE).items()))
+    with pytest.raises(TypeError):
+        pickle.dumps(vault)
+    vault.put(HERE, Secret(""))
+    assert not vault.has(HERE)
+    vault.put(HERE, Secret(CANARY))
+    vault.forget(HERE)
+    vault.forget(HERE)
+    assert not vault.has(HERE)
+
+
+ORIGINS = st.builds(
+    Origin, st.sampled_from(["http", "https"]), st.sampled_from(["a", "b"]), st.integers(1, 3), st.sampled_from("/x")
+)
+
+
+@given(ORIGINS, ORIGINS)
+def test_a_secret_goes_to_its_own_origin_only(mine: Origin, other: Origin) -> None:
+    vault = Vault()
+    vault.put(mine, Secret(CANARY))
+    assert (CANARY in "".join(vault.headers(other).values())) == (mine == other)

@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
+from kernel_bridge_magic.models import Origin, Server
+from kernel_bridge_magic.server import ServerAPI, open_socket
+from kernel_bridge_magic.urls import parse_base_url
+from tests.support.raw import RawServer, http
+from tests.support.servers import JupyterServer, free_port, wait_for
+
+CANARY = "canary-77ab01"
+
+
+def found(server: JupyterServer) -> Server:
+    """The server as its runtime file would tell of it."""
+    parsed = parse_base_url(server.url)
+    return Server(parsed.url, "lab", parsed.origin, source="runtime", pid=server.pid)
+
+
+def vault_for(server: Server, token: str = CANARY) -> Vault:
+    vault = Vault()
+    vault.put(server.origin, Secret(token))
+    return vault
+
+
+@pytest.fixture
+def api(jupyter_server: JupyterServer) -> Iterator[ServerAPI]:
+    server = found(jupyter_server)
+    with ServerAPI(server, vault_for(server, jupyter_server.token)) as api:
+        yield api
+
+
+def test_every_call_to_a_real_server(api: ServerAPI, jupyter_server: JupyterServer) -> None:
+    assert api.version().startswith("2.")
+    assert api.kernelspecs()["python3"].language == "python"
+    model = api.start(path="rest.ipynb")
+    kernel_id = model["id"]
+    assert kernel_id in {item["id"] for item in api.kernels()}
+    assert ("rest.ipynb", kernel_id) in {(item["path"], item["kernel"]["id"]) for item in api.sessions()}
+    assert (api.kernel(kernel_id) or {})["name"] == "python3"
+    api.interrupt(kernel_id)
+    api.restart(kernel_id)
+    api.delete(kernel_id)
+    assert api.kernel(kernel_id) is None
+    for act in (api.interrupt, api.restart, api.delete):
+        with pytest.raises(BadAnswer, match="no kernel"):
+            act(kernel_id)
+    other = api.start("python3")
+    api.delete(other["id"])
+    with pytest.raises(ServerError):
+        api.start("no-such-kernelspec")
+
+
+@pytest.mark.parametrize("kernel_id", ["..", "../sessions", "a/b", "x?y#z", "é", "\r\nX: y", " "])
+def test_hostile_ids_lead_nowhere(api: ServerAPI, kernel_id: str) -> None:
+    with contextlib.suppress(BadAnswer):
+        assert api.kernel(kernel_id) is None
+
+
+def test_wrong_token(jupyter_server: JupyterServer) -> None:
+    server = found(jupyter_server)
+    with pytest.raises(AuthRefused, match="403: token not accepted"):
+        ServerAPI(server, vault_for(server)).kernels()
+    with pytest.raises(AuthRefused, match="wants a token or password"):
+        ServerAPI(server, Vault()).kernels()
+
+
+def test_wrong_base_path(jupyter_server: JupyterServer) -> None:
+    server = found(jupyter_server)
+    origin = server.origin._replace(base_path="/elsewhere/")
+    server = replace(server, url=server.url + "elsewhere/", origin=origin)
+    with pytest.raises(BadAnswer, match=r"404: no Jupyter server at .*/elsewhere/; check the base URL"):
+        ServerAPI(server, vault_for(server, jupyter_server.token)).kernels()
+
+
+def test_open_server_with_base_path_takes_post(tmp_path: Path) -> None:
+    with JupyterServer(tmp_path, token="", base_url="/a/b%20c/") as jupyter:
+        api = ServerAPI(found(jupyter), Vault())
+        kernel = api.start()
+        assert [item["id"] for item in api.kernels()] == [kernel["id"]]
+        api.delete(kernel["id"])
+
+
+def test_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "j.sock")
+    with JupyterServer(tmp_path, sock=path) as jupyter:
+        origin = Origin("unix", path, 0, "/")
+        server = Server("http://localhost/", "sock", origin, "runtime", jupyter.pid, socket_path=path)
+        vault = vault_for(server, jupyter.token)
+        assert ServerAPI(server, vault).kernels() == []
+        with pytest.raises(ServerUnreachable, match="now served by process"):
+            ServerAPI(replace(server, pid=os.getpid()), vault).kernels()
+        assert ServerAPI(replace(server, source="added", pid=None), vault).kernels() == []
+
+
+def test_tls(tmp_path: Path) -> None:
+    trustme = pytest.importorskip("trustme")
+    authority, other = trustme.CA(), trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    cert, key, ca, wrong = (str(tmp_path / name) for name in ("cert", "key", "ca", "wrong"))
+    issued.private_key_and_cert_chain_pem.write_to_path(key)
+    issued.private_key_and_cert_chain_pem.write_to_path(cert)
+    authority.cert_pem.write_to_path(ca)
+    other.cert_pem.write_to_path(wrong)
+    with JupyterServer(tmp_path, certfile=cert, keyfile=key) as jupyter:
+        server = replace(found(jupyter), ca_file=ca)
+        vault = vault_for(server, jupyter.token)
+        with ServerAPI(server, vault) as api:
+            assert api.kernels() == api.sessions() == []
+        for file, reason in ((wrong, "not trusted here"), ("", "not trusted here"), (str(tmp_path / "no"), "missing")):
+            with pytest.raises(ServerUnreachable, match=reason):
+                ServerAPI(replace(server, ca_file=file), vault).kernels()
+        named = server.origin._replace(host="localhost")
+        with pytest.raises(ServerUnreachable, match="another host name"):
+            ServerAPI(replace(server, origin=named, source="added"), vault).kernels()
+        plain = server.origin._replace(scheme="http")
+        with pytest.raises(BadAnswer, match="https:// instead of http://"):
+            ServerAPI(replace(server, origin=plain), vault).kernels()
+        with contextlib.closing(open_socket(server, 3)) as sock:
+            assert isinstance(sock, ssl.SSLSocket)
+
+
+def test_https_to_a_plain_port() -> None:
+    with RawServer(http(body=b"[]")) as raw:
+        server = raw.server()
+        server = replace(server, origin=server.origin._replace(scheme="https"))
+        with pytest.raises(ServerUnreachable, match="http:// instead of https://"):
+            ServerAPI(server, vault_for(server)).kernels()
+        assert CANARY.encode() not in b"".join(raw.requests)
+
+
+# -- who listens: looked at before a secret goes out (T2, T3)
+
+
+def test_port_taken_by_another_process_gets_nothing() -> None:
+    # The pid in the file is alive and ours, and listens elsewhere; the port is another process's.
+    code = (
+        "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True);"
+        "c, _ = s.accept(); print(len(c.recv(9999)), flush=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as thief:
+        assert thief.stdout is not None
+        port = int(thief.stdout.readline())
+        server = Server(
+            f"http://127.0.0.1:{port}/", "lab", Origin("http", "127.0.0.1", port, "/"), "runtime", os.getpid()
+        )
+        with pytest.raises(ServerUnreachable, match=rf"port {port} is now used by .*pid {thief.pid}\) of user"):
+            ServerAPI(server, vault_for(server)).kernels()
+        assert thief.stdout.readline() == "0\n"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_listener_of_another_user_gets_nothing() -> None:
+    code = (
+        "import os, socket; os.setgid(65534); os.setuid(65534); s = socket.create_server(('127.0.0.1', 0));"
+        "print(s.getsockname()[1], flush=True); c, _ = s.accept(); print(len(c.recv(9999)), flush=True)"
+    )
+    with subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE, text=True, cwd="/") as thief:
+        assert thief.stdout is not None
+        port = int(thief.stdout.readline())
+        origin = Origin("http", "127.0.0.1", port, "/")
+        server = Server(f"http://127.0.0.1:{port}/", "lab", origin, "runtime", thief.pid)
+        with pytest.raises(ServerUnreachable, match="now used by"):
+            ServerAPI(server, vault_for(server)).kernels()
+        assert thief.stdout.readline() == "0\n"
+
+
+def test_process_that_has_ended() -> None:
+    with RawServer(http()) as raw:
+        ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
+        ended.wait()
+        server = replace(raw.server(), source="runtime", pid=ended.pid)
+        with pytest.raises(ServerUnreachable, match=f"process {ended.pid} has ended; port {raw.port} is now used by"):
+            ServerAPI(server, vault_for(server)).kernels()
+        assert CANARY.encode() not in b"".join(raw.requests)
+
+
+# -- answers that are wrong
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "text"),
+    [
+        (http("401 Unauthorized", b"{}"), AuthRefused, "401: token not accepted"),
+        (http("403 Forbidden", b"<html>login"), AuthRefused, "403: token not accepted"),
+        (http("302 Found", b"", Location="/hub/login?next=%2F"), AuthRefused, "not logged in"),
+        (http("302 Found", b"", Location="https://evil.example/x"), BadAnswer, "https://evil.example"),
+        (http("200 OK", b"<html><form action='/login'>"), AuthRefused, "login page"),
+        (http("200 OK", b"<!doctype html><h1>Grafana"), BadAnswer, "web page"),
+        (http("200 OK", b"oops"), BadAnswer, "not JSON"),
+        (http("200 OK", b"\xff\xfe"), BadAnswer, "not JSON"),
+        (http("200 OK", b""), BadAnswer, "not JSON"),
+        (http("200 OK", b"[" * 100_000), BadAnswer, "not JSON"),
+        (http("200 OK", b"1" * 100_000), BadAnswer, "not JSON"),
+        (http("200 OK", b'{"message": "hi"}'), BadAnswer, "another shape"),
+        (http("200 OK", b"null"), BadAnswer, "another shape"),
+        (http("404 Not Found"), BadAnswer, "404: no Jupyter server at"),
+        (http("405 Method Not Allowed"), BadAnswer, "405"),
+        (http("424 Failed Dependency"), ServerUnreachable, "424.*not running"),
+        (http("503 Service Unavailable"), ServerUnreachable, "503.*not running"),
+        (http("500 Internal Server Error"), BadAnswer, "500: the server failed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n[", BadAnswer, "middle of its answer"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", BadAnswer, "broke off"),
+        (b"", BadAnswer, "broke off"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", BadAnswer, "broke off"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", BadAnswer, "broke off"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", BadAnswer, "broke off|not JSON"),
+    ],
+)
+def test_wrong_answers_are_one_sentence(answer: bytes, error: type[ServerError], text: str) -> None:
+    with RawServer(answer) as raw:
+        server = raw.server()
+        with pytest.raises(error, match=text) as caught:
+            ServerAPI(server, vault_for(server)).kernels()
+        shown = "".join(traceback.format_exception(caught.value))
+        assert CANARY not in shown
+        assert caught.value.__cause__ is None and caught.value.__context__ is None
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", ["301 A", "302 B", "303 C", "307 D", "308 E"])
+@pytest.mark.parametrize("target", ["http://{other}/", "//{other}/", "https://{other}/", "http://{own}/x", "y", "/z"])
+def test_no_redirect_is_followed(status: str, target: str) -> None:
+    with RawServer(http()) as trap:
+        with RawServer(b"") as raw:
+            location = target.format(other=f"127.0.0.1:{trap.port}", own=f"127.0.0.1:{raw.port}")
+            raw._script = http(status, b"", Location=location)
+            server = raw.server()
+            with pytest.raises(ServerError, match="redirects"):
+                ServerAPI(server, vault_for(server)).kernels()
+            assert len(raw.requests) == 1
+        assert trap.requests == []
+
+
+def test_proxies_and_netrc_see_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with RawServer(http()) as trap, RawServer(http()) as raw:
+        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{trap.port}")
+        (tmp_path / "netrc").write_text("default login a password b\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        server = raw.server()
+        assert ServerAPI(server, vault_for(server)).kernels() == []
+        assert trap.requests == []
+        head = raw.requests[0]
+        assert f"Authorization: token {CANARY}\r\n".encode() in head
+        assert CANARY.encode() not in head.split(b"\r\n")[0]
+
+
+# -- time and size
+
+
+def test_a_drip_ends_at_the_deadline() -> None:
+    def drip(connection: socket.socket, request: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not raw.closing.wait(0.1):
+            connection.sendall(b" ")
+
+    with RawServer(drip) as raw:
+        server = raw.server()
+        start = time.monotonic()
+        with pytest.raises(ServerUnreachable, match=r"did not answer within 0\.5 s"):
+            ServerAPI(server, vault_for(server), timeout=0.5).kernels()
+        assert 0.4 < time.monotonic() - start < 0.7
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_huge_body_is_not_read(announced: bool) -> None:
+    sent = 0
+
+    def flood(connection: socket.socket, request: bytes) -> None:
+        nonlocal sent
+        length = b"Content-Length: 500000000\r\n" if announced else b""
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n")
+        while sent < 500_000_000:
+            connection.sendall(bytes(1 << 20))
+            sent += 1 << 20
+
+    with RawServer(flood) as raw:
+        server = raw.server()
+        with pytest.raises(BadAnswer, match="more than 16 MiB"):
+            ServerAPI(server, vault_for(server), timeout=20).kernels()
+        assert sent < 40 << 20
+
+
+def test_nobody_listens() -> None:
+    port = free_port()
+    server = Server("", "gone", Origin("http", "127.0.0.1", port, "/"))
+    with pytest.raises(ServerUnreachable, match=f"nobody listens on 127.0.0.1:{port}"):
+        ServerAPI(server, Vault()).kernels()
+
+
+def test_name_that_is_not_known() -> None:
+    server = Server("", "x", Origin("http", "no-such-host.invalid", 80, "/"))
+    with pytest.raises(ServerUnreachable, match=r"no-such-host\.invalid is not known"):
+        ServerAPI(server, Vault()).kernels()
+
+
+def test_forbidden_loopback_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A sandbox cannot be had here: the one call that it refuses stands for it.
+    def refuse(self: socket.socket, address: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    server = Server("", "x", Origin("http", "127.0.0.1", 9, "/"))
+    with pytest.raises(ServerUnreachable, match="forbidden here"):
+        open_socket(server, 1)
+
+
+def test_stopped_server_is_given_up_and_comes_back(tmp_path: Path) -> None:
+    with JupyterServer(tmp_path) as jupyter:
+        server = found(jupyter)
+        api = ServerAPI(server, vault_for(server, jupyter.token), timeout=0.5)
+        jupyter.signal(signal.SIGSTOP)
+        start = time.monotonic()
+        with pytest.raises(ServerUnreachable, match="did not answer within"):
+            api.kernels()
+        assert time.monotonic() - start < 0.7
+        jupyter.signal(signal.SIGCONT)
+        wait_for(lambda: _answers(api), "an answer after SIGCONT", 10)
+
+
+def _answers(api: ServerAPI) -> bool:
+    with contextlib.suppress(ServerUnreachable):
+        return api.kernels() == []
+    return False
+
+
+def test_socket_is_ready_to_use() -> None:
+    with RawServer(http()) as raw, contextlib.closing(open_socket(raw.server(), 2.5)) as sock:
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.gettimeout() == 2.5
+        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert sock.recv(12) == b"HTTP/1.1 200"
+
+
+def test_kernelspecs_leniently() -> None:
+    body = {"kernelspecs": {"a": {"spec": {"display_name": "A", "language": "R"}}, "b": None, "c": {"spec": [1]}}}
+    with RawServer(http(body=json.dumps(body).encode())) as raw:
+        specs = ServerAPI(raw.server(), Vault()).kernelspecs()
+    assert specs["a"].display_name == "A" and specs["a"].language == "r"
+    assert specs["b"].display_name == specs["c"].language == ""

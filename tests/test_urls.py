@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel_bridge_magic.errors import BadServer
+from kernel_bridge_magic.models import Origin
+from kernel_bridge_magic.urls import parse_base_url, server_url
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("http://127.0.0.1:8888", "http://127.0.0.1:8888/"),
+        ("  http://127.0.0.1:8888/  ", "http://127.0.0.1:8888/"),
+        ("HTTP://HOST:8888/", "http://host:8888/"),
+        ("http://host:80/", "http://host/"),
+        ("https://host:443/x", "https://host/x/"),
+        ("http://host:", "http://host/"),
+        ("http://host./", "http://host/"),
+        ("http://[::1]:8888", "http://[::1]:8888/"),
+        ("http://[0:0:0:0:0:0:0:1]:8888", "http://[::1]:8888/"),
+        ("http://h/lab", "http://h/"),
+        ("http://h/tree///", "http://h/"),
+        ("http://h/lab/tree/a/b.ipynb?reset", "http://h/"),
+        ("http://h/notebooks/x.ipynb#cell", "http://h/"),
+        ("http://h/jupyter//lab?token=a", "http://h/jupyter/"),
+        ("http://h/user/ann%20b/lab/tree/x.ipynb", "http://h/user/ann%20b/"),
+        ("http://h/user/ann b/", "http://h/user/ann%20b/"),
+        ("http://h/user/lab/lab", "http://h/user/lab/"),
+        ("http://h/a%c3%a9é%zz", "http://h/a%C3%A9%C3%A9%25zz/"),
+        ("http://h/./a/", "http://h/a/"),
+        ("http://bücher.example/", "http://xn--bcher-kva.example/"),
+        ("http://a_b-c.d/", "http://a_b-c.d/"),
+    ],
+)
+def test_normalised_base_url(text: str, url: str) -> None:
+    parsed = parse_base_url(text)
+    assert parsed.url == url
+    assert parse_base_url(url).origin == parsed.origin
+
+
+def test_one_server_one_identity() -> None:
+    texts = ["HTTP://HOST:8888/", "http://host:8888", "http://host:8888/lab?reset", "http://host.:8888//tree/"]
+    assert {parse_base_url(text).origin for text in texts} == {Origin("http", "host", 8888, "/")}
+
+
+def test_token_is_taken_out_and_in_no_repr() -> None:
+    parsed = parse_base_url("http://h:1/lab?x=1&token=abc%2B1")
+    assert parsed.token == "abc+1"
+    assert "abc" not in parsed.url + repr(parsed) + repr(parsed.origin)
+    assert parse_base_url("http://h:1/lab?token=").token is None
+
+
+def test_unix_socket() -> None:
+    parsed = parse_base_url("http+unix://%2Frun%2Fj.sock/base/lab?token=T")
+    assert parsed.url == "http://localhost/base/"
+    assert parsed.origin == Origin("unix", "/run/j.sock", 0, "/base/")
+    assert parsed.token == "T"
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "no URL"),
+        ("host:8888", "http://host:8888/ or https://host:8888/"),
+        ("localhost:8888/lab", "http://localhost:8888/ or"),
+        ("8888", "http://127.0.0.1:8888/ or"),
+        ("//host", "http://host/ or"),
+        ("::1:8888", "[ ]"),
+        ("http://::1:8888/", "[ ]"),
+        ("http://[::1:8888/", "brackets"),
+        ("http://[host]/", "IPv6"),
+        ("http://[::zz]/", "IPv6"),
+        ("http://[fe80::1%eth0]:8888/", "zone"),
+        ("http://user:pw@host/", "user name or password"),
+        ("user:pw@host:80", "https://"),
+        ("pw@host:80", "user name or password"),
+        ("http://h:0/", "1 to 65535"),
+        ("http://h:65536/", "1 to 65535"),
+        ("http://h:8888x/", "not a number"),
+        ("http://h:٣/", "not a number"),
+        ("http:///lab", "no host"),
+        ("http://:8888/", "no host"),
+        ("http:/host", "two slashes"),
+        ("ftp://h/", "http:// or https://"),
+        ("file:///etc", "http:// or https://"),
+        ("javascript:alert(1)", "http:// or https://"),
+        ("ws://h/", "http://"),
+        ("wss://h/", "https://"),
+        ("http://a\r\nb/", "control character"),
+        ("http://a\0b/", "control character"),
+        ("http://a\tb/", "control character"),
+        ("http://h/\u202e", "control character"),
+        ("http://evil.com\\@good/", "backslash"),
+        ("http://a b/", "space"),
+        ("http://h/%0d%0aX: y", "encoded control"),
+        ("http://h%20x/", "not a name"),
+        ("http://h/a/../b", "goes up"),
+        ("http://h/%2e%2e/b", "goes up"),
+        ("http://127.1/", "IPv4"),
+        ("http://0x7f000001/", "IPv4"),
+        ("http://2130706433/", "IPv4"),
+        ("http://-x/", "not a name"),
+        ("http://a..b/", "not a name"),
+        ("http://h/" + "x" * 9000, "longer than"),
+        ("http+unix://x/", "socket"),
+    ],
+)
+def test_refused_with_one_clear_line(text: str, part: str) -> None:
+    with pytest.raises(BadServer) as error:
+        parse_base_url(text)
+    assert part in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "pw" not in str(error.value).replace("password", "")
+
+
+def test_parts_that_are_known_keep_their_path() -> None:
+    assert server_url("http", "::1", 8888, "/lab/")[0] == "http://[::1]:8888/lab/"
+    assert server_url("https", "h", 443, "a/b%20c") == ("https://h/a/b%20c/", Origin("https", "h", 443, "/a/b%20c/"))
+
+
+@given(st.text(max_size=40), st.sampled_from(["", "http://", "https://h:1/", "http://[", "http+unix://"]))
+def test_anything_is_read_or_refused(text: str, before: str) -> None:
+    try:
+        parsed = parse_base_url(before + text)
+    except BadServer:
+        return
+    assert parsed.url.isascii() and parsed.url.endswith("/") and " " not in parsed.url
+    if parsed.origin.scheme != "unix":
+        assert parse_base_url(parsed.url).origin == parsed.origin
