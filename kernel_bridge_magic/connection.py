@@ -197,17 +197,11 @@ class Execution:
 
 
 def _send(transport: Transport, content: dict[str, Any], inbox: Inbox, metadata: dict[str, Any] | None) -> str:
-    """Send the cell, with what an IPython kernel needs around it; give its `msg_id`."""
-    matter = transport.semicolons.matter(content["code"])
-    if matter:
+    """Send the cell, before it what an IPython kernel needs to give its result; give its `msg_id`."""
+    if transport.semicolons.must_arm(transport.life.session):
         transport.send("execute_request", semicolons.arm())
-    msg_id = transport.send("execute_request", content, inbox=inbox, metadata=metadata)
-    if matter:
-        # Nobody waits for these answers. The cell is sent: what fails from here on is told as its fate.
-        with contextlib.suppress(LinkError):
-            transport.send("execute_request", semicolons.disarm())
-            transport.send("history_request", semicolons.ASK)
-    return msg_id
+        transport.farewell = semicolons.disarm()
+    return transport.send("execute_request", content, inbox=inbox, metadata={semicolons.GUEST: metadata or {}})
 
 
 class KernelConnection:
@@ -244,7 +238,7 @@ class KernelConnection:
     ) -> Execution:
         """Send one cell and return at once; iterate over what is returned.
 
-        `timeout` is in seconds, in all, None for none. With `stdin` the cell may ask for input: answer each
+        `timeout` is in seconds, in all, None for none. `metadata` goes with the cell, under `kernel_bridge`. With `stdin` the cell may ask for input: answer each
         `InputRequest` with `Execution.answer`. Without, it is refused there at once.
 
         Raises:

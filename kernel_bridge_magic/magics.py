@@ -21,13 +21,14 @@ from kernel_bridge_magic.errors import BadInput, BadMatch, BadOption, OwnKernel
 from kernel_bridge_magic.matching import find_many
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.options import HelpWanted, MagicParser, seconds
+from kernel_bridge_magic.protocol.semicolons import GUEST
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.runner import run
 
 __all__ = ["BridgeMagics", "load", "unload"]
 
 _ATTRIBUTE = "_kernel_bridge_magics"
-_CHAIN = "kernel_bridge_chain"  # in the metadata of what we send: the kernels that wait for this cell
+_CHAIN = "chain"  # in the metadata of what we send: the kernels that wait for this cell
 _MATCH_HELP = """\
 MATCH names one kernel; the first of these that fits decides:
   #2                      row of the last %kernels
@@ -217,7 +218,8 @@ class BridgeMagics(Magics):
         get_parent = getattr(self.shell, "get_parent", None)
         parent = get_parent() if get_parent is not None else None
         metadata = parent.get("metadata") if isinstance(parent, dict) else None
-        chain = metadata.get(_CHAIN) if isinstance(metadata, dict) else None
+        guest = metadata.get(GUEST) if isinstance(metadata, dict) else None
+        chain = guest.get(_CHAIN) if isinstance(guest, dict) else None
         return [item for item in chain if isinstance(item, str)] if isinstance(chain, list) else []
 
     # -- shared

@@ -2,38 +2,28 @@
 
 IPython shows no result where the last input of its *history* ends with `;` (IPython, core/displayhook.py,
 `quiet`). Our cells are not in the owner's history: after the owner's `plot();` none of our results would come,
-and our own `;` would not be obeyed. So, around a cell where that may matter, `quiet` is made to look at the
-input that is running, whoever sent it, and is put back right behind it. Both requests are silent, run no
-statement, and leave no name and no line of history.
+and our own `;` would not be obeyed. So, while we are connected, `quiet` looks at the input that is running if
+that is a guest's (its metadata say so), and else does what it always did. That is put there by a silent request
+that runs no statement and leaves no name and no line of history, and taken away when we leave.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from kernel_bridge_magic.protocol.messages import Message, execute_content, text
+from kernel_bridge_magic.protocol.messages import Message, execute_content
 
-__all__ = ["ASK", "Semicolons", "arm", "disarm"]
+__all__ = ["GUEST", "Semicolons", "arm", "disarm"]
 
-#: Content of the `history_request` for the last input of the running session.
-ASK = {
-    "hist_access_type": "range",
-    "session": 0,
-    "start": -1,
-    "stop": None,
-    "raw": False,
-    "output": False,
-    "n": 1,
-    "unique": False,
-    "pattern": "",
-}
+#: The key in a cell's metadata that tells it from the owner's.
+GUEST = "kernel_bridge"
 
-# Expressions, since statements would need names in the owner's namespace. They count: another guest's cell may
-# stand between ours and what follows it.
+# Expressions, since statements would need names in the owner's namespace. They count: there may be other guests.
 _ARM = (
-    "(lambda s, d: (d.update(_guests=d.get('_guests', 0) + 1, quiet="
-    "lambda: s.displayhook.semicolon_at_end_of_expression(s.transform_cell(s.get_parent()['content']['code'])))))"
-    "(get_ipython(), get_ipython().displayhook.__dict__)"
+    "(lambda s, h: h.__dict__.update(_guests=h.__dict__.get('_guests', 0) + 1, quiet=lambda: ("
+    "h.semicolon_at_end_of_expression(s.transform_cell(s.get_parent()['content']['code'])) "
+    f"if '{GUEST}' in ((s.get_parent() or {{}}).get('metadata') or {{}}) else type(h).quiet(h))))"
+    "(get_ipython(), get_ipython().displayhook)"
 )
 _DISARM = (
     "(lambda d: d.update(_guests=d.get('_guests', 1) - 1) or d['_guests'] > 0 "
@@ -43,52 +33,34 @@ _DISARM = (
 
 
 def arm() -> dict[str, Any]:
-    """The content of the request before the cell."""
+    """The content of the `execute_request` before our first cell."""
     return execute_content("", silent=True, allow_stdin=False, user_expressions={"quiet": _ARM})
 
 
 def disarm() -> dict[str, Any]:
-    """The content of the request behind the cell."""
+    """The content of the `execute_request` behind our last cell."""
     return execute_content("", silent=True, allow_stdin=False, user_expressions={"quiet": _DISARM})
 
 
 class Semicolons:
-    """What is known of one kernel's last input, from its replies and from what other clients run."""
+    """Whether one connection's kernel must still be armed."""
 
-    def __init__(self, client_id: str) -> None:
-        self._client_id = client_id
-        #: whether the kernel is an IPython one; None until its `kernel_info_reply` is in
-        self.ipython: bool | None = None
-        #: whether the history's last input ends with `;`; None where it may
-        self.last: bool | None = None
+    def __init__(self) -> None:
+        self._ipython: bool | None = None
+        self._armed: set[str] = set()
 
     def receive(self, message: Message) -> None:
-        """Take any message of the connection."""
+        """Take any message of the connection: a `kernel_info_reply` tells whether it is an IPython kernel."""
         if message.msg_type == "kernel_info_reply":
-            self.ipython = message.content.get("implementation") == "ipython"
-        elif message.msg_type == "history_reply":
-            if text(message.parent_header.get("session")) == self._client_id:
-                self._read(message.content.get("history"))
-        elif message.msg_type == "execute_input" and text(message.parent_header.get("session")) != self._client_id:
-            # It may be another guest's, which is not in the history either: only a `;` where none was is sure
-            # to matter, and only the lack of one where none was is sure not to.
-            ends = may_end_quietly(text(message.content.get("code")))
-            self.last = False if self.last is False and not ends else None
+            self._ipython = message.content.get("implementation") == "ipython"
 
-    def matter(self, code: str) -> bool:
-        """Whether `code` must be sent between `arm` and `disarm`."""
-        return self.ipython is True and (self.last is not False or may_end_quietly(code))
+    def must_arm(self, life: str) -> bool:
+        """Whether the kernel must be armed before the next cell; asked once for each life of the kernel.
 
-    def _read(self, history: object) -> None:
-        try:
-            last = history[-1][2] if history else ""  # type: ignore[index]  # (session, line, input)
-        except (TypeError, IndexError, KeyError):
-            self.last = None
-        else:
-            self.last = may_end_quietly(last if isinstance(last, str) else "")
-
-
-def may_end_quietly(code: str) -> bool:
-    """Whether code may end with `;`, before comments. Wrong only on the careful side."""
-    lines = [line for line in code.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    return bool(lines) and (lines[-1].rstrip().endswith(";") or "#" in lines[-1])
+        One that has not said what it is, being busy, is armed too: it does not harm another language's kernel.
+        """
+        if self._ipython is False or life in self._armed:
+            return False
+        # The first life may not be known yet when the first cell is sent: it is no other life when it is.
+        self._armed = {life} if self._armed else {"", life}
+        return True

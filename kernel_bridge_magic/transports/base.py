@@ -6,6 +6,7 @@ ZMQ subscriber that does not read loses messages (FACTS, head 3).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -50,7 +51,9 @@ class Transport:
         #: our `session` in headers; a WebSocket's session_id. Never shared between two connections (FACTS 3)
         self.client_id = uuid.uuid4().hex
         self.life = Life(self.client_id)
-        self.semicolons = Semicolons(self.client_id)
+        self.semicolons = Semicolons()
+        #: what is sent on shell as the last thing when we close the connection
+        self.farewell: Mapping[str, Any] | None = None
         #: messages that could not be parsed
         self.malformed = 0
         self._inboxes: dict[str, Inbox] = {}
@@ -107,22 +110,11 @@ class Transport:
         """
         if self._pid != os.getpid():
             raise LinkLost("this connection belongs to the process that opened it; connect anew after a fork")
-        with self._lock:
-            self._sent += 1
-            msg_id = f"{self.client_id}_{self._sent}"
-            if inbox is not None:
+        message = self._make(msg_type, content, channel, parent, metadata)
+        msg_id = message.msg_id
+        if inbox is not None:
+            with self._lock:
                 self._inboxes[msg_id] = inbox
-        date = datetime.now(UTC).isoformat()
-        message = make_message(
-            msg_type,
-            content,
-            channel=channel,
-            msg_id=msg_id,
-            client_id=self.client_id,
-            date=date,
-            parent=parent,
-            metadata=metadata,
-        )
         self._used = time.monotonic()
         try:
             if self._closing or self._closed is not None:
@@ -132,6 +124,28 @@ class Transport:
             self.forget(msg_id)
             raise
         return msg_id
+
+    def _make(
+        self,
+        msg_type: str,
+        content: Mapping[str, Any],
+        channel: str = "shell",
+        parent: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Message:
+        with self._lock:
+            self._sent += 1
+            number = self._sent
+        return make_message(
+            msg_type,
+            content,
+            channel=channel,
+            msg_id=f"{self.client_id}_{number}",
+            client_id=self.client_id,
+            date=datetime.now(UTC).isoformat(),
+            parent=parent,
+            metadata=metadata,
+        )
 
     def forget(self, msg_id: str) -> None:
         """Stop routing the answers of a request; what still comes goes to the subscribers."""
@@ -172,6 +186,10 @@ class Transport:
     def _send(self, message: Message) -> None:
         """Send; called from any thread. Raises LinkLost, or BadCell for a message that is too large."""
         raise NotImplementedError
+
+    def _send_last(self, message: Message) -> None:
+        """Send, just before closing; runs in the thread."""
+        self._send(message)
 
     def _wake(self) -> None:
         """Make `_pump` look at `_closing`; called from any thread."""
@@ -220,5 +238,8 @@ class Transport:
             self._closed = Closed("" if self._closing else reason)
             # If the thread ends for a reason nobody thought of, the opener must not wait for it.
             self._opened.put(CannotConnect("the connection broke while it was opened"))
+            if self._closing and self.farewell is not None and self.life.ended is None:
+                with contextlib.suppress(KernelBridgeError):
+                    self._send_last(self._make("execute_request", self.farewell))
             self._release()
             self._tell_all(self._closed)

@@ -18,7 +18,7 @@ from typing import Any
 from kernel_bridge_magic.errors import CannotConnect, LinkLost
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.link import Sign
-from kernel_bridge_magic.protocol.messages import MalformedMessage, Message, make_message
+from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 from kernel_bridge_magic.transports.base import Transport
 
 __all__ = ["ZMQTransport"]
@@ -27,6 +27,7 @@ CHANNELS = ("shell", "iopub", "stdin", "control")
 _CONNECT_SECONDS = 3.0  # until all channels are connected: on one machine this takes milliseconds
 _WELCOME_SECONDS = 0.5  # for the subscription to be proven; a busy kernel of old proves nothing before
 _LOOK_AROUND_MS = 1000
+_LAST_WORD_MS = 200  # for the farewell to leave; nothing else is under way then
 _BATCH = 200  # messages of one channel before the others have their turn
 _NOT_RUNNING = "the kernel does not listen where its connection file says; it has ended"
 
@@ -48,6 +49,7 @@ class ZMQTransport(Transport):
         self._bell_lock = threading.Lock()
         self._outbox: collections.deque[Message] = collections.deque()
         self._heard_iopub = False
+        self._lingering = 0  # ms; what was not sent must not go to the kernel's next life
 
     # -- opening
 
@@ -126,7 +128,7 @@ class ZMQTransport(Transport):
         """
         for _ in range(5):
             deadline = time.monotonic() + _WELCOME_SECONDS
-            self._transmit(self._ask_info())
+            self._transmit(self._make("kernel_info_request", {}))
             answered = False
             while time.monotonic() < deadline and not self._heard_iopub and not self._closing:
                 for message in self._poll_channels(20):
@@ -134,16 +136,6 @@ class ZMQTransport(Transport):
                     answered = answered or message.channel == "shell"
             if self._heard_iopub or not answered:
                 return
-
-    def _ask_info(self) -> Message:
-        return make_message(
-            "kernel_info_request",
-            {},
-            channel="shell",
-            msg_id=f"{self.client_id}_info_{time.monotonic_ns()}",
-            client_id=self.client_id,
-            date="",
-        )
 
     # -- the thread
 
@@ -240,6 +232,11 @@ class ZMQTransport(Transport):
         with contextlib.suppress(zmq.Again):
             self._sockets[message.channel].send_multipart([*parts, *message.buffers], zmq.NOBLOCK)
 
+    def _send_last(self, message: Message) -> None:
+        if "shell" in self._sockets:
+            self._transmit(message)
+            self._lingering = _LAST_WORD_MS
+
     # -- other threads
 
     def _send(self, message: Message) -> None:
@@ -273,6 +270,6 @@ class ZMQTransport(Transport):
             self._sockets[channel].disable_monitor()
         for made in (*self._sockets.values(), *self._monitors.values(), self._bell_out, bell):
             if made is not None:
-                made.close(0)
+                made.close(self._lingering)
         if self._context is not None:
             self._context.term()
