@@ -200,7 +200,7 @@ class BridgeMagics(Magics):
         self._told.add(known)
         where = kernel.server.name if kernel.server else "this machine"
         about = ", ".join(part for part in (kernel.display_name, kernel.short_id) if part)
-        relay.note(f"{match} is this kernel ({about}, on {where})")
+        relay.note(f"meant by {match!r} ({about}, on {where})")
 
     def _chain(self, kernel: Kernel) -> list[str]:
         """The kernels that wait for this cell, this one last.

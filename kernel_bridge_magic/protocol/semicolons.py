@@ -47,7 +47,7 @@ class Semicolons:
 
     def __init__(self) -> None:
         self._ipython: bool | None = None
-        self._armed: set[str] = set()
+        self._armed: str | None = None  # which life; "" for the first one, before its name is known
 
     def receive(self, message: Message) -> None:
         """Take any message of the connection: a `kernel_info_reply` tells whether it is an IPython kernel."""
@@ -59,8 +59,7 @@ class Semicolons:
 
         One that has not said what it is, being busy, is armed too: it does not harm another language's kernel.
         """
-        if self._ipython is False or life in self._armed:
+        if self._ipython is False:
             return False
-        # The first life may not be known yet when the first cell is sent: it is no other life when it is.
-        self._armed = {life} if self._armed else {"", life}
-        return True
+        before, self._armed = self._armed, life or self._armed or ""
+        return before is None or (before != "" and before != self._armed)

@@ -26,6 +26,7 @@ __all__ = ["IDLE_SECONDS", "Closed", "Item", "Transport"]
 
 #: An open connection keeps a culler from its work (H5): one that nobody uses is let go after this long.
 IDLE_SECONDS = 300.0
+_FAREWELL_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,8 @@ class Transport:
         self._wake()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(wait)
+            if self._thread.is_alive():
+                self._break()
 
     # -- for subclasses
 
@@ -187,13 +190,20 @@ class Transport:
         """Send; called from any thread. Raises LinkLost, or BadCell for a message that is too large."""
         raise NotImplementedError
 
-    def _send_last(self, message: Message) -> None:
-        """Send, just before closing; runs in the thread."""
-        self._send(message)
+    def _deliver(self, message: Message) -> None:
+        """Send; runs in the thread."""
+        raise NotImplementedError
+
+    def _listen(self, seconds: float) -> None:
+        """Receive and dispatch what comes within `seconds`, at least once; runs in the thread."""
+        raise NotImplementedError
 
     def _wake(self) -> None:
         """Make `_pump` look at `_closing`; called from any thread."""
         raise NotImplementedError
+
+    def _break(self) -> None:
+        """End a receive that `_wake` did not end; called from any thread."""
 
     def _release(self) -> None:
         """Close the sockets; runs in the thread, once."""
@@ -224,6 +234,22 @@ class Transport:
 
     # -- the thread
 
+    def _say_farewell(self, message: Message) -> None:
+        """Send the last message, and wait until it is answered, or a moment if the kernel is busy.
+
+        A server that sees the connection close drops what it has not yet handed to the kernel.
+        """
+        inbox: Inbox = queue.SimpleQueue()
+        with self._lock:
+            self._inboxes[message.msg_id] = inbox
+        self._deliver(message)
+        deadline = time.monotonic() + _FAREWELL_SECONDS
+        while time.monotonic() < deadline:
+            self._listen(0.05)
+            while not inbox.empty():
+                if getattr(inbox.get(), "channel", "") == "shell":
+                    return
+
     def _run(self) -> None:
         reason = ""
         try:
@@ -240,6 +266,6 @@ class Transport:
             self._opened.put(CannotConnect("the connection broke while it was opened"))
             if self._closing and self.farewell is not None and self.life.ended is None:
                 with contextlib.suppress(KernelBridgeError):
-                    self._send_last(self._make("execute_request", self.farewell))
+                    self._say_farewell(self._make("execute_request", self.farewell))
             self._release()
             self._tell_all(self._closed)

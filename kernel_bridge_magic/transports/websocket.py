@@ -33,6 +33,7 @@ CONNECT_TIMEOUT = 70.0
 LARGEST_SENT = 10 * 2**20 - 1024
 #: A send that waits longer has corrupted the stream anyhow: the connection is then broken.
 SEND_TIMEOUT = 90.0
+_CLOSE_SECONDS = 0.5  # for the server's half of the closing handshake
 _LOOK_AROUND = 15.0  # seconds between looks at whether the connection is still wanted
 
 
@@ -120,6 +121,16 @@ class WebSocketTransport(Transport):
                     return reason
         return ""
 
+    def _deliver(self, message: Message) -> None:
+        self._send(message)
+
+    def _listen(self, seconds: float) -> None:
+        assert self._socket is not None
+        poll = select.poll()
+        poll.register(self._socket.sock, select.POLLIN)
+        if poll.poll(seconds * 1000) and self._receive():
+            raise LinkLost("the connection is closed")
+
     def _receive(self) -> str:
         """Take one frame; give the reason if it was the end."""
         import websocket
@@ -173,18 +184,22 @@ class WebSocketTransport(Transport):
             self._woken = True
             with contextlib.suppress(OSError):
                 os.write(self._wake_in, b"x")
+
+    def _break(self) -> None:
         connection = self._socket
         if connection is not None and connection.sock is not None:
+            # A receive in the middle of a frame ends only so.
             with contextlib.suppress(OSError):
-                # A receive in the middle of a frame ends only so.
-                connection.sock.shutdown(socket.SHUT_RD)
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def _release(self) -> None:
         connection, self._socket = self._socket, None
         if connection is not None:
+            # With the closing handshake: a socket that is closed with something unread in it is reset, and the
+            # server would then drop what we have sent last.
             with contextlib.suppress(Exception):
-                connection.sock.settimeout(0.2)
-                connection.send_close()
+                connection.sock.settimeout(_CLOSE_SECONDS)
+                connection.close(timeout=_CLOSE_SECONDS)
             connection.shutdown()
         os.close(self._wake_in)
         os.close(self._wake_out)

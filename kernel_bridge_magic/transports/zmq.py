@@ -27,7 +27,6 @@ CHANNELS = ("shell", "iopub", "stdin", "control")
 _CONNECT_SECONDS = 3.0  # until all channels are connected: on one machine this takes milliseconds
 _WELCOME_SECONDS = 0.5  # for the subscription to be proven; a busy kernel of old proves nothing before
 _LOOK_AROUND_MS = 1000
-_LAST_WORD_MS = 200  # for the farewell to leave; nothing else is under way then
 _BATCH = 200  # messages of one channel before the others have their turn
 _NOT_RUNNING = "the kernel does not listen where its connection file says; it has ended"
 
@@ -49,7 +48,6 @@ class ZMQTransport(Transport):
         self._bell_lock = threading.Lock()
         self._outbox: collections.deque[Message] = collections.deque()
         self._heard_iopub = False
-        self._lingering = 0  # ms; what was not sent must not go to the kernel's next life
 
     # -- opening
 
@@ -232,10 +230,12 @@ class ZMQTransport(Transport):
         with contextlib.suppress(zmq.Again):
             self._sockets[message.channel].send_multipart([*parts, *message.buffers], zmq.NOBLOCK)
 
-    def _send_last(self, message: Message) -> None:
-        if "shell" in self._sockets:
-            self._transmit(message)
-            self._lingering = _LAST_WORD_MS
+    def _deliver(self, message: Message) -> None:
+        self._transmit(message)
+
+    def _listen(self, seconds: float) -> None:
+        for message in self._poll_channels(round(seconds * 1000)):
+            self._dispatch(message)
 
     # -- other threads
 
@@ -270,6 +270,6 @@ class ZMQTransport(Transport):
             self._sockets[channel].disable_monitor()
         for made in (*self._sockets.values(), *self._monitors.values(), self._bell_out, bell):
             if made is not None:
-                made.close(self._lingering)
+                made.close(0)
         if self._context is not None:
             self._context.term()

@@ -23,8 +23,7 @@ def test_once_for_each_life() -> None:
 
 def test_a_life_that_becomes_known_is_no_other_one() -> None:
     known = Semicolons()
-    assert known.must_arm("")
-    assert not known.must_arm("")
+    assert [known.must_arm(life) for life in ("", "", "life-1", "", "life-1", "life-2")] == [True, *[False] * 4, True]
 
 
 def test_what_is_sent_runs_no_statement_and_leaves_no_history() -> None:
