@@ -105,10 +105,13 @@ class Bridge:
         base = parse_base_url(url)
         is_socket = base.origin.scheme == "unix"
         if "::" in name or name.startswith(("#", "-")) or name != name.strip():
-            raise BadServer(f"{name!r} cannot be a server's name: no '::', no leading '#' or '-', no spaces at its ends")
+            raise BadServer(
+                f"{name!r} cannot be a server's name: no '::', no leading '#' or '-', no spaces at its ends"
+            )
         server = Server(
             url=base.url,
-            name=name or (os.path.basename(base.origin.host) if is_socket else f"{base.origin.host}:{base.origin.port}"),
+            name=name
+            or (os.path.basename(base.origin.host) if is_socket else f"{base.origin.host}:{base.origin.port}"),
             origin=base.origin,
             source=source,
             socket_path=base.origin.host if is_socket else "",

@@ -66,9 +66,11 @@ def _importable(name: str) -> bool:
 @contextlib.contextmanager
 def _private(folder: Path) -> Iterator[None]:
     """Keep Jupyter's and IPython's files in `folder`: the user's own are not looked at, nor written."""
-    names = {
-        f"JUPYTER_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")
-    } | {"IPYTHONDIR": str(folder / "ipython"), "XDG_RUNTIME_DIR": str(folder / "xdg"), "MPLBACKEND": ""}
+    names = {f"JUPYTER_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")} | {
+        "IPYTHONDIR": str(folder / "ipython"),
+        "XDG_RUNTIME_DIR": str(folder / "xdg"),
+        "MPLBACKEND": "",
+    }
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(names)
     # A kernel's plots are pictures only with the inline backend, which it chooses where none is named.

@@ -11,7 +11,7 @@ from typing import Any
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 
-from kernel_bridge_magic.bridge import TRANSPORTS, Bridge
+from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.display.notebook import NotebookSink
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.servers import ServerList
@@ -20,75 +20,16 @@ from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.errors import BadInput, BadMatch, BadOption, OwnKernel
 from kernel_bridge_magic.matching import find_many
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.options import HelpWanted, MagicParser, seconds
+from kernel_bridge_magic.options import HelpWanted
 from kernel_bridge_magic.protocol.semicolons import GUEST
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.runner import run
+from kernel_bridge_magic.usage import kernels_parser, remote_parser, servers_parser
 
 __all__ = ["BridgeMagics", "load", "unload"]
 
 _ATTRIBUTE = "_kernel_bridge_magics"
 _CHAIN = "chain"  # in the metadata of what we send: the kernels that wait for this cell
-_MATCH_HELP = """\
-MATCH names one kernel; the first of these that fits decides:
-  #2                      row of the last %kernels
-  3f9c1c0e-...            whole kernel id
-  work/analysis.ipynb     whole notebook path
-  analysis.ipynb          file name
-  analysis                file name without its ending
-  ir                      kernel name
-  3f9c                    beginning of the id, 4 characters or more
-  analy                   part of path or name, any case
-  re:^work/.*\\.ipynb$     regular expression on path and name
-  julia                   part of kernel name, display name or language
-SERVER::MATCH keeps to one server. $name and {expr} are replaced when they are a whole word.
-"""
-
-
-def _remote_parser(prog: str) -> MagicParser:
-    parser = MagicParser(
-        prog=prog,
-        usage="%%remote [options] MATCH  and a body,  or  %remote [options] MATCH CODE",
-        description="Run a cell, or one line of code, in another kernel that is already running.\n"
-        "Streams, plots, results and tracebacks appear here.",
-        epilog=_MATCH_HELP + "\nexamples:\n  %%remote analysis\n  df.describe()\n\n"
-        "  x = %remote analysis len(df)\n  %%remote -s lab --timeout 5m train.ipynb\n  fit(model)\n",
-    )
-    parser.add_argument("-s", "--server", metavar="NAME|URL", help="only that server")
-    parser.add_argument("--result", metavar="NAME", help="bind the outcome, a RemoteResult, to this name")
-    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, help="stop waiting then (30, 5m); it runs on there")
-    parser.add_argument("--no-raise-error", action="store_true", help="show a remote error, but let this cell succeed")
-    parser.add_argument("--history", action="store_true", help="count in the other kernel's In and Out")
-    parser.add_argument("--transport", metavar="|".join(TRANSPORTS), choices=TRANSPORTS, default="auto")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no notes of ours")
-    return parser
-
-
-def _kernels_parser() -> MagicParser:
-    parser = MagicParser(
-        prog="kernels",
-        usage="%kernels [options] [MATCH]",
-        description="List every kernel in reach, or those that MATCH could mean.",
-        epilog="examples:\n  %kernels\n  %kernels analysis\n  ks = %kernels\n",
-    )
-    parser.add_argument("-s", "--server", metavar="NAME|URL", help="only that server")
-    parser.add_argument("-v", "--verbose", action="store_true", help="whole ids, URLs, transports")
-    return parser
-
-
-def _servers_parser() -> MagicParser:
-    parser = MagicParser(
-        prog="servers",
-        usage="%servers [--add URL [--name NAME] [--token env:VAR|file:PATH|ask] [--trust]] [--remove NAME]",
-        description="List the servers we know, or add one for this process.",
-        epilog="examples:\n  %servers\n  %servers --add https://lab.example/user/ann/ --name lab --token env:LAB_TOKEN\n",
-    )
-    parser.add_argument("--add", metavar="URL", help="remember this server")
-    parser.add_argument("--name", metavar="NAME", default="", help="what it is called here")
-    parser.add_argument("--token", metavar="env:VAR|file:PATH|ask", default="", help="where its token is; never the token")
-    parser.add_argument("--trust", action="store_true", help="it is one's own: show its output as it is")
-    parser.add_argument("--remove", metavar="NAME", help="forget an added server")
-    return parser
 
 
 @magics_class
@@ -108,9 +49,10 @@ class BridgeMagics(Magics):
     def kernels(self, line: str) -> KernelList | None:
         """List every kernel in reach: %kernels [MATCH]."""
         try:
-            options, match = _kernels_parser().parse_line(line, self._expand)
+            options, match = kernels_parser().parse_line(line, self._expand)
         except HelpWanted as wanted:
-            return self._help(wanted)
+            print(wanted)
+            return None
         listing = self.bridge.look(options.server)
         found = find_many(match, listing.kernels, rows=self.bridge.rows, plain=True) if match else None
         shown = KernelList(listing, found, now=datetime.now(UTC), verbose=options.verbose)
@@ -124,9 +66,10 @@ class BridgeMagics(Magics):
     def servers(self, line: str) -> ServerList | None:
         """List, add or remove servers: %servers [--add URL --name NAME --token env:VAR]."""
         try:
-            options, rest = _servers_parser().parse_line(line, self._expand)
+            options, rest = servers_parser().parse_line(line, self._expand)
         except HelpWanted as wanted:
-            return self._help(wanted)
+            print(wanted)
+            return None
         if rest:
             raise BadOption(f"{rest!r} is not understood; to add a server: %servers --add URL --name NAME")
         if options.add:
@@ -149,7 +92,7 @@ class BridgeMagics(Magics):
     @line_cell_magic
     def remote(self, line: str, cell: str | None = None) -> RemoteValue | None:
         """Run code in another kernel that is already running: %%remote MATCH, or %remote MATCH CODE."""
-        parser = _remote_parser("remote")
+        parser = remote_parser()
         try:
             if cell is None:
                 options, match, code = parser.parse_head(line, self._expand)
@@ -157,7 +100,8 @@ class BridgeMagics(Magics):
                 options, match = parser.parse_line(line, self._expand)
                 code = cell
         except HelpWanted as wanted:
-            return self._help(wanted)
+            print(wanted)
+            return None
         if not match:
             raise BadMatch("which kernel? %%remote MATCH, for example the notebook's name; %kernels lists them")
         if cell is None and not code:
@@ -227,9 +171,6 @@ class BridgeMagics(Magics):
     def _sink(self) -> NotebookSink:
         return NotebookSink(self.shell) if hasattr(self.shell, "kernel") else TerminalSink(self.shell)
 
-    def _help(self, wanted: HelpWanted) -> None:
-        print(wanted)
-
     def _expand(self, word: str) -> str:
         """Replace a word that is wholly `$name` or `{expr}` by its value; a Kernel means its id.
 
@@ -243,13 +184,15 @@ class BridgeMagics(Magics):
         try:
             value = self.shell.ev(expression)
         except Exception as error:
-            raise BadOption(f"{word} has no value here ({type(error).__name__}); quote it to mean it as it is") from None
+            raise BadOption(
+                f"{word} has no value here ({type(error).__name__}); quote it to mean it as it is"
+            ) from None
         return value.id if isinstance(value, Kernel) else str(value)
 
 
-BridgeMagics.remote.__doc__ = _remote_parser("remote").format_help()
-BridgeMagics.kernels.__doc__ = _kernels_parser().format_help()
-BridgeMagics.servers.__doc__ = _servers_parser().format_help()
+BridgeMagics.remote.__doc__ = remote_parser().format_help()
+BridgeMagics.kernels.__doc__ = kernels_parser().format_help()
+BridgeMagics.servers.__doc__ = servers_parser().format_help()
 
 
 def _check_name(name: str) -> None:

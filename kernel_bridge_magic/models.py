@@ -32,8 +32,8 @@ class Server:
 
     `url` is the base URL with a final slash (`http://127.0.0.1:8888/base/`) and is what REST and WebSocket
     dial, unless `socket_path` names a unix socket. `source` is `"runtime"` for a server found in this user's
-    runtime files with that very pid listening, else `"added"`, `"config"` or `"option"`. `ca_file` is a PEM file of the authorities that sign its
-    certificate, "" for the system's.
+    runtime files with that very pid listening, else `"added"`, `"config"` or `"option"`. `ca_file` is a
+    PEM file of the authorities that sign its certificate, "" for the system's.
     """
 
     url: str

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kernel_bridge_magic.connection import Execution, KernelConnection
+from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay, Sink
+from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.protocol.events import InputRequest
 from kernel_bridge_magic.results import RemoteResult
 

@@ -11,8 +11,18 @@ from collections.abc import Callable
 
 import pytest
 
-from kernel_bridge_magic.connection import Execution, KernelConnection
-from kernel_bridge_magic.errors import BadCell, Fate, FateUnknown, KernelDied, LeftRunning, LinkLost, NotRun, RemoteError
+from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.errors import (
+    BadCell,
+    Fate,
+    FateUnknown,
+    KernelDied,
+    LeftRunning,
+    LinkLost,
+    NotRun,
+    RemoteError,
+)
+from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.protocol.events import (
     ClearOutput,
     DisplayData,

@@ -14,9 +14,9 @@ NAME = ROOT.name
 
 #: The floors, from the top. A package stands for all its modules.
 FLOORS = [
-    {"", "__main__", "magics", "cli", "demo", "api", "options"},
+    {"", "__main__", "magics", "cli", "demo", "api", "options", "usage"},
     {"bridge", "runner"},
-    {"connection", "control"},
+    {"connection", "execution", "control"},
     {"discovery", "transports", "display"},
     {"server", "sockets"},
     {"auth", "models", "matching", "levels", "results", "urls", "ports"},

@@ -1,9 +1,7 @@
-"""What to believe when something does not come back: rules R1-R8 of FAULTS 2 live in this file alone.
+"""What to believe when something does not come back: the rules of FAULTS 2 live in this file, and R4 in `life`.
 
-Two machines, both pure; time comes in as `now`, seconds on a monotonic clock.
-
-`Life` watches one connection and says when the kernel at its other end ended or began a new life. `Link`
-watches one cell on it, from *sent* to a `Verdict`::
+`Link` watches one cell, from *sent* to a `Verdict`. It is pure; time comes in as `now`, seconds on a monotonic
+clock::
 
     sent ──busy──▶ running ──reply and idle──▶ ok | failed
      │                │  reply, 2 s of silence ──▶ the same, and a note (idle can be lost in a flood)
@@ -33,10 +31,11 @@ from kernel_bridge_magic.protocol.events import (
     Queued,
     Stream,
 )
+from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign, is_rate_limit
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request
 
-__all__ = ["Action", "Life", "Link", "Sign", "Verdict"]
+__all__ = ["Action", "Link", "Verdict"]
 
 # Seconds. Each is the smallest that no healthy kernel or server was seen to exceed (FACTS 5, 6, 13, 15).
 QUEUED_AFTER = 0.5  # no busy by then: the kernel runs something else
@@ -45,21 +44,6 @@ REPLY_GRACE = 2.0  # between the idle of a cell and its reply, or the other way 
 SILENCE = 5.0  # then the server is asked whether the kernel is still there
 PROOF = 10.0  # an answer to kernel_info behind the cell, by a kernel that must start first
 SLOW_INTERRUPT = 3.0  # an interrupt that has not helped by then is worth a line
-
-
-class Sign(enum.Enum):
-    """Something that says that the kernel ended, or is about to."""
-
-    RESTARTING = "kernel process ended (server says: restarting)"
-    NEW_LIFE = "kernel was restarted"
-    DEAD = "kernel process ended and does not come back (server says: dead)"
-    LEFT = "kernel process ended"
-    SHUTDOWN = "kernel was shut down by another client"
-    RESTART = "kernel was restarted by another client"
-
-
-#: These may come long before the end: the kernel finishes the running cell first (FACTS 5).
-_ANNOUNCED = frozenset({Sign.SHUTDOWN, Sign.RESTART})
 
 
 class Action(enum.Enum):
@@ -76,54 +60,6 @@ class Verdict:
 
     fate: Fate
     reason: str = ""
-
-
-class Life:
-    """Which life of the kernel a connection talks to, learnt from `header.session` (R4)."""
-
-    def __init__(self, client_id: str) -> None:
-        self._client_id = client_id
-        self.session = ""
-        # The requests that `session` answered: a kernel may make up one session for each message or request,
-        # and then a change says nothing. One that answered two requests is the kernel's.
-        self._answered: set[str] = set()
-        self._changes = 0
-        #: the last sign of an end that a new life has not made good
-        self.ended: Sign | None = None
-
-    def receive(self, message: Message) -> Sign | None:
-        """Take any message of the connection; give a sign if it is one."""
-        if message.channel != "iopub":
-            return None
-        sign = self._read(message)
-        if sign is not None:
-            # A restart that is only announced, or done, leaves a kernel to talk to.
-            self.ended = sign if sign in (Sign.DEAD, Sign.SHUTDOWN) else None
-        return sign
-
-    def _read(self, message: Message) -> Sign | None:
-        if message.msg_type == "shutdown_reply":
-            return Sign.RESTART if message.content.get("restart") else Sign.SHUTDOWN
-        state = message.execution_state
-        if state == "restarting":
-            self._answered.clear()  # whatever comes next is the new life, and no second sign
-            return Sign.RESTARTING
-        if state == "dead":
-            return Sign.DEAD
-        # A gateway's own messages bear the gateway's session: only the kernel's speak of its life.
-        return None if is_from_server(message, self._client_id) else self._learn(message)
-
-    def _learn(self, message: Message) -> Sign | None:
-        if not message.sender:
-            return None
-        known = len(self._answered) >= 2 and self._changes < 3
-        if message.sender == self.session:
-            if len(self._answered) < 2:
-                self._answered.add(message.parent_id)
-            return None
-        self._changes += bool(self.session) and not known
-        self.session, self._answered = message.sender, {message.parent_id}
-        return Sign.NEW_LIFE if known else None
 
 
 class Link:
@@ -174,12 +110,12 @@ class Link:
 
     def sign(self, sign: Sign, now: float) -> None:
         """Take a sign of the kernel's end."""
-        if self._sign is None or self._sign in _ANNOUNCED:
+        if self._sign is None or self._sign in ANNOUNCED:
             # The first cause explains best: "restarted by another client" rather than "new session".
             if self._sign is None or sign is Sign.DEAD:
                 self._sign = sign
             self._sign_at = now
-        if sign not in _ANNOUNCED:
+        if sign not in ANNOUNCED:
             self._ending = True
             self._heard = now
 
@@ -333,10 +269,10 @@ class Link:
         if self.request.reply is not None:
             self._finish()
         elif self.request.started:
-            cause = self._sign.value if self._sign in _ANNOUNCED else reason
+            cause = self._sign.value if self._sign in ANNOUNCED else reason
             lines = f"{self.shown} line{'' if self.shown == 1 else 's'} shown"
             self._judge(Fate.DIED, f"{cause}. {lines}; variables are gone")
-        elif self._sign in _ANNOUNCED:
+        elif self._sign in ANNOUNCED:
             # It said goodbye on the same socket on which our `busy` would have come before.
             self._judge(Fate.NOT_RUN, f"{self._sign.value} while the cell was queued. Safe to run again")
         else:
@@ -356,21 +292,6 @@ class Link:
     def _judge(self, fate: Fate, reason: str = "") -> None:
         if self.verdict is None:
             self.verdict = Verdict(fate, reason)
-
-
-def is_rate_limit(text: str) -> bool:
-    """Whether a stream's text is the server's word that it drops output (FACTS 7)."""
-    return text.lstrip().startswith(("IOPub data rate exceeded", "IOPub message rate exceeded"))
-
-
-def is_from_server(message: Message, client_id: str) -> bool:
-    """Whether the server made this message, not the kernel.
-
-    It then bears our own session id; behind a gateway it bears the gateway's, and only the text tells.
-    """
-    if message.sender == client_id:
-        return True
-    return message.msg_type == "stream" and is_rate_limit(str(message.content.get("text", "")))
 
 
 def _setting(text: str) -> str:

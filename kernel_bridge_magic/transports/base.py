@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkLost
-from kernel_bridge_magic.protocol.link import Life, Sign
+from kernel_bridge_magic.protocol.life import Life, Sign
 from kernel_bridge_magic.protocol.messages import Message, make_message
 from kernel_bridge_magic.protocol.semicolons import Semicolons
 

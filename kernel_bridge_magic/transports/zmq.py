@@ -17,7 +17,7 @@ from typing import Any
 
 from kernel_bridge_magic.errors import CannotConnect, LinkLost
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.protocol.link import Sign
+from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 from kernel_bridge_magic.transports.base import Transport
 

@@ -8,6 +8,7 @@ import pytest
 
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Error, Event, Lost, Note, Queued, Started, Stream
+from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.link import (
     PROOF,
     QUEUED_AFTER,
@@ -15,14 +16,11 @@ from kernel_bridge_magic.protocol.link import (
     SETTLE,
     SILENCE,
     Action,
-    Life,
     Link,
-    Sign,
-    is_rate_limit,
 )
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request
-from tests.support.wire import CELL, KERNEL, OURS, error, msg, reply, status, stream
+from tests.support.wire import CELL, OURS, error, msg, reply, status, stream
 
 DATA_RATE = "IOPub data rate exceeded.\nThe Jupyter server will temporarily stop sending output\n"
 
@@ -359,64 +357,3 @@ def test_nothing_comes_after_a_verdict() -> None:
 def test_no_action_can_run_a_cell() -> None:
     # R3, at most once: whatever is added here must not be a resend.
     assert {action.name for action in Action} == {"ASK_SERVER", "ASK_KERNEL", "INTERRUPT"}
-
-
-# -- lives
-
-
-def known_life() -> Life:
-    life = Life(OURS)
-    for parent in ("info", CELL):
-        assert life.receive(status("busy", parent=parent)) is None
-    return life
-
-
-def test_a_new_session_is_a_new_life_once_the_old_one_is_known() -> None:
-    life = known_life()
-    assert life.session == KERNEL
-    assert life.receive(status("starting", sender="kernel-life-2", parent="")) is Sign.NEW_LIFE
-    assert life.session == "kernel-life-2"
-    assert life.ended is None
-
-
-def test_the_server_s_own_messages_are_no_life() -> None:
-    life = known_life()
-    assert life.receive(stream(DATA_RATE, "stderr", sender=OURS)) is None
-    # behind a gateway the warning bears the gateway's session
-    assert life.receive(stream(DATA_RATE, "stderr", sender="gateway")) is None
-    assert life.session == KERNEL
-
-
-def test_a_kernel_with_a_session_for_each_message_or_request_never_seems_to_restart() -> None:
-    life = Life(OURS)
-    assert not any(life.receive(status("busy", sender=f"x{n}", parent=f"cell-{n // 9}")) for n in range(90))
-    life = Life(OURS)
-    for n in range(20):
-        for state in ("busy", "idle"):
-            assert life.receive(status(state, sender=f"x{n}", parent=f"cell-{n}")) is None
-
-
-def test_restarting_then_a_new_session_is_one_restart() -> None:
-    life = known_life()
-    assert life.receive(status("restarting", sender=OURS, parent="")) is Sign.RESTARTING
-    assert life.receive(status("starting", sender="kernel-life-2", parent="")) is None
-
-
-@pytest.mark.parametrize(
-    ("message", "sign", "ended"),
-    [
-        (status("dead", sender=OURS, parent=""), Sign.DEAD, True),
-        (msg("shutdown_reply", {"restart": True}, parent="x"), Sign.RESTART, False),
-        (msg("shutdown_reply", {"restart": False}, parent="x"), Sign.SHUTDOWN, True),
-        (msg("shutdown_reply", None, parent="x"), Sign.SHUTDOWN, True),
-    ],
-)
-def test_signs_of_an_end(message: Message, sign: Sign, ended: bool) -> None:
-    life = Life(OURS)
-    assert life.receive(message) is sign
-    assert (life.ended is not None) is ended
-
-
-def test_only_the_server_s_words_are_a_rate_limit() -> None:
-    assert is_rate_limit(DATA_RATE)
-    assert not is_rate_limit("the IOPub data rate exceeded my hopes")

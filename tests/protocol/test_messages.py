@@ -20,7 +20,13 @@ def test_what_is_missing_or_null_becomes_empty() -> None:
 
 @pytest.mark.parametrize(
     ("channel", "header"),
-    [("nowhere", {"msg_type": "x"}), (None, {"msg_type": "x"}), ("iopub", None), ("iopub", {}), ("shell", {"msg_type": 3})],
+    [
+        ("nowhere", {"msg_type": "x"}),
+        (None, {"msg_type": "x"}),
+        ("iopub", None),
+        ("iopub", {}),
+        ("shell", {"msg_type": 3}),
+    ],
 )
 def test_what_cannot_be_a_message_is_refused(channel: object, header: object) -> None:
     with pytest.raises(MalformedMessage):
@@ -53,7 +59,8 @@ def test_an_empty_cell_is_not_sent(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "where"), [("a\0", "line 1, column 2"), ("x = 1\ny = '\ud800'", "line 2, column 6"), ("\n\n\0", "line 3, column 1")]
+    ("code", "where"),
+    [("a\0", "line 1, column 2"), ("x = 1\ny = '\ud800'", "line 2, column 6"), ("\n\n\0", "line 3, column 1")],
 )
 def test_what_no_kernel_can_be_sent_is_refused_with_its_place(code: str, where: str) -> None:
     with pytest.raises(BadCell, match=where):

@@ -1,0 +1,87 @@
+"""Which life of its kernel a connection talks to, and the signs that one ends. Rule R4 of FAULTS 2. Pure."""
+
+from __future__ import annotations
+
+import enum
+
+from kernel_bridge_magic.protocol.messages import Message
+
+__all__ = ["ANNOUNCED", "Life", "Sign", "is_from_server", "is_rate_limit"]
+
+
+class Sign(enum.Enum):
+    """Something that says that the kernel ended, or is about to."""
+
+    RESTARTING = "kernel process ended (server says: restarting)"
+    NEW_LIFE = "kernel was restarted"
+    DEAD = "kernel process ended and does not come back (server says: dead)"
+    LEFT = "kernel process ended"
+    SHUTDOWN = "kernel was shut down by another client"
+    RESTART = "kernel was restarted by another client"
+
+
+#: These may come long before the end: the kernel finishes the running cell first (FACTS 5).
+ANNOUNCED = frozenset({Sign.SHUTDOWN, Sign.RESTART})
+
+
+class Life:
+    """Which life of the kernel a connection talks to, learnt from `header.session` (R4)."""
+
+    def __init__(self, client_id: str) -> None:
+        self._client_id = client_id
+        self.session = ""
+        # The requests that `session` answered: a kernel may make up one session for each message or request,
+        # and then a change says nothing. One that answered two requests is the kernel's.
+        self._answered: set[str] = set()
+        self._changes = 0
+        #: the last sign of an end that a new life has not made good
+        self.ended: Sign | None = None
+
+    def receive(self, message: Message) -> Sign | None:
+        """Take any message of the connection; give a sign if it is one."""
+        if message.channel != "iopub":
+            return None
+        sign = self._read(message)
+        if sign is not None:
+            # A restart that is only announced, or done, leaves a kernel to talk to.
+            self.ended = sign if sign in (Sign.DEAD, Sign.SHUTDOWN) else None
+        return sign
+
+    def _read(self, message: Message) -> Sign | None:
+        if message.msg_type == "shutdown_reply":
+            return Sign.RESTART if message.content.get("restart") else Sign.SHUTDOWN
+        state = message.execution_state
+        if state == "restarting":
+            self._answered.clear()  # whatever comes next is the new life, and no second sign
+            return Sign.RESTARTING
+        if state == "dead":
+            return Sign.DEAD
+        # A gateway's own messages bear the gateway's session: only the kernel's speak of its life.
+        return None if is_from_server(message, self._client_id) else self._learn(message)
+
+    def _learn(self, message: Message) -> Sign | None:
+        if not message.sender:
+            return None
+        known = len(self._answered) >= 2 and self._changes < 3
+        if message.sender == self.session:
+            if len(self._answered) < 2:
+                self._answered.add(message.parent_id)
+            return None
+        self._changes += bool(self.session) and not known
+        self.session, self._answered = message.sender, {message.parent_id}
+        return Sign.NEW_LIFE if known else None
+
+
+def is_rate_limit(text: str) -> bool:
+    """Whether a stream's text is the server's word that it drops output (FACTS 7)."""
+    return text.lstrip().startswith(("IOPub data rate exceeded", "IOPub message rate exceeded"))
+
+
+def is_from_server(message: Message, client_id: str) -> bool:
+    """Whether the server made this message, not the kernel.
+
+    It then bears our own session id; behind a gateway it bears the gateway's, and only the text tells.
+    """
+    if message.sender == client_id:
+        return True
+    return message.msg_type == "stream" and is_rate_limit(str(message.content.get("text", "")))

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import pickle
+import re
+
+import pytest
+
+from kernel_bridge_magic import errors
+from kernel_bridge_magic.errors import (
+    AmbiguousKernel,
+    Fate,
+    FateError,
+    FateUnknown,
+    KernelBridgeError,
+    KernelDied,
+    LeftRunning,
+    NotRun,
+    RemoteError,
+    fate_error,
+    remote_error,
+)
+from kernel_bridge_magic.models import Kernel
+
+NOT_FATES_OF_ERRORS = {Fate.OK, Fate.FAILED}
+
+
+def drawn() -> list[tuple[str, str]]:
+    """The tree of the docstring as (class, its base), from top to bottom."""
+    found: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        if match := re.fullmatch(r" {4}([ │├└─]*)(\w+)(?: {2,}.*)?", line):
+            found.append((len(match[1]), match[2]))
+    assert found[0] == (0, "KernelBridgeError")
+    pairs = []
+    above: list[tuple[int, str]] = []
+    for depth, name in found:
+        above = [(d, n) for d, n in above if d < depth]
+        pairs.append((name, above[-1][1] if above else "Exception"))
+        above.append((depth, name))
+    return pairs
+
+
+def real() -> set[tuple[str, str]]:
+    classes = [KernelBridgeError]
+    for cls in classes:
+        # Not the ones that remote names made, and not those that other modules derive for themselves.
+        classes += [c for c in cls.__subclasses__() if getattr(errors, c.__name__, None) is c]
+    return {(cls.__name__, cls.__bases__[0].__name__) for cls in classes}
+
+
+def test_the_tree_in_the_docstring_is_the_real_one() -> None:
+    assert set(drawn()) == real()
+    assert len(drawn()) == len(real())
+
+
+def test_every_error_is_public_and_says_what_it_is() -> None:
+    for name, _ in drawn():
+        assert name in errors.__all__
+        assert getattr(errors, name).__doc__
+
+
+# -- remote errors
+
+
+def test_one_remote_name_makes_one_class() -> None:
+    first, second = remote_error("ValueError", "no"), remote_error("ValueError", "other")
+    assert type(first) is type(second)
+    assert type(first).__name__ == type(first).__qualname__ == "ValueError"
+    assert isinstance(first, RemoteError)
+    assert not isinstance(first, ValueError)
+    assert type(remote_error("TypeError", "")) is not type(first)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800x", "", "\0", "class", "a.b c", "é" * 10_000, "\x1b[31m"])
+def test_any_name_that_a_kernel_sends_can_be_raised(name: str) -> None:
+    error = remote_error(name, "value")
+    assert (error.ename, error.evalue) == (name, "value")
+    assert "\0" not in type(error).__name__
+    type(error).__name__.encode("utf-8")
+    with pytest.raises(RemoteError):
+        raise error
+
+
+def test_a_kernel_that_makes_up_names_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "_REMOTE_ERRORS", {})
+    monkeypatch.setattr(errors, "_MOST_NAMES", 10)
+    for number in range(30):
+        assert type(remote_error(f"Made{number}", "")).__name__ == f"Made{number}"
+    assert len(errors._REMOTE_ERRORS) == 10
+    assert type(remote_error("Made3", "")) is type(remote_error("Made3", ""))
+
+
+def test_a_remote_error_can_be_pickled() -> None:
+    error = remote_error("Odd\0Name", "value", ["line 1", "line 2"], "nb.ipynb")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert (copy.ename, copy.evalue, copy.traceback, copy.kernel) == (
+        "Odd\0Name",
+        "value",
+        ["line 1", "line 2"],
+        "nb.ipynb",
+    )
+
+
+def test_a_remote_error_shows_the_remote_s_traceback_and_nothing_else() -> None:
+    lines = ["\x1b[31mValueError\x1b[0m", "  File x", "ValueError: no"]
+    assert remote_error("ValueError", "no", lines)._render_traceback_() == lines
+    assert remote_error("ValueError", "no")._render_traceback_() == ["ValueError: no"]
+    assert remote_error("", "no")._render_traceback_() == ["no"]
+    assert remote_error("E", "")._render_traceback_() == ["E"]
+    assert remote_error("", "")._render_traceback_() == ["error"]
+
+
+def test_a_remote_error_says_whose_it_is() -> None:
+    error = remote_error("ValueError", "no", [], "nb.ipynb")
+    assert (str(error), error.args) == ("no", ("no",))
+    assert repr(error) == "RemoteError('ValueError', 'no', kernel='nb.ipynb')"
+    assert error.result is None
+
+
+# -- our own
+
+
+def test_our_own_errors_are_one_line_without_our_frames() -> None:
+    for cls in (errors.BadOption, errors.CannotConnect, errors.ServerUnreachable, errors.OwnKernel):
+        assert cls("what to do")._render_traceback_() == [f"{cls.__name__}: what to do"]
+
+
+def test_an_ambiguous_match_shows_its_candidates() -> None:
+    kernel = Kernel(id="k")
+    error = AmbiguousKernel("two", [("a.ipynb", kernel)], "row 1\nrow 2")
+    assert error.candidates == (("a.ipynb", kernel),)
+    assert error._render_traceback_() == ["AmbiguousKernel: two", "row 1", "row 2"]
+    assert str(error) == "two"
+    assert AmbiguousKernel("two")._render_traceback_() == ["AmbiguousKernel: two"]
+
+
+@pytest.mark.parametrize(
+    ("fate", "cls"),
+    [
+        (Fate.NOT_RUN, NotRun),
+        (Fate.DIED, KernelDied),
+        (Fate.UNKNOWN, FateUnknown),
+        (Fate.LEFT_RUNNING, LeftRunning),
+    ],
+)
+def test_a_fate_is_told_with_its_kernel(fate: Fate, cls: type[FateError]) -> None:
+    error = fate_error(fate, "because", kernel="nb.ipynb", shown=3, missing=None, seconds=1.5)
+    assert type(error) is cls
+    assert error.fate is fate
+    assert str(error) == f"nb.ipynb: {fate}: because"
+    assert (error.reason, error.kernel, error.shown, error.missing, error.seconds) == (
+        "because",
+        "nb.ipynb",
+        3,
+        None,
+        1.5,
+    )
+    assert str(fate_error(fate, "because")) == f"{fate}: because"
+    assert error._render_traceback_() == [f"{cls.__name__}: nb.ipynb: {fate}: because"]
+
+
+def test_each_fate_has_its_error_or_is_none() -> None:
+    for fate in Fate:
+        if fate in NOT_FATES_OF_ERRORS:
+            with pytest.raises(KeyError):
+                fate_error(fate, "")
+        else:
+            assert isinstance(fate_error(fate, ""), FateError)
+
+
+def test_every_reason_of_the_link_fits_in_one_line() -> None:
+    # What `protocol.link` can give, with the longest words that stand in it (FAULTS 2: 160 columns).
+    from tests.support.fates import every_reason
+
+    seen = every_reason()
+    assert {fate for fate, _ in seen} == set(Fate) - NOT_FATES_OF_ERRORS
+    for fate, reason in seen:
+        text = str(fate_error(fate, reason, kernel="work/analysis.ipynb"))
+        assert "\n" not in text
+        assert len(text) <= 160, text
+
+
+def test_a_fate_error_can_be_pickled() -> None:
+    error = fate_error(Fate.DIED, "because", kernel="nb.ipynb", shown=3, missing=None, seconds=1.5)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), vars(copy)) == (KernelDied, str(error), vars(error))
