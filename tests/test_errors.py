@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,6 +21,10 @@ from kernel_bridge_magic.errors import (
     remote_error,
 )
 from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.protocol.life import Sign
+from kernel_bridge_magic.protocol.link import Action, Link, Verdict
+from kernel_bridge_magic.protocol.request import Request
+from tests.support.wire import CELL, OURS, reply, status, stream
 
 NOT_FATES_OF_ERRORS = {Fate.OK, Fate.FAILED}
 
@@ -100,6 +105,7 @@ def test_a_remote_error_can_be_pickled() -> None:
         ["line 1", "line 2"],
         "nb.ipynb",
     )
+    assert str(copy) == "value"
 
 
 def test_a_remote_error_shows_the_remote_s_traceback_and_nothing_else() -> None:
@@ -133,6 +139,42 @@ def test_an_ambiguous_match_shows_its_candidates() -> None:
     assert error._render_traceback_() == ["AmbiguousKernel: two", "row 1", "row 2"]
     assert str(error) == "two"
     assert AmbiguousKernel("two")._render_traceback_() == ["AmbiguousKernel: two"]
+
+
+def every_verdict() -> Iterator[Verdict]:
+    """Whatever can become of a cell that did not come to its end: each cause, queued and running (FAULTS 2)."""
+    for started in (False, True):
+        for cause in (*Sign, "interrupt", "timeout", "404", "dead", "closed, alive", "closed, gone", "aborted", "silent"):
+            link = Link(Request(CELL), now=0.0, timeout=86400.0 if cause == "timeout" else None, client_id=OURS)
+            if started:
+                link.receive(status("busy"), 0.0)
+                link.receive(stream("line\n" * 100_000), 0.0)
+            if isinstance(cause, Sign):
+                link.sign(cause, 0.0)
+            elif cause == "interrupt":
+                link.interrupt(0.0)
+                link.interrupt(0.0)
+            elif cause in ("404", "dead"):
+                link.server_says(None if cause == "404" else "dead", 0.0)
+            elif cause.startswith("closed"):
+                link.closed("the server closed the connection", 0.0)
+                link.server_says("busy" if cause == "closed, alive" else "", 0.0)
+            elif cause == "aborted":
+                link.receive(reply("aborted"), 0.0)
+                link.receive(status("idle"), 0.0)
+            elif cause == "silent":
+                link.receive(status("idle"), 0.0)
+            for tick in range(100_000):
+                if link.verdict is not None:
+                    break
+                for step in link.tick(float(tick)):
+                    if step is Action.ASK_KERNEL:
+                        link.asked_kernel("probe", float(tick))
+                    elif step is Action.ASK_SERVER and isinstance(cause, Sign):
+                        link.server_says(None, float(tick))
+            assert link.verdict is not None, (cause, started)
+            if link.verdict.fate not in NOT_FATES_OF_ERRORS:
+                yield link.verdict
 
 
 @pytest.mark.parametrize(
@@ -170,13 +212,10 @@ def test_each_fate_has_its_error_or_is_none() -> None:
 
 
 def test_every_reason_of_the_link_fits_in_one_line() -> None:
-    # What `protocol.link` can give, with the longest words that stand in it (FAULTS 2: 160 columns).
-    from tests.support.fates import every_reason
-
-    seen = every_reason()
-    assert {fate for fate, _ in seen} == set(Fate) - NOT_FATES_OF_ERRORS
-    for fate, reason in seen:
-        text = str(fate_error(fate, reason, kernel="work/analysis.ipynb"))
+    seen = list(every_verdict())
+    assert {verdict.fate for verdict in seen} == set(Fate) - NOT_FATES_OF_ERRORS
+    for verdict in seen:
+        text = str(fate_error(verdict.fate, verdict.reason, kernel="analysis.ipynb"))
         assert "\n" not in text
         assert len(text) <= 160, text
 

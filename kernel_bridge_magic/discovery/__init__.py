@@ -1,0 +1,160 @@
+"""Which kernels there are: servers of this user, servers given, and kernels without a server, merged.
+
+REST and heartbeats only: no WebSocket is opened and no kernel asked anything, so that looking disturbs nobody
+(FAULTS H1, FACTS 3 and 15).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.discovery.asking import Answer, ask_all, is_uuid
+from kernel_bridge_magic.discovery.heartbeat import Endpoint, Heartbeats
+from kernel_bridge_magic.discovery.runtime_files import (
+    FileContent,
+    Refused,
+    RuntimeFiles,
+    read_runtime_files,
+    read_servers,
+    runtime_dirs,
+)
+from kernel_bridge_magic.discovery.standalone import endpoints, file_kernel_id, standalone_kernel
+from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, ServerReport, Session, Skipped
+
+__all__ = ["look"]
+
+_FILE_SECONDS = 1.0  # a directory on a hung network disk must leave the servers their time
+_HEARTBEAT_SECONDS = 1.0  # a live kernel answers in milliseconds
+_LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
+
+
+def look(
+    servers: Sequence[Server],
+    vault: Vault,
+    *,
+    own_id: str = "",
+    own_file: str = "",
+    deadline: float = 3.0,
+    local: bool = True,
+    skip: Mapping[Origin, str] = MappingProxyType({}),
+) -> Listing:
+    """Look around once: runtime files (if `local`), all servers at the same time, kernels without a server.
+
+    `own_id` and `own_file` are the id and connection file of the kernel that asks; it is marked `is_own`.
+    `deadline` is in seconds, for everything. Servers whose origin is in `skip` are not asked; the text there is
+    reported as their problem. Tokens of runtime files are put into `vault`, each for its own server.
+
+    Nothing that files hold or servers send raises: what is wrong with them is in the listing.
+    """
+    until = time.monotonic() + deadline
+    files = read_runtime_files(runtime_dirs(), min(_FILE_SECONDS, deadline / 2)) if local else RuntimeFiles()
+    found, skipped = read_servers(files.servers, vault)
+    all_servers = _without_doubles(found, servers)
+    where, unusable = endpoints(files.kernels)
+    heartbeats = Heartbeats(list(where.values()), min(_HEARTBEAT_SECONDS, deadline))
+    try:
+        asked = [server for server in all_servers if server.origin not in skip]
+        answers = ask_all(asked, vault, until, deadline)
+        by_origin = {answer.report.server.origin: answer for answer in answers}
+        for server in all_servers:
+            if server.origin in skip:
+                by_origin[server.origin] = Answer(ServerReport(server, problem=skip[server.origin]))
+        ordered = [by_origin[server.origin] for server in all_servers]
+        usable = [file for file in files.kernels if file.path in where]
+        rows = _attach(_merge(ordered), usable, own_id)
+        claimed = {kernel.connection_file for kernel in rows}
+        # Not the claimed ones: a frozen kernel whose server tells of it must not cost a second.
+        unclaimed = [file for file in usable if file.path not in claimed]
+        heartbeats.wait((file.path for file in unclaimed), until)
+        alone, dead = _alone(unclaimed, where, heartbeats, own_file)
+    finally:
+        heartbeats.stop()
+    known = {kernel.id for kernel in rows if is_uuid(kernel.id)}
+    rows += [replace(k, is_own=k.is_own or k.id == own_id) for k in alone if k.id not in known]
+    reports = tuple(answer.report for answer in ordered)
+    everything = (*files.skipped, *skipped, *unusable, *dead)
+    return Listing(tuple(_in_order(rows)), reports, tuple(sorted(everything, key=lambda item: item.path)))
+
+
+def _without_doubles(found: Sequence[Server], given: Sequence[Server]) -> list[Server]:
+    """Put servers of runtime files and given ones together, each once, sorted by name and URL.
+
+    `localhost`, 127.0.0.1 and ::1 with the port of a server of ours are that server: its pid was seen to listen
+    there. It then has the name that its user gave it.
+    """
+    whole: dict[Origin, Server] = {}
+    for server in found:
+        whole.setdefault(server.origin, server)
+    loopback = {origin._replace(host=""): origin for origin in whole if origin.host in _LOOPBACK_NAMES}
+    for server in given:
+        origin = server.origin
+        if origin.host in _LOOPBACK_NAMES:
+            origin = loopback.get(origin._replace(host=""), origin)
+        if origin in whole and whole[origin].source == "runtime":
+            whole[origin] = replace(whole[origin], name=server.name, ca_file=server.ca_file)
+        else:
+            whole.setdefault(origin, server)
+    return sorted(whole.values(), key=lambda server: (server.name, server.url, server.socket_path))
+
+
+def _merge(answers: Sequence[Answer]) -> list[Kernel]:
+    """Put the kernels of all servers together, each once: a server in front of a gateway lists the gateway's.
+
+    Only ids that cannot be guessed are taken for one kernel; what a server of ours says comes first, so that no
+    other can put itself in its place.
+    """
+    rows: list[Kernel] = []
+    seen: dict[str, int] = {}
+    for answer in sorted(answers, key=lambda answer: not answer.report.server.own):
+        for kernel in answer.kernels:
+            if kernel.id in seen and is_uuid(kernel.id):
+                first = rows[seen[kernel.id]]
+                sessions: dict[str, Session] = {s.path: s for s in (*kernel.sessions, *first.sessions)}
+                rows[seen[kernel.id]] = replace(first, sessions=first.sessions or tuple(sessions.values()))
+                continue
+            seen[kernel.id] = len(rows)
+            rows.append(kernel)
+    return rows
+
+
+def _attach(rows: Sequence[Kernel], files: Sequence[FileContent], own_id: str) -> list[Kernel]:
+    """Give kernels behind a server of this machine their connection files, and mark our own kernel."""
+    by_id = {file_kernel_id(file.path): file.path for file in files}
+    whole = []
+    for kernel in rows:
+        local = kernel.server is not None and kernel.server.source == "runtime"
+        path = by_id.get(kernel.id, "") if local else ""
+        whole.append(replace(kernel, connection_file=path, is_own=bool(own_id) and kernel.id == own_id))
+    return whole
+
+
+def _alone(
+    files: Sequence[FileContent], where: Mapping[str, Endpoint], heartbeats: Heartbeats, own_file: str
+) -> tuple[list[Kernel], list[Skipped]]:
+    kernels, skipped = [], []
+    for file in files:
+        problem = heartbeats.problem(file.path)
+        if not problem:
+            try:
+                kernels.append(standalone_kernel(file, where[file.path], own_file))
+                continue
+            except Refused as error:
+                problem = str(error)
+        skipped.append(Skipped(file.path, problem))
+    return kernels, skipped
+
+
+def _in_order(rows: Sequence[Kernel]) -> list[Kernel]:
+    """Sort by server, those without one last, then by title; the id makes it the same each time."""
+
+    def key(kernel: Kernel) -> tuple[bool, str, str, str, str]:
+        server = kernel.server
+        where = (server.name, server.url) if server else ("", "")
+        return server is None, *where, kernel.title, kernel.id + os.path.basename(kernel.connection_file)
+
+    return sorted(rows, key=key)

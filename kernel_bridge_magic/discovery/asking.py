@@ -1,0 +1,159 @@
+"""Asking all servers at once: one daemon thread each, so that a frozen one holds neither the others nor exit up."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError, ServerUnreachable
+from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, ServerReport, Session
+from kernel_bridge_magic.server import ServerAPI
+
+__all__ = ["Answer", "ask_all", "join"]
+
+_SPECS: dict[Origin, tuple[float, dict[str, KernelSpec]]] = {}
+_MOST_SERVERS = 200
+_SPECS_SECONDS = 600.0
+_ASK_SPECS_AGAIN = 30.0  # seconds, when a kernel's name is not among those that are known
+
+
+@dataclass
+class Answer:
+    """What one server gave: its kernels, and how it went."""
+
+    report: ServerReport
+    kernels: list[Kernel] = field(default_factory=list)
+
+
+def ask_all(servers: Sequence[Server], vault: Vault, until: float, seconds: float) -> list[Answer]:
+    """Ask every server for its kernels, until the monotonic clock shows `until`; one answer for each, in order.
+
+    `seconds` is what a server that says nothing is said to have had.
+    """
+    answers: queue.SimpleQueue[tuple[int, Answer]] = queue.SimpleQueue()
+    start = time.monotonic()
+
+    def run(number: int, server: Server) -> None:
+        try:
+            answer = _ask(server, vault, until, seconds)
+        except Exception:
+            # What a server sends must not end a listing, whatever we forgot to think of (FAULTS B44).
+            answer = Answer(ServerReport(server, problem="it answers with something that makes no sense"))
+        answers.put((number, answer))
+
+    for number, server in enumerate(servers):
+        threading.Thread(target=run, args=(number, server), daemon=True, name="kernel-bridge-ask").start()
+    found: dict[int, Answer] = {}
+    while len(found) < len(servers):
+        try:
+            # A little longer than the threads have: they know better why there is no answer.
+            number, answer = answers.get(timeout=max(0.0, until + 0.1 - time.monotonic()))
+        except queue.Empty:
+            break
+        found[number] = answer
+    late = f"did not answer within {seconds:g} s"
+    return [
+        found.get(n) or Answer(ServerReport(server, 0, late, "is it stopped?", time.monotonic() - start))
+        for n, server in enumerate(servers)
+    ]
+
+
+def _ask(server: Server, vault: Vault, until: float, seconds: float) -> Answer:
+    start = time.monotonic()
+    problem = remedy = ""
+    models: list[dict[str, Any]] = []
+    sessions: list[dict[str, Any]] = []
+    kernels: list[Kernel] = []
+    with ServerAPI(server, vault, seconds, until=until) as api:
+        try:
+            models = api.kernels()
+        except KernelBridgeError as error:
+            problem, remedy = _words(server, error)
+            if problem.startswith("403") and _is_gateway_without_list(api):
+                problem, remedy = "it does not list its kernels", _LIST_KERNELS
+            elif isinstance(error, AuthRefused | ServerUnreachable):
+                return Answer(ServerReport(server, 0, problem, remedy, time.monotonic() - start))
+        try:
+            sessions = api.sessions()
+        except KernelBridgeError as error:
+            if not problem:
+                problem, remedy = _words(server, error)
+                problem = f"its notebooks are not known: {problem}"
+        kernels = join(server, models, sessions)
+        specs = _specs(api, {kernel.name for kernel in kernels})
+    kernels = [replace(kernel, spec=specs.get(kernel.name, KernelSpec(kernel.name))) for kernel in kernels]
+    return Answer(ServerReport(server, len(kernels), problem, remedy, time.monotonic() - start), kernels)
+
+
+_LIST_KERNELS = (
+    "name a kernel by its whole id, or start the gateway with --JupyterWebsocketPersonality.list_kernels=True "
+    "(Enterprise Gateway: --EnterpriseGatewayApp.list_kernels=True)"
+)
+
+
+def _is_gateway_without_list(api: ServerAPI) -> bool:
+    """Tell a gateway with list_kernels off, which answers 403 to this one question, from a token not accepted."""
+    try:
+        api.kernelspecs()
+    except KernelBridgeError:
+        return False
+    return True
+
+
+def _words(server: Server, error: KernelBridgeError) -> tuple[str, str]:
+    """Take an error's sentence apart: what is wrong, without the server's name that a listing shows, and what to do."""
+    problem, _, remedy = str(error).partition("; ")
+    return problem.removeprefix(server.name).lstrip(": "), remedy
+
+
+def join(server: Server, models: Sequence[Mapping[str, Any]], sessions: Sequence[Mapping[str, Any]]) -> list[Kernel]:
+    """Make kernels of `GET /api/kernels` and `GET /api/sessions`: each id once, with all its sessions.
+
+    A session's kernel that is not in the list counts as well: gateways may list none (FACTS 13). Items without
+    an id, and ids that occur again, are left out.
+    """
+    found: dict[str, Kernel] = {}
+    owned: dict[str, list[Session]] = {}
+    inner = [(item.get("kernel"), item) for item in sessions]
+    for model in (*models, *(kernel for kernel, _ in inner)):
+        try:
+            if isinstance(model, Mapping) and model.get("id") not in found:
+                kernel = Kernel.from_json(model, server=server)
+                found[kernel.id] = kernel
+        except (ValueError, TypeError):  # no id, or one of a type that cannot be looked up
+            continue
+    for model, item in inner:
+        kernel_id = model.get("id") if isinstance(model, Mapping) else None
+        if isinstance(kernel_id, str):
+            owned.setdefault(kernel_id, []).append(Session.from_json(item))
+    return [
+        replace(kernel, sessions=tuple(dict.fromkeys(owned[kernel.id]))) if kernel.id in owned else kernel
+        for kernel in found.values()
+    ]
+
+
+def _specs(api: ServerAPI, names: set[str]) -> dict[str, KernelSpec]:
+    """Give the server's kernelspecs, from memory where that has these names; {} if the server does not say."""
+    origin, now = api.server.origin, time.monotonic()
+    when, known = _SPECS.get(origin, (-_SPECS_SECONDS, {}))
+    fresh = _ASK_SPECS_AGAIN if names - known.keys() else _SPECS_SECONDS
+    if not names or now - when < fresh:
+        return known
+    with contextlib.suppress(KernelBridgeError):  # display names are a nicety
+        known = api.kernelspecs()
+    if len(_SPECS) >= _MOST_SERVERS:
+        _SPECS.clear()
+    _SPECS[origin] = now, known
+    return known
+
+
+def is_uuid(kernel_id: str) -> bool:
+    """Tell an id that nobody can guess, so that two sources which know it mean one kernel."""
+    return re.fullmatch(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", kernel_id) is not None

@@ -1,0 +1,184 @@
+"""Which kernels are alive: a TCP connect that is not refused, then one heartbeat, for all of them at once.
+
+A heartbeat is answered while a kernel is busy, and even while native code holds its GIL; it changes no state
+that the owner could see (FACTS 2, 15).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+__all__ = ["Endpoint", "Heartbeats"]
+
+_REFUSED = {errno.ECONNREFUSED, errno.ENOENT, errno.EADDRNOTAVAIL, errno.EHOSTUNREACH, errno.ENETUNREACH}
+_FORBIDDEN = {errno.EPERM, errno.EACCES}
+_CONNECT_SECONDS = 0.1  # loopback refuses in microseconds; a full backlog does not
+_SLICE = 20  # milliseconds between two looks at whether anybody still waits
+_AT_ONCE = 300  # a ZMQ context holds 1023 sockets, a process often 1024 descriptors
+
+
+class Endpoint(NamedTuple):
+    """Where one kernel listens. `transport` is `tcp` or `ipc`; for `ipc`, `ip` is a path without its `-port`.
+
+    The curve keys (Z85) are those of the connection file, "" where traffic is not encrypted.
+    """
+
+    path: str
+    transport: str
+    ip: str
+    shell_port: int
+    hb_port: int
+    curve_public: str = ""
+    curve_secret: str = ""
+
+    def url(self, port: int) -> str:
+        """Name one of its ports as ZMQ does."""
+        return f"{self.transport}://{self.ip}{'-' if self.transport == 'ipc' else ':'}{port}"
+
+
+class Heartbeats:
+    """One round of heartbeats, in a daemon thread of its own that ends after `seconds` at the latest."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], seconds: float) -> None:
+        self._endpoints = list(endpoints)
+        self._end = time.monotonic() + seconds
+        self._changed = threading.Condition()
+        self._answers: dict[str, str] = {}
+        self._stopped = False
+        if endpoints:
+            threading.Thread(target=self._run, daemon=True, name="kernel-bridge-heartbeat").start()
+
+    def wait(self, paths: Iterable[str], until: float) -> None:
+        """Wait until each of these connection files has an answer, or the monotonic clock shows `until`."""
+        wanted = set(paths)
+        with self._changed:
+            self._changed.wait_for(
+                lambda: wanted <= self._answers.keys(), timeout=max(0.0, min(until, self._end) - time.monotonic())
+            )
+
+    def stop(self) -> None:
+        """Nobody waits any more."""
+        self._stopped = True
+
+    def problem(self, path: str) -> str:
+        """Say why the kernel of this connection file counts as dead; "" if it answered."""
+        with self._changed:
+            return self._answers.get(path, "its heartbeat does not answer (ended, stopped or swapped out)")
+
+    def _decide(self, path: str, problem: str) -> None:
+        with self._changed:
+            self._answers[path] = problem
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        for start in range(0, len(self._endpoints), _AT_ONCE):
+            some = self._endpoints[start : start + _AT_ONCE]
+            problems = _refusals(some)
+            for path, problem in problems.items():
+                self._decide(path, problem)
+            listening = [endpoint for endpoint in some if endpoint.path not in problems]
+            if listening and not self._stopped:
+                self._ping(listening)
+
+    def _ping(self, endpoints: Sequence[Endpoint]) -> None:
+        import zmq
+
+        # A context of its own: the kernel's must not be blocked by our sockets when it ends.
+        context: zmq.Context[Any] = zmq.Context()
+        poller, waiting = zmq.Poller(), {}
+        beat = os.urandom(8)
+        try:
+            for endpoint in endpoints:
+                try:
+                    sock = _connect(context, endpoint, beat)
+                except (zmq.ZMQError, ValueError, OSError):
+                    self._decide(endpoint.path, "its heartbeat cannot be asked (its address or keys are wrong)")
+                    continue
+                poller.register(sock, zmq.POLLIN)
+                waiting[sock] = endpoint
+            while waiting and not self._stopped and time.monotonic() < self._end:
+                for sock, _event in poller.poll(_SLICE):
+                    endpoint = waiting.pop(sock)
+                    poller.unregister(sock)
+                    same = sock.recv_multipart(zmq.NOBLOCK) == [beat]
+                    sock.close()
+                    self._decide(endpoint.path, "" if same else "what listens on its port is no kernel")
+        finally:
+            context.destroy(linger=0)
+
+
+def _refusals(endpoints: Sequence[Endpoint]) -> dict[str, str]:
+    """Connect to all without waiting: a port where nobody listens refuses at once, which tells most files as stale.
+
+    Gives the problem of each that is stale, by path.
+    """
+    problems: dict[str, str] = {}
+    pending: dict[int, tuple[socket.socket, str]] = {}
+    poll = select.poll()
+    with contextlib.ExitStack() as sockets:
+        for endpoint in endpoints:
+            try:
+                sock = sockets.enter_context(socket.socket(_family(endpoint), socket.SOCK_STREAM))
+                sock.setblocking(False)
+                number = sock.connect_ex(_address(endpoint))
+            except (OSError, ValueError, OverflowError):
+                problems[endpoint.path] = "its address cannot be used"
+                continue
+            if number == errno.EINPROGRESS:
+                pending[sock.fileno()] = sock, endpoint.path
+                poll.register(sock, select.POLLOUT)
+            elif problem := _problem(number):
+                problems[endpoint.path] = problem
+        end = time.monotonic() + _CONNECT_SECONDS
+        while pending and (left := end - time.monotonic()) > 0:
+            for descriptor, _event in poll.poll(left * 1000):
+                poll.unregister(descriptor)
+                sock, path = pending.pop(descriptor)
+                if problem := _problem(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+                    problems[path] = problem
+    return problems
+
+
+def _family(endpoint: Endpoint) -> int:
+    if endpoint.transport == "ipc":
+        return socket.AF_UNIX
+    return socket.AF_INET6 if ":" in endpoint.ip else socket.AF_INET
+
+
+def _address(endpoint: Endpoint) -> Any:
+    if endpoint.transport == "ipc":
+        return f"{endpoint.ip}-{endpoint.shell_port}"
+    return endpoint.ip, endpoint.shell_port
+
+
+def _problem(number: int) -> str:
+    if number in _REFUSED:
+        return "the kernel has ended (nobody listens on its port)"
+    return "connecting to it is forbidden here (a sandbox?)" if number in _FORBIDDEN else ""
+
+
+def _connect(context: Any, endpoint: Endpoint, beat: bytes) -> Any:
+    import zmq
+
+    sock = context.socket(zmq.REQ)
+    sock.linger = 0
+    sock.maxmsgsize = 1000  # whatever listens there, it answers no more than we sent
+    sock.ipv6 = ":" in endpoint.ip
+    try:
+        if endpoint.curve_public:
+            sock.curve_serverkey = sock.curve_publickey = endpoint.curve_public.encode()
+            sock.curve_secretkey = endpoint.curve_secret.encode()
+        sock.connect(endpoint.url(endpoint.hb_port))
+        sock.send(beat, zmq.NOBLOCK)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,270 @@
+"""What runtime directories hold: servers' info files and kernels' connection files, read with suspicion.
+
+Whoever can write there can say where our tokens go, so that owner and mode of file and directory are looked at
+(FAULTS T4). Nothing is ever deleted: on a home shared by hosts, a file that is stale here is alive elsewhere
+(FACTS 1).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import queue
+import stat
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from kernel_bridge_magic import ports
+from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.errors import BadServer
+from kernel_bridge_magic.models import Origin, Server, Skipped
+from kernel_bridge_magic.urls import server_url
+
+__all__ = [
+    "FileContent",
+    "Refused",
+    "RuntimeFiles",
+    "number",
+    "read_runtime_files",
+    "read_servers",
+    "runtime_dirs",
+    "text",
+]
+
+SERVER_FILES = ("jpserver-*.json", "nbserver-*.json")
+KERNEL_FILES = ("kernel-*.json",)
+_LARGEST = 64 * 1024
+_MOST_FILES = 10_000  # connection files of killed kernels stay for ever
+_CLOCK_SLACK = 2.0  # seconds; a process start is only known to a clock tick, and the clock may be set
+
+
+class FileContent(NamedTuple):
+    """One file that may be trusted as far as its owner: its path, its JSON object, its mtime (Unix seconds)."""
+
+    path: str
+    data: dict[str, Any]
+    mtime: float
+
+
+@dataclass
+class RuntimeFiles:
+    """All that was read: servers' files, kernels' files, and what was not used."""
+
+    servers: list[FileContent] = field(default_factory=list)
+    kernels: list[FileContent] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def runtime_dirs() -> tuple[str, ...]:
+    """Name the directories where servers and kernels of this user leave their files; some may not exist."""
+    from jupyter_core.paths import jupyter_runtime_dir
+
+    found = [jupyter_runtime_dir()]
+    # Jupyter left XDG_RUNTIME_DIR years ago, VS Code did not (FACTS 1).
+    if base := os.environ.get("XDG_RUNTIME_DIR", ""):
+        found += [os.path.join(base, "jupyter"), os.path.join(base, "jupyter", "runtime")]
+    return tuple(dict.fromkeys(os.path.abspath(path) for path in found))
+
+
+def read_runtime_files(directories: Sequence[str], seconds: float = 2.0) -> RuntimeFiles:
+    """Read all directories, each in a thread that is left behind if the file system hangs.
+
+    A missing directory is nothing to tell of; every other trouble is one `Skipped`. Never raises for what it
+    finds there.
+    """
+    end = time.monotonic() + seconds
+    answers: queue.SimpleQueue[tuple[str, tuple[int, int], RuntimeFiles]] = queue.SimpleQueue()
+    for directory in directories:
+        target = threading.Thread(target=_read_directory, args=(directory, answers), daemon=True)
+        target.start()
+    found: dict[str, tuple[tuple[int, int], RuntimeFiles]] = {}
+    while len(found) < len(set(directories)):
+        try:
+            directory, identity, files = answers.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            break
+        found[directory] = identity, files
+    return _merged(directories, found, seconds)
+
+
+def _merged(
+    directories: Sequence[str], found: dict[str, tuple[tuple[int, int], RuntimeFiles]], seconds: float
+) -> RuntimeFiles:
+    whole = RuntimeFiles()
+    seen: set[tuple[int, int]] = set()
+    for directory in directories:
+        identity, files = found.get(directory, ((0, 0), None))
+        if files is None:
+            whole.skipped.append(Skipped(directory, f"the directory did not answer within {seconds:g} s"))
+        elif identity not in seen:  # else it is one directory by two names
+            whole.servers += files.servers
+            whole.kernels += files.kernels
+            whole.skipped += files.skipped
+        if identity != (0, 0):
+            seen.add(identity)
+    return whole
+
+
+def _read_directory(directory: str, answers: queue.SimpleQueue[tuple[str, tuple[int, int], RuntimeFiles]]) -> None:
+    files = RuntimeFiles()
+    identity = (0, 0)
+    try:
+        handle = os.open(directory, os.O_RDONLY | os.O_NONBLOCK | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        answers.put((directory, identity, files))
+        return
+    except (OSError, ValueError) as error:
+        files.skipped.append(Skipped(directory, _reason(error)))
+        answers.put((directory, identity, files))
+        return
+    try:
+        status = os.fstat(handle)
+        identity = (status.st_dev, status.st_ino)
+        refusal = _directory_refusal(status)
+        if refusal:
+            files.skipped.append(Skipped(directory, refusal))
+        else:
+            _read_all(directory, handle, not status.st_mode & 0o077, files)
+    except OSError as error:
+        files.skipped.append(Skipped(directory, _reason(error)))
+    finally:
+        os.close(handle)
+        answers.put((directory, identity, files))
+
+
+def _directory_refusal(status: os.stat_result) -> str:
+    if status.st_uid != os.getuid():
+        return f"the directory belongs to another user (uid {status.st_uid})"
+    if status.st_mode & 0o002:
+        return "everybody may write in this directory: chmod o-w it"
+    return ""
+
+
+def _read_all(directory: str, handle: int, private: bool, files: RuntimeFiles) -> None:
+    names = sorted(os.listdir(handle))
+    kinds = ((SERVER_FILES, files.servers), (KERNEL_FILES, files.kernels))
+    for name in names[:_MOST_FILES]:
+        target = next((into for patterns, into in kinds if any(fnmatchcase(name, p) for p in patterns)), None)
+        if target is None:
+            continue
+        path = os.path.join(directory, name)
+        try:
+            target.append(FileContent(path, *_read_file(name, handle, private)))
+        except FileNotFoundError:
+            continue  # its server or kernel ended while we looked
+        except (OSError, ValueError, RecursionError) as error:
+            files.skipped.append(Skipped(path, _reason(error)))
+
+
+class Refused(ValueError):
+    """A file that is not used; the text says why, and is ours."""
+
+
+def _read_file(name: str, directory: int, private: bool) -> tuple[dict[str, Any], float]:
+    # O_NONBLOCK: opening a FIFO must not wait. O_NOFOLLOW: a link would show what is elsewhere.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+    with os.fdopen(os.open(name, flags, dir_fd=directory), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused("not a regular file")
+        if status.st_uid not in (os.getuid(), 0):
+            raise Refused(f"it belongs to another user (uid {status.st_uid})")
+        # In a directory that only we can enter, modes of files do not matter (Notebook 6 writes 0644).
+        if not private and status.st_mode & 0o022:
+            raise Refused("others may write to it")
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise Refused(f"larger than {_LARGEST // 1024} KiB")
+    content = json.loads(data)
+    if not isinstance(content, dict):
+        raise Refused("not a JSON object")
+    return content, status.st_mtime
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Refused):
+        return str(error)
+    if isinstance(error, OSError):
+        return "a symbolic link" if error.errno == errno.ELOOP else f"cannot be read ({error.strerror})"
+    if isinstance(error, RecursionError):
+        return "its JSON is nested too deep"
+    return "not JSON (half written?)"
+
+
+def read_servers(files: Sequence[FileContent], vault: Vault) -> tuple[list[Server], list[Skipped]]:
+    """Make servers of info files whose very process lives here and listens; their tokens go into the vault.
+
+    They are dialled where that process listens, on loopback if it does, and never by the URL in the file: DNS
+    would decide where the token goes (FAULTS T5).
+    """
+    servers, skipped = [], []
+    for file in files:
+        try:
+            servers.append(_server(file, vault))
+        except (Refused, BadServer) as error:
+            skipped.append(Skipped(file.path, str(error)))
+    return servers, skipped
+
+
+def _server(file: FileContent, vault: Vault) -> Server:
+    pid = number(file.data, "pid", 2**31)
+    socket_path, token = text(file.data, "sock"), text(file.data, "token")
+    base_path = text(file.data, "base_url") or "/"
+    if not base_path.startswith("/") or not base_path.isprintable() or "\\" in base_path or "?" in base_path:
+        raise Refused("its base_url is not a path")
+    _refuse_dead(pid, file.mtime)
+    if socket_path:
+        if not os.path.isabs(socket_path) or "\0" in socket_path:
+            raise Refused("its socket's path is not absolute")
+        url, plain = server_url("http", "localhost", 80, base_path)
+        origin = Origin("unix", socket_path, 0, plain.base_path)
+        name = os.path.basename(socket_path)
+    else:
+        port = number(file.data, "port", 65535)
+        host = next(iter(ports.listening_addresses(pid, port)), "")
+        if not host:
+            raise Refused(f"its process {pid} does not listen on port {port}")
+        secure = file.data.get("secure", False)
+        if not isinstance(secure, bool):
+            raise Refused("its 'secure' is neither true nor false")
+        url, origin = server_url("https" if secure else "http", host, port, base_path)
+        name = f"localhost:{port}"
+    if token:
+        vault.put(origin, Secret(token))
+    root = text(file.data, "root_dir") or text(file.data, "notebook_dir")
+    version = text(file.data, "version")
+    return Server(url, name, origin, "runtime", pid, root_dir=root, version=version, socket_path=socket_path)
+
+
+def _refuse_dead(pid: int, mtime: float) -> None:
+    import psutil
+
+    if not ports.is_ours(pid):
+        raise Refused(f"its process {pid} does not run here as ours (a stale file, or one of another machine)")
+    try:
+        started = psutil.Process(pid).create_time()
+    except psutil.Error:
+        raise Refused(f"its process {pid} has just ended") from None
+    if started > mtime + _CLOCK_SLACK:
+        raise Refused(f"its process {pid} is younger than the file: a stale file, or one of another machine")
+
+
+def number(data: dict[str, Any], name: str, most: int) -> int:
+    """Give a whole number from 1 to `most`; raises `Refused` if the field is none."""
+    value = data.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
+        raise Refused(f"its {name!r} is not a number that can be")
+    return value
+
+
+def text(data: dict[str, Any], name: str) -> str:
+    """Give a text, "" if the field is missing; raises `Refused` if it is something else."""
+    value = data.get(name, "")
+    if not isinstance(value, str):
+        raise Refused(f"its {name!r} is not text")
+    return value

@@ -1,0 +1,236 @@
+"""Kernels that no server tells of: connection files, what started them, and what disk knows of their kernelspec."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import json
+import os
+import re
+import stat
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from kernel_bridge_magic import ports
+from kernel_bridge_magic.discovery.heartbeat import Endpoint
+from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, number, text
+from kernel_bridge_magic.models import Kernel, KernelSpec, Session, Skipped
+from kernel_bridge_magic.server import kernelspec
+
+__all__ = ["endpoint", "endpoints", "file_kernel_id", "kernelspec_on_disk", "standalone_kernel", "starter"]
+
+_SPEC_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
+
+#: What a kernel's parent's command line holds, and what people call that. The first that is found counts.
+_STARTERS = (
+    (re.compile(r"\bspyder"), "spyder"),
+    (re.compile(r"qtconsole"), "qtconsole"),
+    (re.compile(r"\bjupyter[-_ ]console"), "jupyter console"),
+    (re.compile(r"vscode|ms-python|ms-toolsai|\bcode-server|\bcode\b"), "VS Code"),
+    (re.compile(r"\bjupyter[-_ ]kernel(?![\w-])|jupyter_client\.kernelapp"), "jupyter kernel"),
+    (re.compile(r"\bjupyter[-_ ]?(lab|server|notebook)|jupyterhub-singleuser"), "jupyter server"),
+    (re.compile(r"papermill"), "papermill"),
+    (re.compile(r"\bjupyter[-_ ](nbconvert|execute|run)"), "jupyter nbconvert"),
+)
+
+
+class _Process(NamedTuple):
+    pid: int
+    started_by: str
+    language: str
+
+
+#: A connection file (path, mtime) and the process that was found to listen: looking for it costs 10-100 ms.
+_PROCESSES: dict[tuple[str, float], _Process] = {}
+_MOST_PROCESSES = 1000
+
+
+def file_kernel_id(path: str) -> str:
+    """Give the id that a connection file's name bears: `kernel-<id>.json`; behind a server it is the REST id."""
+    return os.path.basename(path).removeprefix("kernel-").removesuffix(".json")
+
+
+def endpoints(files: Sequence[FileContent]) -> tuple[dict[str, Endpoint], list[Skipped]]:
+    """Read connection files: where each kernel listens, by path, and which files cannot be used."""
+    found, skipped = {}, []
+    for file in files:
+        try:
+            found[file.path] = endpoint(file)
+        except Refused as error:
+            skipped.append(Skipped(file.path, str(error)))
+    return found, skipped
+
+
+def endpoint(file: FileContent) -> Endpoint:
+    """Read one connection file; raises `Refused` if it cannot be used."""
+    data = file.data
+    shell, _, _, _, heartbeat = (number(data, name, 65535) for name in _PORTS)
+    public, secret = text(data, "curve_publickey"), text(data, "curve_secretkey")
+    if bool(public) != bool(secret):
+        raise Refused("it has one curve key of two")
+    if not text(data, "key"):
+        raise Refused("it has no key: its messages would not be signed")
+    transport, ip = text(data, "transport") or "tcp", text(data, "ip")
+    if transport == "ipc":
+        # `ip` may be relative to the kernel's directory, which we do not know, or to the file's (FACTS 2).
+        ip = os.path.join(os.path.dirname(file.path), ip)
+    elif transport == "tcp":
+        ip = _address(ip, bool(public))
+    else:
+        raise Refused(f"its transport is neither tcp nor ipc: {transport[:20]!r}")
+    return Endpoint(file.path, transport, ip, shell, heartbeat, public, secret)
+
+
+def _address(ip: str, encrypted: bool) -> str:
+    """Give the address to dial: this machine's own, and beyond loopback only where traffic is encrypted."""
+    if ip in ("", "localhost"):
+        return "127.0.0.1"
+    try:
+        address = ipaddress.ip_address("0.0.0.0" if ip == "*" else ip)
+    except ValueError:
+        raise Refused("its ip is no address") from None
+    if address.is_loopback:
+        return str(address)
+    if not encrypted:
+        raise Refused(f"its kernel listens beyond this machine ({address}) without encryption")
+    if address.is_unspecified:
+        return ports.LOOPBACK[str(address)]
+    import psutil
+
+    if str(address) not in {item.address for items in psutil.net_if_addrs().values() for item in items}:
+        raise Refused(f"its kernel is on another machine ({address})")
+    return str(address)
+
+
+def standalone_kernel(file: FileContent, where: Endpoint, own_file: str = "") -> Kernel:
+    """Make a kernel of a connection file whose heartbeat answers.
+
+    Raises:
+        Refused: who listens there is no process of this user.
+    """
+    own = bool(own_file) and os.path.realpath(own_file) == os.path.realpath(file.path)
+    process = _process(file, where)
+    name, path = _quiet(file.data, "kernel_name"), _quiet(file.data, "jupyter_session")
+    spec = kernelspec_on_disk(name)
+    if not spec.language and process.language:
+        spec = KernelSpec(name, spec.display_name or "Python (ipykernel)", process.language)
+    sessions = (Session(path, path.rsplit("/", 1)[-1]),) if path else ()
+    return Kernel(
+        file_kernel_id(file.path),
+        name,
+        spec,
+        sessions=sessions,
+        connection_file=file.path,
+        started_by=process.started_by,
+        is_own=own,
+    )
+
+
+def _quiet(data: dict[str, Any], name: str) -> str:
+    value = data.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _process(file: FileContent, where: Endpoint) -> _Process:
+    key = file.path, file.mtime
+    known = _PROCESSES.get(key)
+    if known is not None and _still_listens(known.pid, where):
+        return known
+    pid = _pid_by_port(file, where) if where.transport == "tcp" else _pid_by_command(file.path)
+    if pid is None and where.curve_public:
+        # Who answers has proven to hold the file's key; a container's process may be hidden from us.
+        return _Process(0, "", "")
+    if pid is None or not ports.is_ours(pid):
+        raise Refused("what listens on its port is no process of ours")
+    found = _describe(pid, file.path)
+    if len(_PROCESSES) >= _MOST_PROCESSES:
+        _PROCESSES.clear()
+    _PROCESSES[key] = found
+    return found
+
+
+def _still_listens(pid: int, where: Endpoint) -> bool:
+    if where.transport == "ipc":
+        return ports.is_ours(pid)
+    return ports.is_ours(pid) and bool(ports.listening_addresses(pid, where.shell_port))
+
+
+def _pid_by_port(file: FileContent, where: Endpoint) -> int | None:
+    import psutil
+
+    stem = file_kernel_id(file.path)  # `kernel-<pid>.json`, where nobody else named the file
+    if stem.isascii() and stem.isdigit() and _still_listens(int(stem), where):
+        return int(stem)
+    try:
+        rows: list[Any] = psutil.net_connections("tcp")
+    except (psutil.Error, OSError):
+        return None
+    return next(
+        (row.pid for row in rows if row.status == psutil.CONN_LISTEN and row.laddr.port == where.shell_port), None
+    )
+
+
+def _pid_by_command(path: str) -> int | None:
+    """Find the kernel that was started with this connection file; sockets of ipc kernels name no pid."""
+    import psutil
+
+    for process in psutil.process_iter(["cmdline"]):
+        # The parent may name the file too (`jupyter console --existing`): a kernel takes it as `-f` or `--f=`.
+        words = process.info["cmdline"] or ()
+        if f"--f={path}" in words or any(a == "-f" and b == path for a, b in itertools.pairwise(words)):
+            return int(process.pid)
+    return None
+
+
+def _describe(pid: int, path: str) -> _Process:
+    import psutil
+
+    command, parent_command = "", ""
+    try:
+        process = psutil.Process(pid)
+        command = _command(process)
+        parent = process.parent()
+        parent_command = _command(parent) if parent is not None else ""
+    except psutil.Error:
+        pass
+    language = "python" if "ipykernel" in command or "ipython" in command else ""
+    return _Process(pid, starter(command, parent_command, path) or f"{_program(command)} (pid {pid})", language)
+
+
+def _command(process: Any) -> str:
+    return " ".join(os.path.basename(word) for word in process.cmdline()[:20])[:2000]
+
+
+def _program(command: str) -> str:
+    return re.sub(r"[\d.]+$", "", command.split(" ", 1)[0]) or "kernel"
+
+
+def starter(command: str, parent_command: str, path: str = "") -> str:
+    """Name what started a kernel, "" if that is nobody known, by its command line and its parent's."""
+    if os.path.basename(path).startswith("kernel-v3"):
+        return "VS Code"
+    for where in (command, parent_command):
+        # The kernel's own command line counts for Spyder's kernels alone: all others run the same launcher.
+        candidates = _STARTERS[:1] if where is command else _STARTERS
+        for pattern, name in candidates:
+            if pattern.search(where):
+                return name
+    return "ipython kernel" if re.search(r"\bipython3?\b.* kernel\b", command) else ""
+
+
+def kernelspec_on_disk(name: str) -> KernelSpec:
+    """Read `kernels/<name>/kernel.json` of this machine; an unknown name gives a spec with that name alone."""
+    if not _SPEC_NAME.fullmatch(name) or name in (".", ".."):
+        return KernelSpec(name)
+    from jupyter_core.paths import jupyter_path
+
+    for directory in jupyter_path("kernels"):
+        try:
+            handle = os.open(os.path.join(directory, name, "kernel.json"), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(handle, "rb") as file:
+                if stat.S_ISREG(os.fstat(handle).st_mode):
+                    return kernelspec(name, json.loads(file.read(64 * 1024)))
+        except (OSError, ValueError, RecursionError):
+            continue
+    return KernelSpec(name)

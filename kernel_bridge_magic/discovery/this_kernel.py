@@ -1,0 +1,26 @@
+"""Which kernel is this? Asked without importing anything: a kernel has imported it already."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+__all__ = ["own_connection_file", "own_kernel_id"]
+
+
+def own_connection_file() -> str:
+    """Give the absolute path of the connection file of the ipykernel that runs this code; "" outside of one."""
+    module: Any = sys.modules.get("ipykernel.kernelapp")
+    application = getattr(module, "IPKernelApp", None)
+    if application is None or not application.initialized():
+        return ""
+    # ipykernel.connect.get_connection_file() does the same, after an import of 0.3 s outside a kernel.
+    path = getattr(application.instance(), "abs_connection_file", "")
+    return os.path.abspath(path) if isinstance(path, str) and path else ""
+
+
+def own_kernel_id() -> str:
+    """Give this kernel's id: its file's name without `kernel-` and ending, which is the REST id behind a server."""
+    stem = os.path.splitext(os.path.basename(own_connection_file()))[0]
+    return stem.removeprefix("kernel-")
