@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         RemoteError,
         ServerError,
         ServerUnreachable,
+        TimedOut,
     )
     from kernel_bridge_magic.models import Kernel
     from kernel_bridge_magic.results import RemoteResult, RemoteValue
@@ -85,6 +86,7 @@ __all__ = [
     "RemoteValue",
     "ServerError",
     "ServerUnreachable",
+    "TimedOut",
     "__version__",
     "connect",
     "kernels",

@@ -1,4 +1,36 @@
-"""The two functions that Python code begins with: `kernels()` and `connect()`."""
+"""The two functions that Python code begins with: `kernels()` and `connect()`.
+
+>>> from kernel_bridge_magic import RemoteError, connect, kernels
+>>> found = kernels()  # all that are in reach; a notebook and a terminal show a table
+
+`my_kernel` stands for what names a kernel: a notebook's name or path, an id, ...
+
+>>> with connect(my_kernel) as kernel:
+...     result = kernel.execute("numbers = [1, 2, 3]; print('summing'); sum(numbers)")
+>>> result.status, result.text, result.value.data
+('ok', '6', {'text/plain': '6'})
+>>> result.outputs[0]
+{'output_type': 'stream', 'name': 'stdout', 'text': 'summing\\n'}
+
+Remote errors are raised here, one class for each remote exception name:
+
+>>> kernel = connect(my_kernel)
+>>> try:
+...     kernel.execute("numbers[3]")
+... except RemoteError as error:
+...     print(f"{error.ename}: {error}")
+IndexError: list index out of range
+
+Events come as the cell prints:
+
+>>> for event in kernel.stream("print('a line')"):
+...     print(event)
+Started()
+Stream(name='stdout', text='a line\\n')
+>>> kernel.close()
+
+All calls block. Beside an event loop run them in a thread: `await asyncio.to_thread(kernel.execute, code)`.
+"""
 
 from __future__ import annotations
 

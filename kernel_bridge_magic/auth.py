@@ -10,7 +10,7 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from kernel_bridge_magic.errors import BadServer
@@ -147,11 +147,20 @@ class Vault:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._secrets: dict[Origin, Secret] = {}
+        self._given: set[Origin] = set()
         self._xsrf: dict[Origin, str] = {}
+        self._cookies: dict[Origin, dict[str, str]] = {}
 
-    def put(self, origin: Origin, secret: Secret) -> None:
-        """Keep `secret` for `origin`; an empty one means that the server wants none."""
+    def put(self, origin: Origin, secret: Secret, *, found: bool = False) -> None:
+        """Keep `secret` for `origin`; an empty one means that the server wants none.
+
+        What was only `found` (in a runtime file) does not replace what the user has given.
+        """
         with self._lock:
+            if found and origin in self._given:
+                return
+            if not found:
+                self._given.add(origin)
             if secret:
                 self._secrets[origin] = secret
             else:
@@ -161,7 +170,19 @@ class Vault:
         """Drop what is kept for `origin`, if anything is."""
         with self._lock:
             self._secrets.pop(origin, None)
+            self._given.discard(origin)
             self._xsrf.pop(origin, None)
+            self._cookies.pop(origin, None)
+
+    def put_cookies(self, origin: Origin, cookies: Mapping[str, str]) -> None:
+        """Keep what a login gave, for `origin` alone and for this process (FAULTS T12, T30)."""
+        with self._lock:
+            self._cookies[origin] = {name: _Hidden(value) for name, value in cookies.items()}
+
+    def way(self, origin: Origin) -> str:
+        """Name how we say who we are there: `token`, `password` (its login's cookies) or `none`."""
+        with self._lock:
+            return "token" if origin in self._secrets else "password" if self._cookies.get(origin) else "none"
 
     def has(self, origin: Origin) -> bool:
         """Tell whether there is a secret for this very origin."""
@@ -181,8 +202,11 @@ class Vault:
                 return {"Authorization": _Hidden(f"token {secret.reveal()}")}
             if len(self._xsrf) > 1000:  # only a fuzzer knows that many servers
                 self._xsrf.clear()
-            value = self._xsrf.setdefault(origin, secrets.token_hex(16))
-        return {"Cookie": _Hidden(f"_xsrf={value}"), "X-XSRFToken": _Hidden(value)}
+            cookies = dict(self._cookies.get(origin, {}))
+            value = cookies.get("_xsrf") or self._xsrf.setdefault(origin, secrets.token_hex(16))
+        cookies["_xsrf"] = value
+        text = "; ".join(f"{name}={cookie}" for name, cookie in cookies.items())
+        return {"Cookie": _Hidden(text), "X-XSRFToken": _Hidden(value)}
 
     def __repr__(self) -> str:
         return f"Vault({len(self._secrets)} secrets)"

@@ -137,16 +137,28 @@ class Bridge:
             self.servers, self.vault, own_id=own_kernel_id(), own_file=own_connection_file(), skip=silent
         )
         for report in listing.servers:
-            if report.problem and report.server.origin not in silent:
+            if report.problem and not report.kernels and report.server.origin not in silent:
                 self._silent[report.server.origin] = (now + _REST_SECONDS, report.problem)
         return listing if server is None else _only(listing, server)
 
     def _look_at_url(self, url: str) -> Listing:
+        server = self.server_at(url)
+        listing = discovery.look(
+            [server], self.vault, own_id=own_kernel_id(), own_file=own_connection_file(), given_only=True
+        )
+        kernels = tuple(kernel for kernel in listing.kernels if kernel.server is not None)
+        return dataclasses.replace(listing, kernels=kernels, skipped=())
+
+    def server_at(self, url: str) -> Server:
+        """Give the server at a URL for this once; a token in the URL goes to the vault.
+
+        Raises:
+            BadServer: the URL cannot be used.
+        """
         server, secret = self._read_url(url, source="option")
         if secret is not None:
             self.vault.put(server.origin, secret)
-        listing = discovery.look([server], self.vault, own_id=own_kernel_id(), own_file=own_connection_file())
-        return _only(listing, server.url)
+        return server
 
     def find(self, match: str, server: str | None = None) -> Kernel:
         """Give the one kernel that MATCH means.
@@ -167,6 +179,41 @@ class Bridge:
             if not match.startswith("#"):
                 self._meant[key] = (time.monotonic(), kernel)
         return kernel
+
+    def find_by_id(self, kernel_id: str, server: str | None = None) -> Kernel:
+        """Give the kernel of that whole id; a server that is named is asked for this one only.
+
+        A gateway may tell of one kernel where it does not list them (FACTS 13).
+
+        Raises:
+            KernelNotFound, OwnKernel, BadServer, ServerError: it cannot be had.
+        """
+        listing = self.look(server)
+        found = [kernel for kernel in listing.kernels if kernel.id == kernel_id]
+        if not found and server is not None:
+            where = listing.servers[0].server
+            model = ServerAPI(where, self.vault).kernel(kernel_id)
+            found = [] if model is None else [Kernel.from_json(model, server=where)]
+        return find_one(kernel_id, found, reports=listing.servers)
+
+    def reach(self, url: str) -> Server:
+        """Make sure that a server answers us.
+
+        Raises:
+            BadServer, ServerError: it does not; AuthRefused where only the secret is missing or wrong.
+        """
+        server = self.look(url).servers[0].server
+        ServerAPI(server, self.vault).kernelspecs()
+        return server
+
+    def log_in(self, server: Server, password: Secret) -> None:
+        """Log in to a server with a password.
+
+        Raises:
+            ServerError: it is not accepted, or nobody answers.
+        """
+        ServerAPI(server, self.vault).log_in(password)
+        self._silent.pop(server.origin, None)
 
     def _open_to(self, kernel: Kernel) -> bool:
         return any(
@@ -212,6 +259,18 @@ class Bridge:
             raise OwnKernel(f"{kernel.title} is this kernel: a cell sent to it would wait for itself")
         return self._open(kernel, self._roads(kernel, transport), None)
 
+    def interrupt(self, kernel: Kernel) -> None:
+        """Interrupt what a kernel runs, whoever began it.
+
+        Raises:
+            KernelBridgeError: it cannot be done.
+        """
+        api = ServerAPI(kernel.server, self.vault) if kernel.server else None
+        if api is not None:
+            Control(kernel, api).interrupt()
+        else:
+            self.connect(kernel).interrupt()
+
     def _roads(self, kernel: Kernel, transport: str) -> list[str]:
         possible = {"zmq": bool(kernel.connection_file), "ws": kernel.server is not None}
         wanted = ["zmq", "ws"] if transport == "auto" else [transport]
@@ -245,6 +304,9 @@ class Bridge:
         if note is not None and _may_have_unread(kernel):
             note("connecting discards output that a disconnected client of this kernel has not read yet")
         return WebSocketTransport(kernel, kernel.server, self.vault)
+
+    def __repr__(self) -> str:
+        return f"<Bridge: {len(self._servers)} servers added, {len(self._connections)} connections>"
 
     def close(self) -> None:
         """Close every connection, and remember nothing of what was found. Closing twice is no error."""

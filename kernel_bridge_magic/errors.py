@@ -16,7 +16,8 @@
     │   ├── NotRun               proven not to have run: safe to run again
     │   ├── KernelDied           the kernel ended, was restarted or deleted under the cell
     │   ├── FateUnknown          it may have run: check before running again
-    │   └── LeftRunning          we stopped waiting (interrupt, timeout); it goes on over there
+    │   └── LeftRunning          we stopped waiting; it goes on over there
+    │       └── TimedOut         because the time that was given is up
     ├── ServerError              a Jupyter server
     │   ├── ServerUnreachable    nobody answered in time
     │   ├── AuthRefused          it answered, but not to us
@@ -62,6 +63,7 @@ __all__ = [
     "RemoteError",
     "ServerError",
     "ServerUnreachable",
+    "TimedOut",
     "fate_error",
 ]
 
@@ -202,7 +204,7 @@ class FateError(KernelBridgeError):
         missing: int | None = 0,
         seconds: float = 0.0,
     ) -> None:
-        super().__init__(f"{kernel}: {self.fate}: {reason}" if kernel else f"{self.fate}: {reason}")
+        super().__init__(reason)
         self.reason = reason
         self.kernel = kernel
         self.shown = shown
@@ -210,6 +212,10 @@ class FateError(KernelBridgeError):
         self.seconds = seconds
         #: the `RemoteResult` of the cell, with what it had shown until then
         self.result: Any = None
+
+    def __str__(self) -> str:
+        # Not in `args`: unpickling calls the class with those.
+        return f"{self.kernel}: {self.fate}: {self.reason}" if self.kernel else f"{self.fate}: {self.reason}"
 
 
 class NotRun(FateError):
@@ -236,12 +242,16 @@ class LeftRunning(FateError):
     fate = Fate.LEFT_RUNNING
 
 
+class TimedOut(LeftRunning):
+    """The time that was given is up; the cell goes on, or stays queued, in the other kernel."""
+
+
 _BY_FATE: dict[Fate, type[FateError]] = {cls.fate: cls for cls in (NotRun, KernelDied, FateUnknown, LeftRunning)}
 
 
-def fate_error(fate: Fate, reason: str, **fields: Any) -> FateError:
+def fate_error(fate: Fate, reason: str, *, timed_out: bool = False, **fields: Any) -> FateError:
     """Make the error that stands for `fate`, which is none of *ok* and *failed*."""
-    return _BY_FATE[fate](reason, **fields)
+    return (TimedOut if timed_out else _BY_FATE[fate])(reason, **fields)
 
 
 class ServerError(KernelBridgeError):

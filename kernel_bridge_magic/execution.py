@@ -79,6 +79,8 @@ class Execution:
         self._began = time.monotonic()
         msg_id = _send(transport, content, self._inbox, metadata)
         self._link = Link(Request(msg_id), now=self._began, timeout=timeout, client_id=transport.client_id)
+        #: whether it was interrupted from here
+        self.interrupted = False
         #: the outcome, None until the iteration has come to its end
         self.result: RemoteResult | None = None
 
@@ -133,6 +135,7 @@ class Execution:
         elif isinstance(item, _ServerSays):
             self._link.server_says(item.state, now)
         elif isinstance(item, _Interrupted):
+            self.interrupted = True
             return self._link.interrupt(now)
         elif isinstance(item, Note):
             return [item]
@@ -177,6 +180,7 @@ class Execution:
             error = fate_error(
                 verdict.fate,
                 verdict.reason,
+                timed_out=verdict.timed_out,
                 kernel=self._kernel.title,
                 shown=self._link.shown,
                 missing=self._link.missing,
@@ -191,6 +195,7 @@ class Execution:
             error=error,
             seconds=seconds,
             missing=self._link.missing,
+            interrupted=self.interrupted,
         )
         if error is not None:
             error.result = result

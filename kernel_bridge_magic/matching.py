@@ -28,7 +28,17 @@ from kernel_bridge_magic.levels import (
 from kernel_bridge_magic.models import Kernel, ServerReport
 from kernel_bridge_magic.text import align, cut_end, cut_middle, visible
 
-__all__ = ["Level", "find_many", "find_one", "match", "match_level", "not_found", "selector", "split_server"]
+__all__ = [
+    "Level",
+    "find_many",
+    "find_one",
+    "find_only",
+    "match",
+    "match_level",
+    "not_found",
+    "selector",
+    "split_server",
+]
 
 _MOST_CANDIDATES = 50  # nobody reads more, and each is proven against all kernels
 _MOST_CLOSE = 2000  # names compared for "closest": difflib is slow
@@ -62,6 +72,23 @@ def find_one(
     if listed:
         return listed[0]
     raise not_found(query, kernels, reports)
+
+
+def find_only(kernels: Sequence[Kernel], reports: Sequence[ServerReport] = ()) -> Kernel:
+    """Give the one kernel that there is, where nobody said which: the one that asks does not count.
+
+    Raises:
+        KernelNotFound: there is none.
+        AmbiguousKernel: there are several; each comes with a selector that means it alone.
+    """
+    others = [kernel for kernel in kernels if not kernel.is_own]
+    if len(others) == 1:
+        return others[0]
+    if others:
+        raise _ambiguous(f"there are {len(others)} kernels; say which", others, kernels)
+    troubles = [f"{report.server.name}: {report.problem}" for report in reports if report.problem]
+    hint = "; ".join(troubles) or "open a notebook, or name a server with --base-url URL"
+    raise KernelNotFound(f"no kernel is running on {_count(len(reports), 'server')} ({visible(hint)})")
 
 
 def find_many(

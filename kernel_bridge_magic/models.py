@@ -144,7 +144,7 @@ class Kernel:
     @property
     def title(self) -> str:
         """What people call it: its notebook's path, else what started it, else its id."""
-        return next((label(session) for session in self.sessions), "") or self.started_by or self.short_id
+        return next(filter(None, map(label, self.sessions)), "") or self.started_by or self.short_id
 
     @property
     def display_name(self) -> str:

@@ -86,9 +86,8 @@ class MagicParser(argparse.ArgumentParser):
                 only_rest = True
                 position += 1
             else:
-                taken = self._take(words, position, expand)
-                options += taken
-                position += len(taken)
+                option, position = self._take(words, position, expand)
+                options.append(option)
         return self._finish(options), " ".join(rest)
 
     def parse_head(self, line: str, expand: Callable[[str], str] = str) -> tuple[argparse.Namespace, str, str]:
@@ -111,9 +110,8 @@ class MagicParser(argparse.ArgumentParser):
                     word = words[position]
                     return self._finish(options), word.text, line[word.end :].strip()
                 break
-            taken = self._take(words, position, expand)
-            options += taken
-            position += len(taken)
+            option, position = self._take(words, position, expand)
+            options.append(option)
         return self._finish(options), "", ""
 
     def _finish(self, options: list[str]) -> argparse.Namespace:
@@ -125,8 +123,8 @@ class MagicParser(argparse.ArgumentParser):
     def _is_option(self, word: Word) -> bool:
         return not word.quoted and len(word.text) > 1 and word.text.startswith("-")
 
-    def _take(self, words: list[Word], position: int, expand: Callable[[str], str]) -> list[str]:
-        """Take an option's word, and its value's if it needs one."""
+    def _take(self, words: list[Word], position: int, expand: Callable[[str], str]) -> tuple[str, int]:
+        """Take an option's word, and its value's if it needs one; give it as one, and the position behind it."""
         text = words[position].text
         name, equals, _ = text.partition("=")
         action = self._option_string_actions.get(name)
@@ -135,11 +133,12 @@ class MagicParser(argparse.ArgumentParser):
             hint = f"; did you mean {near[0]}?" if near else f" (%{self.prog} -h shows them all)"
             raise BadOption(f"there is no option {name}{hint}")
         if equals or action.nargs == 0:
-            return [text]
+            return text, position + 1
         if position + 1 == len(words) or (self._is_option(words[position + 1]) and words[position + 1].text != "-"):
             raise BadOption(f"{name} needs a value: {name} {action.metavar or action.dest.upper()}")
         value = words[position + 1]
-        return [name, value.text if value.quoted else expand(value.text)]
+        # In one word: argparse takes a value of its own that begins with - for an option.
+        return f"{name}={value.text if value.quoted else expand(value.text)}", position + 2
 
 
 def seconds(text: str) -> float | None:

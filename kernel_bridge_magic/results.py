@@ -50,7 +50,8 @@ class RemoteResult:
     `status` is `ok` or `error`; `fate` says more. `outputs` is a list of nbformat 4 output dicts (empty where
     nobody asked to keep them). `value` is the last result, None where there is none. `error` is what
     `raise_for_error` raises. `seconds` is the time from sending to the end; `missing` how many messages are
-    known to be lost, None when some are and nobody can tell how many.
+    known to be lost, None when some are and nobody can tell how many; `interrupted` whether it was interrupted
+    from here.
     """
 
     status: str
@@ -61,6 +62,7 @@ class RemoteResult:
     error: RemoteError | FateError | None = None
     seconds: float = 0.0
     missing: int | None = 0
+    interrupted: bool = False
 
     @property
     def text(self) -> str:

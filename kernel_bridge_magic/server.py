@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import KernelSpec, Server
 from kernel_bridge_magic.sockets import Timed, open_socket
@@ -32,6 +32,7 @@ class _Answer(NamedTuple):
     location: str
     content_type: str
     body: bytes
+    cookies: tuple[str, ...] = ()  # Set-Cookie headers, as they came
 
 
 class ServerAPI:
@@ -118,6 +119,26 @@ class ServerAPI:
         session = self._object(self._json("POST", "api/sessions", body, _SLOW_SECONDS))
         return self._object(session.get("kernel"))
 
+    def log_in(self, password: Secret) -> None:
+        """Log in with a password, as the login page does; the cookies go to the vault, the password nowhere.
+
+        Raises:
+            AuthRefused: the password is wrong, or there is no such login.
+        """
+        page = self._call("GET", "login")
+        cookies = _cookies(page.cookies)
+        form = {"password": password.reveal(), "_xsrf": cookies.get("_xsrf", "")}
+        self._vault.put_cookies(self.server.origin, cookies)
+        answer = self._call("POST", "login?next=%2F", urlencode(form))
+        found = _cookies(answer.cookies)
+        # A right password redirects to the page that was asked for; a wrong one shows the form again (FACTS 4).
+        if answer.status not in (301, 302, 303) or not found:
+            self._vault.forget(self.server.origin)
+            if answer.status in (404, 405):
+                raise AuthRefused(f"{self.server.name} has no password login; give its token with --token")
+            raise AuthRefused(f"{self.server.name}: {answer.status}: password not accepted")
+        self._vault.put_cookies(self.server.origin, {**cookies, **found})
+
     def _act(self, method: str, kernel_id: str, action: str = "", timeout: float | None = None) -> None:
         answer = self._call(method, f"api/kernels/{_quoted(kernel_id)}{action}", {}, timeout)
         # jupyter_server 2.21 answers 500 when a kernel that is gone is to be restarted.
@@ -203,9 +224,10 @@ class ServerAPI:
     def _exchange(self, connection: http.client.HTTPConnection, method: str, path: str, body: Any) -> _Answer:
         headers = {"User-Agent": "kernel_bridge_magic", "Accept": "application/json"}
         headers |= self._vault.headers(self.server.origin)
-        data = None if body is None else json.dumps(body).encode()
+        is_form = isinstance(body, str)
+        data = None if body is None else body.encode() if is_form else json.dumps(body).encode()
         if data is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = "application/x-www-form-urlencoded" if is_form else "application/json"
         connection.request(method, self.server.origin.base_path + path, data, headers)
         # Closed in any case: read(n) may not notice that all has come, and the connection is then not usable again.
         with contextlib.closing(connection.getresponse()) as response:
@@ -215,7 +237,8 @@ class ServerAPI:
             if response.length:
                 raise BadAnswer(f"{self.server.name} broke off in the middle of its answer; try again")
         location, kind = response.getheader("Location") or "", response.getheader("Content-Type") or ""
-        return _Answer(response.status, location, kind.lower(), content)
+        cookies = tuple(response.headers.get_all("Set-Cookie") or ())
+        return _Answer(response.status, location, kind.lower(), content, cookies)
 
 
 def kernelspec(name: str, spec: Any) -> KernelSpec:
@@ -229,6 +252,19 @@ def kernelspec(name: str, spec: Any) -> KernelSpec:
     )
 
 
+def _cookies(headers: Sequence[str]) -> dict[str, str]:
+    """Read Set-Cookie headers; a cookie that is taken back is left out."""
+    from http.cookies import CookieError, SimpleCookie
+
+    found: dict[str, str] = {}
+    for header in headers:
+        jar: SimpleCookie = SimpleCookie()
+        with contextlib.suppress(CookieError):
+            jar.load(header)
+        found |= {name: morsel.coded_value for name, morsel in jar.items() if morsel.value}
+    return found
+
+
 def _quoted(kernel_id: str) -> str:
     # A hostile id must not lead to another route; quote() leaves dots alone.
     return quote(kernel_id, safe="").replace(".", "%2E") if set(kernel_id) <= {"."} else quote(kernel_id, safe="")
@@ -239,8 +275,8 @@ def _refusal(server: Server, has_secret: bool, answer: _Answer) -> ServerError:
     name, status = server.name, answer.status
     if status in (401, 403):
         if has_secret:
-            return AuthRefused(f"{name}: {status}: token not accepted; give the right one with %servers --token")
-        return AuthRefused(f"{name}: {status}: it wants a token or password; give it with %servers")
+            return AuthRefused(f"{name}: {status}: token not accepted; give the right one with --token env:VAR")
+        return AuthRefused(f"{name}: {status}: it wants a token or password; give it with --token env:VAR")
     if 300 <= status < 400:
         return _redirected(server, answer)
     if status == 404:

@@ -14,7 +14,7 @@ NAME = ROOT.name
 
 #: The floors, from the top. A package stands for all its modules.
 FLOORS = [
-    {"", "__main__", "magics", "cli", "demo", "api", "options", "usage"},
+    {"", "__main__", "magics", "cli", "demo", "api", "options", "usage", "contract"},
     {"bridge", "runner"},
     {"connection", "execution", "control"},
     {"discovery", "transports", "display"},
@@ -23,7 +23,7 @@ FLOORS = [
     {"errors", "protocol", "text", "patterns"},
 ]
 #: Modules that do no I/O: no socket, file, clock, thread, logging.
-PURE = {"errors", "protocol", "models", "matching", "levels", "results", "text", "patterns", "urls", "display.tables"}
+PURE = {"errors", "protocol", "models", "matching", "levels", "results", "contract", "text", "patterns", "urls", "display.tables"}
 IMPURE = {"socket", "select", "ssl", "http", "threading", "time", "logging", "os", "subprocess", "zmq", "websocket"}
 #: Where IPython may be imported.
 SHELL = {"", "magics", "demo", "display.notebook", "display.terminal"}

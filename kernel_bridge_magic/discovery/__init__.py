@@ -42,12 +42,14 @@ def look(
     deadline: float = 3.0,
     local: bool = True,
     skip: Mapping[Origin, str] = MappingProxyType({}),
+    given_only: bool = False,
 ) -> Listing:
     """Look around once: runtime files (if `local`), all servers at the same time, kernels without a server.
 
     `own_id` and `own_file` are the id and connection file of the kernel that asks; it is marked `is_own`.
     `deadline` is in seconds, for everything. Servers whose origin is in `skip` are not asked; the text there is
-    reported as their problem. Tokens of runtime files are put into `vault`, each for its own server.
+    reported as their problem. With `given_only` only `servers` are asked, with what runtime files know of them.
+    Tokens of runtime files are put into `vault`, each for its own server.
 
     Nothing that files hold or servers send raises: what is wrong with them is in the listing.
     """
@@ -55,6 +57,9 @@ def look(
     files = read_runtime_files(runtime_dirs(), min(_FILE_SECONDS, deadline / 2)) if local else RuntimeFiles()
     found, skipped = read_servers(files.servers, vault)
     all_servers = _without_doubles(found, servers)
+    if given_only:
+        names = {server.name for server in servers}
+        all_servers = [server for server in all_servers if server.name in names]
     where, unusable = endpoints(files.kernels)
     heartbeats = Heartbeats(list(where.values()), min(_HEARTBEAT_SECONDS, deadline))
     try:

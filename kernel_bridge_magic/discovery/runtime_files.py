@@ -235,7 +235,7 @@ def _server(file: FileContent, vault: Vault) -> Server:
         url, origin = server_url("https" if secure else "http", host, port, base_path)
         name = f"localhost:{port}"
     if token:
-        vault.put(origin, Secret(token))
+        vault.put(origin, Secret(token), found=True)
     root = text(file.data, "root_dir") or text(file.data, "notebook_dir")
     version = text(file.data, "version")
     return Server(url, name, origin, "runtime", pid, root_dir=root, version=version, socket_path=socket_path)

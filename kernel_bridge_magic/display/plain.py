@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 import sys
 from typing import Any
 
@@ -10,6 +11,8 @@ from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 
 __all__ = ["PlainSink"]
+
+_SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class PlainSink:
@@ -40,8 +43,9 @@ class PlainSink:
         self.stream("stdout", text if text.endswith("\n") else f"{text}\n")
 
     def error(self, error: RemoteError | FateError) -> None:
-        """Write the traceback to stderr."""
-        self.stream("stderr", "\n".join(error._render_traceback_()) + "\n")
+        """Write the traceback to stderr, in colour where that is a terminal."""
+        text = "\n".join(error._render_traceback_()) + "\n"
+        self.stream("stderr", text if sys.stderr.isatty() else _SGR.sub("", text))
 
     def note(self, text: str) -> None:
         """Write one line of ours to stderr."""

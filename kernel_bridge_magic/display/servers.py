@@ -22,7 +22,7 @@ class ServerList(list[ServerReport]):
 
     def __init__(self, reports: Iterable[ServerReport], vault: Vault) -> None:
         super().__init__(reports)
-        self._auth = {report.server.origin: "token" if vault.has(report.server.origin) else "none" for report in self}
+        self._auth = {report.server.origin: vault.way(report.server.origin) for report in self}
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [

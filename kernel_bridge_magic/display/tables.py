@@ -130,7 +130,7 @@ class KernelList(list[Kernel]):
         if self.listing.kernels:
             return f"no kernel matches (of {_count(len(self.listing.kernels), 'kernel')}); %kernels lists all"
         if reached:
-            return f"no kernels are running ({_count(reached, 'server')} asked); open a notebook, or %kernels --start"
+            return f"no kernels are running ({_count(reached, 'server')} asked); open a notebook, and list again"
         return "no kernels found; open a notebook, or add a server: %servers --add URL"
 
     def _notes(self) -> list[str]:

@@ -60,6 +60,7 @@ class Verdict:
 
     fate: Fate
     reason: str = ""
+    timed_out: bool = False
 
 
 class Link:
@@ -166,7 +167,7 @@ class Link:
             return []
         if self._deadline is not None and now >= self._deadline:
             where = "it goes on there" if self.request.started else "it is still queued there"
-            self._judge(Fate.LEFT_RUNNING, f"gave up waiting after {self._timeout:g} s; {where}")
+            self._judge(Fate.LEFT_RUNNING, f"gave up waiting after {self._timeout:g} s; {where}", timed_out=True)
             return []
         silent = now - self._heard
         if self.request.reply is not None and silent >= REPLY_GRACE:
@@ -276,9 +277,7 @@ class Link:
             # It said goodbye on the same socket on which our `busy` would have come before.
             self._judge(Fate.NOT_RUN, f"{self._sign.value} while the cell was queued. Safe to run again")
         else:
-            self._judge(
-                Fate.UNKNOWN, f"{reason} before it confirmed the cell. It may have run; check before running again"
-            )
+            self._judge(Fate.UNKNOWN, f"{reason} before it confirmed. It may have run; check before running again")
 
     def _conclude_link(self, *, server_alive: bool) -> None:
         if self._sign is not None:
@@ -289,9 +288,9 @@ class Link:
         else:
             self._conclude_gone(f"server does not answer any more ({self._lost_link})")
 
-    def _judge(self, fate: Fate, reason: str = "") -> None:
+    def _judge(self, fate: Fate, reason: str = "", *, timed_out: bool = False) -> None:
         if self.verdict is None:
-            self.verdict = Verdict(fate, reason)
+            self.verdict = Verdict(fate, reason, timed_out)
 
 
 def _setting(text: str) -> str:

@@ -1,0 +1,104 @@
+"""The JSON that `--json` prints, field by field. Pure; `contract.schema.json` says the same as a JSON Schema.
+
+The contract is kept under `VERSION`: fields may be added without a new one, none is taken away or changes its
+meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from kernel_bridge_magic.errors import AmbiguousKernel, FateError, KernelBridgeError, RemoteError
+from kernel_bridge_magic.matching import selector
+from kernel_bridge_magic.models import Kernel, Listing, ServerReport
+from kernel_bridge_magic.results import RemoteResult
+
+__all__ = ["VERSION", "failure", "kernel_model", "listing_model", "result_model"]
+
+VERSION = 1
+
+_SGR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def kernel_model(kernel: Kernel, select: str = "") -> dict[str, Any]:
+    """One kernel; `select`, given as `--kernel-match`, means it alone."""
+    return {
+        "id": kernel.id,
+        "name": kernel.title,
+        "paths": list(kernel.paths),
+        "kernelspec": kernel.name,
+        "display_name": kernel.display_name,
+        "language": kernel.language,
+        "state": kernel.state,
+        "last_activity": kernel.last_activity.isoformat() if kernel.last_activity else None,
+        "connections": kernel.connections,
+        "server": kernel.server.name if kernel.server else None,
+        "url": kernel.server.url if kernel.server else None,
+        "own": kernel.own,
+        "this_kernel": kernel.is_own,
+        "select": select,
+    }
+
+
+def _server_model(report: ServerReport) -> dict[str, Any]:
+    return {
+        "name": report.server.name,
+        "url": report.server.url,
+        "kernels": report.kernels,
+        "problem": report.problem or None,
+        "remedy": report.remedy or None,
+    }
+
+
+def listing_model(listing: Listing, kernels: list[Kernel]) -> dict[str, Any]:
+    """What `list --json` prints: `kernels` of what was found, and every server that was asked."""
+    return {
+        "version": VERSION,
+        "status": "ok",
+        "kernels": [kernel_model(kernel, selector(kernel, listing.kernels)) for kernel in kernels],
+        "servers": [_server_model(report) for report in listing.servers],
+        "error": None,
+    }
+
+
+def result_model(result: RemoteResult) -> dict[str, Any]:
+    """What `exec --json` prints when the cell was sent."""
+    return {
+        "version": VERSION,
+        "status": result.status,
+        "fate": str(result.fate),
+        "kernel": kernel_model(result.kernel, result.kernel.id),
+        "outputs": result.outputs,
+        "result": result.value.text if result.value is not None else None,
+        "error": None if result.error is None else _error_model(result.error),
+        "seconds": round(result.seconds, 6),
+        "missing": result.missing,
+        "candidates": [],
+    }
+
+
+def failure(error: KernelBridgeError) -> dict[str, Any]:
+    """What `--json` prints when nothing was sent; `candidates` where MATCH means several kernels."""
+    candidates = error.candidates if isinstance(error, AmbiguousKernel) else ()
+    return {
+        "version": VERSION,
+        "status": "error",
+        "fate": "not run",
+        "kernel": None,
+        "outputs": [],
+        "result": None,
+        "error": _error_model(error),
+        "seconds": 0.0,
+        "missing": 0,
+        "candidates": [kernel_model(kernel, select) for select, kernel in candidates],
+    }
+
+
+def _error_model(error: KernelBridgeError) -> dict[str, Any]:
+    """An error: `kind` is `remote`, `fate` or `bridge`; a remote one's traceback comes without colours."""
+    if isinstance(error, RemoteError):
+        traceback = [_SGR.sub("", line) for line in error.traceback]
+        return {"kind": "remote", "name": error.ename, "message": error.evalue, "traceback": traceback}
+    kind = "fate" if isinstance(error, FateError) else "bridge"
+    return {"kind": kind, "name": type(error).__name__, "message": str(error), "traceback": []}

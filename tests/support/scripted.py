@@ -1,0 +1,420 @@
+"""Kernels that do what a test says, behind real sockets: a WebSocket server, and a ZMQ kernel.
+
+A script is called for each cell, with the `Cell` to answer::
+
+    def script(cell):
+        cell.busy()
+        cell.iopub("stream", {"name": "stdout", "text": "hi"})
+        cell.reply()
+        cell.idle()
+
+    with ScriptedServer(script) as server: ...
+    with ScriptedKernel(script, tmp_path) as kernel: ...
+
+`python tests/support/scripted.py FILE` is a kernel process of its own that never answers on control.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tornado.httpserver
+import tornado.web
+import tornado.websocket
+import zmq
+from jupyter_client.session import Session
+
+from kernel_bridge_magic.models import Kernel, Server
+from kernel_bridge_magic.protocol.frames import V1, decode, encode
+from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.urls import parse_base_url
+
+LIFE = "scripted-life"
+INFO = {"status": "ok", "implementation": "scripted", "protocol_version": "5.3", "language_info": {"name": "none"}}
+Script = Callable[["Cell"], None]
+
+
+class Cell:
+    """One `execute_request` that came in, and the ways to answer it."""
+
+    def __init__(self, header: dict[str, Any], content: dict[str, Any]) -> None:
+        self.header = header
+        self.content = content
+
+    def send(self, channel: str, msg_type: str, content: object, parent: Any = ...) -> None:
+        """Send a message; its parent is this cell unless the test says otherwise."""
+        raise NotImplementedError
+
+    def iopub(self, msg_type: str, content: object, parent: Any = ...) -> None:
+        self.send("iopub", msg_type, content, parent)
+
+    def status(self, state: str) -> None:
+        self.iopub("status", {"execution_state": state})
+
+    def busy(self) -> None:
+        self.status("busy")
+
+    def idle(self) -> None:
+        self.status("idle")
+
+    def print(self, text: str, parent: Any = ...) -> None:
+        self.iopub("stream", {"name": "stdout", "text": text}, parent)
+
+    def reply(self, status: str = "ok", **more: Any) -> None:
+        self.send("shell", "execute_reply", {"status": status, "execution_count": 1, **more})
+
+
+# -- behind a WebSocket
+
+
+class _WSCell(Cell):
+    def __init__(self, message: Message, handler: _Channels) -> None:
+        super().__init__(message.header, message.content)
+        self.handler = handler
+
+    def send(self, channel: str, msg_type: str, content: object, parent: Any = ...) -> None:
+        self.handler.send(channel, msg_type, content, self.header if parent is ... else parent)
+
+    def raw(self, payload: str | bytes) -> None:
+        """Send a frame as it is; `str` as a text frame."""
+        self.handler.soon(lambda: self.handler.write_message(payload, binary=isinstance(payload, bytes)))
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a close frame."""
+        self.handler.soon(lambda: self.handler.close(code, reason))
+
+    def drop(self) -> None:
+        """End the TCP connection without a close frame."""
+        self.handler.soon(self.handler.drop)
+
+
+class _Channels(tornado.websocket.WebSocketHandler):
+    def initialize(self, owner: ScriptedServer) -> None:
+        self.owner = owner
+        self._numbers = itertools.count()
+
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        self.owner.handshakes.append(dict(self.request.headers.get_all()))
+        if self.owner.refusal is None:
+            await super().get(*args, **kwargs)
+            return
+        status, headers, body = self.owner.refusal
+        self.set_status(status)
+        for name, value in headers.items():
+            self.set_header(name, value)
+        await self.finish(body)
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        return V1 if self.owner.subprotocol == V1 and V1 in subprotocols else None
+
+    def open(self, *args: str) -> None:
+        self.owner.handlers.append(self)
+
+    def on_message(self, payload: str | bytes) -> None:
+        message = decode(payload, self.owner.subprotocol)
+        self.owner.received.append(message)
+        if message.msg_type == "kernel_info_request":
+            self._by_the_book(message, "kernel_info_reply", INFO)
+        elif message.msg_type == "execute_request" and message.content.get("silent"):
+            self._by_the_book(message, "execute_reply", {"status": "ok"})
+        elif message.msg_type == "execute_request":
+            # A thread of its own: a script may wait for what the test does.
+            self.owner.run_script(_WSCell(message, self))
+
+    def _by_the_book(self, message: Message, msg_type: str, content: object) -> None:
+        self.send("iopub", "status", {"execution_state": "busy"}, message.header)
+        self.send(message.channel, msg_type, content, message.header)
+        self.send("iopub", "status", {"execution_state": "idle"}, message.header)
+
+    def soon(self, action: Callable[[], Any]) -> None:
+        """Do it in the thread of the sockets, in order; what has closed meanwhile is left alone."""
+
+        def act() -> None:
+            with contextlib.suppress(tornado.websocket.WebSocketClosedError):
+                result = action()
+                if isinstance(result, asyncio.Future):
+                    result.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+        self.owner.loop.call_soon_threadsafe(act)
+
+    def send(self, channel: str, msg_type: str, content: object, parent: object) -> None:
+        header = {"msg_id": f"{LIFE}_{id(self)}_{next(self._numbers)}", "msg_type": msg_type, "session": LIFE}
+        message = Message(channel, header, parent, {}, content)  # type: ignore[arg-type] # the test may lie
+        payload = encode(message, self.owner.subprotocol)
+        self.soon(lambda: self.write_message(payload, binary=isinstance(payload, bytes)))
+
+    def drop(self) -> None:
+        if self.ws_connection is not None:
+            self.ws_connection.stream.close()  # type: ignore[attr-defined]
+
+
+class _Model(tornado.web.RequestHandler):
+    def initialize(self, owner: ScriptedServer) -> None:
+        self.owner = owner
+
+    def get(self, kernel_id: str) -> None:
+        if self.owner.state is None:
+            self.set_status(404)
+        self.write({"id": kernel_id, "name": "scripted", "execution_state": self.owner.state or "dead"})
+
+    def post(self, kernel_id: str) -> None:
+        self.owner.interrupts += 1
+        self.set_status(204)
+
+    def check_xsrf_cookie(self) -> None:
+        pass
+
+
+class ScriptedServer:
+    """A server with one kernel, `kernel`, whose cells `script` answers; in a thread of its own.
+
+    `subprotocol` is V1, or "" for a server that speaks JSON only. `refusal` is a status, headers and a body that the
+    handshake is refused with. `state` is what REST says about the kernel, None for 404.
+    """
+
+    def __init__(self, script: Script | None = None, *, subprotocol: str = V1) -> None:
+        self.script = script
+        self.subprotocol = subprotocol
+        self.refusal: tuple[int, dict[str, str], str] | None = None
+        self.state: str | None = "busy"
+        self.interrupts = 0
+        self.received: list[Message] = []
+        self.handshakes: list[dict[str, str]] = []
+        self.handlers: list[_Channels] = []
+        #: what a script raised
+        self.problems: list[BaseException] = []
+        self._scripts: list[threading.Thread] = []
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="scripted-server")
+        self._thread.start()
+        assert self._ready.wait(10)
+
+    async def _serve(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        routes = [
+            (r"/api/kernels/([^/]+)/channels", _Channels, {"owner": self}),
+            (r"/api/kernels/([^/]+)", _Model, {"owner": self}),
+            (r"/api/kernels/([^/]+)/interrupt", _Model, {"owner": self}),
+        ]
+        http = tornado.httpserver.HTTPServer(tornado.web.Application(routes, websocket_max_message_size=2**28))
+        sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
+        http.add_sockets(sockets)
+        self.port = sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        http.stop()
+        for handler in self.handlers:
+            handler.drop()
+        await http.close_all_connections()
+        await asyncio.sleep(0)  # the handlers' own ends
+
+    def run_script(self, cell: Cell) -> None:
+        def work() -> None:
+            try:
+                assert self.script is not None
+                self.script(cell)
+            except BaseException as problem:
+                self.problems.append(problem)
+
+        thread = threading.Thread(target=work, name="script")
+        self._scripts.append(thread)
+        thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def server(self) -> Server:
+        base = parse_base_url(self.url)
+        return Server(base.url, "scripted", base.origin, trusted=True)
+
+    @property
+    def kernel(self) -> Kernel:
+        return Kernel(id="scripted", server=self.server, started_by="a script")
+
+    def cells(self) -> list[str]:
+        """The code of all cells that came in, those without output of their own aside."""
+        wanted = [m for m in self.received if m.msg_type == "execute_request" and not m.content.get("silent")]
+        return [str(message.content["code"]) for message in wanted]
+
+    def __enter__(self) -> ScriptedServer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for thread in self._scripts:
+            thread.join(10)
+        self.loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        if self.problems and not any(exc):
+            raise self.problems[0]
+
+
+# -- behind ZMQ
+
+
+class _ZMQCell(Cell):
+    def __init__(self, kernel: ScriptedKernel, idents: list[bytes], message: dict[str, Any]) -> None:
+        super().__init__(message["header"], message["content"])
+        self.kernel = kernel
+        self.idents = idents
+
+    def send(self, channel: str, msg_type: str, content: object, parent: Any = ...) -> None:
+        self.send_parts(channel, self.parts(msg_type, content, parent), msg_type)
+
+    def parts(self, msg_type: str, content: object, parent: Any = ..., key: bytes | None = None) -> list[bytes]:
+        """A signed message; with `key` signed by somebody else."""
+        session = self.kernel.session if key is None else Session(key=key, session=LIFE)
+        message = session.msg(msg_type)
+        message["content"] = content if isinstance(content, dict) else json.dumps(content).encode()
+        # Session.msg drops what is no header; a kernel that misbehaves does not.
+        message["parent_header"] = self.header if parent is ... else parent
+        return list(session.serialize(message))
+
+    def send_parts(self, channel: str, parts: list[bytes], topic: str = "") -> None:
+        ident = [topic.encode()] if channel == "iopub" else self.idents
+        self.kernel.sockets[channel].send_multipart([*ident, *parts])
+
+
+class ScriptedKernel:
+    """A ZMQ kernel in a thread of its own, with its connection file; it sends no `iopub_welcome`.
+
+    While `busy` is set nothing on shell is read. With `answers_control` false nothing on control is answered.
+    """
+
+    def __init__(
+        self, script: Script, directory: Path, *, key: bytes = b"a-key", busy: bool = False, answers_control: bool = True,
+    ) -> None:
+        self.script = script
+        self.session = Session(key=key, session=LIFE)
+        self.busy = threading.Event()
+        if busy:
+            self.busy.set()
+        self.answers_control = answers_control
+        self.interrupts = 0
+        self.received: list[str] = []
+        self.problems: list[BaseException] = []
+        self.connection_file = directory / "kernel-scripted.json"
+        self._key = key
+        self._ready = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="scripted-kernel")
+        self._thread.start()
+        assert self._ready.wait(10)
+
+    @property
+    def kernel(self) -> Kernel:
+        return Kernel(id="scripted", connection_file=str(self.connection_file), started_by="a script")
+
+    def _run(self) -> None:
+        context = zmq.Context()
+        context.linger = 0
+        try:
+            with self._opened(context):
+                self._ready.set()
+                while not self._stop.is_set():
+                    self._look()
+        except BaseException as problem:
+            self.problems.append(problem)
+            self._ready.set()
+        finally:
+            context.destroy(0)
+
+    @contextlib.contextmanager
+    def _opened(self, context: zmq.Context[Any]) -> Iterator[None]:
+        kinds = {"shell": zmq.ROUTER, "iopub": zmq.PUB, "stdin": zmq.ROUTER, "control": zmq.ROUTER, "hb": zmq.REP}
+        self.sockets = {name: context.socket(kind) for name, kind in kinds.items()}
+        ports = {f"{name}_port": sock.bind_to_random_port("tcp://127.0.0.1") for name, sock in self.sockets.items()}
+        info = {"transport": "tcp", "ip": "127.0.0.1", "key": self._key.decode(), "signature_scheme": "hmac-sha256"}
+        with open(os.open(self.connection_file, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
+            json.dump({**info, **ports}, file)
+        try:
+            yield
+        finally:
+            for sock in self.sockets.values():
+                sock.close(0)
+
+    def _look(self) -> None:
+        for channel in ("control", "shell", "hb"):
+            if channel == "shell" and self.busy.is_set():
+                continue
+            if not self.sockets[channel].poll(5):
+                continue
+            parts = self.sockets[channel].recv_multipart()
+            if channel == "hb":
+                self.sockets[channel].send_multipart(parts)
+                continue
+            idents, rest = self.session.feed_identities(parts)
+            message = self.session.deserialize(rest)
+            self._take(channel, _ZMQCell(self, idents, message), message["header"]["msg_type"])
+
+    def _take(self, channel: str, cell: _ZMQCell, kind: str) -> None:
+        self.received.append(kind)
+        if channel == "control":
+            self.interrupts += kind == "interrupt_request"
+            if self.answers_control:
+                cell.send("control", kind.replace("request", "reply"), {"status": "ok"})
+        elif kind == "kernel_info_request":
+            self._by_the_book(cell, "kernel_info_reply", INFO)
+        elif cell.content.get("silent"):
+            self._by_the_book(cell, "execute_reply", {"status": "ok"})
+        elif kind == "execute_request":
+            try:
+                self.script(cell)
+            except Exception as problem:
+                self.problems.append(problem)
+
+    def _by_the_book(self, cell: _ZMQCell, msg_type: str, content: object) -> None:
+        cell.busy()
+        cell.send("shell", msg_type, content)
+        cell.idle()
+
+    def stop(self) -> None:
+        """End as a process does: all sockets are closed."""
+        self._stop.set()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def __enter__(self) -> ScriptedKernel:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+        if self.problems and not any(exc):
+            raise self.problems[0]
+
+
+def main(directory: str) -> None:
+    """Be a kernel that knows of interrupts only what a signal tells it."""
+    interrupted, ended = threading.Event(), threading.Event()
+    signal.signal(signal.SIGINT, lambda number, frame: interrupted.set())
+    signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
+
+    def script(cell: Cell) -> None:
+        cell.busy()
+        cell.print("waiting\n")
+        while not interrupted.wait(0.05) and not ended.is_set():
+            pass
+        cell.iopub("error", {"ename": "Interrupted", "evalue": "by signal", "traceback": []})
+        cell.reply("error", ename="Interrupted", evalue="by signal")
+        cell.idle()
+
+    with ScriptedKernel(script, Path(directory), answers_control=False):
+        while not ended.wait(0.05):  # a wait without end would hold the signals' handlers up
+            pass
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,180 @@
+"""A real IPython in a real terminal, for tests: pexpect types, pyte draws what a person would see.
+
+with Terminal(tmp_path) as terminal:
+    terminal.run("1 + 1").endswith("2")
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pyte
+
+from tests.support.servers import private_env
+
+SECONDS = 30.0
+_PROMPT = r"In \[(\d+)\]: "
+# What a program sends to colour and move; without it the text can be searched.
+_ESCAPES = re.compile(r"\x1b\[[0-9;?>=]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[=>()][0B]?")
+
+
+class Terminal:
+    """IPython at a terminal of `columns` by `lines`. What it prints is on `screen`, as after an hour of scrolling.
+
+    Args:
+        directory: where its private directories go.
+        runtime_dir: the Jupyter runtime directory in which it looks for servers and kernels.
+        columns, lines: the size of the terminal.
+        env: more environment variables.
+        setup: cells that are run before the first test's.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        runtime_dir: Path | None = None,
+        *,
+        columns: int = 80,
+        lines: int = 24,
+        env: Mapping[str, str] | None = None,
+        setup: Sequence[str] = ("%load_ext kernel_bridge_magic",),
+    ) -> None:
+        more = {"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+        self._screen = pyte.HistoryScreen(columns, lines, history=10_000, ratio=1)
+        self._stream = pyte.Stream(self._screen)
+        self._child = pexpect.spawn(
+            sys.executable,
+            ["-m", "IPython", "--no-banner", "--colors=nocolor", "--no-confirm-exit", "--TerminalInteractiveShell.autosuggestions_provider=None"],
+            env=private_env(directory, runtime_dir, **more, **(env or {})),
+            cwd=str(directory),
+            dimensions=(lines, columns),
+            encoding="utf-8",
+            codec_errors="replace",
+            timeout=SECONDS,
+        )  # fmt: skip
+        self._child.logfile_read = self
+        self._child.delaybeforesend = None
+        self._count = 1
+        try:
+            self._expect_prompt(1)
+            for cell in setup:
+                self.run(cell)
+        except BaseException:
+            self.close()
+            raise
+
+    # What pexpect writes all that it reads to.
+    def write(self, text: str) -> None:
+        self._stream.feed(text)
+
+    def flush(self) -> None:
+        pass
+
+    @property
+    def screen(self) -> list[str]:
+        """The lines that can be seen now, without what is blank at their ends."""
+        return [line.rstrip() for line in self._screen.display]
+
+    @property
+    def pid(self) -> int:
+        return int(self._child.pid)
+
+    def run(self, cell: str, seconds: float = SECONDS) -> str:
+        """Run a cell to its end; give what was printed below it, drawn as the terminal draws it."""
+        self.start(cell)
+        return self.finish(seconds)
+
+    def start(self, cell: str) -> None:
+        """Type a cell and run it; wait for nothing."""
+        # Bracketed paste: no indentation or closing bracket is added to what is typed. Escape, Enter: run.
+        self._screen.reset()
+        self._screen.history.top.clear()
+        self._child.send(f"\x1b[200~{cell}\x1b[201~")
+        self._count += 1
+        self._typed = cell.splitlines()
+        self._child.send("\x1b\r")
+
+    def finish(self, seconds: float = SECONDS) -> str:
+        """Wait for the next prompt; give what the cell printed, drawn as the terminal draws it."""
+        self._expect_prompt(self._count, seconds)
+        return self._printed()
+
+    def wait_for(self, text: str, seconds: float = SECONDS) -> None:
+        """Wait until the cell has printed `text`."""
+        end = time.monotonic() + seconds
+        while text not in self._printed():
+            if time.monotonic() > end:
+                raise AssertionError(f"no {text!r} within {seconds} s:\n" + "\n".join(self.screen))
+            self._read(0.02)
+
+    def type(self, text: str) -> None:
+        """Type a line, as an answer to `input()`."""
+        self._child.send(text + "\r")
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self._child.sendintr()
+
+    def close(self) -> None:
+        """End IPython, gently at first."""
+        if self._child.isalive():
+            self._child.sendeof()
+            try:
+                self._child.expect(pexpect.EOF, timeout=5)
+            except (pexpect.TIMEOUT, OSError):
+                self._child.kill(signal.SIGKILL)
+        self._child.close(force=True)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _expect_prompt(self, count: int, seconds: float = SECONDS) -> None:
+        """Read until the prompt `In [count]:` stands alone on the last line, ready to be typed at."""
+        end = time.monotonic() + seconds
+        while True:
+            drawn = [line for line in self.screen if line]
+            if drawn and drawn[-1].rstrip() == f"In [{count}]:":
+                return
+            if time.monotonic() > end:
+                raise AssertionError(f"no prompt within {seconds} s:\n" + "\n".join(self.screen))
+            self._read(0.02)
+
+    def _read(self, seconds: float) -> None:
+        try:
+            self._child.read_nonblocking(65536, seconds)
+        except pexpect.TIMEOUT:
+            pass
+        except pexpect.EOF:
+            raise AssertionError("IPython ended:\n" + "\n".join(self.screen)) from None
+
+    def _lines(self) -> list[str]:
+        """Everything since the cell was typed, also what has scrolled away."""
+        columns = range(self._screen.columns)
+        gone = ["".join(line[x].data for x in columns).rstrip() for line in self._screen.history.top]
+        return [*gone, *self.screen]
+
+    def _printed(self) -> str:
+        lines = self._lines()
+        # Below the echo of what was typed, above the next prompt.
+        begin = next((n for n in range(len(lines), 0, -1) if self._is_echo(lines[:n])), len(lines))
+        body = lines[begin:]
+        while body and not body[-1]:
+            body.pop()
+        if body and re.fullmatch(r"In \[\d+\]:", body[-1]):
+            body.pop()
+        return "\n".join(body).strip("\n")
+
+    def _is_echo(self, lines: list[str]) -> bool:
+        raise NotImplementedError

@@ -1,0 +1,123 @@
+"""The Python face: what INTERFACE 4 shows, run for real."""
+
+from __future__ import annotations
+
+import asyncio
+import doctest
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+import kernel_bridge_magic
+from kernel_bridge_magic import (
+    AmbiguousKernel,
+    Kernel,
+    KernelConnection,
+    KernelList,
+    KernelNotFound,
+    RemoteError,
+    RemoteResult,
+    RemoteValue,
+    api,
+    connect,
+    kernels,
+)
+from kernel_bridge_magic.protocol.events import Stream
+from tests.support.servers import JupyterServer
+
+
+@pytest.fixture(autouse=True)
+def here(jupyter_server: JupyterServer, shared_kernel: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process looks where the server writes its files, and begins with nothing known."""
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(jupyter_server.runtime_dir))
+    api._bridge.cache_clear()
+    yield
+    api._bridge.cache_clear()
+
+
+def test_kernels_are_listed_and_filtered(shared_kernel: str) -> None:
+    found = kernels()
+    assert isinstance(found, KernelList)
+    assert shared_kernel in [kernel.id for kernel in found]
+    assert [kernel.id for kernel in kernels("shared.ipynb")] == [shared_kernel]
+    assert isinstance(found[0], Kernel)
+
+
+def test_the_example_of_the_interface(own_kernel: str) -> None:
+    with connect(own_kernel) as kernel:
+        assert isinstance(kernel, KernelConnection)
+        result = kernel.execute("class D:\n    shape = (2, 3)\ndf = D()\ndf.shape")
+        assert isinstance(result, RemoteResult)
+        assert isinstance(result.value, RemoteValue)
+        assert repr(result.value) == "(2, 3)"
+        events = [event for event in kernel.stream("print('x')") if isinstance(event, Stream)]
+        assert events == [Stream("stdout", "x\n")]
+        with pytest.raises(RemoteError) as raised:
+            kernel.execute("1 / 0")
+        assert raised.value.ename == "ZeroDivisionError"
+    assert not kernel.is_open
+
+
+@pytest.mark.parametrize("transport", ["auto", "zmq", "ws"])
+def test_a_kernel_that_was_listed_is_connected_to(shared_kernel: str, transport: str) -> None:
+    (found,) = kernels("shared.ipynb")
+    with connect(found, transport=transport) as kernel:
+        assert kernel.transport == ("zmq" if transport == "auto" else transport)
+        assert kernel.execute("1").text == "1"
+
+
+def test_connections_are_the_caller_s_own(shared_kernel: str) -> None:
+    with connect("shared") as one, connect("shared") as two:
+        assert one is not two
+        one.close()
+        assert two.execute("1").text == "1"
+
+
+def test_each_thread_has_its_own_connection(shared_kernel: str) -> None:
+    texts: list[str] = []
+
+    def work(number: int) -> None:
+        with connect("shared") as kernel:
+            texts.append(kernel.execute(f"{number}").text)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(texts) == ["0", "1", "2", "3"]
+
+
+def test_it_works_beside_a_running_event_loop(shared_kernel: str) -> None:
+    async def main() -> str:
+        with connect("shared") as kernel:
+            assert kernel.execute("1").text == "1"  # blocks, but works
+            result = await asyncio.to_thread(kernel.execute, "40 + 2")
+        return result.text
+
+    assert asyncio.run(main()) == "42"
+
+
+def test_what_is_not_there_or_not_clear_is_said(shared_kernel: str, own_kernel: str) -> None:
+    with pytest.raises(KernelNotFound, match="no kernel matches"):
+        connect("no-such-notebook-anywhere")
+    with pytest.raises(AmbiguousKernel) as raised:
+        connect("python3")
+    for selector, kernel in raised.value.candidates:
+        assert [found.id for found in kernels(selector)] == [kernel.id]
+
+
+def test_no_repr_holds_a_secret(jupyter_server: JupyterServer, shared_kernel: str) -> None:
+    with connect("shared") as kernel:
+        result = kernel.execute("1")
+        shown = [repr(it) for it in (kernels(), kernel, kernel.kernel, result, result.value, api._bridge())]
+    assert not [text for text in shown if jupyter_server.token in text]
+    assert all(shown)
+
+
+@pytest.mark.parametrize("module", [kernel_bridge_magic, api])
+def test_the_examples_in_the_docstrings_run(module: object, own_kernel: str) -> None:
+    outcome = doctest.testmod(module, extraglobs={"my_kernel": own_kernel})  # type: ignore[arg-type]
+    assert outcome.failed == 0
+    assert module is kernel_bridge_magic or outcome.attempted > 3

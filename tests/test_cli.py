@@ -1,0 +1,458 @@
+"""The command line as INTERFACE 5 has it, run for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pexpect
+import pytest
+
+from kernel_bridge_magic import contract
+from kernel_bridge_magic.cli import _print_json, main
+from tests.support.servers import ConsoleKernel, JupyterServer, private_env
+
+SCHEMA = json.loads((Path(contract.__file__).parent / "contract.schema.json").read_text("utf-8"))
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A token server with two notebooks, a password server below a base path, and a console kernel: all one user's."""
+    folder = tmp_path_factory.mktemp("cli")
+    runtime = folder / "runtime"
+    with (
+        JupyterServer(folder / "token", runtime_dir=runtime) as token,
+        JupyterServer(folder / "password", token="", password="pass word", base_url="/a/b%20c/") as password,
+        ConsoleKernel(runtime, "4711") as console,
+    ):
+        yield {
+            "token": token,
+            "password": password,
+            "console": console,
+            "env": private_env(folder / "user", runtime),
+            "analysis": token.start_kernel(path="work/analysis.ipynb"),
+            "training": token.start_kernel(path="work/training run.ipynb"),
+        }
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "kernel_bridge_magic", *arguments]
+
+
+@pytest.fixture
+def run(place: dict[str, Any]) -> Run:
+    def run_one(
+        *arguments: str, stdin: str | None = None, env: Mapping[str, str | None] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        merged = {key: value for key, value in {**place["env"], **(env or {})}.items() if value is not None}
+        return subprocess.run(
+            command(*arguments), input=stdin or "", env=merged, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    return run_one
+
+
+def parsed(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The one JSON object on stdout, which is as the schema says."""
+    model: dict[str, Any] = json.loads(done.stdout)
+    jsonschema.validate(model, SCHEMA)
+    return model
+
+
+# -- the commands of INTERFACE 5
+
+
+def test_list_as_text_and_as_json(run: Run, place: dict[str, Any]) -> None:
+    text = run("list")
+    assert text.returncode == 0
+    for name in ("work/analysis.ipynb", "work/training run.ipynb"):
+        assert name in text.stdout
+    assert "training" in (filtered := run("list", "training")).stdout
+    assert "analysis" not in filtered.stdout
+    model = parsed(run("list", "--json"))
+    assert {kernel["id"] for kernel in model["kernels"]} == {place["analysis"], place["training"], "4711"}
+    assert [server["problem"] for server in model["servers"]] == [None]
+
+
+def test_exec_by_match(run: Run) -> None:
+    done = run("exec", "--kernel-match", "analysis", "--code", "print('hello')")
+    assert (done.returncode, done.stdout) == (0, "hello\n")
+    assert run("exec", "--kernel-match", "work/analysis.ipynb", "--code", "1 + 1").stdout == "2\n"
+
+
+def test_exec_by_url_token_and_id_from_a_file_as_json(run: Run, place: dict[str, Any], tmp_path: Path) -> None:
+    job = tmp_path / "job.py"
+    job.write_text("x = 'é'\nprint(x)\nx", encoding="utf-8")
+    server = place["token"]
+    done = run(
+        *("exec", "--base-url", server.url, "--token", "env:TOKEN", "--kernel-id", place["analysis"]),
+        *("--code-file", str(job), "--json", "--timeout", "60"),
+        env={"TOKEN": server.token, "JUPYTER_RUNTIME_DIR": str(tmp_path)},
+    )
+    model = parsed(done)
+    assert done.returncode == 0
+    assert (model["status"], model["fate"], model["result"], model["error"]) == ("ok", "ok", "'é'", None)
+    assert [item["output_type"] for item in model["outputs"]] == ["stream", "execute_result"]
+    assert model["outputs"][0]["text"] == "é\n"
+    assert model["kernel"]["paths"] == ["work/analysis.ipynb"]
+    assert model["seconds"] > 0
+
+
+def test_exec_from_standard_input(run: Run) -> None:
+    code = "for n in range(3):\n    print(n)\n\n'end'\n"
+    done = run("exec", "--kernel-match", "re:^work/anal", "--code-stdin", stdin=code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n1\n2\n'end'\n", "")
+
+
+def test_interrupt(run: Run, place: dict[str, Any]) -> None:
+    busy = subprocess.Popen(
+        command("exec", "--kernel-match", "training", "--code", "print('on'); import time; time.sleep(60)"),
+        env=place["env"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert busy.stdout is not None
+    while busy.stdout.readline() != "on\n":
+        pass
+    done = run("interrupt", "training", "--json")
+    assert done.returncode == 0
+    assert parsed(done)["kernel"]["id"] == place["training"]
+    _, stderr = busy.communicate(timeout=20)
+    assert busy.returncode == 1
+    assert "KeyboardInterrupt" in stderr
+
+
+def test_a_console_kernel_without_a_server(run: Run) -> None:
+    assert run("exec", "--kernel-match", "4711", "--code", "6 * 7").stdout == "42\n"
+
+
+def test_a_password_server_below_a_base_path(run: Run, place: dict[str, Any]) -> None:
+    server = place["password"]
+    refused = run("exec", "--base-url", server.url, "--code", "1")
+    assert refused.returncode == 2
+    assert "token or password" in refused.stderr
+    wrong = run("exec", "--base-url", server.url, "--password", "env:PW", "--code", "1", env={"PW": "no"})
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "password not accepted" in wrong.stderr
+    asking = ("--base-url", server.url, "--password", "env:PW")
+    env = {"PW": "pass word"}
+    none = run("exec", *asking, "--code", "1", env=env)
+    assert none.returncode == 2
+    assert "no kernel is running" in none.stderr
+
+
+def test_exec_on_a_password_server(place: dict[str, Any], run: Run) -> None:
+    from kernel_bridge_magic.auth import Secret, Vault
+    from kernel_bridge_magic.models import Server
+    from kernel_bridge_magic.server import ServerAPI
+    from kernel_bridge_magic.urls import parse_base_url
+
+    server = place["password"]
+    base = parse_base_url(server.url)
+    api = ServerAPI(Server(base.url, "pw", base.origin), Vault())
+    api.log_in(Secret("pass word"))
+    kernel_id = api.start(path="x.ipynb")["id"]
+    done = run("exec", "--base-url", server.url, "--password", "env:PW", "--code", "2 + 2", env={"PW": "pass word"})
+    assert (done.returncode, done.stdout) == (0, "4\n")
+    api.interrupt(kernel_id)
+    api.delete(kernel_id)
+
+
+def test_demo_runs_to_its_end_and_cleans_up(tmp_path: Path) -> None:
+    env = private_env(tmp_path, TMPDIR=str(tmp_path))
+    done = subprocess.run(
+        command("demo"), env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for seen in ("analysis.ipynb", "training.ipynb", "Oslo", "<Figure", "step 5/5", "ZeroDivisionError"):
+        assert seen in done.stdout
+    assert not list(tmp_path.glob("kernel-bridge-demo-*"))
+
+
+# -- exit statuses
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "fate"),
+    [
+        (("--code", "1"), 0, "ok"),
+        (("--code", "1 / 0"), 1, "failed"),
+        (("--code", "import time; time.sleep(5)", "--timeout", "0.5"), 124, "left running"),
+        (("--code", ""), 2, "not run"),
+        (("--code", "\ufeff \n"), 2, "not run"),
+    ],
+)
+def test_exit_status_and_fate(run: Run, arguments: tuple[str, ...], status: int, fate: str) -> None:
+    done = run("exec", "--kernel-match", "training", "--json", *arguments)
+    assert done.returncode == status
+    assert parsed(done)["fate"] == fate
+
+
+def test_a_kernel_that_dies_is_3(run: Run, place: dict[str, Any]) -> None:
+    kernel_id = place["token"].start_kernel(path="dies.ipynb")
+    code = "print('x', flush=True); import time, os; time.sleep(0.5); os._exit(1)"
+    done = run("exec", "--kernel-match", "dies.ipynb", "--json", "--code", code)
+    model = parsed(done)
+    assert (done.returncode, model["fate"], model["error"]["kind"]) == (3, "died", "fate")
+    place["token"].request("DELETE", f"api/kernels/{kernel_id}")
+
+
+def test_ctrl_c_interrupts_there_and_is_130(place: dict[str, Any]) -> None:
+    process = subprocess.Popen(
+        command("exec", "--kernel-match", "training", "--code", "print('on', flush=True)\nimport time; time.sleep(60)"),
+        env=place["env"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on\n"
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "KeyboardInterrupt" in stderr
+
+
+def test_a_second_ctrl_c_detaches(place: dict[str, Any]) -> None:
+    code = (
+        "print('on', flush=True)\nimport time\nfor n in range(30):\n"
+        "    try: time.sleep(0.1)\n    except KeyboardInterrupt: print('no', flush=True)"
+    )
+    process = subprocess.Popen(
+        command("exec", "--kernel-match", "training", "--code", code),
+        env=place["env"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "no\n"
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "goes on there" in stderr
+
+
+# -- streams, input, terminals
+
+
+def test_streams_come_as_they_are_printed(place: dict[str, Any], tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    code = f"import os, time\nprint('first', flush=True)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
+    process = subprocess.Popen(
+        command("exec", "--kernel-match", "training", "--code", code), env=place["env"], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"first\n", "it came while the code was still waiting for the file"
+    go.touch()
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_stdout_and_stderr_are_kept_apart(run: Run) -> None:
+    done = run("exec", "--kernel-match", "training", "--code", "import sys; print('o'); print('e', file=sys.stderr)")
+    assert (done.stdout, done.stderr.splitlines()[-1]) == ("o\n", "e")
+
+
+def test_input_is_refused_without_a_terminal_and_asked_on_one(run: Run, place: dict[str, Any]) -> None:
+    arguments = ("exec", "--kernel-match", "training", "--code", "'<' + input('name? ') + '>'")
+    refused = run(*arguments)
+    assert refused.returncode == 1
+    assert "StdinNotImplementedError" in refused.stderr
+    child = pexpect.spawn(sys.executable, command(*arguments)[1:], env=place["env"], encoding="utf-8", timeout=30)
+    child.expect_exact("name? ")
+    child.sendline("ann")
+    child.expect_exact("'<ann>'")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
+def test_a_token_is_asked_for_on_a_terminal(place: dict[str, Any], tmp_path: Path) -> None:
+    server = place["password"]
+    arguments = command("list", "--base-url", server.url)[1:]
+    env = {**place["env"], "JUPYTER_RUNTIME_DIR": str(tmp_path)}
+    child = pexpect.spawn(sys.executable, arguments, env=env, encoding="utf-8", timeout=30)
+    child.expect_exact("token or password: ")
+    child.sendline("pass word")
+    child.expect_exact("no kernels are running")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert "pass word" not in (child.before or "")
+
+
+def test_a_literal_token_works_with_a_warning(run: Run, place: dict[str, Any], tmp_path: Path) -> None:
+    server = place["token"]
+    done = run(
+        *("exec", "--base-url", server.url, "--token", server.token, "--kernel-match", "analysis", "--code", "1"),
+        env={"JUPYTER_RUNTIME_DIR": str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    assert "process list" in done.stderr
+    assert server.token not in done.stderr
+
+
+def test_jupyter_token_is_used_where_nothing_else_is_said(run: Run, place: dict[str, Any], tmp_path: Path) -> None:
+    server = place["token"]
+    arguments = ("exec", "--base-url", server.url, "--kernel-match", "analysis", "--code", "1")
+    done = run(*arguments, env={"JUPYTER_TOKEN": server.token, "JUPYTER_RUNTIME_DIR": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    wrong = run(*arguments, env={"JUPYTER_TOKEN": "wrong-token", "JUPYTER_RUNTIME_DIR": str(tmp_path)})
+    assert wrong.returncode == 2
+    assert "not accepted" in wrong.stderr
+    assert "wrong-token" not in wrong.stderr
+
+
+def test_a_server_s_own_file_gives_its_token(run: Run, place: dict[str, Any]) -> None:
+    url = place["token"].url.replace("127.0.0.1", "localhost") + "lab/tree/x.ipynb"
+    done = run("exec", "--base-url", url, "--kernel-id", place["analysis"], "--code", "3")
+    assert (done.returncode, done.stdout) == (0, "3\n")
+
+
+@pytest.mark.parametrize(
+    "env", [{"HOME": None}, {"LANG": "C", "LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {"TERM": "dumb"}]
+)
+def test_poor_environments_crash_nothing(run: Run, env: dict[str, str | None]) -> None:
+    done = run("exec", "--kernel-match", "training", "--code", "print('é ☃')", env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("é ☃", r"\xe9 \u2603")
+    assert run("list", env=env).returncode == 0
+
+
+def test_a_closed_pipe_is_no_traceback(place: dict[str, Any]) -> None:
+    process = subprocess.Popen(
+        command("exec", "--kernel-match", "training", "--code", "for n in range(100_000): print(n)"),
+        env=place["env"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    stderr = process.stderr.read().decode()
+    assert process.wait(30) == 141
+    assert "Traceback" not in stderr
+    process.stderr.close()
+
+
+# -- an assistant's dialogue, with nothing but the documented JSON
+
+
+def test_an_assistant_finds_its_kernel_with_one_question(run: Run) -> None:
+    kernels = parsed(run("list", "--json"))["kernels"]
+    assert len(kernels) == 3
+    unsure = run("exec", "--kernel-match", "work", "--code", "1", "--json")
+    assert unsure.returncode == 2
+    candidates = parsed(unsure)["candidates"]
+    assert sorted(item["name"] for item in candidates) == ["work/analysis.ipynb", "work/training run.ipynb"]
+    (chosen,) = (item["select"] for item in candidates if "training" in item["name"])
+    good = parsed(run("exec", "--kernel-match", chosen, "--code", "y = 20\ny + 1", "--json"))
+    assert (good["status"], good["result"], good["kernel"]["name"]) == ("ok", "21", "work/training run.ipynb")
+    done = run("exec", "--kernel-match", chosen, "--code", "print(y)\nundefined_name", "--json")
+    bad = parsed(done)
+    assert done.returncode == 1
+    assert (bad["error"]["kind"], bad["error"]["name"]) == ("remote", "NameError")
+    assert "undefined_name" in "\n".join(bad["error"]["traceback"])
+    assert "\x1b" not in json.dumps(bad["error"])
+    assert bad["outputs"][0] == {"output_type": "stream", "name": "stdout", "text": "20\n"}
+
+
+def test_one_candidate_is_used_and_none_says_what_helps(place: dict[str, Any], run: Run, tmp_path: Path) -> None:
+    none = run("exec", "--code", "1", env={"JUPYTER_RUNTIME_DIR": str(tmp_path)})
+    assert none.returncode == 2
+    assert "open a notebook" in none.stderr
+    several = run("exec", "--code", "1")
+    assert several.returncode == 2
+    assert "work/analysis.ipynb" in several.stderr
+    with ConsoleKernel(tmp_path / "runtime", "only"):
+        done = run("exec", "--code", "'me'", env={"JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")})
+        assert (done.returncode, done.stdout) == (0, "'me'\n")
+
+
+def test_not_a_number_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    # ipykernel cleans such output; other kernels' JSON may hold what only Python reads
+    _print_json({"version": 1, "outputs": [{"x": float("nan"), "y": [float("inf"), 1.5]}]})
+    assert json.loads(capsys.readouterr().out) == {"version": 1, "outputs": [{"x": None, "y": [None, 1.5]}]}
+
+
+# -- bad command lines
+
+WORDS = [
+    *("exec", "list", "interrupt", "lst", "--json", "--code", "--kernel-match", "--kernel-id", "--base-url"),
+    *("--token", "--password", "--timeout", "--code-file", "--transport", "--no-such", "-x", "--", "re:(", "re:(a+)+$"),
+    *("ftp://x", "host:99999", "http://u:p@h/", "-1", "nan", "", "\ud83d", "--code=1", "--timeout=soon", "--js"),
+]
+
+
+def test_bad_command_lines_are_one_line_and_2(
+    place: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", None)
+    chance = random.Random(1)
+    for _ in range(300):
+        line = [chance.choice(WORDS) for _ in range(chance.randint(0, 6))]
+        if line[:1] == ["list"]:
+            line.append("--no-such")
+        status = main(line)
+        out, err = capsys.readouterr()
+        assert status == 2, line
+        assert "Traceback" not in out + err
+        lines = [text for text in err.splitlines() if "process list" not in text]
+        assert len(lines) == 1 and lines[0].startswith("kernel-bridge: "), (line, err)
+        if "--json" in line:
+            jsonschema.validate(json.loads(out), SCHEMA)
+        else:
+            assert not out
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["exec", "--tiemout", "3", "--code", "1"], "did you mean --timeout"),
+        (["exec"], "--code --code-file --code-stdin is required"),
+        (["exec", "--code", "1", "--code-stdin"], "not allowed with"),
+        (["exec", "--code-file", "/no/such/file"], "No such file"),
+        (["exec", "--code", "1", "--timeout", "-1"], "seconds above 0"),
+        (["exec", "--code", "1", "--token", "x"], "go with --base-url"),
+        (["exec", "--code", "1", "--base-url", "localhost:8888"], "http://localhost:8888/ or https://"),
+        (["exec", "--code", "1", "--base-url", "http://127.0.0.1:1/"], "nobody listens"),
+        (["exec", "--code", "1", "--base-url", "http://127.0.0.1:1/", "--token", "env:NOT_SET_AT_ALL"], "not set"),
+    ],
+)
+def test_each_mistake_is_explained(
+    line: list[str], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    assert main(line) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["exec", "--help"])
+    assert ended.value.code == 0
+    assert "--kernel-match analysis" in capsys.readouterr().out
+
+
+def test_it_imports_no_ipython() -> None:
+    code = "import sys; from kernel_bridge_magic.cli import main; main(['list']); print('IPython' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_jupyter_knows_the_command() -> None:
+    assert os.path.exists(os.path.join(os.path.dirname(sys.executable), "jupyter-kernel-bridge"))

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from kernel_bridge_magic import contract
+from kernel_bridge_magic.errors import AmbiguousKernel, BadMatch, Fate, fate_error, remote_error
+from kernel_bridge_magic.models import Kernel, KernelSpec, Listing, Origin, Server, ServerReport, Session
+from kernel_bridge_magic.results import RemoteResult, RemoteValue
+
+SCHEMA: dict[str, Any] = json.loads(Path(contract.__file__).with_name("contract.schema.json").read_text("utf-8"))
+SERVER = Server("http://127.0.0.1:8888/", "lab", Origin("http", "127.0.0.1", 8888, "/"))
+KERNEL = Kernel(
+    "3f9c1c0e",
+    "python3",
+    KernelSpec("python3", "Python 3", "python"),
+    "idle",
+    None,
+    1,
+    (Session("a.ipynb", "a.ipynb"),),
+    SERVER,
+)
+ERROR = {"output_type": "error", "ename": "E", "evalue": "v", "traceback": []}
+MODELS = {
+    "ok": contract.result_model(RemoteResult("ok", Fate.OK, KERNEL, [], RemoteValue({"text/plain": "1"}), None, 0.5)),
+    "no text": contract.result_model(RemoteResult("ok", Fate.OK, KERNEL, [], RemoteValue({"image/png": "x"}))),
+    "raised": contract.result_model(
+        RemoteResult("error", Fate.FAILED, KERNEL, [ERROR], None, remote_error("E", "v", ["\x1b[31mE\x1b[0m: v"]))
+    ),
+    "died": contract.result_model(
+        RemoteResult("error", Fate.DIED, KERNEL, [], None, fate_error(Fate.DIED, "gone", kernel="a"), missing=None)
+    ),
+    "bad": contract.failure(BadMatch("bad")),
+    "ambiguous": contract.failure(AmbiguousKernel("two", [("a.ipynb", KERNEL), ("3f9c", KERNEL)])),
+    "list": contract.listing_model(
+        Listing((KERNEL,), (ServerReport(SERVER, 1), ServerReport(SERVER, 0, "no"))), [KERNEL]
+    ),
+}
+
+
+def test_the_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["$defs"]["version"]["const"] == contract.VERSION
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_is_as_the_schema_says(name: str) -> None:
+    jsonschema.validate(json.loads(json.dumps(MODELS[name])), SCHEMA)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_schema_would_notice_what_is_missing_or_of_another_type(name: str) -> None:
+    for field in MODELS[name]:
+        for broken in ({**MODELS[name], field: object}, {k: v for k, v in MODELS[name].items() if k != field}):
+            model = {key: {} if value is object else value for key, value in broken.items()}
+            with pytest.raises(jsonschema.ValidationError):
+                jsonschema.validate(model, SCHEMA)
+
+
+def test_every_documented_field_is_printed_and_every_printed_one_documented() -> None:
+    definitions = SCHEMA["$defs"]
+    assert set(MODELS["ok"]) == set(definitions["exec"]["properties"])
+    assert set(MODELS["list"]) == set(definitions["list"]["properties"])
+    assert set(MODELS["ok"]["kernel"]) == set(definitions["kernel"]["properties"])
+    assert set(MODELS["raised"]["error"]) == set(definitions["error"]["properties"])
+    assert set(MODELS["list"]["servers"][0]) == set(definitions["server"]["properties"])
+
+
+def test_a_traceback_comes_without_colours() -> None:
+    assert MODELS["raised"]["error"] == {"kind": "remote", "name": "E", "message": "v", "traceback": ["E: v"]}
+
+
+def test_candidates_say_how_to_select_them() -> None:
+    assert [item["select"] for item in MODELS["ambiguous"]["candidates"]] == ["a.ipynb", "3f9c"]
+    assert MODELS["list"]["kernels"][0]["select"] == "a.ipynb"

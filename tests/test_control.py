@@ -1,0 +1,186 @@
+"""Interrupting a kernel by each of the three ways, and asking for its state."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kernel_bridge_magic import control
+from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.control import Control, listening_process
+from kernel_bridge_magic.errors import AuthRefused, BadAnswer, CannotConnect, RemoteError
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.protocol.events import Stream
+from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.transports.zmq import ZMQTransport
+from tests.support.raw import RawServer, http
+from tests.support.roads import found, known, road_to
+from tests.support.scripted import Cell, ScriptedKernel, ScriptedServer
+from tests.support.servers import ConsoleKernel, JupyterServer, free_port, wait_for
+
+SLEEP = "import time; print('begun', flush=True); time.sleep(60)"
+
+
+def interrupted_by(connection: KernelConnection, how: Control, transport: ZMQTransport | None = None) -> RemoteError:
+    """Run a cell that would take a minute, interrupt it once it has begun; give the error that it ends with."""
+    execution = connection.start(SLEEP, timeout=30)
+    for event in execution:
+        if isinstance(event, Stream):
+            how.interrupt(transport)
+    assert execution.result is not None
+    assert isinstance(execution.result.error, RemoteError)
+    return execution.result.error
+
+
+# -- by its server
+
+
+@pytest.mark.parametrize("road", ["zmq", "ws"])
+def test_a_kernel_behind_a_server_is_interrupted_by_it(
+    jupyter_server: JupyterServer, shared_kernel: str, road: str
+) -> None:
+    where, vault = known(jupyter_server)
+    kernel = found(jupyter_server, shared_kernel)
+    connection, _ = road_to(jupyter_server, kernel, road)
+    with connection:
+        assert interrupted_by(connection, Control(kernel, ServerAPI(where, vault))).ename == "KeyboardInterrupt"
+
+
+def test_a_server_that_refuses_is_not_gone_around(tmp_path: Path) -> None:
+    # the owner's server said no: no signal and no message behind its back
+    with RawServer(http("403 Forbidden", b"{}")) as raw, ScriptedKernel(lambda cell: None, tmp_path) as kernel:
+        transport = ZMQTransport(kernel.kernel)
+        transport.open(10)
+        with pytest.raises(AuthRefused):
+            Control(kernel.kernel, ServerAPI(raw.server(), Vault())).interrupt(transport)
+        assert kernel.interrupts == 0
+        transport.close()
+
+
+def test_a_kernel_that_the_server_has_no_more_cannot_be_interrupted(jupyter_server: JupyterServer) -> None:
+    where, vault = known(jupyter_server)
+    with pytest.raises(BadAnswer, match="no kernel"):
+        Control(Kernel(id="gone", server=where), ServerAPI(where, vault)).interrupt()
+
+
+# -- by message
+
+
+def test_a_kernel_without_a_server_is_interrupted_by_message(tmp_path: Path) -> None:
+    with ConsoleKernel(tmp_path / "runtime") as console:
+        kernel = Kernel(id="x", connection_file=str(console.connection_file))
+        transport = ZMQTransport(kernel)
+        transport.open(10)
+        how = Control(kernel, None)
+        with KernelConnection(kernel, transport, how) as connection:
+            assert interrupted_by(connection, how, transport).ename == "KeyboardInterrupt"
+            assert connection.execute("1").text == "1"
+
+
+def test_one_message_is_enough(tmp_path: Path) -> None:
+    with ScriptedKernel(lambda cell: None, tmp_path) as kernel:
+        transport = ZMQTransport(kernel.kernel)
+        transport.open(10)
+        Control(kernel.kernel, None).interrupt(transport)
+        assert kernel.interrupts == 1
+        transport.close()
+
+
+# -- by signal
+
+
+@pytest.fixture
+def deaf_kernel(tmp_path: Path) -> Iterator[Kernel]:
+    """A kernel process that never answers on control, and takes SIGINT for an interrupt."""
+    root = Path(__file__).parents[1]
+    file = tmp_path / "kernel-scripted.json"
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    process = subprocess.Popen([sys.executable, "-m", "tests.support.scripted", str(tmp_path)], cwd=root, env=env)
+    try:
+        wait_for(lambda: file.exists() and listening_process(str(file)), "the kernel")
+        yield Kernel(id="deaf", connection_file=str(file), started_by="a script")
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_a_kernel_that_does_not_answer_on_control_is_signalled(
+    deaf_kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "_ANSWER_SECONDS", 0.3)
+    transport = ZMQTransport(deaf_kernel)
+    transport.open(10)
+    how = Control(deaf_kernel, None)
+    with KernelConnection(deaf_kernel, transport, how) as connection:
+        assert interrupted_by(connection, how, transport).ename == "Interrupted"
+
+
+def test_without_a_connection_it_is_signalled_as_well(deaf_kernel: Kernel) -> None:
+    transport = ZMQTransport(deaf_kernel)
+    transport.open(10)
+    how = Control(deaf_kernel, None)
+    with KernelConnection(deaf_kernel, transport, how) as connection:
+        assert interrupted_by(connection, how).evalue == "by signal"
+
+
+def test_who_listens_on_the_file_s_port_is_found(tmp_path: Path) -> None:
+    with ScriptedKernel(lambda cell: None, tmp_path) as kernel:
+        assert listening_process(str(kernel.connection_file)) == os.getpid()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", "null", '{"shell_port": "x"}', '{"shell_port": null}', "PORT", "MISSING"]
+)
+def test_nobody_is_signalled_where_nobody_listens(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "kernel-x.json"
+    if content != "MISSING":
+        file.write_text(content.replace("PORT", f'{{"shell_port": {free_port()}}}'))
+    assert listening_process(str(file)) is None
+    with pytest.raises(CannotConnect, match="cannot be interrupted from here"):
+        Control(Kernel(id="x", connection_file=str(file)), None).interrupt()
+
+
+# -- its state
+
+
+def test_the_state_is_the_server_s_word() -> None:
+    with ScriptedServer() as server:
+        how = Control(server.kernel, ServerAPI(server.server, Vault()))
+        for state in ("idle", "busy", "starting", "something new"):
+            server.state = state
+            assert how.state() == state
+        server.state = None
+        assert how.state() is None
+
+
+def test_a_server_that_does_not_say_says_nothing(jupyter_server: JupyterServer, shared_kernel: str) -> None:
+    where, vault = known(jupyter_server)
+    kernel = Kernel(id=shared_kernel, server=where)
+    assert Control(kernel, ServerAPI(where, vault)).state() in ("idle", "busy", "starting")
+    assert Control(kernel, None).state() == ""
+    wrong = Vault()
+    wrong.put(where.origin, Secret("wrong"))
+    assert Control(kernel, ServerAPI(where, wrong)).state() == ""
+    for body in (b"<html>", b"[]", b"null"):
+        with RawServer(http("200 OK", body)) as raw:
+            assert Control(kernel, ServerAPI(raw.server(), Vault())).state() == ""
+    with RawServer(http("200 OK", b'{"execution_state": null}')) as raw:
+        assert Control(kernel, ServerAPI(raw.server(), Vault())).state() == "unknown"
+
+
+def test_interrupts_of_the_connection_take_the_same_way(tmp_path: Path) -> None:
+    def script(cell: Cell) -> None:
+        raise AssertionError("no cell was sent")
+
+    with ScriptedKernel(script, tmp_path) as kernel:
+        transport = ZMQTransport(kernel.kernel)
+        transport.open(10)
+        with KernelConnection(kernel.kernel, transport, Control(kernel.kernel, None)) as connection:
+            connection.interrupt()
+        assert kernel.interrupts == 1

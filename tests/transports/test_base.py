@@ -1,0 +1,293 @@
+"""What both roads promise, over scripted kernels: nothing that a peer sends loses a cell or another's output."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.errors import Fate, KernelDied, LinkLost, RemoteError
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.protocol.events import Event, Note, Queued, Started, Stream
+from kernel_bridge_magic.protocol.frames import V1
+from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.transports.base import Closed, Transport
+from kernel_bridge_magic.transports.websocket import WebSocketTransport
+from kernel_bridge_magic.transports.zmq import ZMQTransport
+from tests.support.scripted import Cell, Script, ScriptedKernel, ScriptedServer
+from tests.support.servers import wait_for
+
+Open = Callable[[Script], tuple[KernelConnection, Transport]]
+
+
+@pytest.fixture(params=["zmq", "ws v1", "ws json"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+    """Open a connection to a kernel that does what the script says, by each road and framing."""
+    with contextlib.ExitStack() as stack:
+
+        def open_one(script: Script) -> tuple[KernelConnection, Transport]:
+            transport: Transport
+            if request.param == "zmq":
+                peer = stack.enter_context(ScriptedKernel(script, tmp_path))
+                transport, api, kernel = ZMQTransport(peer.kernel), None, peer.kernel
+            else:
+                framing = V1 if request.param == "ws v1" else ""
+                server = stack.enter_context(ScriptedServer(script, subprotocol=framing))
+                kernel = server.kernel
+                transport = WebSocketTransport(kernel, server.server, Vault())
+                api = ServerAPI(server.server, Vault())
+            transport.open(10)
+            connection = stack.enter_context(KernelConnection(kernel, transport, Control(kernel, api)))
+            return connection, transport
+
+        yield open_one
+
+
+def shown(connection: KernelConnection, code: str = "run") -> list[Event]:
+    return list(connection.stream(code, timeout=20))
+
+
+def by_the_book(cell: Cell) -> None:
+    cell.busy()
+    cell.print(f"{cell.content['code']}\n")
+    cell.reply()
+    cell.idle()
+
+
+def test_a_cell_by_the_book(opened: Open) -> None:
+    connection, transport = opened(by_the_book)
+    assert shown(connection) == [Started(), Stream("stdout", "run\n")]
+    assert transport.malformed == 0
+
+
+def test_idle_may_come_before_the_reply(opened: Open) -> None:
+    def script(cell: Cell) -> None:
+        cell.busy()
+        cell.print("1\n")
+        cell.idle()
+        cell.reply()
+
+    connection, _ = opened(script)
+    result = connection.execute("run")
+    assert (result.fate, result.outputs[0]["text"]) == (Fate.OK, "1\n")
+
+
+def test_the_reply_may_come_before_the_output(opened: Open) -> None:
+    def script(cell: Cell) -> None:
+        cell.busy()
+        cell.reply()
+        for number in range(100):
+            cell.print(f"{number}\n")
+        cell.idle()
+
+    connection, _ = opened(script)
+    (output,) = connection.execute("run").outputs
+    assert output["text"] == "".join(f"{n}\n" for n in range(100))
+
+
+def test_a_second_idle_and_a_second_reply_change_nothing(opened: Open) -> None:
+    def script(cell: Cell) -> None:
+        by_the_book(cell)
+        cell.idle()
+        cell.reply("error", ename="Late", evalue="")
+
+    connection, _ = opened(script)
+    for _ in range(3):
+        assert connection.execute("run").fate is Fate.OK
+
+
+def test_what_is_another_s_is_not_shown(opened: Open) -> None:
+    def script(cell: Cell) -> None:
+        other = {"msg_id": "somebody-else_1", "session": "somebody-else"}
+        cell.busy()
+        for parent in (other, {}, None, {"msg_id": None}, {"msg_id": 3}):
+            cell.print("foreign", parent)
+            cell.iopub("status", {"execution_state": "idle"}, parent)
+            cell.iopub("error", {"ename": "E", "evalue": "", "traceback": []}, parent)
+        cell.print("mine\n")
+        cell.send("shell", "execute_reply", {"status": "error"}, other)
+        cell.reply()
+        cell.idle()
+
+    connection, transport = opened(script)
+    inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+    transport.subscribe(inbox)
+    assert shown(connection) == [Started(), Stream("stdout", "mine\n")]
+    transport.unsubscribe(inbox)
+    foreign = [item for item in iter_queue(inbox) if isinstance(item, Message) and item.msg_type == "stream"]
+    assert len(foreign) == 5, "it goes to who asked for it"
+
+
+def iter_queue(inbox: queue.SimpleQueue[object]) -> Iterator[object]:
+    while not inbox.empty():
+        yield inbox.get()
+
+
+def test_a_null_parent_reaches_nobody_s_cell(opened: Open) -> None:
+    # IRkernel and xeus send it
+    def script(cell: Cell) -> None:
+        cell.print("nobody's", None)
+        by_the_book(cell)
+
+    connection, transport = opened(script)
+    assert shown(connection) == [Started(), Stream("stdout", "run\n")]
+    assert transport.malformed == 0
+
+
+@pytest.mark.parametrize("content", [None, [], "text", {"name": 3, "text": None}, {}])
+def test_content_of_a_wrong_type_ends_nothing(opened: Open, content: object) -> None:
+    def script(cell: Cell) -> None:
+        cell.iopub("stream", content)
+        cell.iopub("status", content)
+        cell.iopub("error_or_so", content)
+        cell.iopub("display_data", content)
+        by_the_book(cell)
+
+    connection, _ = opened(script)
+    assert Stream("stdout", "run\n") in shown(connection)
+
+
+def test_unknown_types_are_no_errors(opened: Open) -> None:
+    def script(cell: Cell) -> None:
+        for kind in ("iopub_welcome", "debug_event", "new_in_2030", ""):
+            cell.iopub(kind, {"a": 1})
+        by_the_book(cell)
+
+    connection, transport = opened(script)
+    assert connection.execute("run").fate is Fate.OK
+    assert transport.malformed == 0
+
+
+def test_one_connection_carries_several_cells_at_once(opened: Open) -> None:
+    waiting: list[Cell] = []
+
+    def script(cell: Cell) -> None:
+        waiting.append(cell)
+        if len(waiting) == 3:
+            for each in waiting:
+                each.busy()
+            for number in range(20):
+                for each in reversed(waiting):
+                    each.print(f"{each.content['code']} {number}\n")
+            for each in waiting:
+                each.idle()
+                each.reply()
+
+    connection, _ = opened(script)
+    executions = [connection.start(f"cell {n}") for n in range(3)]
+    for n, execution in enumerate(executions):
+        for _ in execution:
+            pass
+        assert execution.result is not None
+        (output,) = execution.result.outputs
+        assert output["text"] == "".join(f"cell {n} {k}\n" for k in range(20))
+
+
+def test_a_cell_that_is_not_begun_is_queued_and_then_runs(opened: Open) -> None:
+    go = threading.Event()
+
+    def script(cell: Cell) -> None:
+        go.wait(20)
+        by_the_book(cell)
+
+    connection, _ = opened(script)
+    events = []
+    for event in connection.start("run"):
+        events.append(event)
+        if isinstance(event, Queued):
+            go.set()
+    assert events == [Queued(), Started(), Stream("stdout", "run\n")]
+
+
+def test_an_error_only_in_the_reply_is_an_error(opened: Open) -> None:
+    def script(cell: Cell) -> None:
+        cell.busy()
+        cell.reply("error", ename="UsageError", evalue="no such magic", traceback=["UsageError: no such magic"])
+        cell.idle()
+
+    connection, _ = opened(script)
+    with pytest.raises(RemoteError, match="no such magic") as raised:
+        connection.execute("%no")
+    assert type(raised.value).__name__ == "UsageError"
+
+
+def test_an_abort_of_a_queued_cell_is_not_run(opened: Open) -> None:
+    def script(cell: Cell) -> None:
+        cell.reply("aborted")
+        cell.idle()
+
+    connection, _ = opened(script)
+    execution = connection.start("run")
+    assert [event for event in execution if not isinstance(event, Note)] == []
+    assert execution.result is not None
+    assert execution.result.fate is Fate.NOT_RUN
+
+
+def test_a_kernel_that_says_goodbye_ends_the_cell(opened: Open) -> None:
+    def script(cell: Cell) -> None:
+        cell.busy()
+        cell.print("1\n")
+        cell.iopub("status", {"execution_state": "dead"}, {})
+
+    connection, transport = opened(script)
+    with pytest.raises(KernelDied, match="does not come back"):
+        connection.execute("run")
+    assert not transport.is_open
+
+
+# -- the seam itself
+
+
+def test_closing_ends_the_thread_and_tells_everybody(opened: Open) -> None:
+    connection, transport = opened(by_the_book)
+    assert transport.is_open
+    inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+    transport.subscribe(inbox)
+    before = threading.active_count()
+    connection.close()
+    wait_for(lambda: threading.active_count() < before, "the end of the thread")
+    assert [item for item in iter_queue(inbox) if isinstance(item, Closed)] == [Closed("")]
+    with pytest.raises(LinkLost, match="closed"):
+        transport.send("kernel_info_request", {})
+    connection.close()
+
+
+def test_a_connection_that_is_not_opened_can_be_closed(tmp_path: Path) -> None:
+    with ScriptedServer() as server:
+        for transport in (WebSocketTransport(server.kernel, server.server, Vault()), ZMQTransport(server.kernel)):
+            with contextlib.suppress(LinkLost):
+                transport.close()
+            with pytest.raises(LinkLost):
+                transport.send("kernel_info_request", {})
+
+
+def test_forgotten_requests_go_to_subscribers(opened: Open) -> None:
+    _, transport = opened(by_the_book)
+    everything: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    transport.subscribe(everything)
+    mine: queue.SimpleQueue[object] = queue.SimpleQueue()
+    msg_id = transport.send("kernel_info_request", {}, inbox=mine)
+    assert isinstance(mine.get(timeout=10), Message)
+    transport.forget(msg_id)
+    nobody_s = transport.send("kernel_info_request", {})
+    while everything.get(timeout=10).parent_id != nobody_s:
+        pass  # the rest of the first, and what opening asked
+    transport.unsubscribe(everything)
+    transport.unsubscribe(everything)
+
+
+def test_each_connection_has_a_session_of_its_own(opened: Open) -> None:
+    _, transport = opened(by_the_book)
+    ids = {transport.send("kernel_info_request", {}) for _ in range(50)}
+    assert len(ids) == 50
+    assert all(msg_id.startswith(transport.client_id) for msg_id in ids)
+    assert ZMQTransport(Kernel(id="k")).client_id != transport.client_id

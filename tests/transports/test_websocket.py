@@ -1,0 +1,428 @@
+"""The road over a server, which may be anything: a proxy, a login page, a server that misbehaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.errors import (
+    AuthRefused,
+    BadCell,
+    CannotConnect,
+    Fate,
+    FateUnknown,
+    KernelBridgeError,
+    KernelDied,
+    LinkLost,
+    ServerUnreachable,
+)
+from kernel_bridge_magic.models import Kernel, Server
+from kernel_bridge_magic.protocol.events import DisplayData, Started, Stream
+from kernel_bridge_magic.protocol.frames import V1
+from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.transports.websocket import WebSocketTransport
+from kernel_bridge_magic.urls import parse_base_url
+from tests.support.raw import RawServer, http
+from tests.support.roads import found, known, road_to
+from tests.support.scripted import Cell, ScriptedServer
+from tests.support.servers import JupyterServer, free_port, wait_for
+
+CANARY = "canary-5f1c77"
+FRAMINGS = pytest.mark.parametrize("framing", [V1, ""], ids=["v1", "json"])
+
+
+def with_secret(server: ScriptedServer) -> Vault:
+    vault = Vault()
+    vault.put(server.server.origin, Secret(CANARY))
+    return vault
+
+
+def transport_to(server: ScriptedServer) -> WebSocketTransport:
+    return WebSocketTransport(server.kernel, server.server, with_secret(server))
+
+
+def open_to(server: ScriptedServer) -> tuple[KernelConnection, WebSocketTransport]:
+    transport = transport_to(server)
+    transport.open(10)
+    control = Control(server.kernel, ServerAPI(server.server, with_secret(server)))
+    return KernelConnection(server.kernel, transport, control), transport
+
+
+def refused(server: ScriptedServer) -> KernelBridgeError:
+    transport = transport_to(server)
+    with pytest.raises(KernelBridgeError) as raised:
+        transport.open(10)
+    assert not transport.is_open
+    text = str(raised.value)
+    assert "\n" not in text
+    assert CANARY not in text
+    # a library's own error, with its cookies and pages, is not carried along
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
+    return raised.value
+
+
+def finish(cell: Cell) -> None:
+    cell.print("done\n")
+    cell.reply()
+    cell.idle()
+
+
+# -- the handshake
+
+
+def test_the_handshake_says_who_we_are_and_no_origin() -> None:
+    with ScriptedServer() as server:
+        open_to(server)[0].close()
+        (headers,) = server.handshakes
+    assert headers["Authorization"] == f"token {CANARY}"
+    assert headers["Sec-Websocket-Protocol"] == V1
+    assert "Origin" not in headers
+    assert "Cookie" not in headers
+
+
+def test_a_server_without_a_token_is_sent_none() -> None:
+    with ScriptedServer() as server:
+        transport = WebSocketTransport(server.kernel, server.server, Vault())
+        transport.open(10)
+        transport.close()
+        assert "Authorization" not in server.handshakes[0]
+
+
+@FRAMINGS
+def test_the_framing_is_what_the_server_chose_in_one_handshake(framing: str) -> None:
+    with ScriptedServer(finish, subprotocol=framing) as server:
+        connection, _ = open_to(server)
+        with connection:
+            assert connection.execute("run").outputs[0]["text"] == "done\n"
+        assert len(server.handshakes) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("target", ["elsewhere", "same origin", "relative"])
+def test_no_redirect_is_followed(status: int, target: str) -> None:
+    with RawServer(http()) as canary, ScriptedServer() as server:
+        location = {
+            "elsewhere": f"ws://127.0.0.1:{canary.port}/api/kernels/scripted/channels",
+            "same origin": f"{server.url}hub/login?next=%2F",
+            "relative": "/login",
+        }[target]
+        server.refusal = (status, {"Location": location, "Set-Cookie": "a=b"}, "")
+        assert isinstance(refused(server), CannotConnect | AuthRefused)
+        assert canary.requests == []
+        assert len(server.handshakes) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "says"),
+    [
+        (401, AuthRefused, "401"),
+        (403, AuthRefused, "403"),
+        (404, CannotConnect, "no kernel"),
+        (500, CannotConnect, "500"),
+        (503, CannotConnect, "503"),
+    ],
+)
+def test_a_refusal_is_one_sentence(status: int, kind: type[KernelBridgeError], says: str) -> None:
+    with ScriptedServer() as server:
+        server.refusal = (status, {"Set-Cookie": f"a={CANARY}"}, f"<html>\x1b[31m{CANARY}</html>")
+        problem = refused(server)
+    assert type(problem) is kind
+    assert says in str(problem)
+
+
+def test_a_web_page_is_no_kernel() -> None:
+    with ScriptedServer() as server:
+        server.refusal = (200, {"Content-Type": "text/html"}, "<html><form>login</form></html>")
+        assert isinstance(refused(server), CannotConnect)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\x00\xff" * 100,
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: wrong\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+    ],
+)
+def test_what_is_no_websocket_server_is_one_sentence(answer: bytes) -> None:
+    with RawServer(answer) as raw:
+        vault = Vault()
+        vault.put(raw.server().origin, Secret(CANARY))
+        transport = WebSocketTransport(Kernel(id="k"), raw.server(), vault)
+        with pytest.raises(CannotConnect) as raised:
+            transport.open(10)
+    assert "\n" not in str(raised.value)
+    assert CANARY not in str(raised.value)
+
+
+def test_a_port_that_is_closed_is_told_at_once() -> None:
+    url, origin, _ = parse_base_url(f"http://127.0.0.1:{free_port()}/")
+    began = time.monotonic()
+    with pytest.raises(ServerUnreachable):
+        WebSocketTransport(Kernel(id="k"), Server(url, "gone", origin), Vault()).open(10)
+    assert time.monotonic() - began < 5
+
+
+def test_a_server_that_says_nothing_is_given_up() -> None:
+    with RawServer(lambda connection, request: connection.recv(1) and None) as raw:
+        transport = WebSocketTransport(Kernel(id="k"), raw.server(), Vault())
+        began = time.monotonic()
+        with pytest.raises(CannotConnect, match=r"within 0\.5 s"):
+            transport.open(0.5)
+        assert time.monotonic() - began < 3
+
+
+def test_proxies_of_the_environment_are_not_used(
+    jupyter_server: JupyterServer, shared_kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RawServer(http("502 Bad Gateway", b"")) as trap:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{trap.port}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        where, vault = known(jupyter_server)
+        assert ServerAPI(where, vault).kernel(shared_kernel) is not None
+        connection, _ = road_to(jupyter_server, found(jupyter_server, shared_kernel), "ws")
+        with connection:
+            assert connection.execute("1 + 1").text == "2"
+        assert trap.requests == []
+
+
+def test_cookies_of_a_server_are_not_kept() -> None:
+    from websocket._handshake import CookieJar
+
+    with ScriptedServer() as server:
+        server.refusal = (403, {"Set-Cookie": "stolen=1; Path=/"}, "")
+        for _ in range(3):
+            refused(server)
+        assert all("Cookie" not in headers for headers in server.handshakes)
+    assert not CookieJar.jar, "websocket-client has one for the whole process"
+
+
+# -- what comes in
+
+BAD_TEXT = [
+    "",
+    "{",
+    "null",
+    "[]",
+    "3",
+    '"text"',
+    "{}",
+    '{"channel": "iopub"}',
+    '{"channel": "iopub", "header": null}',
+    '{"channel": "iopub", "header": []}',
+    '{"channel": "iopub", "header": {}}',
+    '{"channel": "iopub", "header": {"msg_type": 3}}',
+    '{"channel": "no-such", "header": {"msg_type": "status"}}',
+    '{"channel": 3, "header": {"msg_type": "status"}}',
+    "[" * 100_000,
+    "\ud83d".encode("utf-8", "surrogatepass").decode("utf-8", "replace"),
+]
+BAD_BINARY = [
+    b"",
+    b"\0",
+    b"\xff" * 8,
+    struct.pack("<Q", 2**62),
+    struct.pack("<Q", 6) + b"\0" * 48,
+    struct.pack("<7Q", 6, *range(1000, 1006)),
+    struct.pack(">I", 2**31) + b"xxxx",
+    struct.pack(">II", 1, 8) + b"not json",
+    os.urandom(500),
+]
+
+
+@FRAMINGS
+def test_frames_that_are_no_messages_are_dropped_and_counted(framing: str) -> None:
+    bad = [*BAD_TEXT, *BAD_BINARY]
+
+    def script(cell: Any) -> None:
+        cell.busy()
+        for frame in bad:
+            cell.raw(frame)
+        finish(cell)
+
+    with ScriptedServer(script, subprotocol=framing) as server:
+        connection, transport = open_to(server)
+        with connection:
+            assert list(connection.stream("run", timeout=20)) == [Started(), Stream("stdout", "done\n")]
+            assert transport.malformed == len(bad)
+            assert connection.execute("run").fate is Fate.OK
+
+
+def test_a_message_without_a_channel_is_from_iopub() -> None:
+    def script(cell: Any) -> None:
+        cell.busy()
+        header = {"msg_type": "stream", "msg_id": "m", "session": "s"}
+        whole = {"header": header, "parent_header": cell.header, "content": {"name": "stdout", "text": "no channel\n"}}
+        cell.raw(json.dumps(whole))
+        cell.reply()
+        cell.idle()
+
+    with ScriptedServer(script, subprotocol="") as server:
+        connection, transport = open_to(server)
+        with connection:
+            assert Stream("stdout", "no channel\n") in connection.stream("run")
+            assert transport.malformed == 0
+
+
+@FRAMINGS
+def test_large_messages_come_whole(framing: str) -> None:
+    def script(cell: Cell) -> None:
+        cell.busy()
+        cell.iopub("display_data", {"data": {"text/plain": "x" * 30_000_000}, "metadata": {}})
+        finish(cell)
+
+    with ScriptedServer(script, subprotocol=framing) as server:
+        connection, _ = open_to(server)
+        with connection:
+            (display,) = (event for event in connection.stream("run") if isinstance(event, DisplayData))
+    assert display.data["text/plain"] == "x" * 30_000_000
+
+
+def test_what_is_too_large_for_the_server_is_refused_here_and_the_connection_lives() -> None:
+    with ScriptedServer(finish) as server:
+        connection, _ = open_to(server)
+        with connection:
+            with pytest.raises(BadCell, match="MiB"):
+                connection.execute("#" * 11_000_000)
+            assert connection.execute("run").fate is Fate.OK
+        assert server.cells() == ["run"]
+
+
+# -- when it ends
+
+ENDS: dict[str, Callable[[Any], None]] = {
+    "1000": lambda cell: cell.close(1000),
+    "1001": lambda cell: cell.close(1001, "going away"),
+    "1011": lambda cell: cell.close(1011, "internal error"),
+    "4000": lambda cell: cell.close(4000, "\x1b[31mweird"),
+    "EOF": lambda cell: cell.drop(),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize(("state", "kind"), [("busy", FateUnknown), (None, KernelDied), ("dead", KernelDied)])
+def test_an_end_in_mid_run_is_told_by_what_the_server_says(
+    how: str, state: str | None, kind: type[KernelBridgeError]
+) -> None:
+    def script(cell: Any) -> None:
+        cell.busy()
+        cell.print("one\n")
+        ENDS[how](cell)
+
+    with ScriptedServer(script) as server:
+        server.state = state
+        connection, transport = open_to(server)
+        execution = connection.start("run")
+        began = time.monotonic()
+        assert Stream("stdout", "one\n") in list(execution)
+        assert time.monotonic() - began < 4
+        assert execution.result is not None
+        assert type(execution.result.error) is kind
+        assert not transport.is_open
+        assert "\x1b" not in str(execution.result.error)
+        assert server.cells() == ["run"], "nothing is sent twice"
+        with pytest.raises(LinkLost):
+            connection.execute("again")
+
+
+def test_an_end_before_the_cell_was_begun_is_never_said_to_be_safe() -> None:
+    with ScriptedServer(lambda cell: cell.drop()) as server:  # type: ignore[attr-defined]
+        connection, _ = open_to(server)
+        with pytest.raises(FateUnknown, match="may have run"):
+            connection.execute("run")
+
+
+@pytest.mark.parametrize("frame", [b"\xc1\x00", b"\x83\x00", b"\x81\x02\xff\xfe", b"\x82\x7f" + b"\x7f" + b"\xff" * 7])
+def test_a_frame_that_is_none_ends_the_connection_at_once(frame: bytes) -> None:
+    # RSV bits, an unknown opcode, text that is no UTF-8 (dropped, no more), and a length of nearly 2**63
+    def script(cell: Any) -> None:
+        cell.busy()
+        cell.handler.soon(lambda: cell.handler.ws_connection.stream.write(frame))
+        finish(cell)
+        if frame[:1] == b"\x82":
+            cell.drop()
+
+    with ScriptedServer(script) as server:
+        connection, _ = open_to(server)
+        execution = connection.start("run", timeout=20)
+        for _ in execution:
+            pass
+        assert execution.result is not None
+        wanted = (Fate.OK, Fate.UNKNOWN) if frame[:1] == b"\x81" else (Fate.UNKNOWN,)
+        assert execution.result.fate in wanted
+        connection.close()
+
+
+def test_pings_are_answered_while_nobody_looks() -> None:
+    ponged = threading.Event()
+
+    def on_pong(data: bytes) -> None:
+        if data == b"are you there":
+            ponged.set()
+
+    def script(cell: Any) -> None:
+        cell.handler.on_pong = on_pong
+        cell.busy()
+        cell.handler.soon(lambda: cell.handler.ping(b"are you there"))
+        assert ponged.wait(10)
+        finish(cell)
+
+    with ScriptedServer(script) as server:
+        connection, _ = open_to(server)
+        with connection:
+            execution = connection.start("run")
+            assert ponged.wait(10), "nobody has iterated yet"
+            assert list(execution)[-1] == Stream("stdout", "done\n")
+
+
+def test_after_each_message_comes_a_pong_that_ends_the_server_s_wait() -> None:
+    # FACTS, head 4: Nagle and the delayed acknowledgement, 48 ms for each small message
+    ponged: list[bytes] = []
+
+    def script(cell: Any) -> None:
+        cell.handler.on_pong = ponged.append
+        cell.busy()
+        for _ in range(10):
+            cell.print("x")
+        finish(cell)
+
+    with ScriptedServer(script) as server:
+        connection, _ = open_to(server)
+        with connection:
+            connection.execute("run")
+            wait_for(lambda: len(ponged) >= 10, "the pongs")
+
+
+def test_interrupts_go_to_the_server() -> None:
+    def script(cell: Cell) -> None:
+        cell.busy()
+        wait_for(lambda: server.interrupts, "the interrupt")
+        finish(cell)
+
+    with ScriptedServer(script) as server:
+        connection, _ = open_to(server)
+        with connection:
+            execution = connection.start("run")
+            for event in execution:
+                if isinstance(event, Started):
+                    execution.interrupt()
+            assert server.interrupts == 1
+            assert execution.result is not None
+            assert execution.result.fate is Fate.OK

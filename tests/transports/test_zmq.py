@@ -1,0 +1,337 @@
+"""The road to a kernel of this machine: signatures, connection files, and kernels that do not answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.errors import CannotConnect, Fate, KernelDied, LinkLost
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.protocol.events import Event, Queued, Started, Stream
+from kernel_bridge_magic.transports.zmq import ZMQTransport
+from tests.support.raw import RawServer, http
+from tests.support.scripted import Cell, ScriptedKernel
+from tests.support.servers import ConsoleKernel, free_port, private_env, wait_for
+
+
+def connected(kernel: Kernel) -> tuple[KernelConnection, ZMQTransport]:
+    transport = ZMQTransport(kernel)
+    transport.open(10)
+    return KernelConnection(kernel, transport, Control(kernel, None)), transport
+
+
+def finish(cell: Cell) -> None:
+    cell.busy()
+    cell.print("done\n")
+    cell.reply()
+    cell.idle()
+
+
+def write_file(path: Path, **changes: Any) -> Kernel:
+    """A connection file where nobody listens, but for what the test changes."""
+    info = {name: free_port() for name in ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")}
+    common = {"ip": "127.0.0.1", "key": "a-key", "transport": "tcp", "signature_scheme": "hmac-sha256"}
+    path.write_text(json.dumps(info | common | changes))
+    path.chmod(0o600)
+    return Kernel(id="k", connection_file=str(path))
+
+
+def refused(kernel: Kernel) -> str:
+    transport = ZMQTransport(kernel)
+    began = time.monotonic()
+    with pytest.raises(CannotConnect) as raised:
+        transport.open(30)
+    assert time.monotonic() - began < 5
+    assert not transport.is_open
+    assert "\n" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    return str(raised.value)
+
+
+# -- who may speak
+
+
+def test_messages_that_the_kernel_did_not_sign_are_dropped_and_counted(tmp_path: Path) -> None:
+    def script(cell: Any) -> None:
+        cell.busy()
+        for key in (b"another-key", b""):
+            parts = cell.parts("stream", {"name": "stdout", "text": "forged\n"}, key=key)
+            cell.send_parts("iopub", parts, "stream")
+            cell.send_parts("shell", cell.parts("execute_reply", {"status": "error"}, key=key))
+        finish(cell)
+
+    with ScriptedKernel(script, tmp_path) as kernel:
+        connection, transport = connected(kernel.kernel)
+        with connection:
+            assert list(connection.stream("run", timeout=20)) == [Started(), Stream("stdout", "done\n")]
+            assert transport.malformed == 4
+
+
+def test_messages_that_are_replayed_are_dropped_and_counted(tmp_path: Path) -> None:
+    def script(cell: Any) -> None:
+        cell.busy()
+        parts = cell.parts("stream", {"name": "stdout", "text": "once\n"})
+        for _ in range(3):
+            cell.send_parts("iopub", parts, "stream")
+        cell.reply()
+        cell.idle()
+
+    with ScriptedKernel(script, tmp_path) as kernel:
+        connection, transport = connected(kernel.kernel)
+        with connection:
+            assert list(connection.stream("run", timeout=20)) == [Started(), Stream("stdout", "once\n")]
+            assert transport.malformed == 2
+
+
+def test_parts_that_are_no_message_are_dropped_and_counted(tmp_path: Path) -> None:
+    bad = [[], [b""], [b"<IDS|MSG>"], [b"<IDS|MSG>", b"x", b"{", b"}", b"[", b"]"], [os.urandom(20)] * 9]
+
+    def script(cell: Any) -> None:
+        cell.busy()
+        for parts in bad:
+            cell.send_parts("iopub", parts, "stream")
+            cell.send_parts("shell", parts or [b""])
+        finish(cell)
+
+    with ScriptedKernel(script, tmp_path) as kernel:
+        connection, transport = connected(kernel.kernel)
+        with connection:
+            assert list(connection.stream("run", timeout=20)) == [Started(), Stream("stdout", "done\n")]
+            assert transport.malformed == 2 * len(bad)
+
+
+def test_a_kernel_that_signs_nothing_is_refused(tmp_path: Path) -> None:
+    with ScriptedKernel(finish, tmp_path, key=b"") as kernel:
+        assert "key" in refused(kernel.kernel)
+        assert kernel.received == []
+
+
+# -- connection files
+
+
+def test_a_connection_file_that_is_gone(tmp_path: Path) -> None:
+    assert "connection file is gone" in refused(Kernel(id="k", connection_file=str(tmp_path / "kernel-k.json")))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "3", '"x"', "[" * 10_000, "\ufeff{}", "{}"])
+def test_a_connection_file_that_is_none(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "kernel-k.json"
+    path.write_text(content)
+    assert "connection file" in refused(Kernel(id="k", connection_file=str(path)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"transport": "pigeon"},
+        {"ip": "no such host!"},
+        {"shell_port": "x"},
+        {"shell_port": 70_000},
+        {"iopub_port": None},
+        {"ip": 3},
+        {"key": 7},
+        {"signature_scheme": "rot13"},
+        {"signature_scheme": None},
+    ],
+)
+def test_a_connection_file_with_nonsense_in_it(tmp_path: Path, changes: dict[str, Any]) -> None:
+    refused(write_file(tmp_path / "kernel-k.json", **changes))
+
+
+def test_a_connection_file_that_everybody_can_write(tmp_path: Path) -> None:
+    kernel = write_file(tmp_path / "kernel-k.json")
+    os.chmod(kernel.connection_file, 0o666)
+    assert "written by everybody" in refused(kernel)
+
+
+def test_ports_that_are_closed_are_told_in_seconds(tmp_path: Path) -> None:
+    assert "ended" in refused(write_file(tmp_path / "kernel-k.json"))
+
+
+def test_a_port_that_another_program_has_is_told_in_seconds(tmp_path: Path) -> None:
+    with RawServer(http()) as other:
+        ports = {f"{name}_port": other.port for name in ("shell", "iopub", "stdin", "control", "hb")}
+        refused(write_file(tmp_path / "kernel-k.json", **ports))
+
+
+# -- kernels
+
+
+def test_a_kernel_that_does_not_greet_loses_no_output(tmp_path: Path) -> None:
+    # the subscription takes its time; older kernels have no iopub_welcome to prove it
+    def script(cell: Cell) -> None:
+        for number in range(3):
+            cell.print(f"{number}\n")
+        finish(cell)
+
+    with ScriptedKernel(script, tmp_path) as kernel:
+        for _ in range(10):
+            connection, _ = connected(kernel.kernel)
+            with connection:
+                (output,) = connection.execute("run").outputs
+                assert output["text"] == "0\n1\n2\ndone\n"
+
+
+def test_a_kernel_that_is_busy_is_connected_to_at_once_and_runs_the_cell_later(tmp_path: Path) -> None:
+    with ScriptedKernel(finish, tmp_path, busy=True) as kernel:
+        began = time.monotonic()
+        connection, _ = connected(kernel.kernel)
+        assert time.monotonic() - began < 2
+        with connection:
+            events: list[Event] = []
+            for event in connection.start("run", timeout=20):
+                events.append(event)
+                if isinstance(event, Queued):
+                    kernel.busy.clear()
+            assert events == [Queued(), Started(), Stream("stdout", "done\n")]
+
+
+def test_a_kernel_that_leaves_is_noticed_at_once(tmp_path: Path) -> None:
+    leave = threading.Event()
+
+    def script(cell: Cell) -> None:
+        cell.busy()
+        cell.print("last words\n")
+        leave.set()
+
+    with ScriptedKernel(script, tmp_path) as kernel:
+        connection, _ = connected(kernel.kernel)
+        execution = connection.start("run")
+        assert leave.wait(10)
+        kernel.stop()
+        began = time.monotonic()
+        events = list(execution)
+        assert time.monotonic() - began < 5
+        assert events == [Started(), Stream("stdout", "last words\n")]
+        assert execution.result is not None
+        assert isinstance(execution.result.error, KernelDied)
+        wait_for(lambda: not connection.is_open, "the end of the connection")
+        with pytest.raises(LinkLost):
+            connection.execute("again")
+
+
+def test_nothing_waits_for_the_next_kernel_on_the_same_ports(tmp_path: Path) -> None:
+    # an execute_request that ZMQ kept would run in a kernel that nobody meant (FACTS 2)
+    with ScriptedKernel(finish, tmp_path) as kernel:
+        connection, transport = connected(kernel.kernel)
+        ports = json.loads(kernel.connection_file.read_text())
+        kernel.stop()
+        wait_for(lambda: not transport.is_open, "the end of the connection")
+        with pytest.raises(LinkLost):
+            connection.execute("run")
+        context = zmq.Context()
+        try:
+            with context.socket(zmq.ROUTER) as next_one:
+                next_one.linger = 0
+                next_one.bind(f"tcp://127.0.0.1:{ports['shell_port']}")
+                assert not next_one.poll(300)
+        finally:
+            context.destroy(0)
+
+
+def test_closing_leaves_no_descriptor_even_when_opening_failed(tmp_path: Path) -> None:
+    kernel = write_file(tmp_path / "kernel-k.json")
+    refused(kernel)  # what is opened once for all is open now
+    threads, before = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        refused(kernel)
+    wait_for(lambda: threading.active_count() <= threads, "the end of the threads")
+    wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before, "the closing of the sockets")
+
+
+# -- real kernels on other transports
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    """A short path: a unix socket's has 107 characters at most."""
+    import shutil
+    import tempfile
+
+    path = Path(tempfile.mkdtemp(prefix="kb", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+def test_a_kernel_on_unix_sockets(short_dir: Path) -> None:
+    extra = ["--transport=ipc", f"--ip={short_dir}/ipc"]
+    with ConsoleKernel(short_dir / "runtime", extra=extra) as console:
+        connection, _ = connected(Kernel(id="x", connection_file=str(console.connection_file)))
+        with connection:
+            assert connection.execute("1 + 1").text == "2"
+            console.kill()
+            wait_for(lambda: not connection.is_open, "the end of the connection")
+
+
+def test_an_encrypted_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import KernelManager
+
+    if not KernelManager.class_traits().get("transport_encryption"):
+        pytest.skip("this jupyter_client does not encrypt")
+    env = private_env(tmp_path)
+    for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
+        monkeypatch.setenv(name, env[name])
+    file = Path(env["JUPYTER_RUNTIME_DIR"]) / "kernel-curve.json"
+    specs = KernelSpecManager(ensure_native_kernel=True)
+    manager = KernelManager(
+        connection_file=str(file), transport_encryption="auto", kernel_spec_manager=specs, kernel_name="python3"
+    )
+    spec = manager.kernel_spec
+    assert spec is not None
+    spec.metadata = {**spec.metadata, "supported_encryption": "curve"}
+    manager.start_kernel(stdout=open(os.devnull, "w"), stderr=open(os.devnull, "w"))  # noqa: SIM115
+    try:
+        info = json.loads(file.read_text())
+        assert info.get("curve_publickey"), "the kernel is not encrypted: nothing is tested"
+        wait_for(lambda: manager.is_alive() and _listens(info["shell_port"]), "the kernel")
+        connection, transport = connected(Kernel(id="curve", connection_file=str(file)))
+        with connection:
+            assert connection.execute("1 + 1").text == "2"
+            assert transport.malformed == 0
+        # who has the signing key but not the curve keys hears and says nothing
+        plain = {key: value for key, value in info.items() if not key.startswith("curve")}
+        other = Path(env["JUPYTER_RUNTIME_DIR"]) / "kernel-plain.json"
+        other.write_text(json.dumps(plain))
+        other.chmod(0o600)
+        refused(Kernel(id="plain", connection_file=str(other)))
+    finally:
+        manager.shutdown_kernel(now=True)
+
+
+def _listens(port: int) -> bool:
+    import socket
+
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_output_without_end_is_read_while_nobody_looks(tmp_path: Path) -> None:
+    # a subscriber that does not read loses messages (FACTS, head 3)
+    def script(cell: Cell) -> None:
+        cell.busy()
+        for number in range(20_000):
+            cell.print(f"{number}\n")
+        finish(cell)
+
+    with ScriptedKernel(script, tmp_path) as kernel:
+        connection, _ = connected(kernel.kernel)
+        with connection:
+            execution = connection.start("run")
+            wait_for(lambda: execution._inbox.qsize() >= 20_003, "everything, unread")
+            for _ in execution:
+                pass
+            assert execution.result is not None
+            assert execution.result.fate is Fate.OK
+            (output,) = execution.result.outputs
+            assert output["text"] == "".join(f"{n}\n" for n in range(20_000)) + "done\n"
