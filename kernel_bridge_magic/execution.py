@@ -78,7 +78,7 @@ class Execution:
         content = execute_content(check_code(code), store_history=store_history, allow_stdin=stdin)
         self._began = time.monotonic()
         msg_id = _send(transport, content, self._inbox, metadata)
-        self._link = Link(Request(msg_id), now=self._began, timeout=timeout, client_id=transport.client_id)
+        self._link = Link(Request(msg_id), now=self._began, timeout=timeout)
         #: whether it was interrupted from here
         self.interrupted = False
         #: the outcome, None until the iteration has come to its end

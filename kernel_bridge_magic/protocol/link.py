@@ -40,6 +40,7 @@ __all__ = ["Action", "Link", "Verdict"]
 # Seconds. Each is the smallest that no healthy kernel or server was seen to exceed (FACTS 5, 6, 13, 15).
 QUEUED_AFTER = 0.5  # no busy by then: the kernel runs something else
 SETTLE = 0.3  # messages under way when the end is already certain
+DOUBT = 0.5  # between a shutdown's interrupt and its shutdown_reply (ipykernel 6: 10 ms)
 REPLY_GRACE = 2.0  # between the idle of a cell and its reply, or the other way round
 SILENCE = 5.0  # then the server is asked whether the kernel is still there
 PROOF = 10.0  # an answer to kernel_info behind the cell, by a kernel that must start first
@@ -66,14 +67,13 @@ class Verdict:
 class Link:
     """The watch over one cell."""
 
-    def __init__(self, request: Request, *, now: float, timeout: float | None = None, client_id: str = "") -> None:
+    def __init__(self, request: Request, *, now: float, timeout: float | None = None) -> None:
         self.request = request
         self.verdict: Verdict | None = None
         #: outputs that were given on; a stream counts its lines
         self.shown = 0
         #: messages known to be missing; None when some are and nobody can tell how many
         self.missing: int | None = 0
-        self._client_id = client_id
         self._sent = self._heard = now
         self._deadline = None if timeout is None else now + timeout
         self._timeout = timeout
@@ -87,6 +87,8 @@ class Link:
         self._asked_server_at = now
         self._idle_answers = 0
         self._interrupted_at: float | None = None
+        #: a KeyboardInterrupt that we did not ask for, held back until it is known what it was
+        self._doubtful: Error | None = None
 
     # -- what comes in
 
@@ -103,7 +105,7 @@ class Link:
             # The restart was over before the kernel came to our cell.
             self._ending, self._sign = False, None
             events.append(Note("the kernel was restarted before this cell began; it runs in the new one"))
-        if self.request.done:
+        if self.request.done and self._doubtful is None:
             events += self._finish()
         shown = [event for event in events if event is not None]
         self.shown += sum(_weight(event) for event in shown)
@@ -170,6 +172,8 @@ class Link:
             self._judge(Fate.LEFT_RUNNING, f"gave up waiting after {self._timeout:g} s; {where}", timed_out=True)
             return []
         silent = now - self._heard
+        if self._doubtful is not None and self.request.done:
+            return list(self._tick_doubt(silent))
         if self.request.reply is not None and silent >= REPLY_GRACE:
             return list(self._finish_without_idle())
         if self._ending or (self.request.idle and silent >= SETTLE):
@@ -194,6 +198,16 @@ class Link:
             self._judge(Fate.UNKNOWN, "the kernel does not say whether it ran the cell; check before running again")
         return []
 
+    def _tick_doubt(self, silent: float) -> list[Event]:
+        """The cell ended with a KeyboardInterrupt: somebody's interrupt, or the first act of a shutdown?"""
+        if self._sign is None and silent < DOUBT:
+            return []
+        doubtful, self._doubtful = self._doubtful, None
+        if self._sign is not None:
+            self._judge_died(self._sign.value)
+            return []
+        return [*([doubtful] if doubtful else []), *self._finish()]
+
     def _tick_notes(self, now: float) -> list[Event]:
         if not self._told_queued and not self.request.started and now - self._sent >= QUEUED_AFTER:
             self._told_queued = True
@@ -215,8 +229,10 @@ class Link:
     # -- conclusions
 
     def _read(self, event: Event) -> Event | None:
-        if isinstance(event, Error) and event.ename == "KeyboardInterrupt" and self._sign is not None:
-            # A shutdown interrupts the cell first: that is its sign, not the user's interrupt (F4, F11).
+        if isinstance(event, Error) and event.ename == "KeyboardInterrupt" and self._interrupted_at is None:
+            # A shutdown interrupts the cell first: that is its sign, not the user's interrupt (F4, F11). Older
+            # servers' shutdown_reply comes after it.
+            self._doubtful = event
             return None
         if isinstance(event, Stream) and event.name == "stderr" and is_rate_limit(event.text):
             self.missing = None
@@ -270,9 +286,7 @@ class Link:
         if self.request.reply is not None:
             self._finish()
         elif self.request.started:
-            cause = self._sign.value if self._sign in ANNOUNCED else reason
-            lines = f"{self.shown} line{'' if self.shown == 1 else 's'} shown"
-            self._judge(Fate.DIED, f"{cause}. {lines}; variables are gone")
+            self._judge_died(self._sign.value if self._sign in ANNOUNCED else reason)
         elif self._sign in ANNOUNCED:
             # It said goodbye on the same socket on which our `busy` would have come before.
             self._judge(Fate.NOT_RUN, f"{self._sign.value} while the cell was queued. Safe to run again")
@@ -287,6 +301,10 @@ class Link:
             self._judge(Fate.UNKNOWN, f"link lost ({self._lost_link}); {state}; check before running again")
         else:
             self._conclude_gone(f"server does not answer any more ({self._lost_link})")
+
+    def _judge_died(self, cause: str) -> None:
+        lines = f"{self.shown} line{'' if self.shown == 1 else 's'} shown"
+        self._judge(Fate.DIED, f"{cause}. {lines}; variables are gone")
 
     def _judge(self, fate: Fate, reason: str = "", *, timed_out: bool = False) -> None:
         if self.verdict is None:

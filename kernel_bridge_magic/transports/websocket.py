@@ -61,6 +61,9 @@ class WebSocketTransport(Transport):
         connection = websocket.WebSocket(enable_multithread=True, skip_utf8_validation=True)
         try:
             connection.connect(self._url(), socket=raw, **self._options())
+            if connection.getstatus() != 101:
+                # Versions before 1.7 take a redirect that they do not follow for a connection.
+                raise websocket.WebSocketException
         except Exception as error:
             # Its text may hold cookies and the server's page (FACTS 4): only the status is looked at.
             raw.close()

@@ -25,6 +25,7 @@ __all__ = ["ZMQTransport"]
 
 CHANNELS = ("shell", "iopub", "stdin", "control")
 _CONNECT_SECONDS = 3.0  # until all channels are connected: on one machine this takes milliseconds
+_STARTING_SECONDS = 60.0  # a server writes the file before it starts the process
 _WELCOME_SECONDS = 0.5  # for the subscription to be proven; a busy kernel of old proves nothing before
 _LOOK_AROUND_MS = 1000
 _BATCH = 200  # messages of one channel before the others have their turn
@@ -39,6 +40,7 @@ class ZMQTransport(Transport):
     def __init__(self, kernel: Kernel) -> None:
         super().__init__()
         self._path = kernel.connection_file
+        self._connect_seconds = _STARTING_SECONDS if kernel.state == "starting" else _CONNECT_SECONDS
         self._context: Any = None
         self._session: Any = None
         self._sockets: dict[str, Any] = {}
@@ -67,16 +69,26 @@ class ZMQTransport(Transport):
         self._prove_subscription()
 
     def _open_channels(self) -> None:
-        import zmq
         from jupyter_client.connect import ConnectionFileMixin
-        from jupyter_client.session import Session
 
         info = ConnectionFileMixin(context=self._context, connection_file=self._path)
         try:
             info.load_connection_file()
-        except (OSError, ValueError, TypeError, KeyError):
+        except Exception:
+            # Whatever it holds (no object, no number, nesting without end): traitlets has errors of its own.
             raise CannotConnect("the kernel's connection file is gone or cannot be read") from None
         self._check(info)
+        try:
+            self._open_sockets(info)
+        except Exception:
+            # No such transport, a port beyond 65535, a name that is no host: ZMQ, traitlets and Python each say it
+            # in their own way.
+            raise CannotConnect("the kernel's connection file names no address that can be used") from None
+
+    def _open_sockets(self, info: Any) -> None:
+        import zmq
+        from jupyter_client.session import Session
+
         # A replayed signature is dropped by the Session (T27); its memory of digests bounds itself.
         self._session = Session(
             key=info.session.key,
@@ -85,11 +97,8 @@ class ZMQTransport(Transport):
             username="kernel_bridge",
         )
         for channel in CHANNELS:
-            try:
-                connect = getattr(info, f"connect_{channel}")
-                made = connect() if channel == "iopub" else connect(identity=self.client_id.encode())
-            except (zmq.ZMQError, ValueError, OSError):
-                raise CannotConnect("the kernel's connection file names no address that can be used") from None
+            connect = getattr(info, f"connect_{channel}")
+            made = connect() if channel == "iopub" else connect(identity=self.client_id.encode())
             made.linger = 0
             self._sockets[channel] = made
             if channel in ("shell", "iopub"):
@@ -112,7 +121,7 @@ class ZMQTransport(Transport):
 
         # With `immediate` a socket takes messages only once it is connected. IOPub takes none: it is proven next.
         waiting = [self._sockets[channel] for channel in CHANNELS if channel != "iopub"]
-        deadline = time.monotonic() + _CONNECT_SECONDS
+        deadline = time.monotonic() + self._connect_seconds
         while waiting and time.monotonic() < deadline and not self._closing:
             waiting = [made for made in waiting if not made.poll(20, zmq.POLLOUT)]
         if waiting:
@@ -272,4 +281,5 @@ class ZMQTransport(Transport):
             if made is not None:
                 made.close(0)
         if self._context is not None:
-            self._context.term()
+            # A socket that jupyter_client made and could not connect is known to the context alone.
+            self._context.destroy(0)

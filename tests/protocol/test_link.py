@@ -10,6 +10,7 @@ from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Error, Event, Lost, Note, Queued, Started, Stream
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.link import (
+    DOUBT,
     PROOF,
     QUEUED_AFTER,
     REPLY_GRACE,
@@ -30,7 +31,7 @@ class Watched:
 
     def __init__(self, timeout: float | None = None) -> None:
         self.now = 1000.0
-        self.link = Link(Request(CELL), now=self.now, timeout=timeout, client_id=OURS)
+        self.link = Link(Request(CELL), now=self.now, timeout=timeout)
         self.said: list[Event | Action] = []
 
     def get(self, *messages: Message) -> Watched:
@@ -228,6 +229,23 @@ def test_restarted_by_another_client_is_not_told_as_a_keyboard_interrupt() -> No
     assert not any(isinstance(event, Error) for event in cell.said)
     assert cell.fate is Fate.DIED
     assert "restarted by another client" in cell.reason
+
+
+def test_a_foreign_interrupt_is_told_once_it_is_sure_to_be_no_shutdown() -> None:
+    cell = running().get(error("KeyboardInterrupt", ""), reply("error"), status("idle"))
+    assert cell.fate is None
+    cell.wait(DOUBT + 0.2)
+    assert cell.fate is Fate.FAILED
+    assert Error("KeyboardInterrupt", "", ("KeyboardInterrupt: ",)) in cell.said
+
+
+def test_an_older_server_interrupts_before_it_says_that_it_restarts() -> None:
+    # jupyter_server 2.4 with ipykernel 6.29: KeyboardInterrupt, reply, idle, and only then shutdown_reply
+    cell = running().get(stream("a\n"), error("KeyboardInterrupt", ""), reply("error"), status("idle")).wait(0.2)
+    cell.sign(Sign.RESTART).wait(0.2)
+    assert cell.fate is Fate.DIED
+    assert "restarted by another client. 1 line shown" in cell.reason
+    assert not any(isinstance(event, Error) for event in cell.said)
 
 
 def test_a_kernel_that_finishes_the_cell_before_it_shuts_down_gives_its_result() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
@@ -29,9 +31,11 @@ def found(server: JupyterServer, kernel_id: str, path: str = "a.ipynb") -> Kerne
     """The kernel as discovery gives it."""
     where, _ = known(server)
     file = server.connection_file(kernel_id)
+    status, answer = server.request("GET", f"api/kernels/{kernel_id}")
     return Kernel(
         id=kernel_id,
         name="python3",
+        state=json.loads(answer)["execution_state"] if status == 200 else "unknown",
         server=where,
         sessions=(Session(path, path.rsplit("/", 1)[-1]),),
         connection_file=str(file) if file.exists() else "",

@@ -6,15 +6,11 @@ with Terminal(tmp_path) as terminal:
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pexpect
 import pyte
@@ -22,9 +18,6 @@ import pyte
 from tests.support.servers import private_env
 
 SECONDS = 30.0
-_PROMPT = r"In \[(\d+)\]: "
-# What a program sends to colour and move; without it the text can be searched.
-_ESCAPES = re.compile(r"\x1b\[[0-9;?>=]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[=>()][0B]?")
 
 
 class Terminal:
@@ -35,6 +28,7 @@ class Terminal:
         runtime_dir: the Jupyter runtime directory in which it looks for servers and kernels.
         columns, lines: the size of the terminal.
         env: more environment variables.
+        colors: IPython's colours.
         setup: cells that are run before the first test's.
     """
 
@@ -46,6 +40,7 @@ class Terminal:
         columns: int = 80,
         lines: int = 24,
         env: Mapping[str, str] | None = None,
+        colors: str = "nocolor",
         setup: Sequence[str] = ("%load_ext kernel_bridge_magic",),
     ) -> None:
         more = {"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
@@ -53,7 +48,7 @@ class Terminal:
         self._stream = pyte.Stream(self._screen)
         self._child = pexpect.spawn(
             sys.executable,
-            ["-m", "IPython", "--no-banner", "--colors=nocolor", "--no-confirm-exit", "--TerminalInteractiveShell.autosuggestions_provider=None"],
+            ["-m", "IPython", "--no-banner", "--no-confirm-exit", f"--colors={colors}"],
             env=private_env(directory, runtime_dir, **more, **(env or {})),
             cwd=str(directory),
             dimensions=(lines, columns),
@@ -63,7 +58,7 @@ class Terminal:
         )  # fmt: skip
         self._child.logfile_read = self
         self._child.delaybeforesend = None
-        self._count = 1
+        self._count, self._typed = 1, 0
         try:
             self._expect_prompt(1)
             for cell in setup:
@@ -94,13 +89,11 @@ class Terminal:
         return self.finish(seconds)
 
     def start(self, cell: str) -> None:
-        """Type a cell and run it; wait for nothing."""
+        """Type a cell, whose lines fit the screen, and run it; wait for nothing."""
         # Bracketed paste: no indentation or closing bracket is added to what is typed. Escape, Enter: run.
-        self._screen.reset()
-        self._screen.history.top.clear()
         self._child.send(f"\x1b[200~{cell}\x1b[201~")
         self._count += 1
-        self._typed = cell.splitlines()
+        self._typed = len(cell.splitlines())
         self._child.send("\x1b\r")
 
     def finish(self, seconds: float = SECONDS) -> str:
@@ -168,13 +161,11 @@ class Terminal:
     def _printed(self) -> str:
         lines = self._lines()
         # Below the echo of what was typed, above the next prompt.
-        begin = next((n for n in range(len(lines), 0, -1) if self._is_echo(lines[:n])), len(lines))
-        body = lines[begin:]
+        head = f"In [{self._count - 1}]: "
+        begin = max((n for n, line in enumerate(lines) if line.startswith(head)), default=len(lines))
+        body = lines[begin + self._typed :]
         while body and not body[-1]:
             body.pop()
-        if body and re.fullmatch(r"In \[\d+\]:", body[-1]):
+        if body and body[-1] == f"In [{self._count}]:":
             body.pop()
         return "\n".join(body).strip("\n")
-
-    def _is_echo(self, lines: list[str]) -> bool:
-        raise NotImplementedError

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+
+import pytest
+
+from kernel_bridge_magic.display.plain import PlainSink
+from kernel_bridge_magic.errors import Fate, fate_error, remote_error
+from kernel_bridge_magic.results import RemoteValue
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_streams_go_where_they_belong_as_they_are(capsys: Capture) -> None:
+    sink = PlainSink()
+    sink.stream("stdout", "a\r\x1b[1mb")
+    sink.stream("stderr", "c")
+    assert capsys.readouterr() == ("a\r\x1b[1mb", "c")
+
+
+def test_each_piece_is_out_at_once() -> None:
+    read, write = os.pipe()
+    with os.fdopen(read, "rb") as reader, os.fdopen(write, "w") as writer, contextlib.redirect_stdout(writer):
+        PlainSink().stream("stdout", "no line end")
+        assert os.read(reader.fileno(), 100) == b"no line end"
+
+
+def test_streams_are_looked_up_each_time() -> None:
+    sink = PlainSink()
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        sink.stream("stdout", "1")
+        sink.note("2")
+    assert (out.getvalue(), err.getvalue()) == ("1", "kernel-bridge: 2\n")
+
+
+def test_results_and_displays_are_their_text_on_a_line(capsys: Capture) -> None:
+    sink = PlainSink()
+    sink.result(RemoteValue({"text/plain": "1", "text/html": "<b>1</b>"}))
+    sink.result(RemoteValue({"text/plain": "with end\n"}))
+    sink.display({"text/plain": "shown"}, {}, "id", False)
+    sink.display({"text/plain": "again"}, {}, "id", True)
+    assert capsys.readouterr() == ("1\nwith end\nshown\nagain\n", "")
+
+
+def test_what_has_no_text_is_named(capsys: Capture) -> None:
+    sink = PlainSink()
+    sink.result(RemoteValue({"image/png": "iVBO"}))
+    sink.result(RemoteValue({}))
+    sink.display({}, {}, "", False)
+    assert capsys.readouterr() == ("<image/png>\n<empty>\n", "")
+
+
+def test_nothing_is_cleared(capsys: Capture) -> None:
+    PlainSink().clear(True)
+    PlainSink().clear(False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_errors_are_their_tracebacks(capsys: Capture) -> None:
+    sink = PlainSink()
+    sink.error(remote_error("ValueError", "no", ["line 1", "line 2"]))
+    sink.error(fate_error(Fate.DIED, "gone", kernel="a.ipynb"))
+    assert capsys.readouterr() == ("", "line 1\nline 2\nKernelDied: a.ipynb: died: gone\n")
+
+
+def test_nobody_can_be_asked_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("line\n"))
+    assert not PlainSink().can_ask
+    monkeypatch.setattr(sys, "stdin", None)
+    assert not PlainSink().can_ask
+
+
+def test_on_a_terminal_somebody_can_be_asked(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    master, slave = os.openpty()
+    with os.fdopen(slave, "r") as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        assert PlainSink().can_ask
+        os.write(master, b"ann\n")
+        assert PlainSink().ask("name? ", False) == "ann"
+    os.close(master)
+    assert "name? " in capsys.readouterr().out

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kernel_bridge_magic.display.relay import QUEUED, Relay
+from kernel_bridge_magic.errors import FateError, RemoteError
+from kernel_bridge_magic.models import Kernel, Origin, Server, Session
+from kernel_bridge_magic.protocol.events import (
+    ClearOutput,
+    CommMessage,
+    DisplayData,
+    Error,
+    Event,
+    ExecuteResult,
+    Lost,
+    Note,
+    Page,
+    Queued,
+    Started,
+    Stream,
+)
+from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.results import RemoteValue
+
+ORIGIN = Origin("http", "lab.example", 80, "/")
+OWN = Kernel(id="k1", sessions=(Session("a.ipynb", "a.ipynb"),), connection_file="/x")
+FOREIGN = Kernel(
+    id="k2", sessions=(Session("b.ipynb", "b.ipynb"),), server=Server("http://lab.example/", "lab", ORIGIN)
+)
+HTML = "<script>x</script>"
+
+
+class Screen:
+    """A sink that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[Any, ...]] = []
+
+    def stream(self, name: str, text: str) -> None:
+        self.shown.append(("stream", name, text))
+
+    def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
+        self.shown.append(("display", data, metadata, display_id, update))
+
+    def clear(self, wait: bool) -> None:
+        self.shown.append(("clear", wait))
+
+    def result(self, value: RemoteValue) -> None:
+        self.shown.append(("result", value))
+
+    def error(self, error: RemoteError | FateError) -> None:
+        self.shown.append(("error", error))
+
+    def note(self, text: str) -> None:
+        self.shown.append(("note", text))
+
+    def ask(self, prompt: str, password: bool) -> str:
+        raise AssertionError("nothing is asked here")
+
+
+def shown(kernel: Kernel, *events: Event, **options: Any) -> list[tuple[Any, ...]]:
+    screen = Screen()
+    relay = Relay(screen, kernel, **options)
+    for event in events:
+        relay.show(event)
+    return screen.shown
+
+
+def test_each_event_goes_to_its_place() -> None:
+    assert shown(
+        OWN,
+        Started(),
+        Stream("stdout", "a\r\x1b[1mb"),
+        Stream("stderr", "c"),
+        DisplayData({"text/plain": "d"}, {"m": 1}),
+        ClearOutput(True),
+        ClearOutput(),
+        ExecuteResult({"text/plain": "e"}, {"n": 2}, 7),
+        Page({"text/plain": "f"}),
+    ) == [
+        ("stream", "stdout", "a\r\x1b[1mb"),
+        ("stream", "stderr", "c"),
+        ("display", {"text/plain": "d"}, {"m": 1}, "", False),
+        ("clear", True),
+        ("clear", False),
+        ("result", RemoteValue({"text/plain": "e"}, {"n": 2})),
+        ("display", {"text/plain": "f"}, {}, "", False),
+    ]
+
+
+def test_errors_and_widgets_messages_are_not_shown() -> None:
+    comm = CommMessage(Message("iopub", {"msg_type": "comm_open"}))
+    assert shown(OWN, Error("E", "v", ("t",)), comm, Started()) == []
+
+
+def test_notes_name_the_kernel() -> None:
+    events = (Queued(), Lost("the rate limit"), Note("so and so"))
+    assert shown(OWN, *events) == [
+        ("note", f"a.ipynb: {QUEUED}"),
+        ("note", "a.ipynb: output incomplete: the rate limit"),
+        ("note", "a.ipynb: so and so"),
+    ]
+
+
+def test_quiet_leaves_out_our_notes_and_nothing_else() -> None:
+    events = (Queued(), Lost("x"), Note("y"), Stream("stdout", "z"))
+    assert shown(OWN, *events, quiet=True) == [("stream", "stdout", "z")]
+
+
+def test_display_ids_are_made_unique_by_the_kernel() -> None:
+    first, update = DisplayData({}, {}, "d"), DisplayData({}, {}, "d", True)
+    ids = [item[3] for kernel in (OWN, FOREIGN) for item in shown(kernel, first, update)]
+    assert ids[0] == ids[1] != ids[2] == ids[3]
+    assert all(kernel_id in shown_id for kernel_id, shown_id in zip(("k1", "k1", "k2", "k2"), ids, strict=True))
+
+
+# -- results that are returned, not shown
+
+
+def test_the_last_result_is_held() -> None:
+    screen = Screen()
+    relay = Relay(screen, OWN, hold_result=True)
+    assert relay.held is None
+    for number in range(3):
+        relay.show(ExecuteResult({"text/plain": str(number)}, {}))
+    assert [item[1].text for item in screen.shown] == ["0", "1"]
+    assert relay.held == RemoteValue({"text/plain": "2"})
+
+
+def test_without_holding_nothing_is_held() -> None:
+    relay = Relay(Screen(), OWN)
+    relay.show(ExecuteResult({"text/plain": "1"}, {}))
+    assert relay.held is None
+
+
+# -- own and foreign
+
+
+def test_output_of_one_s_own_kernel_is_untouched() -> None:
+    data = {"text/html": HTML, "application/javascript": HTML, "text/plain": "t"}
+    assert shown(OWN, DisplayData(data, {}))[0][1] == data
+    assert shown(OWN, ExecuteResult(data, {}))[0][1].data == data
+    assert shown(OWN, Page(data))[0][1] == data
+
+
+@pytest.mark.parametrize("event", [DisplayData, ExecuteResult, Page])
+def test_output_of_a_foreign_kernel_is_tamed(event: Any) -> None:
+    data = {"text/html": HTML, "application/javascript": HTML, "text/plain": "t"}
+    ((_, out, *_),) = shown(FOREIGN, event(data) if event is Page else event(data, {}))
+    bundle = out.data if isinstance(out, RemoteValue) else out
+    assert set(bundle) == {"text/html", "text/plain"}
+    assert bundle["text/html"].startswith('<iframe sandbox="allow-scripts" srcdoc="')
+    assert HTML not in bundle["text/html"]
+
+
+def test_a_held_result_is_tamed_too() -> None:
+    relay = Relay(Screen(), FOREIGN, hold_result=True)
+    relay.show(ExecuteResult({"text/html": HTML}, {}))
+    assert relay.held is not None
+    assert HTML not in str(relay.held.data)
+
+
+@pytest.mark.parametrize("kernel", [OWN, FOREIGN])
+def test_a_widget_shows_its_text(kernel: Kernel) -> None:
+    data = {"application/vnd.jupyter.widget-view+json": {"model_id": "m"}, "text/plain": "IntSlider(value=0)"}
+    assert shown(kernel, DisplayData(data, {}))[0][1] == {"text/plain": "IntSlider(value=0)"}
+
+
+# -- prompts
+
+
+def test_a_foreign_kernel_s_prompt_says_who_asks() -> None:
+    assert Relay(Screen(), FOREIGN).prompt("password: ") == "[b.ipynb @ lab] password: "
+    assert Relay(Screen(), OWN).prompt("password: ") == "password: "
+
+
+def test_a_foreign_prompt_cannot_draw_and_has_an_end() -> None:
+    prompt = Relay(Screen(), FOREIGN).prompt("\x1b[2J\r\n\u202e\x07" + "x" * 5000)
+    assert prompt.isprintable()
+    assert "\\x1b" in prompt
+    assert len(prompt) < 1100

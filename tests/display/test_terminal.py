@@ -1,0 +1,92 @@
+"""The terminal's sink, in a real IPython shell and at a real terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from kernel_bridge_magic.display.terminal import TerminalSink
+from kernel_bridge_magic.results import RemoteValue
+from tests.support.shells import private_shell
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[InteractiveShell]:
+    with private_shell(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def sink(shell: InteractiveShell) -> TerminalSink:
+    return TerminalSink(shell)
+
+
+def test_each_piece_is_out_at_once(sink: TerminalSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = []
+
+    class Buffered(io.StringIO):
+        def flush(self) -> None:
+            flushed.append(self.getvalue())
+
+    monkeypatch.setattr(sys, "stdout", Buffered())
+    sink.stream("stdout", " 10%")
+    assert flushed[-1] == " 10%"
+    sink.stream("stdout", "\r 20%")
+    assert flushed[-1] == " 10%\r 20%"
+
+
+def test_displays_are_their_text(sink: TerminalSink, capsys: Capture) -> None:
+    sink.display({"text/plain": "Figure(640x480)", "image/png": "iVBO"}, {}, "", False)
+    assert capsys.readouterr().out == "Figure(640x480)\n"
+
+
+def test_a_display_without_text_says_what_it_is(sink: TerminalSink, capsys: Capture) -> None:
+    data = {"image/png": "iVBO"}
+    sink.display(data, {}, "", False)
+    assert capsys.readouterr().out == "<image/png>\n"
+    assert data == {"image/png": "iVBO"}
+
+
+def test_a_display_of_nothing_is_nothing(sink: TerminalSink, capsys: Capture) -> None:
+    sink.display({}, {}, "", False)
+    assert capsys.readouterr().out.strip() == ""
+
+
+def test_an_update_is_shown_again(sink: TerminalSink, capsys: Capture) -> None:
+    sink.display({"text/plain": "1 of 2"}, {}, "k:d", False)
+    sink.display({"text/plain": "2 of 2"}, {}, "k:d", True)
+    assert capsys.readouterr().out == "1 of 2\n2 of 2\n"
+
+
+def test_a_result_has_the_local_count(shell: InteractiveShell, sink: TerminalSink, capsys: Capture) -> None:
+    shell.user_ns["sink"] = sink
+    shell.user_ns["value"] = RemoteValue({"text/plain": "42", "text/html": "<b>42</b>"})
+    count = shell.execution_count
+    shell.run_cell("sink.result(value)", store_history=True)
+    assert capsys.readouterr().out == f"Out[{count}]: 42\n"
+    assert shell.user_ns["_"].text == "42"
+
+
+def test_nobody_can_be_asked_without_a_terminal(sink: TerminalSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert not sink.can_ask
+    monkeypatch.setattr(sys, "stdin", None)
+    assert not sink.can_ask
+
+
+def test_on_a_terminal_somebody_can_be_asked(sink: TerminalSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = os.openpty()
+    with os.fdopen(slave, "r") as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        assert sink.can_ask
+        os.write(master, b"ann\n")
+        assert sink.ask("name? ", False) == "ann"
+    os.close(master)

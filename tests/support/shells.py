@@ -1,0 +1,30 @@
+"""An IPython shell of one's own, in this process: no file of the user's is touched, nothing global stays."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from IPython.core.interactiveshell import InteractiveShell
+
+
+@contextlib.contextmanager
+def private_shell(directory: Path) -> Iterator[InteractiveShell]:
+    """Make a shell whose profile and history lie below `directory`, and take all it changed back at the end."""
+    before = sys.displayhook, sys.excepthook, sys.modules["__main__"]
+    shell = InteractiveShell(ipython_dir=str(directory / "ipython"))
+    assert not InteractiveShell.initialized(), "somebody left a shell behind"
+    for cls in InteractiveShell._walk_mro():  # %%capture and get_ipython() look there
+        cls._instance = shell
+    try:
+        with shell.builtin_trap, shell.display_trap:
+            yield shell
+    finally:
+        atexit.unregister(shell.atexit_operations)
+        shell.atexit_operations()
+        shell.restore_sys_module_state()
+        InteractiveShell.clear_instance()
+        sys.displayhook, sys.excepthook, sys.modules["__main__"] = before

@@ -1,0 +1,387 @@
+"""What all faces share: finding kernels, keeping connections, knowing servers; against a real server."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from kernel_bridge_magic import bridge as bridge_module
+from kernel_bridge_magic.bridge import Bridge
+from kernel_bridge_magic.errors import (
+    AmbiguousKernel,
+    BadMatch,
+    BadServer,
+    CannotConnect,
+    KernelNotFound,
+    OwnKernel,
+)
+from kernel_bridge_magic.models import Kernel, Session
+from tests.support.servers import JupyterServer, free_port, wait_for
+
+PATHS = ("work/analysis.ipynb", "work/My Notebook.ipynb", "train.ipynb")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """A server that logs every request."""
+    with JupyterServer(tmp_path_factory.mktemp("bridge"), extra=["--ServerApp.log_level=DEBUG"]) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ids(server: JupyterServer) -> dict[str, str]:
+    """The ids of its kernels by path."""
+    return {path: server.start_kernel(path=path) for path in PATHS}
+
+
+@pytest.fixture
+def bridge(server: JupyterServer, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Bridge]:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(server.runtime_dir))
+    made = Bridge()
+    yield made
+    made.close()
+
+
+def asked(server: JupyterServer) -> int:
+    """How often the server was asked for its kernels."""
+    return len(re.findall(r"GET [^ ]*/api/(?:kernels|sessions)\b", server.log_text()))
+
+
+# -- finding
+
+
+@pytest.mark.parametrize(
+    ("match", "path"),
+    [
+        ("work/analysis.ipynb", "work/analysis.ipynb"),
+        ("analysis.ipynb", "work/analysis.ipynb"),
+        ("analysis", "work/analysis.ipynb"),
+        ("analy", "work/analysis.ipynb"),
+        ("TRAIN.IPYNB", "train.ipynb"),
+        ("My Notebook", "work/My Notebook.ipynb"),
+        ("'My Notebook.ipynb'", "work/My Notebook.ipynb"),
+        ("re:^train", "train.ipynb"),
+        ("re:^work/a.*", "work/analysis.ipynb"),
+    ],
+)
+def test_a_kernel_is_found_by_each_level(bridge: Bridge, ids: dict[str, str], match: str, path: str) -> None:
+    kernel = bridge.find(match)
+    assert (kernel.id, kernel.title) == (ids[path], path)
+    assert kernel.own
+    assert os.path.basename(kernel.connection_file) == f"kernel-{kernel.id}.json"
+
+
+def test_a_kernel_is_found_by_id_and_by_its_beginning(bridge: Bridge, ids: dict[str, str]) -> None:
+    for path, kernel_id in ids.items():
+        assert bridge.find(kernel_id).title == path
+        assert bridge.find(kernel_id[:8]).title == path
+
+
+def test_a_kernel_is_found_by_its_row_once_rows_were_shown(bridge: Bridge, ids: dict[str, str]) -> None:
+    with pytest.raises(BadMatch, match="row of a listing"):
+        bridge.find("#1")
+    bridge.rows = bridge.look().kernels
+    assert [bridge.find(f"#{n + 1}").id for n in range(3)] == [kernel.id for kernel in bridge.rows]
+    # after another listing it is another kernel, whatever was remembered
+    bridge.connect(bridge.find("#1"))
+    bridge.rows = tuple(reversed(bridge.rows))
+    assert bridge.find("#1").id == bridge.rows[0].id
+
+
+def test_none_and_several_are_told(bridge: Bridge) -> None:
+    with pytest.raises(KernelNotFound, match=r"3 kernels on 1 server"):
+        bridge.find("no-such-thing")
+    with pytest.raises(AmbiguousKernel) as raised:
+        bridge.find("work/")
+    assert len(raised.value.candidates) == 2
+    for selector, kernel in raised.value.candidates:
+        assert bridge.find(selector).id == kernel.id
+
+
+def test_the_second_cell_asks_no_server(bridge: Bridge, server: JupyterServer) -> None:
+    kernel = bridge.find("analysis")
+    bridge.connect(kernel)
+    before = asked(server)
+    assert bridge.find("analysis") == kernel
+    assert asked(server) == before
+    bridge.find("work/analysis.ipynb")
+    assert asked(server) > before, "another word may mean another kernel"
+
+
+def test_what_a_match_meant_is_forgotten_with_its_connection(bridge: Bridge, server: JupyterServer) -> None:
+    kernel = bridge.find("analysis")
+    connection = bridge.connect(kernel)
+    connection.close()
+    before = asked(server)
+    bridge.find("analysis")
+    assert asked(server) > before
+
+
+def test_what_a_match_meant_is_forgotten_after_a_while(
+    bridge: Bridge, server: JupyterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge_module, "_REMEMBER_SECONDS", 0.0)
+    bridge.connect(bridge.find("analysis"))
+    before = asked(server)
+    bridge.find("analysis")
+    assert asked(server) > before
+
+
+def test_a_listing_opens_no_websocket(bridge: Bridge, server: JupyterServer) -> None:
+    before = server.log_text().count("/channels")
+    bridge.look()
+    bridge.find("analysis")
+    assert server.log_text().count("/channels") == before
+
+
+# -- connecting
+
+
+def test_a_connection_is_kept_for_the_next_cell(bridge: Bridge) -> None:
+    kernel = bridge.find("analysis")
+    first = bridge.connect(kernel)
+    assert bridge.connect(kernel) is first
+    assert bridge.connect(bridge.find("analysis")) is first
+    assert first.execute("1 + 1").text == "2"
+
+
+@pytest.mark.parametrize("road", ["zmq", "ws"])
+def test_a_connection_that_died_is_replaced(bridge: Bridge, road: str) -> None:
+    kernel = bridge.find("analysis")
+    first = bridge.connect(kernel, road)
+    first.close()
+    second = bridge.connect(kernel, road)
+    assert second is not first
+    assert second.is_open
+    assert second.execute("1 + 1").text == "2"
+
+
+def test_auto_prefers_zmq_for_a_kernel_of_one_s_own(bridge: Bridge) -> None:
+    kernel = bridge.find("analysis")
+    assert bridge.connect(kernel).transport == "zmq"
+    assert bridge.connect(kernel, "zmq").transport == "zmq"
+    other = bridge.connect(kernel, "ws")
+    assert other.transport == "ws"
+    assert other.execute("1 + 1").text == "2"
+    assert bridge.connect(kernel, "ws") is other
+
+
+def test_auto_takes_the_server_where_there_is_no_file(bridge: Bridge) -> None:
+    kernel = dataclasses.replace(bridge.find("analysis"), connection_file="")
+    assert bridge.connect(kernel).transport == "ws"
+    with pytest.raises(CannotConnect, match=r"no connection file .* cannot be reached by zmq"):
+        bridge.connect(kernel, "zmq")
+
+
+def test_auto_takes_the_server_where_the_file_leads_nowhere(bridge: Bridge, tmp_path: Path) -> None:
+    kernel = dataclasses.replace(bridge.find("analysis"), connection_file=str(tmp_path / "kernel-gone.json"))
+    assert bridge.connect(kernel).transport == "ws"
+
+
+def test_a_kernel_without_a_server_has_no_websocket(bridge: Bridge) -> None:
+    kernel = dataclasses.replace(bridge.find("analysis"), server=None)
+    with pytest.raises(CannotConnect, match="has no server"):
+        bridge.connect(kernel, "ws")
+
+
+def test_an_opened_connection_is_the_caller_s(bridge: Bridge) -> None:
+    kernel = bridge.find("analysis")
+    kept = bridge.connect(kernel)
+    with bridge.open(kernel) as mine:
+        assert mine is not kept
+        assert mine.execute("1 + 1").text == "2"
+    assert kept.is_open
+
+
+def test_one_s_own_kernel_and_a_dead_one_are_refused(bridge: Bridge) -> None:
+    kernel = bridge.find("analysis")
+    for road in ("auto", "zmq", "ws"):
+        with pytest.raises(OwnKernel, match="wait for itself"):
+            bridge.connect(dataclasses.replace(kernel, is_own=True), road)
+    with pytest.raises(OwnKernel):
+        bridge.open(dataclasses.replace(kernel, is_own=True))
+    with pytest.raises(CannotConnect, match="is dead"):
+        bridge.connect(dataclasses.replace(kernel, state="dead"))
+
+
+def test_unread_output_that_is_thrown_away_is_told_of(bridge: Bridge) -> None:
+    notes: list[str] = []
+    kernel = dataclasses.replace(bridge.find("analysis"), connections=0, state="busy", last_activity=None)
+    # by ZMQ nothing is thrown away
+    bridge.connect(kernel, "zmq", note=notes.append)
+    assert notes == []
+    bridge.connect(kernel, "ws", note=notes.append)
+    assert notes == ["connecting discards output that a disconnected client of this kernel has not read yet"]
+    bridge.connect(kernel, "ws", note=notes.append)
+    assert len(notes) == 1, "it is open now"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"connections": 0, "state": "busy"}, True),
+        ({"connections": 0, "state": "idle", "last_activity": datetime.now(UTC)}, True),
+        ({"connections": 0, "state": "idle", "last_activity": datetime(2020, 1, 1, tzinfo=UTC)}, False),
+        ({"connections": 0, "state": "idle", "last_activity": None}, False),
+        ({"connections": 1, "state": "busy"}, False),
+        ({"connections": None, "state": "busy"}, False),
+        ({"connections": 0, "state": "busy", "sessions": ()}, False),
+    ],
+)
+def test_unread_output_is_suspected_only_where_there_may_be_some(changes: dict[str, object], told: bool) -> None:
+    kernel = Kernel(id="k", sessions=(Session("a.ipynb", "a.ipynb"),))
+    assert bridge_module._may_have_unread(dataclasses.replace(kernel, **changes)) is told  # type: ignore[arg-type]
+
+
+def test_closing_leaves_no_thread_and_no_connection(bridge: Bridge) -> None:
+    before = threading.active_count()
+    connections = [bridge.connect(bridge.find("analysis"), road) for road in ("zmq", "ws")]
+    for connection in connections:
+        connection.execute("1")
+    assert threading.active_count() > before
+    bridge.close()
+    wait_for(lambda: threading.active_count() <= before, "the end of the threads")
+    assert not any(connection.is_open for connection in connections)
+    bridge.close()
+    # and it can be used again
+    assert bridge.connect(bridge.find("analysis")).execute("1 + 1").text == "2"
+
+
+def test_nothing_is_opened_started_or_read_before_it_is_needed() -> None:
+    before = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    Bridge()
+    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
+
+
+def test_several_threads_share_one_connection(bridge: Bridge) -> None:
+    seen = []
+
+    def work() -> None:
+        seen.append(bridge.connect(bridge.find("analysis")))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(seen) == 8
+    assert len(set(map(id, seen))) == 1
+
+
+# -- servers
+
+
+def test_one_server_by_name_and_by_url(bridge: Bridge, server: JupyterServer, ids: dict[str, str]) -> None:
+    (report,) = bridge.look().servers
+    for word in (report.server.name, server.url, server.url.rstrip("/"), server.url.upper()):
+        assert bridge.find("analysis", word).id == ids["work/analysis.ipynb"]
+    assert bridge.find(f"{report.server.name}::analysis").id == ids["work/analysis.ipynb"]
+
+
+def test_a_server_that_nobody_knows_is_one_line(bridge: Bridge) -> None:
+    with pytest.raises(BadServer, match=r"no server is called 'no-such' \(known: ") as raised:
+        bridge.find("analysis", "no-such")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_server_can_be_added_and_removed(
+    bridge: Bridge, server: JupyterServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))  # nothing is found here by itself
+    monkeypatch.setenv("LAB_TOKEN", server.token)
+    with pytest.raises(KernelNotFound):
+        bridge.find("analysis")
+    added = bridge.add_server(server.url, name="lab", token="env:LAB_TOKEN")
+    assert (added.name, added.source, added.own) == ("lab", "added", False)
+    assert bridge.servers == [added]
+    kernel = bridge.find("analysis")
+    assert (kernel.server, kernel.connection_file) == (added, "")
+    assert bridge.find("lab::analysis", "lab") == kernel
+    assert bridge.connect(kernel).transport == "ws"
+    assert bridge.connect(kernel).execute("1 + 1").text == "2"
+    assert server.token not in repr(bridge.servers) + repr(bridge.vault)
+    assert bridge.remove_server("lab") == added
+    assert bridge.servers == []
+    assert not bridge.vault.has(added.origin)
+
+
+def test_a_trusted_server_is_one_s_own(bridge: Bridge) -> None:
+    assert bridge.add_server("http://lab.example/", name="lab", trusted=True).own
+
+
+def test_a_server_that_cannot_be_reached_is_added_and_explained(
+    bridge: Bridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    bridge.add_server(f"http://127.0.0.1:{free_port()}/", name="off")
+    (report,) = bridge.look().servers
+    assert report.server.name == "off"
+    assert report.problem
+    with pytest.raises(KernelNotFound, match="off"):
+        bridge.find("analysis")
+
+
+def test_a_server_that_failed_is_passed_over_for_a_while(bridge: Bridge) -> None:
+    port = free_port()
+    bridge.add_server(f"http://127.0.0.1:{port}/", name="off")
+    bridge.look()
+    # it listens now, and a cell does not ask it; %kernels does
+    from tests.support.raw import RawServer, http
+
+    with RawServer(http()) as raw:
+        bridge.add_server(f"http://127.0.0.1:{raw.port}/", name="on")
+        silent = next(s for s in bridge.servers if s.name == "on").origin
+        bridge._silent[silent] = (float("inf"), "did not answer")
+        bridge.find("train.ipynb")
+        assert raw.requests == []
+        bridge.look()
+        assert raw.requests != []
+
+
+@pytest.mark.parametrize("name", ["a::b", "#1", "-x", " lab", "lab "])
+def test_names_that_would_mean_something_else_are_refused(bridge: Bridge, name: str) -> None:
+    with pytest.raises(BadServer, match="cannot be a server's name"):
+        bridge.add_server("http://lab.example/", name=name)
+    assert bridge.servers == []
+
+
+def test_a_name_means_one_server(bridge: Bridge) -> None:
+    bridge.add_server("http://lab.example/", name="lab")
+    bridge.add_server("http://lab.example/", name="lab")  # the same again is no error
+    with pytest.raises(BadServer, match="already"):
+        bridge.add_server("http://other.example/", name="lab")
+    assert [server.url for server in bridge.servers] == ["http://lab.example/"]
+    with pytest.raises(BadServer, match="no added server is called 'other'"):
+        bridge.remove_server("other")
+
+
+def test_a_literal_token_is_refused_without_being_repeated(bridge: Bridge) -> None:
+    with pytest.raises(BadServer, match="env:VAR") as raised:
+        bridge.add_server("http://lab.example/", name="lab", token="abcdef0123456789")
+    assert "abcdef0123456789" not in str(raised.value)
+    assert bridge.servers == []
+    with pytest.raises(BadServer, match="NO_SUCH_VARIABLE"):
+        bridge.add_server("http://lab.example/", name="lab", token="env:NO_SUCH_VARIABLE")
+
+
+def test_a_token_that_is_asked_for_is_asked_once(bridge: Bridge) -> None:
+    asked_for = []
+    server = bridge.add_server(
+        "http://lab.example/", name="lab", token="ask", ask=lambda: asked_for.append(1) or "word"  # type: ignore[func-returns-value]
+    )
+    assert asked_for == [1]
+    assert bridge.vault.has(server.origin)
+
+
+def test_a_token_in_a_url_goes_to_the_vault(bridge: Bridge) -> None:
+    server = bridge.add_server("http://lab.example/lab?token=canary123", name="lab")
+    assert server.url == "http://lab.example/"
+    assert bridge.vault.has(server.origin)
+    assert "canary123" not in repr(server) + repr(bridge.vault)

@@ -1,0 +1,95 @@
+"""A notebook executed without a front end: what is saved is what the other kernel would have saved."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from tests.support.servers import JupyterServer, private_env
+
+LOAD = "%load_ext kernel_bridge_magic"
+
+
+def execute(server: JupyterServer, directory: Path, cells: list[str], **options: Any) -> list[Any]:
+    """Execute these cells in a kernel that finds the server's kernels, save, and give what was saved."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    client = NotebookClient(notebook, timeout=60, kernel_name="python3", **options)
+    env = private_env(directory / "home", server.runtime_dir)
+    try:
+        client.execute(env=env)
+    finally:
+        nbformat.write(notebook, directory / "saved.ipynb")
+    return saved(directory)
+
+
+def saved(directory: Path) -> list[Any]:
+    notebook = nbformat.read(directory / "saved.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    return list(notebook.cells)
+
+
+def test_outputs_are_saved_as_the_other_kernels_own(
+    jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path
+) -> None:
+    cells = execute(
+        jupyter_server,
+        tmp_path,
+        [
+            LOAD,
+            f"%%remote {shared_kernel}\nprint('said')\n6 * 7",
+            "_",
+            f"%%remote {shared_kernel}\nfrom IPython.display import HTML\ndisplay(HTML('<b>x</b>'), metadata={{'a': 1}})",
+            f"%%remote {shared_kernel}\nlater = display('before', display_id=True)",
+            f"%%remote {shared_kernel}\nlater.update('after')",
+            f"%%remote --no-raise-error {shared_kernel}\n1 / 0",
+            "'goes on'",
+        ],
+    )
+    assert cells[1].outputs == [
+        {"output_type": "stream", "name": "stdout", "text": "said\n"},
+        {"output_type": "execute_result", "execution_count": 2, "data": {"text/plain": "42"}, "metadata": {}},
+    ]
+    assert cells[2].outputs[0].data == {"text/plain": "42"}
+    (html,) = cells[3].outputs
+    assert html.output_type == "display_data"
+    assert html.data["text/html"] == "<b>x</b>" and html.metadata == {"a": 1}
+    assert [output.data["text/plain"] for output in cells[4].outputs] == ["'after'"]
+    assert cells[5].outputs == []
+    (error,) = cells[6].outputs
+    assert (error.output_type, error.ename, error.evalue) == ("error", "ZeroDivisionError", "division by zero")
+    assert cells[7].outputs[0].data == {"text/plain": "'goes on'"}
+    assert jupyter_server.token not in (tmp_path / "saved.ipynb").read_text()
+
+
+def test_execution_stops_at_a_remote_error(jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path) -> None:
+    with pytest.raises(CellExecutionError) as caught:
+        execute(jupyter_server, tmp_path, [LOAD, f"%%remote {shared_kernel}\nprint('on')\n1 / 0", "print('never')"])
+    assert (caught.value.ename, caught.value.evalue) == ("ZeroDivisionError", "division by zero")
+    cells = saved(tmp_path)
+    stream, error = cells[1].outputs
+    assert stream.text == "on\n"
+    traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+    assert re.search(r"Cell In\[\d+\], line 2\n.*\n----> 2 1 / 0\n", traceback)
+    assert "kernel_bridge" not in traceback
+    assert cells[2].outputs == [] and cells[2].execution_count is None
+
+
+def test_input_is_refused_at_once(jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(CellExecutionError) as caught:
+        execute(jupyter_server, tmp_path, [LOAD, f"%%remote {shared_kernel}\ninput('who? ')"])
+    assert caught.value.ename == "StdinNotImplementedError"
+    assert time.monotonic() - began < 20
+
+
+def test_no_match_stops_too(jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path) -> None:
+    with pytest.raises(CellExecutionError) as caught:
+        execute(jupyter_server, tmp_path, [LOAD, "%%remote bee_keeper\n1"])
+    assert caught.value.ename == "KernelNotFound"

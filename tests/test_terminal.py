@@ -1,0 +1,181 @@
+"""`%kernels` and `%%remote` in an IPython terminal of 80 columns: what somebody without a browser sees."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import JupyterServer, _Process, private_env, wait_for
+from tests.support.terminal import Terminal
+
+NOTEBOOK = "terminal/notes.ipynb"
+
+
+class JupyterKernel(_Process):
+    """What `jupyter kernel` starts: a kernel that no server knows, found by its connection file."""
+
+    def __init__(self, directory: Path, runtime_dir: Path) -> None:
+        before = set(runtime_dir.glob("kernel-*.json"))
+        argv = [str(Path(sys.executable).with_name("jupyter-kernel")), "--kernel=python3"]
+        self._spawn(argv, private_env(directory, runtime_dir), directory, directory / "kernel.log")
+        wait_for(lambda: set(runtime_dir.glob("kernel-*.json")) - before, "the connection file of `jupyter kernel`")
+
+
+@pytest.fixture(scope="module")
+def terminal(jupyter_server: JupyterServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    (jupyter_server.root / "terminal").mkdir(exist_ok=True)
+    started = [jupyter_server.start_kernel(path=NOTEBOOK), jupyter_server.start_kernel("bash", "terminal/shell.ipynb")]
+    home = tmp_path_factory.mktemp("jupyter-kernel")
+    alone = JupyterKernel(home, jupyter_server.runtime_dir)
+    try:
+        with Terminal(tmp_path_factory.mktemp("terminal"), jupyter_server.runtime_dir) as terminal:
+            # The first cell of a kernel that is still starting says that it waits; that is not the matter here.
+            for match in ("notes", "'jupyter kernel'", "shell"):
+                wait_for(lambda match=match: "no kernel" not in terminal.run(f"%remote -q {match} true=1"), match)
+            yield terminal
+    finally:
+        alone.stop()
+        for kernel_id in started:
+            jupyter_server.request("DELETE", f"api/kernels/{kernel_id}")
+
+
+@pytest.fixture(params=["notes", "jupyter kernel"])
+def there(request: pytest.FixtureRequest) -> str:
+    """A MATCH: of a notebook's kernel behind a server, then of one without a server."""
+    return str(request.param)
+
+
+def test_kernels_fit_80_columns(terminal: Terminal) -> None:
+    lines = terminal.run("%kernels").splitlines()
+    assert lines[0].startswith("Out[")
+    head, *rows = lines[1:]
+    assert head.split() == ["#", "name", "kernel", "state", "idle", "server", "id"]
+    assert len(rows) >= 3
+    for title in ("name", "kernel", "state", "server", "id"):
+        place = head.index(title + " ") if title != "id" else head.rindex("id")
+        assert all(row[place] != " " and row[place - 2 : place] == "  " for row in rows), title
+    assert all(len(line) <= 80 for line in lines)
+    (notes,) = [row for row in rows if NOTEBOOK in row]
+    assert "Python 3" in notes and "idle" in notes and "localhost:" in notes
+    (alone,) = [row for row in rows if "jupyter kernel" in row]
+    assert "Python 3" in alone and "–" in alone
+    (shell,) = [row for row in rows if "terminal/shell.ipynb" in row]
+    assert "Bash" in shell
+    assert "terminal/shell.ipynb" in terminal.run("%kernels bash")
+
+
+def test_stream_with_carriage_return(terminal: Terminal, there: str, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    terminal.start(
+        f"%%remote -q {there}\nimport os, time\ngo = (\n"
+        + "".join(f"  {str(go)[n : n + 50]!r}\n" for n in range(0, len(str(go)), 50))
+        + ")\nprint('step 1/2', end='', flush=True)\nwhile not os.path.exists(go):\n    time.sleep(0.02)\n"
+        "print('\\rstep 2/2')"
+    )
+    terminal.wait_for("step 1/2")  # it moves while the cell runs
+    go.touch()
+    assert terminal.finish() == "step 2/2"
+
+
+def test_result(terminal: Terminal, there: str) -> None:
+    out = terminal.run(f"%%remote -q {there}\nprint('first')\n6 * 7")
+    assert out.startswith("first\nOut[") and out.endswith("]: 42")
+    count = out.partition("Out[")[2].partition("]")[0]
+    assert terminal.run(f"_.text, Out[{count}].text").endswith("('42', '42')")
+    assert terminal.run(f"x = %remote -q '{there}' 40+2") == ""
+    assert terminal.run("x").endswith("]: 42")
+
+
+def test_table_and_picture_say_what_they_are(terminal: Terminal) -> None:
+    out = terminal.run("%%remote -q notes\nfrom IPython.display import HTML\ndisplay(HTML('<b>x</b>'))")
+    assert out == "<IPython.core.display.HTML object>"
+
+
+def test_traceback(terminal: Terminal, there: str) -> None:
+    lines = terminal.run(f"%%remote -q {there}\ndef share(n):\n    return 12 / n\nshare(0)").splitlines()
+    assert lines[0] == "-" * 75
+    assert lines[1].split() == ["ZeroDivisionError", "Traceback", "(most", "recent", "call", "last)"]
+    assert any(line.startswith("Cell In[") for line in lines)
+    assert "----> 3 share(0)" in lines
+    assert lines[-1] == "ZeroDivisionError: division by zero"
+    assert "kernel_bridge" not in "\n".join(lines)  # nothing of ours in between
+
+
+def test_input(terminal: Terminal, there: str) -> None:
+    terminal.start(f"%%remote -q {there}\nname = input('who? ')\nprint('hello', name)")
+    terminal.wait_for("who?")
+    terminal.type("ann")
+    assert terminal.finish() == "who? ann\nhello ann"
+
+
+def test_getpass(terminal: Terminal) -> None:
+    terminal.start("%%remote -q notes\nimport getpass\nprint(len(getpass.getpass('secret: ')))")
+    terminal.wait_for("secret:")
+    terminal.type("hunter22")
+    assert terminal.finish().split() == ["secret:", "8"]
+    assert "hunter22" not in "\n".join(terminal.screen)
+
+
+def test_one_interrupt_stops_the_cell_over_there(terminal: Terminal, there: str) -> None:
+    terminal.start(f"%%remote -q {there}\nimport time\nprint('on', flush=True)\ntime.sleep(60)")
+    terminal.wait_for("on")
+    terminal.interrupt()
+    lines = terminal.finish().splitlines()
+    assert lines[-1].startswith("KeyboardInterrupt")
+    assert "----> 3 time.sleep(60)" in lines
+    assert terminal.run(f"%%remote -q {there}\n'usable'").endswith("]: 'usable'")
+
+
+def test_two_interrupts_leave_it_running(terminal: Terminal, there: str) -> None:
+    terminal.start(
+        f"%%remote -q {there}\nimport signal, time\nbefore = signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "print('on', flush=True)\nend = time.monotonic() + 3\nwhile time.monotonic() < end:\n    time.sleep(0.02)\n"
+        "went_on = True\nx = signal.signal(signal.SIGINT, before)"
+    )
+    terminal.wait_for("on")
+    terminal.interrupt()
+    time.sleep(0.3)  # still there: nothing is to happen after the first
+    began = time.monotonic()
+    terminal.interrupt()
+    said = " ".join(terminal.finish(5).split())
+    assert time.monotonic() - began < 1.5  # 0.5 s, and room for a busy machine
+    assert "LeftRunning: " in said
+    assert "left running: detached; the cell goes on there" in said.replace("\n", "")
+    assert terminal.run(f"%%remote -q {there}\nwent_on").endswith("]: True")
+
+
+def test_bash(terminal: Terminal) -> None:
+    assert terminal.run("%%remote -q shell\necho one; echo two >&2\nexport kept=3") == "one\ntwo"
+    assert terminal.run("%%remote -q shell\necho $kept {a,b}") == "3 a b"
+    lines = terminal.run("%%remote -q shell\necho before\n(exit 42)").splitlines()
+    assert lines == ["before", "42"]  # the kernel says no more than the exit status
+    assert terminal.run("%%remote -q shell\nno_such_command").splitlines()[-1] == "127"
+    outcome = terminal.run("try:\n    get_ipython().run_cell_magic('remote', '-q shell', 'false')\n"
+                           "except Exception as e:\n    print([e.ename, e.evalue])")  # fmt: skip
+    assert outcome == "['', '1']"
+
+
+def test_interrupts_bash(terminal: Terminal) -> None:
+    terminal.start("%%remote -q shell\necho on; sleep 60")
+    terminal.wait_for("on")
+    terminal.interrupt()
+    terminal.finish(10)
+    assert terminal.run("%%remote -q shell\necho usable") == "usable"
+
+
+def test_refusals_are_one_line(terminal: Terminal) -> None:
+    said = " ".join(terminal.run("%%remote bee_keeper\n1").split())
+    assert said.startswith("KernelNotFound: no kernel matches 'bee_keeper' (")
+    assert terminal.run("%%remote re:[\n1").startswith("BadMatch: bad regular expression '['")
+    assert terminal.run("%%remote notes\n   \n").count("\n") <= 1
+
+
+def test_unload(terminal: Terminal) -> None:
+    terminal.run("%unload_ext kernel_bridge_magic")
+    assert terminal.run("%kernels").startswith("UsageError: Line magic function `%kernels` not found")
+    terminal.run("%load_ext kernel_bridge_magic")
+    assert terminal.run("%remote -q notes 1+1").endswith("]: 2")
