@@ -84,6 +84,7 @@ class Bridge:
             self.vault.put(server.origin, secret)
         self._servers[server.name] = server
         self._silent.pop(server.origin, None)
+        self._forget_meanings()
         return server
 
     def remove_server(self, name: str) -> Server:
@@ -96,8 +97,14 @@ class Bridge:
         if server is None:
             known = ", ".join(self._servers) or "none"
             raise BadServer(f"no added server is called {name!r} (added: {known})")
+        self._forget_meanings()
         self.vault.forget(server.origin)
         return server
+
+    def _forget_meanings(self) -> None:
+        # What was found knows its server as it was: another name, not trusted yet, or still there.
+        with self._lock:
+            self._meant.clear()
 
     def _read_url(
         self, url: str, *, name: str = "", source: str, trusted: bool = False

@@ -106,7 +106,7 @@ class BridgeMagics(Magics):
             raise BadMatch("which kernel? %%remote MATCH, for example the notebook's name; %kernels lists them")
         if cell is None and not code:
             raise BadInput(f"nothing to run: %remote {match} CODE, or %%remote {match} with a body")
-        if options.result:
+        if options.result is not None:
             _check_name(options.result)
         return self._run(match, code, options, hold_result=cell is None)
 

@@ -312,6 +312,21 @@ def test_a_server_can_be_added_and_removed(
     assert not bridge.vault.has(added.origin)
 
 
+def test_trust_counts_from_the_next_cell_on(
+    bridge: Bridge, server: JupyterServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("LAB_TOKEN", server.token)
+    for trusted in (False, True, False):
+        bridge.add_server(server.url, name="lab", token="env:LAB_TOKEN", trusted=trusted)
+        kernel = bridge.find("analysis")
+        bridge.connect(kernel)
+        assert kernel.own is trusted
+    bridge.remove_server("lab")
+    with pytest.raises(KernelNotFound):
+        bridge.find("analysis")
+
+
 def test_a_trusted_server_is_one_s_own(bridge: Bridge) -> None:
     assert bridge.add_server("http://lab.example/", name="lab", trusted=True).own
 

@@ -93,3 +93,9 @@ def test_no_match_stops_too(jupyter_server: JupyterServer, shared_kernel: str, t
     with pytest.raises(CellExecutionError) as caught:
         execute(jupyter_server, tmp_path, [LOAD, "%%remote bee_keeper\n1"])
     assert caught.value.ename == "KernelNotFound"
+
+
+def test_own_kernel_is_listed(jupyter_server: JupyterServer, tmp_path: Path) -> None:
+    # nbclient, papermill and VS Code put the connection file in a place of their own.
+    cells = execute(jupyter_server, tmp_path, [LOAD, "%kernels"])
+    assert "this kernel" in cells[1].outputs[0].data["text/plain"]

@@ -1,0 +1,459 @@
+"""The magics in a real IPython shell, over a real server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from kernel_bridge_magic.errors import BadCell, BadInput, Fate, LeftRunning, OwnKernel, RemoteError
+from kernel_bridge_magic.magics import BridgeMagics
+from kernel_bridge_magic.results import RemoteResult, RemoteValue
+from tests.support.servers import JupyterServer, wait_for
+from tests.support.shells import private_shell
+
+Capture = pytest.CaptureFixture[str]
+NAMES = {"line": {"kernels", "servers", "remote"}, "cell": {"remote"}}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    with JupyterServer(tmp_path_factory.mktemp("magics")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ids(server: JupyterServer) -> dict[str, str]:
+    return {path: server.start_kernel(path=path) for path in ("work/analysis.ipynb", "My Notebook-2024.ipynb")}
+
+
+@pytest.fixture
+def shell(
+    server: JupyterServer, ids: dict[str, str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[InteractiveShell]:
+    """A shell with the extension loaded, whose runtime directory is the server's."""
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(server.runtime_dir))
+    with private_shell(tmp_path) as made:
+        made.run_line_magic("load_ext", "kernel_bridge_magic")
+        yield made
+        made.run_line_magic("unload_ext", "kernel_bridge_magic")
+
+
+def run(shell: InteractiveShell, code: str) -> Any:
+    """Run a cell as a user does; give the result, raise what it raised."""
+    outcome = shell.run_cell(code, store_history=True)
+    outcome.raise_error()
+    return outcome.result
+
+
+def magics(shell: InteractiveShell) -> BridgeMagics:
+    return shell._kernel_bridge_magics  # type: ignore[attr-defined,no-any-return]
+
+
+def registered(shell: InteractiveShell) -> dict[str, set[str]]:
+    return {kind: NAMES[kind] & set(shell.magics_manager.magics[kind]) for kind in NAMES}
+
+
+# -- loading
+
+
+def test_the_extension_comes_and_goes(shell: InteractiveShell) -> None:
+    for _ in range(2):
+        assert registered(shell) == NAMES
+        run(shell, "%load_ext kernel_bridge_magic")
+        run(shell, "%reload_ext kernel_bridge_magic")
+        assert registered(shell) == NAMES
+        run(shell, "%unload_ext kernel_bridge_magic")
+        assert registered(shell) == {"line": set(), "cell": set()}
+        assert not hasattr(shell, "_kernel_bridge_magics")
+        assert "BridgeMagics" not in shell.magics_manager.registry
+        run(shell, "%load_ext kernel_bridge_magic")
+
+
+def test_unloading_closes_the_connections(shell: InteractiveShell) -> None:
+    run(shell, "%remote analysis 1")
+    bridge = magics(shell).bridge
+    (connection,) = bridge._connections.values()
+    assert connection.is_open
+    run(shell, "%unload_ext kernel_bridge_magic")
+    wait_for(lambda: not connection.is_open, "the end of the connection")
+    run(shell, "%load_ext kernel_bridge_magic")
+    assert magics(shell).bridge is not bridge
+
+
+def test_after_a_reset_everything_still_works(shell: InteractiveShell, capsys: Capture) -> None:
+    run(shell, "%remote analysis 1")
+    run(shell, "%reset -f")
+    assert run(shell, "%remote analysis 40 + 2").text == "42"
+    run(shell, "%%remote analysis\nprint('still')")
+    assert "still" in capsys.readouterr().out
+
+
+# -- %%remote
+
+
+def test_a_cell_runs_there_and_shows_here(shell: InteractiveShell, capsys: Capture) -> None:
+    run(shell, "x = 'here'")
+    count = shell.execution_count
+    run(shell, "%%remote analysis\nimport sys\nx = 'there'\nprint(x)\nprint('err', file=sys.stderr)\nx.upper()")
+    out, err = capsys.readouterr()
+    assert out.startswith("there\n")
+    assert f"Out[{count}]: 'THERE'" in out
+    assert "err\n" in err
+    assert shell.user_ns["x"] == "here"
+    assert isinstance(shell.user_ns["Out"][count], RemoteValue)
+    assert shell.user_ns["_"].text == "'THERE'"
+
+
+def test_a_remote_error_is_the_remote_s_own_and_fails_the_cell(shell: InteractiveShell, capsys: Capture) -> None:
+    with pytest.raises(RemoteError) as raised:
+        run(shell, "%%remote analysis\ndef f():\n    return 1 / 0\nf()")
+    assert type(raised.value).__name__ == "ZeroDivisionError"
+    out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "return 1 / 0" in out
+    assert "ZeroDivisionError: division by zero" in out
+    assert "magics.py" not in out, "our own frames explain nothing"
+    # raised outside any except block
+    assert raised.value.__context__ is None
+    run(shell, "try:\n    get_ipython().run_cell_magic('remote', 'analysis', '1/0')\nexcept Exception as e:\n    name = type(e).__name__")
+    assert shell.user_ns["name"] == "ZeroDivisionError"
+
+
+def test_the_body_is_sent_verbatim(shell: InteractiveShell) -> None:
+    body = "s = r'''{x} $HOME {{}} \\d{4} %time !ls\tå'''\ns"
+    run(shell, f"%%remote --result r analysis\n{body}")
+    assert eval(shell.user_ns["r"].text) == r"{x} $HOME {{}} \d{4} %time !ls" + "\tå"
+
+
+def test_another_cell_magic_in_the_body_runs_there(shell: InteractiveShell, capsys: Capture) -> None:
+    run(shell, "%%remote analysis\n%%time\n'timed'")
+    out = capsys.readouterr().out
+    assert "Wall time" in out
+    assert "'timed'" in out
+
+
+def test_an_update_reaches_an_earlier_cell_s_display(shell: InteractiveShell, capsys: Capture) -> None:
+    run(shell, "%%remote analysis\nh = display('one', display_id='d')")
+    run(shell, "%%remote analysis\nh.update('two')")
+    assert capsys.readouterr().out == "'one'\n'two'\n"
+
+
+@pytest.mark.parametrize("body", [" ", "\n\n", "\t\n"])
+def test_an_empty_body_is_not_sent(shell: InteractiveShell, body: str) -> None:
+    with pytest.raises(BadCell, match="nothing to run"):
+        shell.run_cell_magic("remote", "analysis", body)
+
+
+def test_only_a_comment_is_code(shell: InteractiveShell) -> None:
+    run(shell, "%%remote analysis --result r\n# nothing")
+    assert shell.user_ns["r"].fate is Fate.OK
+
+
+# -- %remote
+
+
+def test_a_line_s_value_is_its_result(shell: InteractiveShell, capsys: Capture) -> None:
+    run(shell, "x = %remote analysis 40 + 2")
+    assert isinstance(shell.user_ns["x"], RemoteValue)
+    assert shell.user_ns["x"].text == "42"
+    assert "42" not in capsys.readouterr().out, "it is bound, not shown"
+    run(shell, "y = %remote -q analysis z = 1")
+    assert shell.user_ns["y"] is None
+
+
+def test_a_line_s_value_is_shown_once(shell: InteractiveShell, capsys: Capture) -> None:
+    count = shell.execution_count
+    value = run(shell, "%remote analysis 'once ' + 'only'")
+    out = capsys.readouterr().out
+    assert value.text == "'once only'"
+    assert out.count("once only") == 1
+    assert f"Out[{count}]: 'once only'" in out
+    assert shell.user_ns["Out"][count] is value
+
+
+def test_of_several_results_the_last_is_the_value_and_the_others_are_shown(
+    shell: InteractiveShell, capsys: Capture
+) -> None:
+    code = "get_ipython().ast_node_interactivity = 'all'"
+    run(shell, f"%remote analysis {code}")
+    try:
+        run(shell, "x = %remote analysis 'first'; 'second'")
+    finally:
+        run(shell, f"%remote analysis {code.replace('all', 'last_expr')}")
+    assert shell.user_ns["x"].text == "'second'"
+    out = capsys.readouterr().out
+    assert "'first'" in out
+    assert "'second'" not in out
+
+
+def test_a_line_of_code_is_kept_as_it_is(shell: InteractiveShell) -> None:
+    assert run(shell, "%remote analysis  '{a}  $b' + \"-s --result\"").text == "'{a}  $b-s --result'"
+    assert run(shell, "%remote analysis -1").text == "-1"
+
+
+# -- options
+
+
+def test_the_outcome_is_bound_to_a_name(shell: InteractiveShell) -> None:
+    run(shell, "%%remote analysis --result r\nprint('a')\n1")
+    result = shell.user_ns["r"]
+    assert isinstance(result, RemoteResult)
+    assert (result.status, result.fate, result.text) == ("ok", Fate.OK, "1")
+    assert [item["output_type"] for item in result.outputs] == ["stream", "execute_result"]
+    assert result.kernel.title == "work/analysis.ipynb"
+
+
+def test_the_outcome_is_bound_when_the_cell_fails_too(shell: InteractiveShell) -> None:
+    with pytest.raises(RemoteError):
+        run(shell, "%%remote analysis --result r\n1 / 0")
+    assert (shell.user_ns["r"].status, shell.user_ns["r"].fate) == ("error", Fate.FAILED)
+
+
+@pytest.mark.parametrize("name", ["2x", "a.b", "class", "In", "Out", "_", "_1", "get_ipython", "''", "exit"])
+def test_names_that_are_not_one_s_own_are_refused(shell: InteractiveShell, name: str) -> None:
+    with pytest.raises(BadInput, match="cannot be used as a name"):
+        run(shell, f"%%remote --result {name} analysis\nran = True")
+
+
+def test_an_error_can_be_let_pass(shell: InteractiveShell, capsys: Capture) -> None:
+    run(shell, "%%remote --no-raise-error analysis\n1 / 0")
+    assert "ZeroDivisionError" in capsys.readouterr().out
+    run(shell, "x = %remote --no-raise-error analysis 1 / 0")
+    assert shell.user_ns["x"] is None
+
+
+def test_the_owner_s_history_is_left_alone_unless_asked(shell: InteractiveShell) -> None:
+    counted = "%remote -q analysis get_ipython().execution_count"
+    before = int(run(shell, counted).text)
+    run(shell, "%%remote analysis\n1")
+    assert int(run(shell, counted).text) == before
+    run(shell, "%%remote --history analysis\n1")
+    assert int(run(shell, counted).text) == before + 1
+
+
+def test_waiting_has_an_end(shell: InteractiveShell) -> None:
+    with pytest.raises(LeftRunning, match=r"after 0\.3 s; it goes on there"):
+        run(shell, "%%remote --timeout 300ms analysis\nimport time; time.sleep(1); late = 1")
+    assert run(shell, "%remote analysis late").text == "1"
+
+
+def test_quiet_leaves_our_notes_out(shell: InteractiveShell, capsys: Capture) -> None:
+    run(shell, "%remote --quiet analysis 1")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("road", ["zmq", "ws"])
+def test_a_road_can_be_chosen(shell: InteractiveShell, road: str) -> None:
+    assert run(shell, f"%remote --transport {road} analysis 1 + 1").text == "2"
+    (connection,) = magics(shell).bridge._connections.values()
+    assert connection.transport == road
+
+
+def test_a_server_can_be_named(shell: InteractiveShell, server: JupyterServer) -> None:
+    assert run(shell, f"%remote -s {server.url} analysis 1 + 1").text == "2"
+    with pytest.raises(BadInput, match="no server is called 'nowhere'"):
+        run(shell, "%remote -s nowhere analysis 1")
+
+
+def test_which_kernel_it_is_is_said_once_and_only_for_less_than_its_path(
+    shell: InteractiveShell, capsys: Capture, ids: dict[str, str]
+) -> None:
+    run(shell, "%remote work/analysis.ipynb 1")
+    run(shell, f"%remote {ids['work/analysis.ipynb']} 1")
+    assert capsys.readouterr().err == ""
+    run(shell, "%remote analysis 1")
+    err = capsys.readouterr().err
+    assert err.startswith("kernel-bridge: work/analysis.ipynb: ")
+    assert ids["work/analysis.ipynb"][:8] in err
+    assert err.count("\n") == 1
+    run(shell, "%remote analysis 1")
+    assert capsys.readouterr().err == ""
+
+
+# -- what is wrong is one line
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("%remote --serber x analysis 1", "did you mean --server?"),
+        ("%remote --timeout abc analysis 1", "abc"),
+        ("%remote --timeout", "--timeout needs a value"),
+        ("%remote --transport pigeon analysis 1", "pigeon"),
+        ("%remote", "which kernel?"),
+        ("%remote analysis", "nothing to run"),
+        ("%remote no-such-kernel 1", "no kernel matches"),
+        ("%remote re:[ 1", "unterminated character set at position 0"),
+        ("%remote #1 1", "no listing was shown yet"),
+        ("%remote #99 1", "no listing was shown yet"),
+        ("%remote $nothing 1", "$nothing has no value here"),
+        ("%remote {1/0} 1", "ZeroDivisionError"),
+        ("%kernels --wat", "there is no option --wat"),
+        ("%kernels -s nowhere", "no server is called"),
+        ("%servers lab", "is not understood"),
+        ("%servers --name lab", "go with --add URL"),
+        ("%servers --add lab.example:8888", "http://"),
+        ("%servers --remove lab", "no added server is called"),
+        ("%servers --add http://lab.example/ --token 0123456789abcdef", "env:VAR"),
+    ],
+)
+def test_a_bad_line_is_explained_in_one_line(shell: InteractiveShell, capsys: Capture, line: str, says: str) -> None:
+    with pytest.raises(BadInput) as raised:
+        run(shell, line)
+    assert says in str(raised.value)
+    assert "\n" not in str(raised.value)
+    out = capsys.readouterr().out
+    assert "Traceback" not in out
+    assert len(out.splitlines()) == 1
+
+
+def test_several_kernels_are_a_table_and_nothing_runs(shell: InteractiveShell, capsys: Capture) -> None:
+    with pytest.raises(BadInput, match="means 2 kernels"):
+        run(shell, "%%remote ipynb\nran = True")
+    out = capsys.readouterr().out
+    assert "work/analysis.ipynb" in out
+    assert "My Notebook-2024.ipynb" in out
+    with pytest.raises(RemoteError):
+        run(shell, "%remote work/analysis.ipynb ran")
+
+
+def test_a_literal_token_is_not_repeated(shell: InteractiveShell, capsys: Capture) -> None:
+    with pytest.raises(BadInput):
+        run(shell, "%servers --add http://lab.example/ --name lab --token 0123456789abcdef")
+    assert "0123456789abcdef" not in "".join(capsys.readouterr())
+
+
+# -- help
+
+
+@pytest.mark.parametrize("line", ["%remote -h", "%remote --help", "%%remote -h\nx", "%kernels -h", "%servers --help"])
+def test_help_is_printed_and_nothing_runs(shell: InteractiveShell, capsys: Capture, line: str) -> None:
+    assert run(shell, line) is None
+    out = capsys.readouterr().out
+    assert "usage:" in out
+    assert "examples:" in out
+    assert magics(shell).bridge._connections == {}
+
+
+@pytest.mark.parametrize("line", ["%%remote?", "%remote?", "%kernels?", "%servers?"])
+def test_the_question_mark_shows_the_same(
+    shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    pages: list[Any] = []
+    shell.set_hook("show_in_pager", lambda self, data, start, screen_lines: pages.append(data))
+    run(shell, line)
+    (page,) = pages
+    text = page["text/plain"] if isinstance(page, dict) else page
+    assert "usage:" in text
+    assert "examples:" in text
+
+
+def test_the_help_tells_of_every_option(shell: InteractiveShell, capsys: Capture) -> None:
+    run(shell, "%remote -h")
+    out = capsys.readouterr().out
+    for option in ("--server", "--result", "--timeout", "--no-raise-error", "--history", "--transport", "--quiet"):
+        assert option in out
+    assert "100%%" not in out
+    assert "%%remote [options] MATCH" in out
+
+
+# -- expansion
+
+
+def test_a_whole_word_is_expanded(shell: InteractiveShell) -> None:
+    shell.user_ns.update(nb="analysis", parts=["work", "analysis.ipynb"])
+    assert run(shell, "%remote $nb 1 + 1").text == "2"
+    assert run(shell, "%remote {parts[1]} 1 + 2").text == "3"
+    run(shell, "%%remote --result r $nb\n'{nb} $nb'")
+    assert shell.user_ns["r"].text == "'{nb} $nb'"
+
+
+def test_a_kernel_that_was_listed_can_be_meant(shell: InteractiveShell) -> None:
+    run(shell, "ks = %kernels")
+    title = shell.user_ns["ks"][0].title
+    run(shell, "%%remote {ks[0]} --result r\n1")
+    assert shell.user_ns["r"].kernel.title == title
+    run(shell, "k = ks[1]")
+    run(shell, "%%remote $k --result r\n1")
+    assert shell.user_ns["r"].kernel.id == shell.user_ns["ks"][1].id
+
+
+def test_a_regular_expression_survives(shell: InteractiveShell) -> None:
+    assert run(shell, r"%remote re:-\d{4}\.ipynb$ 6 * 7").text == "42"
+    shell.user_ns["d"] = "no"
+    assert run(shell, r"%remote re:^work/[a-z]{3,}\.ipynb$ 6 * 7").text == "42"
+
+
+def test_a_quoted_word_means_itself(shell: InteractiveShell) -> None:
+    shell.user_ns["nb"] = "analysis"
+    with pytest.raises(BadInput, match=r"\$nb"):
+        run(shell, "%remote '$nb' 1")
+    assert run(shell, "%remote 'My Notebook-2024.ipynb' 6 * 7").text == "42"
+    run(shell, "%%remote My Notebook-2024.ipynb --result r\n1")
+    assert shell.user_ns["r"].kernel.title == "My Notebook-2024.ipynb"
+
+
+# -- %kernels and %servers
+
+
+def test_kernels_are_listed_and_rows_are_meant(
+    shell: InteractiveShell, capsys: Capture, ids: dict[str, str]
+) -> None:
+    listed = run(shell, "%kernels")
+    assert {kernel.id for kernel in listed} == set(ids.values())
+    out = capsys.readouterr().out
+    for path, kernel_id in ids.items():
+        assert path in out
+        assert kernel_id[:8] in out
+    for number, kernel in enumerate(listed, 1):
+        run(shell, f"%%remote #{number} --result r\n1")
+        assert shell.user_ns["r"].kernel.id == kernel.id
+    assert [kernel.title for kernel in run(shell, "%kernels analysis")] == ["work/analysis.ipynb"]
+
+
+def test_servers_are_shown_without_their_secrets(
+    shell: InteractiveShell, server: JupyterServer, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_TOKEN", "canary-token")
+    run(shell, "%servers --add http://127.0.0.1:9/ --name lab --token env:LAB_TOKEN")
+    shown = run(shell, "%servers")
+    texts = [*capsys.readouterr(), repr(shown), shown._repr_html_()]
+    assert any("lab" in text for text in texts)
+    for text in texts:
+        assert "canary-token" not in text
+        assert server.token not in text
+    run(shell, "%servers --remove lab")
+    assert "lab" not in [report.server.name for report in run(shell, "%servers")]
+
+
+def test_a_server_that_was_added_is_used(
+    shell: InteractiveShell, server: JupyterServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("LAB_TOKEN", server.token)
+    run(shell, f"%servers --add {server.url} --name lab --token env:LAB_TOKEN")
+    assert run(shell, "%remote lab::analysis 1 + 1").text == "2"
+    # it is not known to be one's own: what could act is put into a sandbox
+    run(shell, "%%remote -s lab analysis --result r\nfrom IPython.display import HTML\nHTML('<b>x</b>')")
+    assert "<iframe sandbox" in shell.user_ns["_"].data["text/html"]
+    run(shell, f"%servers --add {server.url} --name lab --token env:LAB_TOKEN --trust")
+    run(shell, "%%remote -s lab analysis\nHTML('<b>x</b>')")
+    assert shell.user_ns["_"].data["text/html"] == "<b>x</b>"
+
+
+# -- our own kernel
+
+
+def test_a_kernel_that_waits_for_us_is_refused(shell: InteractiveShell, ids: dict[str, str]) -> None:
+    # what ipykernel's shell knows of the cell that runs: it was sent by a kernel that waits for it
+    parent = {"metadata": {"kernel_bridge": {"chain": [ids["work/analysis.ipynb"]]}}}
+    shell.get_parent = lambda: parent  # type: ignore[attr-defined]
+    with pytest.raises(OwnKernel, match="wait for itself"):
+        run(shell, "%remote analysis 1")
+    assert run(shell, "%remote 'My Notebook-2024.ipynb' 1").text == "1"
+    for nonsense in (None, {}, {"metadata": None}, {"metadata": {"kernel_bridge": {"chain": "x"}}}):
+        shell.get_parent = lambda nonsense=nonsense: nonsense  # type: ignore[attr-defined,misc]
+        assert run(shell, "%remote analysis 1").text == "1"
