@@ -109,6 +109,7 @@ class Execution:
                 now = time.monotonic()
                 if self._link.verdict is None and now - ticked >= _TICK:
                     ticked = now
+                    self._link.iopub_heard(self._transport.heard_iopub)
                     steps += self._link.tick(now)
                 for step in steps:
                     if isinstance(step, Action):

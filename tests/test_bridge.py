@@ -389,7 +389,10 @@ def test_a_literal_token_is_refused_without_being_repeated(bridge: Bridge) -> No
 def test_a_token_that_is_asked_for_is_asked_once(bridge: Bridge) -> None:
     asked_for = []
     server = bridge.add_server(
-        "http://lab.example/", name="lab", token="ask", ask=lambda: asked_for.append(1) or "word"  # type: ignore[func-returns-value]
+        "http://lab.example/",
+        name="lab",
+        token="ask",
+        ask=lambda: asked_for.append(1) or "word",  # type: ignore[func-returns-value]
     )
     assert asked_for == [1]
     assert bridge.vault.has(server.origin)

@@ -24,7 +24,7 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.link import Action, Link, Verdict
 from kernel_bridge_magic.protocol.request import Request
-from tests.support.wire import CELL, OURS, reply, status, stream
+from tests.support.wire import CELL, reply, status, stream
 
 NOT_FATES_OF_ERRORS = {Fate.OK, Fate.FAILED}
 
@@ -144,8 +144,18 @@ def test_an_ambiguous_match_shows_its_candidates() -> None:
 def every_verdict() -> Iterator[Verdict]:
     """Whatever can become of a cell that did not come to its end: each cause, queued and running (FAULTS 2)."""
     for started in (False, True):
-        for cause in (*Sign, "interrupt", "timeout", "404", "dead", "closed, alive", "closed, gone", "aborted", "silent"):
-            link = Link(Request(CELL), now=0.0, timeout=86400.0 if cause == "timeout" else None, client_id=OURS)
+        for cause in (
+            *Sign,
+            "interrupt",
+            "timeout",
+            "404",
+            "dead",
+            "closed, alive",
+            "closed, gone",
+            "aborted",
+            "silent",
+        ):
+            link = Link(Request(CELL), now=0.0, timeout=86400.0 if cause == "timeout" else None)
             if started:
                 link.receive(status("busy"), 0.0)
                 link.receive(stream("line\n" * 100_000), 0.0)

@@ -118,7 +118,8 @@ def test_a_remote_error_is_the_remote_s_own_and_fails_the_cell(shell: Interactiv
     assert "magics.py" not in out, "our own frames explain nothing"
     # raised outside any except block
     assert raised.value.__context__ is None
-    run(shell, "try:\n    get_ipython().run_cell_magic('remote', 'analysis', '1/0')\nexcept Exception as e:\n    name = type(e).__name__")
+    body = "get_ipython().run_cell_magic('remote', 'analysis', '1 / 0')"
+    run(shell, f"try:\n    {body}\nexcept Exception as error:\n    name = type(error).__name__")
     assert shell.user_ns["name"] == "ZeroDivisionError"
 
 
@@ -339,9 +340,7 @@ def test_help_is_printed_and_nothing_runs(shell: InteractiveShell, capsys: Captu
 
 
 @pytest.mark.parametrize("line", ["%%remote?", "%remote?", "%kernels?", "%servers?"])
-def test_the_question_mark_shows_the_same(
-    shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch, line: str
-) -> None:
+def test_the_question_mark_shows_the_same(shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     pages: list[Any] = []
     shell.set_hook("show_in_pager", lambda self, data, start, screen_lines: pages.append(data))
     run(shell, line)
@@ -399,9 +398,7 @@ def test_a_quoted_word_means_itself(shell: InteractiveShell) -> None:
 # -- %kernels and %servers
 
 
-def test_kernels_are_listed_and_rows_are_meant(
-    shell: InteractiveShell, capsys: Capture, ids: dict[str, str]
-) -> None:
+def test_kernels_are_listed_and_rows_are_meant(shell: InteractiveShell, capsys: Capture, ids: dict[str, str]) -> None:
     listed = run(shell, "%kernels")
     assert {kernel.id for kernel in listed} == set(ids.values())
     out = capsys.readouterr().out

@@ -38,6 +38,7 @@ def saved(directory: Path) -> list[Any]:
 def test_outputs_are_saved_as_the_other_kernels_own(
     jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path
 ) -> None:
+    html = "from IPython.display import HTML\ndisplay(HTML('<b>x</b>'), metadata={'a': 1})"
     cells = execute(
         jupyter_server,
         tmp_path,
@@ -45,7 +46,7 @@ def test_outputs_are_saved_as_the_other_kernels_own(
             LOAD,
             f"%%remote {shared_kernel}\nprint('said')\n6 * 7",
             "_",
-            f"%%remote {shared_kernel}\nfrom IPython.display import HTML\ndisplay(HTML('<b>x</b>'), metadata={{'a': 1}})",
+            f"%%remote {shared_kernel}\n{html}",
             f"%%remote {shared_kernel}\nlater = display('before', display_id=True)",
             f"%%remote {shared_kernel}\nlater.update('after')",
             f"%%remote --no-raise-error {shared_kernel}\n1 / 0",
@@ -57,9 +58,9 @@ def test_outputs_are_saved_as_the_other_kernels_own(
         {"output_type": "execute_result", "execution_count": 2, "data": {"text/plain": "42"}, "metadata": {}},
     ]
     assert cells[2].outputs[0].data == {"text/plain": "42"}
-    (html,) = cells[3].outputs
-    assert html.output_type == "display_data"
-    assert html.data["text/html"] == "<b>x</b>" and html.metadata == {"a": 1}
+    (shown,) = cells[3].outputs
+    assert shown.output_type == "display_data"
+    assert shown.data["text/html"] == "<b>x</b>" and shown.metadata == {"a": 1}
     assert [output.data["text/plain"] for output in cells[4].outputs] == ["'after'"]
     assert cells[5].outputs == []
     (error,) = cells[6].outputs

@@ -21,10 +21,10 @@ def execute(path: Path, directory: Path) -> list[Any]:
     """Execute a notebook in private Jupyter directories; give its cells."""
     env = private_env(directory)
     notebook = nbformat.read(path, as_version=4)
-    # Where a server would put it; nbclient would take a name in /tmp.
+    client = NotebookClient(notebook, timeout=90)
+    # Where a server would put it; nbclient would take a name in /tmp. Given as an argument it would not be ended.
     file = Path(env["JUPYTER_RUNTIME_DIR"]) / "kernel-of-the-notebook.json"
-    manager = AsyncKernelManager(kernel_name="python3", connection_file=str(file))
-    client = NotebookClient(notebook, km=manager, timeout=90)
+    client.km = AsyncKernelManager(kernel_name="python3", connection_file=str(file))
     client.execute(env=env, cwd=str(directory))
     nbformat.validate(notebook)
     return list(notebook.cells)

@@ -81,6 +81,10 @@ def look(
         heartbeats.stop()
     known = {kernel.id for kernel in rows if is_uuid(kernel.id)}
     rows += [replace(k, is_own=k.is_own or k.id == own_id) for k in alone if k.id not in known]
+    if own_id and not given_only and not any(kernel.is_own for kernel in rows):
+        # nbclient and papermill keep the connection file elsewhere, where nobody else is to find the kernel.
+        name = f"process {os.getpid()}"
+        rows.append(Kernel(own_id, started_by=name, connection_file=own_file, is_own=True))
     reports = tuple(answer.report for answer in ordered)
     everything = (*files.skipped, *skipped, *unusable, *dead)
     return Listing(tuple(_in_order(rows)), reports, tuple(sorted(everything, key=lambda item: item.path)))

@@ -23,6 +23,7 @@ from kernel_bridge_magic.results import RemoteValue
 __all__ = ["QUEUED", "Relay", "Sink"]
 
 QUEUED = "queued: kernel busy for another client (Ctrl-C leaves it queued; it will not be interrupted)."
+STARTING = "queued: kernel still starting, or busy for another client (Ctrl-C leaves it queued)."
 
 #: A view needs its model, which lives in the other kernel: without it JupyterLab says "model not found".
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -81,7 +82,7 @@ class Relay:
         elif isinstance(event, Page):
             self._sink.display(self._shown(event.data), {}, "", False)
         elif isinstance(event, Queued):
-            self.note(QUEUED)
+            self.note(STARTING if self._kernel.state == "starting" else QUEUED)
         elif isinstance(event, Lost):
             self.note(f"output incomplete: {event.reason}")
         elif isinstance(event, Note):

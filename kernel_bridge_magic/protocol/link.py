@@ -42,6 +42,7 @@ QUEUED_AFTER = 0.5  # no busy by then: the kernel runs something else
 SETTLE = 0.3  # messages under way when the end is already certain
 DOUBT = 0.5  # between a shutdown's interrupt and its shutdown_reply (ipykernel 6: 10 ms)
 REPLY_GRACE = 2.0  # between the idle of a cell and its reply, or the other way round
+BACKLOG = 30.0  # the longest that IOPub may be behind the reply while it is moving
 SILENCE = 5.0  # then the server is asked whether the kernel is still there
 PROOF = 10.0  # an answer to kernel_info behind the cell, by a kernel that must start first
 SLOW_INTERRUPT = 3.0  # an interrupt that has not helped by then is worth a line
@@ -74,7 +75,7 @@ class Link:
         self.shown = 0
         #: messages known to be missing; None when some are and nobody can tell how many
         self.missing: int | None = 0
-        self._sent = self._heard = now
+        self._sent = self._heard = self._iopub_at = now
         self._deadline = None if timeout is None else now + timeout
         self._timeout = timeout
         self._told_queued = False
@@ -110,6 +111,10 @@ class Link:
         shown = [event for event in events if event is not None]
         self.shown += sum(_weight(event) for event in shown)
         return shown
+
+    def iopub_heard(self, when: float) -> None:
+        """Take the time at which any IOPub message last came over the connection."""
+        self._iopub_at = when
 
     def sign(self, sign: Sign, now: float) -> None:
         """Take a sign of the kernel's end."""
@@ -174,13 +179,23 @@ class Link:
         silent = now - self._heard
         if self._doubtful is not None and self.request.done:
             return list(self._tick_doubt(silent))
-        if self.request.reply is not None and silent >= REPLY_GRACE:
+        if self.request.reply is not None and self._reply_stands_alone(now):
             return list(self._finish_without_idle())
         if self._ending or (self.request.idle and silent >= SETTLE):
             steps = self._tick_ending(now, silent)
             if steps or self.verdict is not None:
                 return steps
         return [*self._tick_notes(now), *self._tick_questions(now, silent)]
+
+    def _reply_stands_alone(self, now: float) -> bool:
+        """Whether the cell's idle is to be given up, now that its reply is in.
+
+        IOPub keeps its order. While other clients' messages still come there, ours may stand behind them: a server
+        with ten clients was seen to hand on IOPub seconds after the replies.
+        """
+        if now - self._heard < REPLY_GRACE:
+            return False
+        return now - self._iopub_at >= REPLY_GRACE or now - self._heard >= BACKLOG
 
     def _tick_ending(self, now: float, silent: float) -> list[Event | Action]:
         """Signs of the end are in, or our idle without a reply: conclude, once everything is in."""

@@ -57,6 +57,8 @@ class Transport:
         self.farewell: Mapping[str, Any] | None = None
         #: messages that could not be parsed
         self.malformed = 0
+        #: when the last message came over IOPub, whoever it was for; seconds on the monotonic clock
+        self.heard_iopub = 0.0
         self._inboxes: dict[str, Inbox] = {}
         self._subscribers: list[Inbox] = []
         self._lock = threading.Lock()
@@ -221,6 +223,8 @@ class Transport:
             inboxes = [inbox] if inbox is not None else list(self._subscribers)
         for target in inboxes:
             target.put(message)
+        if message.channel == "iopub":
+            self.heard_iopub = time.monotonic()
         self.semicolons.receive(message)
         sign = self.life.receive(message)
         if sign is not None:

@@ -30,10 +30,7 @@ CELLS = {
     "    print('out', n, flush=True)\n"
     "    print('err', n, file=sys.stderr, flush=True)",
     "table": "%%remote b\nimport pandas as pd\npd.DataFrame({'city': ['Oslo', 'Lima'], 'rain': [763, 16]})",
-    "picture": "%%remote b\n"
-    "import matplotlib.pyplot as plt\n"
-    "plt.figure(figsize=(2, 1))\n"
-    "plt.plot([1, 3, 2]);",
+    "picture": "%%remote b\nimport matplotlib.pyplot as plt\nplt.figure(figsize=(2, 1))\nplt.plot([1, 3, 2]);",
     "result": "%%remote b\n6 * 7",
     "last": "_",
     "bar": "%%remote b\n"
@@ -386,9 +383,7 @@ def test_odd_names_and_what_is_refused(desk: Desk) -> None:
     assert desk.error("%%remote a\n1") == (
         "KernelNotFound: 'a' is only this kernel (remote/a.ipynb), which cannot wait for itself"
     )
-    assert desk.error(f"%%remote {own}\n1") == (
-        "OwnKernel: remote/a.ipynb is this kernel: it would wait for itself"
-    )
+    assert desk.error(f"%%remote {own}\n1") == ("OwnKernel: remote/a.ipynb is this kernel: it would wait for itself")
     assert "nothing to run" in desk.error("%%remote b\n   \n")
     assert "nothing to run" in desk.error("%remote b")
     assert desk.error("%%remote --timeuot 5 b\n1") == (

@@ -42,7 +42,7 @@ PAYLOADS = [
     '" sandbox="allow-scripts allow-same-origin allow-top-navigation',
     f"&quot;><script>{CANARY}</script>",
     f"<svg onload={CANARY}>",
-    "<a href=\"javascript:x\" target=_top>",
+    '<a href="javascript:x" target=_top>',
     "<meta http-equiv=refresh content=0;url=//evil>",
     "<button data-commandlinker-command=x>",
     "--><script>",

@@ -94,6 +94,47 @@ def test_the_reply_may_come_before_the_output(opened: Open) -> None:
     assert output["text"] == "".join(f"{n}\n" for n in range(100))
 
 
+def test_output_that_stands_behind_other_clients_output_is_waited_for(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a server with ten clients hands on IOPub seconds after the replies; the order within IOPub holds
+    monkeypatch.setattr("kernel_bridge_magic.protocol.link.REPLY_GRACE", 0.4)
+    pause = threading.Event()
+
+    def script(cell: Cell) -> None:
+        cell.reply()
+        for _ in range(10):
+            pause.wait(0.1)
+            cell.print("foreign", {"msg_id": "somebody-else_1"})
+        cell.busy()
+        cell.print("mine\n")
+        cell.idle()
+
+    connection, _ = opened(script)
+    result = connection.execute("run")
+    assert (result.fate, result.missing, result.outputs[0]["text"]) == (Fate.OK, 0, "mine\n")
+
+
+def test_an_idle_that_never_comes_is_given_up_and_told(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kernel_bridge_magic.protocol.link.REPLY_GRACE", 0.3)
+    monkeypatch.setattr("kernel_bridge_magic.protocol.link.BACKLOG", 0.8)
+    ended = threading.Event()
+
+    def script(cell: Cell) -> None:
+        cell.busy()
+        cell.reply()
+        while cell.content["code"] == "beside others" and not ended.wait(0.05):
+            cell.print("foreign", {"msg_id": "somebody-else_1"})
+
+    connection, _ = opened(script)
+    try:
+        for code in ("alone", "beside others"):
+            result = connection.execute(code)
+            assert (result.fate, result.missing) == (Fate.OK, None)
+    finally:
+        ended.set()
+
+
 def test_a_second_idle_and_a_second_reply_change_nothing(opened: Open) -> None:
     def script(cell: Cell) -> None:
         by_the_book(cell)
