@@ -23,9 +23,8 @@ from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.urls import parse_base_url
 
-__all__ = ["TRANSPORTS", "Bridge"]
+__all__ = ["Bridge"]
 
-TRANSPORTS = ("auto", "zmq", "ws")
 _REMEMBER_SECONDS = 10.0  # what a MATCH meant, while its connection is open: the next cell asks no server
 _REST_SECONDS = 30.0  # a server that did not answer is left alone that long (INTERFACE 2)
 _OPEN_SECONDS = 75.0  # a busy kernel's first WebSocket opens after up to 60 s (FACTS 3)

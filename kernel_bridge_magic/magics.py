@@ -1,35 +1,29 @@
-"""The magics: parse, call, show. What they do is in `bridge` and `runner`."""
+"""The magics: register, parse, call. What they do is in `in_shell`, imported when the first one is used."""
 
 from __future__ import annotations
 
 import atexit
-import getpass
 import keyword
 import re
-from datetime import UTC, datetime
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 
-from kernel_bridge_magic.bridge import Bridge
-from kernel_bridge_magic.display.notebook import NotebookSink
-from kernel_bridge_magic.display.relay import Relay
-from kernel_bridge_magic.display.servers import ServerList
-from kernel_bridge_magic.display.tables import KernelList
-from kernel_bridge_magic.display.terminal import TerminalSink
-from kernel_bridge_magic.errors import BadInput, BadMatch, BadOption, OwnKernel
-from kernel_bridge_magic.matching import find_many
-from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.errors import BadInput, BadMatch, BadOption
 from kernel_bridge_magic.options import HelpWanted
-from kernel_bridge_magic.protocol.semicolons import GUEST
-from kernel_bridge_magic.results import RemoteValue
-from kernel_bridge_magic.runner import run
 from kernel_bridge_magic.usage import kernels_parser, remote_parser, servers_parser
+
+if TYPE_CHECKING:
+    from kernel_bridge_magic.bridge import Bridge
+    from kernel_bridge_magic.display.servers import ServerList
+    from kernel_bridge_magic.display.tables import KernelList
+    from kernel_bridge_magic.in_shell import InShell
+    from kernel_bridge_magic.results import RemoteValue
 
 __all__ = ["BridgeMagics", "load", "unload"]
 
 _ATTRIBUTE = "_kernel_bridge_magics"
-_CHAIN = "chain"  # in the metadata of what we send: the kernels that wait for this cell
 
 
 @magics_class
@@ -38,9 +32,25 @@ class BridgeMagics(Magics):
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell=shell)
-        self.bridge = Bridge()
-        self.bridge.rows = ()  # none shown yet, but `#2` is a word here
-        self._told: set[tuple[str, str]] = set()
+
+    @cached_property
+    def _here(self) -> InShell:
+        from kernel_bridge_magic.in_shell import InShell
+
+        here = InShell(self.shell)
+        atexit.register(here.bridge.close)
+        return here
+
+    @property
+    def bridge(self) -> Bridge:
+        """The servers and connections of this shell."""
+        return self._here.bridge
+
+    def close(self) -> None:
+        """Close the connections, if any magic was ever used."""
+        if "_here" in self.__dict__:
+            atexit.unregister(self.bridge.close)
+            self.bridge.close()
 
     # -- %kernels
 
@@ -53,11 +63,7 @@ class BridgeMagics(Magics):
         except HelpWanted as wanted:
             print(wanted)
             return None
-        listing = self.bridge.look(options.server)
-        found = find_many(match, listing.kernels, rows=self.bridge.rows, plain=True) if match else None
-        shown = KernelList(listing, found, now=datetime.now(UTC), verbose=options.verbose)
-        self.bridge.rows = tuple(shown)
-        return shown
+        return self._here.kernels(match, options)
 
     # -- %servers
 
@@ -72,19 +78,7 @@ class BridgeMagics(Magics):
             return None
         if rest:
             raise BadOption(f"{rest!r} is not understood; to add a server: %servers --add URL --name NAME")
-        if options.add:
-            self.bridge.add_server(
-                options.add,
-                name=options.name,
-                token=options.token,
-                trusted=options.trust,
-                ask=lambda: getpass.getpass("token: "),
-            )
-        elif options.name or options.token or options.trust:
-            raise BadOption("--name, --token and --trust go with --add URL")
-        if options.remove:
-            self.bridge.remove_server(options.remove)
-        return ServerList(self.bridge.look().servers, self.bridge.vault)
+        return self._here.servers(options)
 
     # -- %remote and %%remote
 
@@ -108,68 +102,9 @@ class BridgeMagics(Magics):
             raise BadInput(f"nothing to run: %remote {match} CODE, or %%remote {match} with a body")
         if options.result is not None:
             _check_name(options.result)
-        return self._run(match, code, options, hold_result=cell is None)
-
-    def _run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
-        kernel = self.bridge.find(match, options.server)
-        chain = self._chain(kernel)
-        sink = self._sink()
-        relay = Relay(sink, kernel, quiet=options.quiet, hold_result=hold_result)
-        self._introduce(match, kernel, relay)
-        connection = self.bridge.connect(kernel, options.transport, note=relay.note)
-        outcome = run(
-            connection,
-            code,
-            relay,
-            sink,
-            stdin=sink.can_ask,
-            store_history=options.history,
-            timeout=options.timeout,
-            keep_outputs=bool(options.result),
-            metadata={_CHAIN: chain},
-        )
-        if options.result:
-            self.shell.user_ns[options.result] = outcome
-        if outcome.error is not None:
-            if not options.no_raise_error:
-                raise outcome.error
-            sink.error(outcome.error)
-        return relay.held
-
-    def _introduce(self, match: str, kernel: Kernel, relay: Relay) -> None:
-        """Say once which kernel is meant, when MATCH was less than its path or id (T25)."""
-        known = (match, kernel.id)
-        if known in self._told or match in (kernel.id, *kernel.paths):
-            return
-        self._told.add(known)
-        where = kernel.server.name if kernel.server else "this machine"
-        about = ", ".join(part for part in (kernel.display_name, kernel.short_id) if part)
-        relay.note(f"meant by {match!r} ({about}, on {where})")
-
-    def _chain(self, kernel: Kernel) -> list[str]:
-        """The kernels that wait for this cell, this one last.
-
-        Raises:
-            OwnKernel: the target is one of them; it would wait for itself (FACTS 1).
-        """
-        chain = self._waiting()
-        if kernel.id in chain:
-            raise OwnKernel(f"{kernel.title} waits for this cell already: it would wait for itself")
-        own = self.bridge.own_id
-        return [*chain, own] if own else chain
-
-    def _waiting(self) -> list[str]:
-        get_parent = getattr(self.shell, "get_parent", None)
-        parent = get_parent() if get_parent is not None else None
-        metadata = parent.get("metadata") if isinstance(parent, dict) else None
-        guest = metadata.get(GUEST) if isinstance(metadata, dict) else None
-        chain = guest.get(_CHAIN) if isinstance(guest, dict) else None
-        return [item for item in chain if isinstance(item, str)] if isinstance(chain, list) else []
+        return self._here.run(match, code, options, hold_result=cell is None)
 
     # -- shared
-
-    def _sink(self) -> NotebookSink:
-        return NotebookSink(self.shell) if hasattr(self.shell, "kernel") else TerminalSink(self.shell)
 
     def _expand(self, word: str) -> str:
         """Replace a word that is wholly `$name` or `{expr}` by its value; a Kernel means its id.
@@ -187,7 +122,8 @@ class BridgeMagics(Magics):
             raise BadOption(
                 f"{word} has no value here ({type(error).__name__}); quote it to mean it as it is"
             ) from None
-        return value.id if isinstance(value, Kernel) else str(value)
+        # Only a Kernel of ours has an `id` and a `short_id`; the class is not imported for a word.
+        return str(value.id if hasattr(value, "short_id") else value)
 
 
 BridgeMagics.remote.__doc__ = remote_parser().format_help()
@@ -209,7 +145,6 @@ def load(shell: Any) -> None:
     magics = BridgeMagics(shell)
     shell.register_magics(magics)
     setattr(shell, _ATTRIBUTE, magics)
-    atexit.register(magics.bridge.close)
 
 
 def unload(shell: Any) -> None:
@@ -222,5 +157,4 @@ def unload(shell: Any) -> None:
             shell.magics_manager.magics[kind].pop(name, None)
     shell.magics_manager.registry.pop(type(magics).__name__, None)
     delattr(shell, _ATTRIBUTE)
-    atexit.unregister(magics.bridge.close)
-    magics.bridge.close()
+    magics.close()

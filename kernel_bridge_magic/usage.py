@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from kernel_bridge_magic.bridge import TRANSPORTS
 from kernel_bridge_magic.options import MagicParser, seconds
 
-__all__ = ["kernels_parser", "remote_parser", "servers_parser"]
+TRANSPORTS = ("auto", "zmq", "ws")
+
+__all__ = ["TRANSPORTS", "kernels_parser", "remote_parser", "servers_parser"]
 
 _MATCH_HELP = """\
 MATCH names one kernel; the first of these that fits decides:

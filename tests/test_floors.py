@@ -14,7 +14,7 @@ NAME = ROOT.name
 
 #: The floors, from the top. A package stands for all its modules.
 FLOORS = [
-    {"", "__main__", "magics", "cli", "demo", "api", "options", "usage", "contract"},
+    {"", "__main__", "magics", "in_shell", "cli", "demo", "api", "options", "usage", "contract"},
     {"bridge", "runner"},
     {"connection", "execution", "control"},
     {"discovery", "transports", "display"},
