@@ -48,17 +48,24 @@ def run(
     with interrupts_to(execution.interrupt) as as_usual:
         for event in execution:
             if isinstance(event, InputRequest):
-                with as_usual():
-                    _ask(execution, event, relay, sink)
+                _ask(execution, event, relay, sink, as_usual)
             else:
                 relay.show(event)
     assert execution.result is not None
     return execution.result
 
 
-def _ask(execution: Execution, event: InputRequest, relay: Relay, sink: Sink) -> None:
+def _ask(
+    execution: Execution,
+    event: InputRequest,
+    relay: Relay,
+    sink: Sink,
+    as_usual: Callable[[], contextlib.AbstractContextManager[None]],
+) -> None:
     try:
-        value = sink.ask(relay.prompt(event.prompt), event.password)
+        # Inside the try as a whole: an interrupt may come while the handlers change places.
+        with as_usual():
+            value = sink.ask(relay.prompt(event.prompt), event.password)
     except KeyboardInterrupt:
         execution.interrupt()
         return
@@ -82,8 +89,8 @@ def interrupts_to(
 
     @contextlib.contextmanager
     def usual() -> Iterator[None]:
-        signal.signal(signal.SIGINT, before)
         try:
+            signal.signal(signal.SIGINT, before)
             yield
         finally:
             signal.signal(signal.SIGINT, ours)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import doctest
 import threading
 from collections.abc import Iterator
@@ -117,7 +118,9 @@ def test_no_repr_holds_a_secret(jupyter_server: JupyterServer, shared_kernel: st
 
 
 @pytest.mark.parametrize("module", [kernel_bridge_magic, api])
-def test_the_examples_in_the_docstrings_run(module: object, own_kernel: str) -> None:
+def test_the_examples_in_the_docstrings_run(module: object, own_kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # doctest leaves its `_` among the builtins, where IPython takes it for gettext's and gives up its own
+    monkeypatch.setattr(builtins, "_", None, raising=False)
     outcome = doctest.testmod(module, extraglobs={"my_kernel": own_kernel})  # type: ignore[arg-type]
     assert outcome.failed == 0
     assert module is kernel_bridge_magic or outcome.attempted > 3

@@ -23,7 +23,19 @@ FLOORS = [
     {"errors", "protocol", "text", "patterns"},
 ]
 #: Modules that do no I/O: no socket, file, clock, thread, logging.
-PURE = {"errors", "protocol", "models", "matching", "levels", "results", "contract", "text", "patterns", "urls", "display.tables"}
+PURE = {
+    "errors",
+    "protocol",
+    "models",
+    "matching",
+    "levels",
+    "results",
+    "contract",
+    "text",
+    "patterns",
+    "urls",
+    "display.tables",
+}
 IMPURE = {"socket", "select", "ssl", "http", "threading", "time", "logging", "os", "subprocess", "zmq", "websocket"}
 #: Where IPython may be imported.
 SHELL = {"", "magics", "demo", "display.notebook", "display.terminal"}
