@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trustme
 
 from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
@@ -107,7 +108,6 @@ def test_open_server_with_base_path_on_a_unix_socket(tmp_path: Path) -> None:
 
 
 def test_tls(tmp_path: Path) -> None:
-    trustme = pytest.importorskip("trustme")
     authority, other = trustme.CA(), trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     cert, key, ca, wrong = (str(tmp_path / name) for name in ("cert", "key", "ca", "wrong"))

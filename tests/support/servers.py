@@ -59,7 +59,17 @@ def private_env(directory: Path, runtime_dir: Path | None = None, **more: str) -
     }
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         Path(env[name]).mkdir(parents=True, exist_ok=True, mode=0o700)
+    _install_bash(Path(env["JUPYTER_DATA_DIR"]))
     return env | more
+
+
+def _install_bash(data_dir: Path) -> None:
+    """Make bash_kernel known below `data_dir`: its package brings no kernelspec, its installer writes elsewhere."""
+    folder = data_dir / "kernels" / "bash"
+    folder.mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "bash_kernel", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Bash", "language": "bash", "env": {"PS1": "$"}}
+    (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
 
 
 class _Process:
