@@ -237,11 +237,11 @@ def test_a_queued_cell_is_told_of_and_detached_without_harm(connect: Connect, ow
 
 
 def test_the_first_interrupt_ends_the_cell_there(kernel: KernelConnection) -> None:
-    execution = kernel.start("import time\ntry:\n    time.sleep(60)\nfinally:\n    print('drained')")
-    seen = []
+    execution = kernel.start("import time\ntry:\n    print('on'); time.sleep(60)\nfinally:\n    print('drained')")
+    seen: list[Event] = []
     for event in execution:
         seen.append(event)
-        if isinstance(event, Started):
+        if event == Stream("stdout", "on\n"):
             execution.interrupt()
     assert execution.result is not None
     assert isinstance(execution.result.error, RemoteError)

@@ -11,7 +11,7 @@ clock::
      │  interrupt, or time is up ──▶ left running (it stays queued)
      │  a sign that the kernel ended ──▶ asks the kernel for its info, behind the cell:
      │       our busy comes first ──▶ running, in the new kernel
-     │       the answer comes first ──▶ not run (proven)
+     │       the answer comes first ──▶ not run if the kernel had said goodbye, unknown if it crashed
      └──────── neither comes ──▶ unknown
 
 Nothing is ever sent again (R3): no rule here has an action that sends a cell.
@@ -286,7 +286,11 @@ class Link:
         request = self.request
         if self.verdict is not None or request.reply is not None:
             return
-        if not request.started:
+        if not request.started and self._sign is not None and self._sign not in ANNOUNCED:
+            # The new life did not run it. The old one may have: a process that crashes takes along what its
+            # IOPub thread has not sent, our `busy` too (seen with `os._exit` as the cell's first act).
+            self._conclude_gone(self._sign.value)
+        elif not request.started:
             reason = self._sign.value if self._sign else "the kernel never took it"
             self._judge(Fate.NOT_RUN, f"{reason} while the cell was queued. Safe to run again")
         elif self._sign is not None:

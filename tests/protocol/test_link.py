@@ -300,12 +300,19 @@ def queued_then(sign: Sign) -> Watched:
 
 
 @pytest.mark.parametrize("sign", [Sign.RESTARTING, Sign.NEW_LIFE])
-def test_a_queued_cell_is_proven_not_run_by_an_answer_from_behind_it(sign: Sign) -> None:
-    cell = queued_then(sign)
+def test_a_queued_cell_is_proven_not_run_by_a_goodbye_and_an_answer_from_behind_it(sign: Sign) -> None:
+    cell = Watched().sign(Sign.RESTART).sign(sign).wait(SETTLE + 0.2)
     assert cell.fate is None
     cell.asked_kernel().get(PROBE_ANSWER)
     assert cell.fate is Fate.NOT_RUN
+    assert "restarted by another client" in cell.reason
     assert "Safe to run again" in cell.reason
+
+
+@pytest.mark.parametrize("sign", [Sign.RESTARTING, Sign.NEW_LIFE])
+def test_a_crash_proves_nothing_whoever_answers_from_behind_it(sign: Sign) -> None:
+    # os._exit as the first act of a cell: its busy went with the process, and it did run
+    assert queued_then(sign).asked_kernel().get(PROBE_ANSWER).fate is Fate.UNKNOWN
 
 
 def test_a_queued_cell_may_run_in_the_new_kernel_and_that_is_said() -> None:
