@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 
 from kernel_bridge_magic import discovery
 from kernel_bridge_magic.auth import Secret, Vault, read_secret
@@ -19,16 +17,15 @@ from kernel_bridge_magic.errors import BadServer, CannotConnect, KernelBridgeErr
 from kernel_bridge_magic.levels import is_server
 from kernel_bridge_magic.matching import find_one
 from kernel_bridge_magic.models import Kernel, Listing, Origin, Server
+from kernel_bridge_magic.named_servers import may_have_unread, only, read_url
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports.base import Transport
-from kernel_bridge_magic.urls import parse_base_url
 
 __all__ = ["Bridge"]
 
 _REMEMBER_SECONDS = 10.0  # what a MATCH meant, while its connection is open: the next cell asks no server
 _REST_SECONDS = 30.0  # a server that did not answer is left alone that long (INTERFACE 2)
 _OPEN_SECONDS = 75.0  # a busy kernel's first WebSocket opens after up to 60 s (FACTS 3)
-_RECENTLY = timedelta(minutes=10)
 
 
 class Bridge:
@@ -44,6 +41,7 @@ class Bridge:
         self._servers: dict[str, Server] = {}
         self._lock = threading.RLock()
         self._connections: dict[tuple[str, str], KernelConnection] = {}
+        self._doors: dict[str, threading.Lock] = {}
         self._meant: dict[tuple[str, str | None], tuple[float, Kernel]] = {}
         self._silent: dict[Origin, tuple[float, str]] = {}
 
@@ -73,7 +71,7 @@ class Bridge:
         Raises:
             BadServer: the URL, the name or the reference cannot be used; nothing is remembered.
         """
-        server, secret = self._read_url(url, name=name, source="added", trusted=trusted)
+        server, secret = read_url(url, name=name, source="added", trusted=trusted)
         if token:
             secret = read_secret(token, ask=ask)
         known = self._servers.get(server.name)
@@ -105,26 +103,6 @@ class Bridge:
         with self._lock:
             self._meant.clear()
 
-    def _read_url(
-        self, url: str, *, name: str = "", source: str, trusted: bool = False
-    ) -> tuple[Server, Secret | None]:
-        base = parse_base_url(url)
-        is_socket = base.origin.scheme == "unix"
-        if "::" in name or name.startswith(("#", "-")) or name != name.strip():
-            raise BadServer(
-                f"{name!r} cannot be a server's name: no '::', no leading '#' or '-', no spaces at its ends"
-            )
-        server = Server(
-            url=base.url,
-            name=name
-            or (os.path.basename(base.origin.host) if is_socket else f"{base.origin.host}:{base.origin.port}"),
-            origin=base.origin,
-            source=source,
-            socket_path=base.origin.host if is_socket else "",
-            trusted=trusted,
-        )
-        return server, Secret(base.token) if base.token else None
-
     # -- finding
 
     def look(self, server: str | None = None, *, patient: bool = True) -> Listing:
@@ -145,7 +123,7 @@ class Bridge:
         for report in listing.servers:
             if report.problem and not report.kernels and report.server.origin not in silent:
                 self._silent[report.server.origin] = (now + _REST_SECONDS, report.problem)
-        return listing if server is None else _only(listing, server)
+        return listing if server is None else only(listing, server)
 
     def _look_at_url(self, url: str) -> Listing:
         server = self.server_at(url)
@@ -161,7 +139,7 @@ class Bridge:
         Raises:
             BadServer: the URL cannot be used.
         """
-        server, secret = self._read_url(url, source="option")
+        server, secret = read_url(url, source="option")
         if secret is not None:
             self.vault.put(server.origin, secret)
         return server
@@ -241,19 +219,25 @@ class Bridge:
             OwnKernel: it is the kernel that asks.
             LinkError, ServerError: it cannot be connected to.
         """
-        if kernel.is_own:
-            raise OwnKernel(f"{kernel.title} is this kernel: a cell sent to it would wait for itself")
-        if kernel.state == "dead":
-            raise CannotConnect(f"{kernel.title} is dead: restart it where it was started")
+        _refuse(kernel)
+        roads = self._roads(kernel, transport)
         with self._lock:
-            roads = self._roads(kernel, transport)
-            for road in roads:
-                known = self._connections.get(_key(kernel, road))
-                if known is not None and known.is_open:
-                    return known
+            door = self._doors.setdefault(kernel.id, threading.Lock())
+        # One door for each kernel: opening may take a minute, and other kernels' cells must not wait for it.
+        with door:
+            known = self._open_connection(kernel, roads)
+            if known is not None:
+                return known
             connection = self._open(kernel, roads, note)
-            self._connections[_key(kernel, connection.transport)] = connection
+            with self._lock:
+                self._connections = {key: it for key, it in self._connections.items() if it.is_open}
+                self._connections[_key(kernel, connection.transport)] = connection
             return connection
+
+    def _open_connection(self, kernel: Kernel, roads: Sequence[str]) -> KernelConnection | None:
+        with self._lock:
+            found = [self._connections.get(_key(kernel, road)) for road in roads]
+        return next((known for known in found if known is not None and known.is_open), None)
 
     def open(self, kernel: Kernel, transport: str = "auto") -> KernelConnection:
         """Open a connection that the caller owns and closes.
@@ -261,8 +245,7 @@ class Bridge:
         Raises:
             OwnKernel, LinkError, ServerError: as `connect`.
         """
-        if kernel.is_own:
-            raise OwnKernel(f"{kernel.title} is this kernel: a cell sent to it would wait for itself")
+        _refuse(kernel)
         return self._open(kernel, self._roads(kernel, transport), None)
 
     def interrupt(self, kernel: Kernel) -> None:
@@ -307,7 +290,7 @@ class Bridge:
         from kernel_bridge_magic.transports.websocket import WebSocketTransport
 
         assert kernel.server is not None
-        if note is not None and _may_have_unread(kernel):
+        if note is not None and may_have_unread(kernel):
             note("connecting discards output that a disconnected client of this kernel has not read yet")
         return WebSocketTransport(kernel, kernel.server, self.vault)
 
@@ -325,23 +308,13 @@ class Bridge:
                 connection.close()
 
 
+def _refuse(kernel: Kernel) -> None:
+    if kernel.is_own:
+        raise OwnKernel(f"{kernel.title} is this kernel: a cell sent to it would wait for itself")
+    if kernel.state == "dead":
+        raise CannotConnect(f"{kernel.title} is dead: restart it where it was started")
+
+
 def _key(kernel: Kernel, road: str) -> tuple[str, str]:
     where = kernel.server.url if kernel.server and road == "ws" else ""
     return f"{where}{kernel.id}", road
-
-
-def _only(listing: Listing, server: str) -> Listing:
-    reports = tuple(report for report in listing.servers if is_server(server, report.server))
-    if not reports:
-        known = ", ".join(report.server.name for report in listing.servers) or "none"
-        raise BadServer(f"no server is called {server!r} (known: {known}); add it with %servers --add URL --name NAME")
-    kernels = tuple(kernel for kernel in listing.kernels if kernel.server and is_server(server, kernel.server))
-    return dataclasses.replace(listing, kernels=kernels, servers=reports, skipped=())
-
-
-def _may_have_unread(kernel: Kernel) -> bool:
-    """Whether the server may keep output for a tab that is closed: a new session throws it away (H2)."""
-    if kernel.connections != 0 or not kernel.sessions:
-        return False
-    recent = kernel.last_activity is not None and datetime.now(UTC) - kernel.last_activity < _RECENTLY
-    return kernel.state == "busy" or recent

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kernel_bridge_magic import bridge as bridge_module
+from kernel_bridge_magic import named_servers
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.errors import (
     AmbiguousKernel,
@@ -237,7 +238,7 @@ def test_unread_output_that_is_thrown_away_is_told_of(bridge: Bridge) -> None:
 )
 def test_unread_output_is_suspected_only_where_there_may_be_some(changes: dict[str, object], told: bool) -> None:
     kernel = Kernel(id="k", sessions=(Session("a.ipynb", "a.ipynb"),))
-    assert bridge_module._may_have_unread(dataclasses.replace(kernel, **changes)) is told  # type: ignore[arg-type]
+    assert named_servers.may_have_unread(dataclasses.replace(kernel, **changes)) is told  # type: ignore[arg-type]
 
 
 def test_closing_leaves_no_thread_and_no_connection(bridge: Bridge) -> None:

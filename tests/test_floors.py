@@ -15,7 +15,7 @@ NAME = ROOT.name
 #: The floors, from the top. A package stands for all its modules.
 FLOORS = [
     {"", "__main__", "magics", "in_shell", "cli", "demo", "api", "options", "usage", "contract"},
-    {"bridge", "runner"},
+    {"bridge", "named_servers", "runner"},
     {"connection", "execution", "control"},
     {"discovery", "transports", "display"},
     {"server", "sockets"},
