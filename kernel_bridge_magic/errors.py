@@ -36,6 +36,8 @@ import enum
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kernel_bridge_magic.text import visible
+
 if TYPE_CHECKING:
     from kernel_bridge_magic.models import Kernel
 
@@ -81,6 +83,10 @@ class Fate(enum.StrEnum):
 
 class KernelBridgeError(Exception):
     """The root of the tree. Its text is one line that says what to do next."""
+
+    def __str__(self) -> str:
+        # Names of kernels and servers are in it, which others chose.
+        return visible(super().__str__())
 
     def _render_traceback_(self) -> list[str]:
         # IPython asks for this (core/interactiveshell.py, showtraceback). Our own frames explain
@@ -215,7 +221,7 @@ class FateError(KernelBridgeError):
 
     def __str__(self) -> str:
         # Not in `args`: unpickling calls the class with those.
-        return f"{self.kernel}: {self.fate}: {self.reason}" if self.kernel else f"{self.fate}: {self.reason}"
+        return visible(f"{self.kernel}: {self.fate}: {self.reason}" if self.kernel else f"{self.fate}: {self.reason}")
 
 
 class NotRun(FateError):
@@ -260,6 +266,9 @@ class ServerError(KernelBridgeError):
 
 class ServerUnreachable(ServerError):
     """Nobody answered there in time."""
+
+    #: whether it is certain that nobody listens there, rather than that nobody was heard
+    refused = False
 
 
 class AuthRefused(ServerError):

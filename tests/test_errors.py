@@ -14,6 +14,7 @@ from kernel_bridge_magic.errors import (
     FateUnknown,
     KernelBridgeError,
     KernelDied,
+    KernelNotFound,
     LeftRunning,
     NotRun,
     RemoteError,
@@ -234,3 +235,9 @@ def test_a_fate_error_can_be_pickled() -> None:
     error = fate_error(Fate.DIED, "because", kernel="nb.ipynb", shown=3, missing=None, seconds=1.5)
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (KernelDied, str(error), vars(error))
+
+
+@pytest.mark.parametrize("error", [KernelNotFound("a \x1b]0;x\x07\n\u202eb"), NotRun("r", kernel="\x1b[2J\x9b")])
+def test_what_others_chose_does_nothing_in_our_lines(error: KernelBridgeError) -> None:
+    assert str(error).isprintable()
+    assert all(line.isprintable() for line in error._render_traceback_())

@@ -8,6 +8,7 @@ from typing import Any
 from kernel_bridge_magic.protocol.messages import Message
 
 __all__ = [
+    "Aside",
     "ClearOutput",
     "CommMessage",
     "DisplayData",
@@ -21,6 +22,7 @@ __all__ = [
     "Queued",
     "Started",
     "Stream",
+    "Tick",
 ]
 
 
@@ -91,13 +93,26 @@ class CommMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """Something that came over the connection and is no part of the cell, at its place in the order."""
+
+    item: object
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """The kernel has begun to run the cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The kernel has not begun: it runs something else first."""
+    """The kernel has not begun: it runs something else first.
+
+    `since` is the time of day at which that began, "" if we did not see it; `ours`: it is a cell of this connection.
+    """
+
+    since: str = ""
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +125,15 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One line of ours about what goes on."""
+    """One line of ours about what goes on. One with a `key` is to take the place of the one before it with that key."""
 
     text: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Nothing came, and the time that was asked for is there: see `Execution.wake_at`."""
 
 
 Event = (
@@ -124,8 +145,10 @@ Event = (
     | InputRequest
     | Page
     | CommMessage
+    | Aside
     | Started
     | Queued
     | Lost
     | Note
+    | Tick
 )

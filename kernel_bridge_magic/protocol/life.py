@@ -19,6 +19,11 @@ class Sign(enum.Enum):
     SHUTDOWN = "kernel was shut down by another client"
     RESTART = "kernel was restarted by another client"
 
+    @property
+    def as_exit(self) -> str:
+        """The same of a kernel that no cell was running in."""
+        return self.value.replace("process ended", "exited")
+
 
 #: These may come long before the end: the kernel finishes the running cell first (FACTS 5).
 ANNOUNCED = frozenset({Sign.SHUTDOWN, Sign.RESTART})

@@ -1,18 +1,14 @@
-"""What to believe when something does not come back: the rules of FAULTS 2 live in this file, and R4 in `life`.
+"""What to believe when something does not come back: R2, R3 and R5 of FAULTS 2. The others are in `request` (R1),
+`life` (R4), `gaps` (R6) and `patience` (R7, R8).
 
 `Link` watches one cell, from *sent* to a `Verdict`. It is pure; time comes in as `now`, seconds on a monotonic
-clock::
-
-    sent ──busy──▶ running ──reply and idle──▶ ok | failed
-     │                │  reply, 2 s of silence ──▶ the same, and a note (idle can be lost in a flood)
-     │                │  a sign that the kernel ended ──▶ died
-     │                │  interrupt twice, or time is up ──▶ left running
-     │  reply "aborted" ──▶ not run
-     │  interrupt, or time is up ──▶ left running (it stays queued)
-     │  a sign that the kernel ended ──▶ asks the kernel for its info, behind the cell:
-     │       our busy comes first ──▶ running, in the new kernel
-     │       the answer comes first ──▶ not run if the kernel had said goodbye, unknown if it crashed
-     └──────── neither comes ──▶ unknown
+clock. What it makes of everything that may come is data, in `rules`, where each row is held against it by a test. In
+short: a cell is *sent*, then *running* once the kernel's busy for it is in; reply and idle end it. A sign that the
+kernel ended makes a running cell *died*. For one that was only sent the kernel is asked for its info, behind the cell:
+if our busy comes first, the cell runs in the new kernel; if the answer comes first, it was *not run* where the kernel
+had said goodbye, and is *unknown* where it crashed. A link that broke proves nothing of a cell that was only sent: it
+may still arrive, and stays *unknown* unless a `proof` excludes that (*not run*). Of one that had begun, and whose
+reply is lost, the kernel's `record` tells how it ended.
 
 Nothing is ever sent again (R3): no rule here has an action that sends a cell.
 """
@@ -21,18 +17,22 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Any
 
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import (
     Error,
     Event,
-    Lost,
     Note,
     Queued,
     Stream,
 )
+from kernel_bridge_magic.protocol.gaps import Gap
+from kernel_bridge_magic.protocol.heart import Heart
 from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign, is_rate_limit
+from kernel_bridge_magic.protocol.losses import Losses
 from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.proof import LEAST, Proof, Step
 from kernel_bridge_magic.protocol.request import Request
 
 __all__ = ["Action", "Link", "Verdict"]
@@ -44,8 +44,21 @@ DOUBT = 0.5  # between a shutdown's interrupt and its shutdown_reply (ipykernel 
 REPLY_GRACE = 2.0  # between the idle of a cell and its reply, or the other way round
 BACKLOG = 30.0  # the longest that IOPub may be behind the reply while it is moving
 SILENCE = 5.0  # then the server is asked whether the kernel is still there
+ASK_AGAIN = 1.0  # a kernel that is being restarted loses what it is asked too early
 PROOF = 10.0  # an answer to kernel_info behind the cell, by a kernel that must start first
+DOWN_AFTER = 1.0  # a link that is not back by then is worth a line
+STRAGGLERS = 1.0  # messages that a server gives again when the link is back, until what is missing is counted
 SLOW_INTERRUPT = 3.0  # an interrupt that has not helped by then is worth a line
+WHO_SHUT_IT = 1.5  # a server that ends shuts its kernels first, and is gone 1 s later
+ASK_WHO = 0.25  # between questions to it meanwhile
+
+
+_CHECK = "check before running again"
+_REPLY_LOST = "the kernel has ended the cell, but its reply is lost; " + _CHECK
+_MUTE = (
+    "its server does not call the kernel busy, and hands nothing on; still waiting (before a gateway, a widget's "
+    "binary data stops it)"
+)
 
 
 class Action(enum.Enum):
@@ -53,6 +66,7 @@ class Action(enum.Enum):
 
     ASK_SERVER = "ask the server for the kernel's model, answer with `server_says`"
     ASK_KERNEL = "send kernel_info on shell, tell its msg_id with `asked_kernel`"
+    ASK_RECORD = "ask the kernel how the cell ended (protocol.record), answer with `kernel_recorded`"
     INTERRUPT = "interrupt the kernel"
 
 
@@ -68,26 +82,47 @@ class Verdict:
 class Link:
     """The watch over one cell."""
 
-    def __init__(self, request: Request, *, now: float, timeout: float | None = None) -> None:
+    def __init__(self, request: Request, *, now: float, timeout: float | None = None, served: bool = True) -> None:
         self.request = request
+        self._served = served
         self.verdict: Verdict | None = None
         #: outputs that were given on; a stream counts its lines
         self.shown = 0
-        #: messages known to be missing; None when some are and nobody can tell how many
-        self.missing: int | None = 0
+        #: what is known to be missing of its output
+        self.losses = Losses()
         self._sent = self._heard = self._iopub_at = now
+        self._receiving_at = float("-inf")
         self._deadline = None if timeout is None else now + timeout
         self._timeout = timeout
         self._told_queued = False
         self._sign: Sign | None = None
-        self._sign_at = 0.0
+        self._signed_at = now
+        self._server_gone = False  # and with it the kernel that was shut down
+        self._not_there = False  # the server knew it no more while it was open who had shut it down
         self._ending = False
         self._lost_link = ""
+        self._down_at: float | None = None
+        self._down_clock = self._down_why = ""
+        self._told_down = False
+        self._back_at: float | None = None
+        self._break_span = ("", "")  # the time of day of the first break, and of the last return
+        self._busy_id = self._last_id = ""
         self._probe = ""
-        self._probe_at: float | None = None
+        self._probe_at: float | None = None  # when the kernel was first asked
+        self._probed_at = now  # and when last
+        self._probe_answered_at: float | None = None
+        self._probe_seen = False
+        self._arrived = False  # something of the cell's has come
+        self._proof: Proof | None = None  # that a cell of which nothing has come never arrived
+        self._wants_proof = False
+        self._record_asked_at: float | None = None  # the cell has ended, and its reply is lost
+        self._reply_lost = False
         self._asked_server_at = now
         self._idle_answers = 0
+        self._idle_since_asked = False  # the kernel was free after our last question to it
+        self._told_mute = False
         self._interrupted_at: float | None = None
+        self._heart = Heart()
         #: a KeyboardInterrupt that we did not ask for, held back until it is known what it was
         self._doubtful: Error | None = None
 
@@ -97,11 +132,18 @@ class Link:
         """Take a message of this cell, or the answer to our question about it."""
         if self._probe and message.parent_id == self._probe:
             if message.channel == "shell":
-                self._probe_answered()
+                self._take_probe(message, now)
             return []
+        self._note_id(message)
         was_started = self.request.started
         events = [self._read(event) for event in self.request.receive(message)]
         self._heard = now
+        if message.parent_id == self.request.msg_id and message.channel != "stdin":
+            self._arrived = True
+        if self._arrived and self._proof is not None:
+            # The last question may have gone before it: another one, if it is needed, in silence.
+            self._end_proof()
+            self._probe, self._probe_at, self._probe_answered_at = "", None, None
         if self.request.started and not was_started and self._ending:
             # The restart was over before the kernel came to our cell.
             self._ending, self._sign = False, None
@@ -112,47 +154,139 @@ class Link:
         self.shown += sum(_weight(event) for event in shown)
         return shown
 
+    @property
+    def interrupted_link(self) -> bool:
+        """Whether the link broke while the cell was under way."""
+        return bool(self._break_span[0])
+
+    @property
+    def bounds(self) -> tuple[str, str]:
+        """The `msg_id` of the cell's busy, which is its first message, and of its last on IOPub; "" for none."""
+        return self._busy_id, self._last_id
+
+    def broke(self, why: str, clock: str, now: float) -> None:
+        """Take the break of a link that is being opened again. `clock` is the time of day."""
+        self._down_at, self._down_clock, self._down_why = now, clock, why
+        self._told_down = False
+        self._back_at = None
+        self._probe, self._probe_at, self._probe_answered_at = "", None, None
+        self._end_proof()
+        self._record_asked_at = None
+        self._idle_answers = 0
+        self._break_span = (self._break_span[0] or clock, "")
+
+    def back(self, seconds: float, clock: str, now: float) -> list[Event | Action]:
+        """Take the return of the link, `seconds` after it broke."""
+        self._down_at, self._back_at, self._heard = None, now, now
+        self._break_span = (self._break_span[0], clock)
+        self._asked_server_at = now
+        note = Note(f"link lost at {self._down_clock}, back after {seconds:.1f} s")
+        if self.verdict is not None:
+            return [note]
+        return [note, Action.ASK_SERVER, Action.ASK_KERNEL]
+
+    def wants_count(self, now: float) -> bool:
+        """Whether it is time to count what the broken link lost, and to give it to `count`."""
+        if not self.interrupted_link:
+            return False
+        if self.verdict is not None:
+            return self.verdict.fate is not Fate.NOT_RUN
+        # Between idle and reply the reply's own number is a hole: they come by channels of their own.
+        return not self.request.idle and self._back_at is not None and now - self._back_at >= STRAGGLERS
+
+    def count(self, gap: Gap | None) -> list[Event]:
+        """Take what is missing; None where nobody can tell. Give what to say of it, once."""
+        # A reply that is lost is told of by itself.
+        return self.losses.by_link(gap, self._break_span, told=int(self._reply_lost))
+
+    def overran(self, count: int) -> list[Event]:
+        """Take how many messages the kernel could not send though the link held; give what to say of it."""
+        if not count or self.interrupted_link or self.losses.missing is None:
+            return []  # nothing, or told already
+        return [self.losses.no_room(count, "made faster than the kernel can send; --durable loses none")]
+
+    def receiving(self, when: float) -> None:
+        """Take the time at which the last bytes of a message came that is not whole yet."""
+        self._receiving_at = when
+
     def iopub_heard(self, when: float) -> None:
         """Take the time at which any IOPub message last came over the connection."""
         self._iopub_at = when
 
     def sign(self, sign: Sign, now: float) -> None:
         """Take a sign of the kernel's end."""
-        if self._sign is None or self._sign in ANNOUNCED:
-            # The first cause explains best: "restarted by another client" rather than "new session".
-            if self._sign is None or sign is Sign.DEAD:
-                self._sign = sign
-            self._sign_at = now
+        # The first cause explains best: "restarted by another client" rather than "new session".
+        if self._sign is None or sign is Sign.DEAD:
+            self._sign, self._signed_at = sign, now
+        if sign is Sign.RESTARTING:
+            # It died again while it started (F3), and with it what it was asked.
+            self._probe, self._probe_at = "", None
         if sign not in ANNOUNCED:
             self._ending = True
             self._heard = now
+        self._end_proof()
 
-    def closed(self, why: str, now: float) -> None:
-        """Take the end of the connection itself."""
+    def closed(self, why: str, now: float, *, denied: bool = False) -> None:
+        """Take the end of the connection itself; `denied`: the server is there and does not accept us any more."""
         self._lost_link = why or "the connection broke"
+        self._down_at = None
+        if denied:
+            # It would not tell us of the kernel, either.
+            self._conclude_link(server_alive=True)
         self._heard = now
         self._asked_server_at = now - SILENCE
 
-    def server_says(self, state: str | None, now: float) -> None:
-        """Take the server's answer: the kernel's `execution_state`, None for 404, "" for no answer."""
+    def server_says(
+        self, state: str | None, now: float, *, connections: int | None = None, asked_at: float = 0.0, there: str = ""
+    ) -> None:
+        """Take the server's answer: the kernel's `execution_state`, None for 404, "" for no answer.
+
+        `connections` is how many it has to the kernel, None if it does not say; it was asked at `asked_at`. `there`
+        names, after a 404, the kernels that the server has instead.
+        """
         if self.verdict is not None:
             return
-        if state is None or state == "dead":
+        if self._proof is not None and state:
+            self._proof.server_says(connections, asked_at)
+        if self._asks_who(now):
+            self._server_gone, self._not_there = state == "", state is None
+        elif state is None and self.interrupted_link:
+            self._conclude_gone(f"kernel is gone from its server ({there or 'it has none now'})")
+        elif state is None or state == "dead":
             self._conclude_gone(Sign.DEAD.value if state else "kernel was shut down or deleted")
         elif self._lost_link:
             self._conclude_link(server_alive=bool(state))
-        elif state == "idle":
+        elif state == "idle" or (state == "starting" and self.request.started):
+            # A server before a gateway says "starting" for ever.
             self._idle_answers += 1
+            self._idle_since_asked = True
         else:
             self._idle_answers = 0
 
+    def heartbeat(self, beats: bool | None, greets: bool | None = None) -> None:
+        """Take what the kernel's heartbeat said, None where nobody can ask it.
+
+        `greets`: whether its Python runs, too; None where that is not known.
+        """
+        self._heart.take(beats, greets)
+
     def asked_kernel(self, msg_id: str, now: float) -> None:
         """Take the `msg_id` of the question that `Action.ASK_KERNEL` wanted sent."""
-        self._probe, self._probe_at = msg_id, now
+        self._probe, self._probed_at = msg_id, now
+        self._idle_since_asked = False
+        if self._probe_at is None:
+            self._probe_at = now
 
     def interrupt(self, now: float) -> list[Event | Action]:
         """Take one interrupt of the user: the first one over there if our cell runs, else only here (H4)."""
         if self.verdict is not None:
+            return []
+        if self._down_at is not None:
+            state = "the cell may go on there" if self.request.started else "the cell may run there"
+            self._judge(Fate.LEFT_RUNNING, f"link lost at {self._down_clock} ({self._down_why}); {state}")
+            return []
+        if self._proof is not None:
+            self._judge_unconfirmed()
             return []
         if not self.request.started:
             self._judge(
@@ -160,10 +294,21 @@ class Link:
                 "still queued behind another client's cell, which was not interrupted; it runs when its turn comes",
             )
             return []
-        if self._interrupted_at is None:
+        first = self._interrupted_at is None
+        if first:
             self._interrupted_at = now
+        if self.request.idle or self.request.reply is not None or self._record_asked_at is not None:
+            return [] if first else list(self._leave_ended())
+        if first:
             return [Action.INTERRUPT]
         self._judge(Fate.LEFT_RUNNING, "detached; the cell goes on there")
+        return []
+
+    def _leave_ended(self) -> list[Event]:
+        """The cell is over, and nobody wants to wait for the rest of what it sent."""
+        if self.request.reply is not None:
+            return self._finish_without_idle()
+        self._judge(Fate.UNKNOWN, "the kernel has ended the cell, its reply was not waited for; " + _CHECK)
         return []
 
     # -- time
@@ -176,6 +321,25 @@ class Link:
             where = "it goes on there" if self.request.started else "it is still queued there"
             self._judge(Fate.LEFT_RUNNING, f"gave up waiting after {self._timeout:g} s; {where}", timed_out=True)
             return []
+        if self._server_gone and self._sign is Sign.SHUTDOWN:
+            self._conclude_gone("")
+            return []
+        if self._asks_who(now):
+            return self._tick_who(now)
+        if self._not_there:
+            self._not_there = False
+            self.server_says(None, now)
+            return []
+        if self._down_at is not None:
+            return list(self._tick_down(now))
+        if self._probe_answered_at is not None and now - self._probe_answered_at >= SETTLE:
+            return self._conclude_probe(now)
+        if self._proof is not None:
+            return self._tick_proof(self._proof, now)
+        if self._record_asked_at is not None and self.request.reply is None:
+            if now - self._record_asked_at >= PROOF:
+                self._judge(Fate.UNKNOWN, _REPLY_LOST)
+            return []
         silent = now - self._heard
         if self._doubtful is not None and self.request.done:
             return list(self._tick_doubt(silent))
@@ -187,15 +351,63 @@ class Link:
                 return steps
         return [*self._tick_notes(now), *self._tick_questions(now, silent)]
 
+    def _tick_down(self, now: float) -> list[Event]:
+        if self._told_down or self._down_at is None or now - self._down_at < DOWN_AFTER:
+            return []
+        self._told_down = True
+        return [Note(f"link lost at {self._down_clock} ({self._down_why}); trying to get it back, Ctrl-C ends that")]
+
+    def _asks_who(self, now: float) -> bool:
+        """Whether it is still open who shut the kernel down: a client by its server, or its server, which ends."""
+        recent = now - self._signed_at < WHO_SHUT_IT
+        return self._sign is Sign.SHUTDOWN and self._served and recent and not self._server_gone
+
+    def _tick_who(self, now: float) -> list[Event | Action]:
+        if now - self._asked_server_at < ASK_WHO:
+            return []
+        self._asked_server_at = now
+        return [Action.ASK_SERVER]
+
     def _reply_stands_alone(self, now: float) -> bool:
         """Whether the cell's idle is to be given up, now that its reply is in.
 
         IOPub keeps its order. While other clients' messages still come there, ours may stand behind them: a server
         with ten clients was seen to hand on IOPub seconds after the replies.
         """
-        if now - self._heard < REPLY_GRACE:
-            return False
+        if now - self._heard < REPLY_GRACE or now - self._receiving_at < REPLY_GRACE:
+            return False  # a large one, on a slow link, may be what stands before it
         return now - self._iopub_at >= REPLY_GRACE or now - self._heard >= BACKLOG
+
+    @property
+    def wants_proof(self) -> bool:
+        """Whether it is time to count what may have been the cell's messages, and to give that to `proven`."""
+        return self._wants_proof
+
+    def proven(self, unexplained: int | None) -> None:
+        """Take how many messages may have been the cell's, see `Gaps.unexplained`."""
+        if unexplained is not None and unexplained < LEAST:
+            self._judge(Fate.NOT_RUN, "link lost before the cell reached the kernel. Safe to run again")
+        else:
+            self._judge_unconfirmed()
+        self._end_proof()
+
+    def _tick_proof(self, proof: Proof, now: float) -> list[Event | Action]:
+        step = proof.tick(now)
+        if step is Step.ASK_SERVER:
+            return [Action.ASK_SERVER]
+        if step is Step.ASK_KERNEL:
+            return [Action.ASK_KERNEL]
+        if step is Step.COUNT:
+            self._wants_proof = True
+        elif step is Step.GIVE_UP:
+            self._judge_unconfirmed()
+        return []
+
+    def _end_proof(self) -> None:
+        self._proof, self._wants_proof = None, False
+
+    def _judge_unconfirmed(self) -> None:
+        self._judge(Fate.UNKNOWN, "link lost before the kernel confirmed. It may have run; " + _CHECK)
 
     def _tick_ending(self, now: float, silent: float) -> list[Event | Action]:
         """Signs of the end are in, or our idle without a reply: conclude, once everything is in."""
@@ -210,7 +422,7 @@ class Link:
             wait = 0.0 if self._ending else REPLY_GRACE
             return [Action.ASK_KERNEL] if silent >= wait else []
         elif now - self._probe_at >= PROOF:
-            self._judge(Fate.UNKNOWN, "the kernel does not say whether it ran the cell; check before running again")
+            self._judge(Fate.UNKNOWN, "the kernel does not say whether it ran the cell; " + _CHECK)
         return []
 
     def _tick_doubt(self, silent: float) -> list[Event]:
@@ -219,7 +431,7 @@ class Link:
             return []
         doubtful, self._doubtful = self._doubtful, None
         if self._sign is not None:
-            self._judge_died(self._sign.value)
+            self._judge_died(self._sign)
             return []
         return [*([doubtful] if doubtful else []), *self._finish()]
 
@@ -227,19 +439,34 @@ class Link:
         if not self._told_queued and not self.request.started and now - self._sent >= QUEUED_AFTER:
             self._told_queued = True
             return [Queued()]
+        if (note := self._heart.note()) is not None:
+            return [note]
         if self._interrupted_at is not None and now - self._interrupted_at >= SLOW_INTERRUPT:
             self._interrupted_at = float("inf")
             return [Note("interrupted, and still running; interrupt again to leave it running there")]
         return []
 
     def _tick_questions(self, now: float, silent: float) -> list[Event | Action]:
-        if self._idle_answers >= 2 and self._probe_at is None:
+        questions: list[Event | Action] = []
+        if self._sign is Sign.RESTART and min(silent, now - self._probed_at) >= ASK_AGAIN:
+            # The new life's first words are often lost: who reads the kernel's IOPub has to subscribe anew. An answer
+            # from behind our cell says that its life is over; the old life gives none before the cell's reply.
+            questions.append(Action.ASK_KERNEL)
+        elif self._probe and self._idle_since_asked and now - self._probed_at >= PROOF:
+            if self.interrupted_link:
+                # The question may have gone with the link as well; only a busy kernel need not answer for so long.
+                questions.append(Action.ASK_KERNEL)
+            elif not self._told_mute:
+                # No verdict: a busy kernel may be called so, once anybody has asked it something on control.
+                self._told_mute = True
+                questions.append(Note(_MUTE))
+        elif self._idle_answers >= 2 and self._probe_at is None:
             # "idle" alone proves nothing (FACTS 15). An answer from behind our cell does.
-            return [Action.ASK_KERNEL]
+            questions.append(Action.ASK_KERNEL)
         if silent >= (0.0 if self._lost_link else SILENCE) and now - self._asked_server_at >= SILENCE:
             self._asked_server_at = now
-            return [Action.ASK_SERVER]
-        return []
+            questions.append(Action.ASK_SERVER)
+        return questions
 
     # -- conclusions
 
@@ -250,13 +477,21 @@ class Link:
             self._doubtful = event
             return None
         if isinstance(event, Stream) and event.name == "stderr" and is_rate_limit(event.text):
-            self.missing = None
-            return Lost("the server's rate limit dropped output; ZMQ has none, or raise it: " + _setting(event.text))
+            raise_it = "the server's rate limit dropped output; ZMQ has none, or raise it: " + _setting(event.text)
+            return self.losses.uncounted(raise_it)
         return event
 
     def _finish(self) -> list[Event]:
+        events = self._judge_reply()
+        ended = self.verdict is not None and self.verdict.fate in (Fate.OK, Fate.FAILED)
+        if ended and not self.request.started and not self.interrupted_link:
+            # Seen where a kernel had just been restarted: the server subscribes anew, and what comes before is lost.
+            events.append(self.losses.uncounted("the kernel's start-of-cell message is missing; output may be, too"))
+        return events
+
+    def _judge_reply(self) -> list[Event]:
         request = self.request
-        if request.status == "aborted" and not request.started:
+        if request.status == "aborted" and self._was_never_entered():
             self._judge(Fate.NOT_RUN, "aborted while queued, by another client's error or interrupt. Safe to run again")
         elif request.status == "aborted":
             error = request.error or Error("KeyboardInterrupt", "")
@@ -273,55 +508,112 @@ class Link:
             self._judge(Fate.OK)
         return []
 
+    def _was_never_entered(self) -> bool:
+        """Whether an aborted cell was passed over: ipykernel says busy and idle of that, too, and nothing else."""
+        if not self.request.started:
+            return True
+        # bash_kernel calls a cell aborted that was interrupted while it ran.
+        seen = self.request.entered or self.shown or self._interrupted_at is not None
+        return not seen and not self.interrupted_link
+
     def _finish_without_idle(self) -> list[Event]:
         # Above 4000 messages a second the kernel's own queue loses even the idle (FACTS 13). IRkernel sends
         # none for a request that it aborted.
         events = self._finish()
-        if self.verdict is not None and self.verdict.fate in (Fate.OK, Fate.FAILED):
-            self.missing = None
-            events.append(Lost("the kernel's end-of-cell message is missing; output may be, too"))
+        counted = self.interrupted_link and self._probe_seen
+        if self.verdict is not None and self.verdict.fate in (Fate.OK, Fate.FAILED) and not counted:
+            events.append(self.losses.uncounted("the kernel's end-of-cell message is missing; output may be, too"))
         return events
 
-    def _probe_answered(self) -> None:
+    def _note_id(self, message: Message) -> None:
+        by_server = message.sender == message.parent_header.get("session")
+        if message.channel == "iopub" and message.parent_id == self.request.msg_id and not by_server:
+            self._last_id = message.msg_id
+            if message.execution_state == "busy":
+                self._busy_id = message.msg_id
+
+    def _take_probe(self, message: Message, now: float) -> None:
+        if not self.interrupted_link:
+            self._conclude_probe(now)
+            return
+        if self._proof is not None:
+            self._proof.answered(now)
+            return
+        # What the server gives again, and what the kernel sends on IOPub, may come behind this answer.
+        self._probe_answered_at, self._heard = now, now
+        self._probe_seen = True
+        if not self.request.done:
+            self._last_id = message.msg_id
+
+    def _conclude_probe(self, now: float) -> list[Event | Action]:
+        self._probe_answered_at = None
         request = self.request
         if self.verdict is not None or request.reply is not None:
-            return
-        if not request.started and self._sign is not None and self._sign not in ANNOUNCED:
+            return []
+        if self._arrived:
+            if self._sign is not None:
+                self._conclude_gone(self._sign.value)
+            elif self.interrupted_link:
+                self._record_asked_at = now
+                return [Action.ASK_RECORD]
+            else:
+                self._judge(Fate.UNKNOWN, _REPLY_LOST)
+        elif self._sign is not None and (self.interrupted_link or self._sign not in ANNOUNCED):
             # The new life did not run it. The old one may have: a process that crashes takes along what its
             # IOPub thread has not sent, our `busy` too (seen with `os._exit` as the cell's first act).
             self._conclude_gone(self._sign.value)
-        elif not request.started:
+        elif self.interrupted_link:
+            # It may be on its way still, by the connection that broke.
+            self._proof = Proof(now)
+        else:
             reason = self._sign.value if self._sign else "the kernel never took it"
             self._judge(Fate.NOT_RUN, f"{reason} while the cell was queued. Safe to run again")
-        elif self._sign is not None:
-            self._conclude_gone(self._sign.value)
-        else:
-            self._judge(
-                Fate.UNKNOWN, "the kernel has ended the cell, but its reply is lost; check before running again"
-            )
+        return []
+
+    def kernel_recorded(self, reply: dict[str, Any] | None, now: float) -> list[Event]:
+        """Take the reply that the cell had, as its kernel remembers it; None if it does not."""
+        if self.verdict is not None or self._record_asked_at is None or self.request.reply is not None:
+            return []
+        self._record_asked_at = None
+        if reply is None:
+            self._judge(Fate.UNKNOWN, _REPLY_LOST)
+            return []
+        self.request.reply, self._reply_lost = reply, True
+        doubtful, self._doubtful = self._doubtful, None
+        note = Note("the cell's reply was lost with the link; the kernel remembers how it ended")
+        return [note, *([doubtful] if doubtful else []), *self._judge_reply()]
 
     def _conclude_gone(self, reason: str) -> None:
         """The kernel that had our cell is no more."""
-        if self.request.reply is not None:
+        if self.request.reply is not None and self._doubtful is None:
             self._finish()
         elif self.request.started:
-            self._judge_died(self._sign.value if self._sign in ANNOUNCED else reason)
-        elif self._sign in ANNOUNCED:
+            by_sign = self._sign in ANNOUNCED or (self._sign is not None and reason == self._sign.value)
+            self._judge_died(self._sign if by_sign and self._sign else reason)
+        elif self._sign in ANNOUNCED and not self.interrupted_link:
             # It said goodbye on the same socket on which our `busy` would have come before.
-            self._judge(Fate.NOT_RUN, f"{self._sign.value} while the cell was queued. Safe to run again")
+            self._judge(Fate.NOT_RUN, f"{self._cause(self._sign)} while the cell was queued. Safe to run again")
         else:
-            self._judge(Fate.UNKNOWN, f"{reason} before it confirmed. It may have run; check before running again")
+            self._judge(Fate.UNKNOWN, f"{reason} before it confirmed. It may have run; {_CHECK}")
 
     def _conclude_link(self, *, server_alive: bool) -> None:
         if self._sign is not None:
             self._conclude_gone(self._sign.value)
         elif server_alive:
             state = "the cell may still be running" if self.request.started else "the cell may have run"
-            self._judge(Fate.UNKNOWN, f"link lost ({self._lost_link}); {state}; check before running again")
+            self._judge(Fate.UNKNOWN, f"link lost ({self._lost_link}); {state}; {_CHECK}")
         else:
             self._conclude_gone(f"server does not answer any more ({self._lost_link})")
 
-    def _judge_died(self, cause: str) -> None:
+    def _cause(self, sign: Sign) -> str:
+        return "server shut down" if self._server_gone else sign.value
+
+    def _judge_died(self, why: Sign | str) -> None:
+        cause = self._cause(why) if isinstance(why, Sign) else why
+        if why in (Sign.RESTARTING, Sign.LEFT):
+            # Nobody said that they would end it. Whether the cell did, or the system for want of memory, or a signal
+            # from outside, cannot be known from here (F2).
+            cause += " while the cell ran"
         lines = f"{self.shown} line{'' if self.shown == 1 else 's'} shown"
         self._judge(Fate.DIED, f"{cause}. {lines}; variables are gone")
 

@@ -12,9 +12,21 @@ from typing import Any
 
 from kernel_bridge_magic.errors import BadCell
 
-__all__ = ["PROTOCOL_VERSION", "MalformedMessage", "Message", "check_code", "execute_content", "make_message"]
+__all__ = [
+    "PROTOCOL_VERSION",
+    "SUBSHELLS",
+    "MalformedMessage",
+    "Message",
+    "check_code",
+    "evaluate_content",
+    "evaluated",
+    "execute_content",
+    "make_message",
+]
 
 PROTOCOL_VERSION = "5.3"
+#: What a kernel with subshells names among its `supported_features` (JEP 91). ipykernel has them since 7.
+SUBSHELLS = "kernel subshells"
 CHANNELS = frozenset({"shell", "iopub", "stdin", "control"})
 _UNSENDABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -101,8 +113,13 @@ def make_message(
     date: str,
     parent: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    buffers: Sequence[bytes] = (),
+    subshell: str = "",
 ) -> Message:
-    """Make a message of ours. `date` is ISO 8601 with a zone; `client_id` becomes the header's `session`."""
+    """Make a message of ours. `date` is ISO 8601 with a zone; `client_id` becomes the header's `session`.
+
+    `subshell` is the id of the subshell that shall handle it (JEP 91), "" for the main shell.
+    """
     header = {
         "msg_id": msg_id,
         "msg_type": msg_type,
@@ -111,7 +128,9 @@ def make_message(
         "date": date,
         "version": PROTOCOL_VERSION,
     }
-    return Message(channel, header, dict(parent or {}), dict(metadata or {}), dict(content))
+    if subshell:
+        header["subshell_id"] = subshell
+    return Message(channel, header, dict(parent or {}), dict(metadata or {}), dict(content), tuple(buffers))
 
 
 def execute_content(
@@ -135,6 +154,19 @@ def execute_content(
         "allow_stdin": allow_stdin,
         "stop_on_error": False,
     }
+
+
+def evaluate_content(code: str = "", **expressions: str) -> dict[str, Any]:
+    """The content of a silent `execute_request` of our own: nothing is shown, counted, or asked for."""
+    return execute_content(code, silent=True, allow_stdin=False, user_expressions=expressions)
+
+
+def evaluated(content: Mapping[str, Any], name: str) -> str:
+    """The text of one of the user expressions in an `execute_reply`; "" if it has none."""
+    try:
+        return text(content["user_expressions"][name]["data"]["text/plain"])
+    except (KeyError, TypeError):
+        return ""
 
 
 def text(value: object) -> str:

@@ -13,22 +13,34 @@ from kernel_bridge_magic.protocol.events import (
     Page,
     Stream,
 )
+from kernel_bridge_magic.protocol.tails import MAX_OUTPUT, Tail, spoken
 
 __all__ = ["Outputs"]
 
+_MOST_JOINED = 1 << 10
+
 
 class Outputs:
-    """The outputs of one cell so far; `items` is a list of nbformat 4 output dicts."""
+    """The outputs of one cell so far; `items` is a list of nbformat 4 output dicts.
 
-    def __init__(self) -> None:
+    Of more than `limit` characters of printed text head and tail are kept, and a line that says so: the tail is
+    the last of the outputs then, also where displays came within it.
+    """
+
+    def __init__(self, limit: int = MAX_OUTPUT) -> None:
+        self._limit = limit
+        self._room = limit - limit // 16
+        self._tail = Tail(limit // 16)
         self._items: list[dict[str, Any]] = []
         self._text: list[str] = []  # the open stream's pieces: joining each time would be quadratic
+        self._joined: list[str] = []  # before them
         self._by_display: dict[str, list[dict[str, Any]]] = {}
         self._clear_first = False
 
     @property
     def items(self) -> list[dict[str, Any]]:
         """The outputs, oldest first. Text of one stream that follows itself is one output."""
+        self._release()
         self._close_stream()
         return self._items
 
@@ -50,15 +62,39 @@ class Outputs:
         if isinstance(event, Stream):
             self._add_text(event)
         else:
+            if not self._tail.left_out:
+                self._release()
             self._close_stream()
             self._add_item(event)
 
     def _add_text(self, event: Stream) -> None:
+        fits = event.text[: self._room]
+        if fits or not event.text:
+            self._room -= len(fits)
+            self._append(event.name, fits)
+        if len(fits) < len(event.text):
+            self._tail.add(event.name, event.text[len(fits) :])
+
+    def _append(self, name: str, text: str) -> None:
         last = self._items[-1] if self._items else {}
-        if last.get("name") != event.name:
+        if last.get("name") != name:
             self._close_stream()
-            self._items.append({"output_type": "stream", "name": event.name, "text": ""})
-        self._text.append(event.text)
+            self._items.append({"output_type": "stream", "name": name, "text": ""})
+        self._text.append(text)
+        if len(self._text) >= _MOST_JOINED:
+            # A string of two letters takes 50 bytes; of joined ones there are few enough.
+            self._joined.append("".join(self._text))
+            self._text.clear()
+
+    def _release(self) -> None:
+        """Put what the tail holds behind the rest."""
+        held = self._tail.take()
+        if self._tail.left_out:
+            left = spoken(self._tail.lines, self._tail.left_out)
+            self._append("stderr", f"\nkernel-bridge: ... {left} left out here\n")
+            self._tail.left_out = self._tail.lines = 0
+        for name, text in held:
+            self._append(name, text)
 
     def _add_item(self, event: DisplayData | ExecuteResult | Error | Page) -> None:
         if isinstance(event, Error):
@@ -83,11 +119,14 @@ class Outputs:
             item["data"], item["metadata"] = event.data, event.metadata
 
     def _close_stream(self) -> None:
-        if self._text:
+        if self._text or self._joined:
             last = self._items[-1]
-            last["text"] += "".join(self._text)
+            last["text"] += "".join((*self._joined, *self._text))
+            self._joined.clear()
             self._text.clear()
 
     def _clear(self) -> None:
         self._items, self._by_display, self._clear_first = [], {}, False
+        self._joined.clear()
         self._text.clear()
+        self._room, self._tail = self._limit - self._limit // 16, Tail(self._limit // 16)

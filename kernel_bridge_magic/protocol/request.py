@@ -32,6 +32,8 @@ class Request:
         self.msg_id = msg_id
         #: the kernel has begun with it
         self.started = False
+        #: it has said which code it runs: a request that it aborts gets as far as `busy`
+        self.entered = False
         #: our `status: idle` is in
         self.idle = False
         #: the content of the `execute_reply`, once it is in
@@ -75,6 +77,7 @@ class Request:
         if kind == "status":
             return self._receive_status(message.execution_state)
         if kind == "execute_input":
+            self.entered = True
             return self._start()
         event = _output(kind, message)
         if isinstance(event, Error):

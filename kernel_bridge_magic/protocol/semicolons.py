@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernel_bridge_magic.protocol.messages import Message, execute_content
+from kernel_bridge_magic.protocol.messages import Message, evaluate_content
 
 __all__ = ["GUEST", "Semicolons", "arm", "disarm"]
 
@@ -34,12 +34,12 @@ _DISARM = (
 
 def arm() -> dict[str, Any]:
     """The content of the `execute_request` before our first cell."""
-    return execute_content("", silent=True, allow_stdin=False, user_expressions={"quiet": _ARM})
+    return evaluate_content(quiet=_ARM)
 
 
 def disarm() -> dict[str, Any]:
     """The content of the `execute_request` behind our last cell."""
-    return execute_content("", silent=True, allow_stdin=False, user_expressions={"quiet": _DISARM})
+    return evaluate_content(quiet=_DISARM)
 
 
 class Semicolons:

@@ -8,18 +8,23 @@ import pytest
 
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Error, Event, Lost, Note, Queued, Started, Stream
+from kernel_bridge_magic.protocol.gaps import Gap
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.link import (
+    ASK_AGAIN,
     DOUBT,
     PROOF,
     QUEUED_AFTER,
     REPLY_GRACE,
     SETTLE,
     SILENCE,
+    STRAGGLERS,
+    WHO_SHUT_IT,
     Action,
     Link,
 )
 from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.proof import LEAST, LINGER
 from kernel_bridge_magic.protocol.request import Request
 from tests.support.wire import CELL, OURS, error, msg, reply, status, stream
 
@@ -81,7 +86,7 @@ def test_ok_needs_reply_and_idle() -> None:
     assert cell.fate is None
     assert cell.get(status("idle")).fate is Fate.OK
     assert cell.link.shown == 1
-    assert cell.link.missing == 0
+    assert cell.link.losses.missing == 0
 
 
 def test_output_after_the_reply_is_still_shown() -> None:
@@ -108,9 +113,25 @@ def test_aborted_before_it_began_is_not_run() -> None:
     assert "Safe to run again" in cell.reason
 
 
+def test_f41_aborted_by_another_s_error_is_not_run_though_the_kernel_says_busy_and_idle_of_it() -> None:
+    cell = running().get(reply("aborted"), status("idle"))
+    assert cell.fate is Fate.NOT_RUN
+    assert "Safe to run again" in cell.reason
+
+
+def test_f41_nothing_is_proven_where_the_link_was_away_or_we_have_interrupted() -> None:
+    away = running()
+    away.link.broke("reset", "10:00:00", away.now)
+    away.link.back(0.1, "10:00:00", away.now)
+    assert away.get(reply("aborted"), status("idle")).fate is Fate.FAILED
+    interrupted = running()
+    interrupted.link.interrupt(interrupted.now)
+    assert interrupted.get(reply("abort"), status("idle")).fate is Fate.FAILED
+
+
 def test_aborted_after_it_began_is_an_interrupt() -> None:
     # bash_kernel, after an interrupt
-    cell = running().get(reply("abort"), status("idle"))
+    cell = running().get(msg("execute_input", {"code": "sleep 9"}), reply("abort"), status("idle"))
     assert cell.fate is Fate.FAILED
     assert cell.link.request.error == Error("KeyboardInterrupt", "")
 
@@ -126,7 +147,7 @@ def test_an_idle_that_was_lost_in_a_flood_ends_in_silence_and_is_told() -> None:
     cell.wait(0.5)
     assert cell.fate is Fate.OK
     assert any(isinstance(event, Lost) for event in cell.said)
-    assert cell.link.missing is None
+    assert cell.link.losses.missing is None
 
 
 @pytest.mark.parametrize(("text", "setting"), [(DATA_RATE, "data"), ("IOPub message rate exceeded.\n…", "msg")])
@@ -135,7 +156,7 @@ def test_what_the_server_drops_is_reported_not_printed(text: str, setting: str) 
     (lost,) = (event for event in cell.said if isinstance(event, Lost))
     assert f"iopub_{setting}_rate_limit" in lost.reason
     assert not any(isinstance(event, Stream) for event in cell.said)
-    assert cell.link.missing is None
+    assert cell.link.losses.missing is None
     assert cell.fate is Fate.OK
 
 
@@ -175,6 +196,25 @@ def test_the_first_interrupt_goes_there_and_the_second_detaches() -> None:
     assert cell.fate is Fate.LEFT_RUNNING
 
 
+@pytest.mark.parametrize("last", [status("idle"), reply()])
+def test_a_cell_that_is_over_there_is_not_interrupted_any_more(last: Message) -> None:
+    cell = running().get(last)
+    assert cell.link.interrupt(cell.now) == [], "it would hit the next cell, and that may be somebody else's"
+    assert cell.fate is None
+
+
+def test_who_does_not_wait_for_the_rest_is_told_what_is_known() -> None:
+    cell = running().get(reply())
+    cell.link.interrupt(cell.now)
+    assert any(isinstance(event, Lost) for event in cell.link.interrupt(cell.now))
+    assert cell.fate is Fate.OK
+    cell = running().get(status("idle"))
+    cell.link.interrupt(cell.now)
+    cell.link.interrupt(cell.now)
+    assert cell.fate is Fate.UNKNOWN
+    assert "not waited for" in cell.reason
+
+
 def test_an_interrupt_that_does_not_help_gets_one_line() -> None:
     cell = running()
     cell.link.interrupt(cell.now)
@@ -208,6 +248,70 @@ def test_a_running_cell_dies_with_its_kernel(sign: Sign) -> None:
     assert cell.fate is Fate.DIED
     assert "2 lines shown; variables are gone" in cell.reason
     assert sign.value in cell.reason
+
+
+@pytest.mark.parametrize(("sign", "said"), [(Sign.RESTARTING, True), (Sign.LEFT, True), (Sign.RESTART, False)])
+def test_f2_a_kernel_that_nobody_ended_is_said_to_have_ended_while_the_cell_ran(sign: Sign, said: bool) -> None:
+    cell = running().sign(sign)
+    if sign is Sign.RESTART:
+        cell.get(error("KeyboardInterrupt", ""), status("idle"))
+    cell.wait(DOUBT + SETTLE + 0.2)
+    assert cell.fate is Fate.DIED
+    assert ("while the cell ran" in cell.reason) == said
+
+
+def shut_down() -> Watched:
+    """FACTS 5: a deleted kernel and a server that ends send the same."""
+    return running().sign(Sign.SHUTDOWN).get(error("KeyboardInterrupt", ""), status("idle"))
+
+
+def test_f11_a_server_that_ends_with_its_kernel_is_told_as_that() -> None:
+    cell = shut_down().wait(0.6)
+    assert cell.fate is None and Action.ASK_SERVER in cell.said
+    cell.link.server_says(None, cell.now)  # it is on its way out
+    assert cell.wait(0.3).fate is None
+    cell.link.server_says("", cell.now)
+    cell.wait(0.2)
+    assert (cell.fate, "server shut down. 0 lines" in cell.reason) == (Fate.DIED, True)
+
+
+def test_f11_also_when_its_connection_closes_first() -> None:
+    cell = shut_down().wait(0.4)
+    cell.link.broke("the server closed the connection", "10:00:00", cell.now)
+    cell.wait(0.4)
+    cell.link.server_says("", cell.now)
+    cell.wait(0.2)
+    assert (cell.fate, "server shut down" in cell.reason) == (Fate.DIED, True)
+
+
+@pytest.mark.parametrize("state", [None, "idle"])
+def test_f7_a_server_that_goes_on_answering_shut_its_kernel_down_for_a_client(state: str | None) -> None:
+    cell = shut_down()
+    for _ in range(8):
+        cell.wait(0.25)
+        cell.link.server_says(state, cell.now)
+    assert (cell.fate, "shut down by another client" in cell.reason) == (Fate.DIED, True)
+    assert cell.now - 1000 <= WHO_SHUT_IT + DOUBT + 0.5
+
+
+def test_a_kernel_without_a_server_that_is_shut_down_is_not_waited_for() -> None:
+    cell = Watched()
+    cell.link = Link(Request(CELL), now=cell.now, served=False)
+    cell.get(status("busy")).sign(Sign.SHUTDOWN).get(error("KeyboardInterrupt", ""), status("idle")).wait(DOUBT + 0.2)
+    assert (cell.fate, "shut down by another client" in cell.reason) == (Fate.DIED, True)
+    assert cell.said.count(Action.ASK_SERVER) == 0
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [("there now: x.ipynb", "gone from its server (there now: x.ipynb). 0 lines"), ("", "(it has none now)")],
+)
+def test_f13_a_kernel_that_is_gone_when_the_link_is_back_is_told_with_what_is_there(there: str, words: str) -> None:
+    cell = running()
+    cell.link.broke("the server closed the connection", "10:00:00", cell.now)
+    cell.link.closed("the server closed the connection", cell.now)
+    cell.link.server_says(None, cell.now, there=there)
+    assert (cell.fate, words in cell.reason) == (Fate.DIED, True)
 
 
 def test_what_was_under_way_when_the_kernel_ended_is_shown_first() -> None:
@@ -283,6 +387,16 @@ def test_idle_said_twice_makes_us_ask_the_kernel() -> None:
     assert cell.wait(0.2).asked_kernel().get(PROBE_ANSWER).fate is Fate.UNKNOWN
 
 
+@pytest.mark.parametrize("cell", [running, Watched], ids=["running", "queued"])
+def test_f5_f6_a_restart_whose_first_words_are_lost_is_asked_for_until_it_answers(
+    cell: Callable[[], Watched],
+) -> None:
+    watched = cell().sign(Sign.RESTART).wait(ASK_AGAIN + 0.2).asked_kernel()
+    watched.wait(2 * ASK_AGAIN + 0.2)
+    assert watched.said.count(Action.ASK_KERNEL) >= 2  # the first went to the old process
+    assert watched.get(PROBE_ANSWER).fate is (Fate.DIED if cell is running else Fate.NOT_RUN)
+
+
 def test_the_server_is_asked_only_in_silence_and_not_too_often() -> None:
     cell = running()
     for _ in range(20):
@@ -327,6 +441,20 @@ def test_a_reply_before_the_answer_from_behind_proves_that_it_ran() -> None:
     assert cell.fate is Fate.OK
 
 
+def test_f3_a_kernel_that_dies_at_every_start_is_asked_anew_each_time_until_the_server_gives_it_up() -> None:
+    cell = Watched()
+    for tries in range(1, 6):
+        cell.sign(Sign.RESTARTING)
+        while cell.said.count(Action.ASK_KERNEL) < tries:
+            assert cell.wait(0.1).fate is None
+        cell.link.asked_kernel(f"probe {tries}", cell.now)
+        assert cell.wait(3).said.count(Action.ASK_KERNEL) == tries
+    assert cell.fate is None
+    cell.sign(Sign.DEAD).wait(SETTLE + 0.2)
+    assert cell.fate is Fate.UNKNOWN
+    assert "does not come back (server says: dead)" in cell.reason
+
+
 def test_no_proof_is_unknown() -> None:
     assert queued_then(Sign.RESTARTING).asked_kernel().wait(PROOF + 1).fate is Fate.UNKNOWN
     assert queued_then(Sign.DEAD).fate is Fate.UNKNOWN
@@ -334,9 +462,10 @@ def test_no_proof_is_unknown() -> None:
 
 def test_a_goodbye_without_our_busy_proves_not_run() -> None:
     cell = Watched().sign(Sign.SHUTDOWN).wait(1)
-    assert cell.fate is None
     cell.link.server_says(None, cell.now)
-    assert cell.fate is Fate.NOT_RUN
+    assert cell.fate is None, "a server that ends says the same first"
+    assert cell.wait(WHO_SHUT_IT).fate is Fate.NOT_RUN
+    assert cell.reason.startswith("kernel was shut down by another client while the cell was queued")
 
 
 # -- a link that ends
@@ -367,6 +496,319 @@ def test_a_kernel_s_own_sockets_closed_is_its_end() -> None:
     assert cell.wait(SETTLE + 0.2).fate is Fate.DIED
 
 
+def test_a_server_that_does_not_accept_us_any_more_cannot_tell_the_kernel_s_fate() -> None:
+    cell = running()
+    cell.link.closed("the server closed the connection, and our token is no longer valid there", cell.now, denied=True)
+    assert cell.fate is Fate.UNKNOWN
+    assert "token is no longer valid" in cell.reason
+
+
+# -- a link that breaks and comes back
+
+
+def broken(cell: Watched, seconds: float = 0.4) -> Watched:
+    cell.link.broke("the server closed the connection", "14:02:07", cell.now)
+    return cell.wait(seconds)
+
+
+def back(cell: Watched, seconds: float = 0.4) -> Watched:
+    broken(cell, seconds)
+    cell.said += cell.link.back(seconds, "14:02:10", cell.now)
+    return cell.asked_kernel()
+
+
+def notes(cell: Watched) -> list[str]:
+    return [event.text for event in cell.said if isinstance(event, Note)]
+
+
+def losses(cell: Watched) -> list[Lost]:
+    return [event for event in cell.said if isinstance(event, Lost)]
+
+
+def test_a_link_that_is_back_at_once_is_one_note_and_the_cell_goes_on() -> None:
+    cell = back(running()).get(stream("x\n"), reply(), status("idle"))
+    assert cell.fate is Fate.OK
+    assert notes(cell) == ["link lost at 14:02:07, back after 0.4 s"]
+    assert Action.ASK_SERVER in cell.said
+
+
+def test_a_link_that_stays_away_is_told_once_and_nobody_is_asked_meanwhile() -> None:
+    cell = broken(running(), 200)
+    assert cell.fate is None
+    assert [type(step) for step in cell.said] == [Started, Note]
+    assert "trying to get it back" in notes(cell)[0]
+
+
+def test_time_is_up_while_the_link_is_down() -> None:
+    assert broken(running(timeout=30), 31).fate is Fate.LEFT_RUNNING
+
+
+@pytest.mark.parametrize("begin", [running, Watched])
+def test_an_interrupt_while_the_link_is_down_ends_the_wait_at_once(begin: Callable[[], Watched]) -> None:
+    cell = broken(begin(), 5)
+    assert cell.link.interrupt(cell.now) == []
+    assert cell.fate is Fate.LEFT_RUNNING
+    assert "link lost at 14:02:07" in cell.reason
+
+
+def test_a_reply_that_was_lost_with_the_link_is_unknown_when_the_kernel_answers_behind_it() -> None:
+    cell = back(running()).wait(60)
+    assert cell.fate is None, "a kernel that runs does not answer, and that is no sign"
+    cell.get(PROBE_ANSWER)
+    assert cell.fate is None, "what the server kept for us may come behind"
+    assert Action.ASK_RECORD in cell.wait(SETTLE + 0.2).said, "the kernel may remember how it ended"
+    assert cell.wait(PROOF).fate is Fate.UNKNOWN
+    assert "ended the cell" in cell.reason
+
+
+def lost_reply(*came: Message) -> Watched:
+    cell = back(running()).get(*came, PROBE_ANSWER).wait(SETTLE + 0.2)
+    assert Action.ASK_RECORD in cell.said
+    return cell
+
+
+def test_the_kernel_s_record_stands_for_a_lost_reply() -> None:
+    cell = lost_reply(stream("x\n"))
+    cell.said += cell.link.kernel_recorded({"status": "ok"}, cell.now)
+    assert cell.fate is Fate.OK
+    assert any("remembers" in note for note in notes(cell))
+    assert cell.link.wants_count(cell.now)
+    assert cell.link.count(Gap(1, True)) == [], "the reply's own number"
+    assert [event.count for event in cell.link.count(Gap(3, True)) if isinstance(event, Lost)] == [2]
+
+
+def test_a_failure_that_only_the_record_tells_of_is_shown() -> None:
+    cell = lost_reply()
+    cell.said += cell.link.kernel_recorded({"status": "error", "ename": "OSError", "evalue": "x"}, cell.now)
+    assert cell.fate is Fate.FAILED
+    assert cell.said[-1] == Error("OSError", "x", ())
+    cell = lost_reply(error("OSError", "x"))
+    assert not any(isinstance(event, Error) for event in cell.link.kernel_recorded({"status": "error"}, cell.now))
+    assert cell.fate is Fate.FAILED
+
+
+def test_a_kernel_that_does_not_remember_leaves_it_unknown() -> None:
+    cell = lost_reply()
+    assert cell.link.kernel_recorded(None, cell.now) == []
+    assert cell.fate is Fate.UNKNOWN
+
+
+def test_a_reply_that_comes_after_all_goes_before_the_record() -> None:
+    cell = lost_reply().get(reply(), status("idle"))
+    assert cell.fate is Fate.OK
+    assert cell.link.kernel_recorded({"status": "error"}, cell.now) == []
+    assert cell.fate is Fate.OK
+
+
+def test_what_comes_just_behind_the_answer_counts() -> None:
+    cell = back(running()).get(PROBE_ANSWER).wait(SETTLE - 0.2).get(reply(), status("idle"))
+    assert cell.fate is Fate.OK
+
+
+def proving(cell: Watched | None = None) -> Watched:
+    """A cell of which nothing came before the link broke; the kernel answers from behind it."""
+    cell = back(cell or Watched()).get(PROBE_ANSWER).wait(SETTLE + 0.2)
+    assert cell.fate is None, "it may be on its way still, by the connection that broke"
+    return cell
+
+
+def server_counts(cell: Watched, connections: int | None, state: str = "idle", asked: float = 0.0) -> Watched:
+    cell.link.server_says(state, cell.now, connections=connections, asked_at=cell.now + asked)
+    return cell
+
+
+def asked_twice(cell: Watched) -> Watched:
+    """The server has no other connection; the kernel is asked, and asked again when that is answered."""
+    server_counts(cell, 1)
+    for _ in range(2):
+        asked = cell.said.count(Action.ASK_KERNEL)
+        assert cell.wait(LINGER + 0.2).said.count(Action.ASK_KERNEL) == asked + 1
+        assert not cell.link.wants_proof
+        cell.asked_kernel().get(PROBE_ANSWER)
+    return cell.wait(0.5)
+
+
+def test_a_cell_that_can_no_longer_arrive_and_made_no_message_is_proven_not_run() -> None:
+    cell = asked_twice(proving())
+    assert cell.link.wants_proof and cell.fate is None
+    cell.link.proven(LEAST - 1)
+    assert cell.fate is Fate.NOT_RUN
+    assert "Safe to run again" in cell.reason
+    assert not cell.link.wants_count(cell.now), "what is missing is nothing of the cell's"
+
+
+@pytest.mark.parametrize("unexplained", [None, LEAST, 50])
+def test_messages_that_may_have_been_the_cell_s_leave_it_unknown(unexplained: int | None) -> None:
+    cell = asked_twice(proving())
+    cell.link.proven(unexplained)
+    assert cell.fate is Fate.UNKNOWN
+    assert "may have run" in cell.reason
+
+
+@pytest.mark.parametrize("connections", [0, 2, None])
+def test_a_server_that_has_another_connection_or_does_not_say_proves_nothing(connections: int | None) -> None:
+    cell = server_counts(proving(), connections)
+    assert cell.wait(20).fate is Fate.UNKNOWN
+
+
+def test_a_server_asked_before_the_proof_is_not_believed() -> None:
+    # It may have counted the old connection, and ours not yet.
+    cell = server_counts(proving(), 1, asked=-5)
+    assert cell.wait(20).fate is Fate.UNKNOWN
+    assert cell.said.count(Action.ASK_KERNEL) == 1
+
+
+def test_the_cell_may_still_arrive_while_the_proof_is_sought() -> None:
+    cell = server_counts(proving(), 1).wait(LINGER).get(status("busy"), stream("x\n")).wait(3)
+    assert cell.fate is None
+    assert not cell.link.wants_proof
+    assert cell.get(reply(), status("idle")).fate is Fate.OK
+
+
+def test_output_without_its_busy_is_a_cell_that_ran() -> None:
+    cell = back(Watched()).get(stream("x\n"), PROBE_ANSWER).wait(SETTLE + 0.2)
+    assert Action.ASK_RECORD in cell.said
+    assert cell.wait(30).fate is Fate.UNKNOWN
+    assert "ended the cell" in cell.reason
+
+
+def test_a_second_break_begins_the_proof_anew() -> None:
+    cell = proving(server_counts(proving(), 1).wait(1))
+    assert not cell.wait(LINGER + 1).link.wants_proof
+    assert asked_twice(cell).link.wants_proof
+
+
+def test_an_end_of_the_kernel_ends_the_proof() -> None:
+    for sign in Sign:
+        cell = server_counts(proving(), 1).sign(sign).wait(30)
+        assert cell.fate is not Fate.NOT_RUN, "it may have begun, and what it sent went with the link"
+        assert not cell.link.wants_proof
+
+
+def test_an_interrupt_does_not_wait_for_the_proof() -> None:
+    cell = proving()
+    assert cell.link.interrupt(cell.now) == []
+    assert cell.fate is Fate.UNKNOWN
+
+
+def test_a_kernel_that_ended_while_the_link_was_down_has_died() -> None:
+    cell = back(running())
+    cell.link.server_says(None, cell.now)
+    assert cell.fate is Fate.DIED
+    cell = back(running()).sign(Sign.NEW_LIFE).get(PROBE_ANSWER).wait(SETTLE + 0.2)
+    assert cell.fate is Fate.DIED
+
+
+def test_an_answer_that_the_next_break_swallowed_is_asked_for_again() -> None:
+    cell = back(back(running())).wait(5)
+    assert cell.said.count(Action.ASK_KERNEL) == 2
+    assert cell.get(reply(), status("idle")).fate is Fate.OK
+
+
+def test_a_question_that_a_free_kernel_does_not_answer_is_asked_again_and_a_busy_one_is_left_alone() -> None:
+    cell = back(running()).wait(PROOF + 1)
+    assert cell.said.count(Action.ASK_KERNEL) == 1
+    cell.link.server_says("busy", cell.now)
+    assert cell.wait(30).said.count(Action.ASK_KERNEL) == 1
+    cell.link.server_says("idle", cell.now)
+    assert cell.wait(0.1).said.count(Action.ASK_KERNEL) == 2
+    cell.asked_kernel()
+    assert cell.wait(30).said.count(Action.ASK_KERNEL) == 2
+    assert cell.get(PROBE_ANSWER).wait(SETTLE + 0.2).said.count(Action.ASK_RECORD) == 1
+
+
+def test_what_is_missing_is_told_when_stragglers_are_in_and_more_of_it_later() -> None:
+    cell = back(running())
+    assert not cell.link.wants_count(cell.now)
+    cell.wait(STRAGGLERS)
+    assert cell.link.wants_count(cell.now)
+    for gap, told in ((Gap(0, True), 0), (Gap(25, True), 1), (Gap(25, True), 1), (Gap(27, False), 2)):
+        cell.said += cell.link.count(gap)
+        assert len(losses(cell)) == told
+    first, more = losses(cell)
+    assert first == Lost("25 messages missing between 14:02:07 and 14:02:10 (link lost)", 25)
+    assert more.reason.startswith("up to 2 messages missing") and more.count == 2
+    assert cell.link.losses.missing == 27
+
+
+def test_nothing_is_counted_between_the_idle_and_the_reply() -> None:
+    cell = back(running()).wait(STRAGGLERS).get(status("idle"))
+    assert not cell.link.wants_count(cell.now)
+    assert cell.get(reply()).link.wants_count(cell.now)
+
+
+def test_a_kernel_that_numbers_nothing_is_told_of_once() -> None:
+    cell = back(running())
+    cell.said += cell.link.count(None) + cell.link.count(None)
+    assert sum("cannot be told" in note for note in notes(cell)) == 1
+    assert not losses(cell)
+    assert cell.link.losses.missing is None
+
+
+def test_a_link_that_never_broke_is_never_counted() -> None:
+    cell = running().get(reply(), status("idle"))
+    assert not cell.link.wants_count(cell.now)
+
+
+def test_a_cell_whose_beginning_was_not_heard_says_so() -> None:
+    cell = Watched().get(reply(), status("idle"))
+    assert cell.fate is Fate.OK
+    assert "start-of-cell" in losses(cell)[0].reason
+    assert cell.link.losses.missing is None
+    assert not losses(running().get(reply(), status("idle")))
+    assert not losses(Watched().get(reply("aborted"), status("idle")))
+
+
+# -- a kernel that stands still
+
+
+def test_a_kernel_whose_heart_stands_still_is_told_of_once_each_time() -> None:
+    cell = running()
+    cell.link.heartbeat(False)
+    cell.wait(1)
+    assert notes(cell) == [], "one may be missed"
+    for beats, told in ((False, 1), (False, 1), (True, 1), (False, 1), (False, 2)):
+        cell.link.heartbeat(beats)
+        cell.wait(0.2)
+        assert sum("stopped or swapping" in note for note in notes(cell)) == told
+    assert cell.fate is None
+
+
+def test_f10_a_kernel_whose_python_does_not_answer_is_told_of_once_each_time() -> None:
+    def native(cell: Watched) -> int:
+        return sum(isinstance(event, Note) and "native code" in event.text for event in cell.said)
+
+    cell = running()
+    cell.link.heartbeat(True, False)
+    assert native(cell.wait(0.5)) == 0, "one may be slow"
+    cell.link.heartbeat(True, False)
+    cell.link.heartbeat(True, False)
+    assert native(cell.wait(0.5)) == 1
+    cell.link.heartbeat(True, True)
+    for _ in range(2):
+        cell.link.heartbeat(True, False)
+    assert native(cell.wait(0.5)) == 2
+    assert cell.fate is None
+
+
+@pytest.mark.parametrize("greets", [True, None])
+def test_f10_a_kernel_that_greets_or_never_does_is_not_judged(greets: bool | None) -> None:
+    cell = running()
+    for _ in range(5):
+        cell.link.heartbeat(True, greets)
+    assert not [event for event in cell.wait(1).said if isinstance(event, Note)]
+
+
+def test_a_kernel_whose_heart_cannot_be_heard_from_here_is_not_judged() -> None:
+    cell = running()
+    for _ in range(5):
+        cell.link.heartbeat(None)
+    assert cell.wait(1).said == [Started()]
+
+
+# -- at its end
+
+
 def test_nothing_comes_after_a_verdict() -> None:
     cell = running().get(reply(), status("idle"))
     verdict = cell.link.verdict
@@ -381,4 +823,22 @@ def test_nothing_comes_after_a_verdict() -> None:
 
 def test_no_action_can_run_a_cell() -> None:
     # R3, at most once: whatever is added here must not be a resend.
-    assert {action.name for action in Action} == {"ASK_SERVER", "ASK_KERNEL", "INTERRUPT"}
+    assert {action.name for action in Action} == {"ASK_SERVER", "ASK_KERNEL", "ASK_RECORD", "INTERRUPT"}
+
+
+def test_what_the_kernel_could_not_send_is_told_once_and_not_beside_another_loss() -> None:
+    cell = running().get(reply(), status("idle"))
+    assert cell.link.overran(0) == []
+    (lost,) = cell.link.overran(500)
+    assert isinstance(lost, Lost) and lost.reason.startswith("500 messages missing") and cell.link.losses.missing == 500
+    cell = back(running())
+    assert cell.link.overran(500) == []
+
+
+def test_f24_a_message_that_is_still_coming_may_be_what_the_idle_stands_behind() -> None:
+    cell = running().get(reply())
+    for _ in range(100):  # 50 s, longer than anything else is waited for
+        cell.link.receiving(cell.now)
+        assert cell.wait(0.5).fate is None
+    assert cell.get(stream("all of it"), status("idle")).fate is Fate.OK
+    assert losses(cell) == []

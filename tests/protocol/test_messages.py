@@ -7,6 +7,8 @@ from kernel_bridge_magic.protocol.messages import (
     MalformedMessage,
     Message,
     check_code,
+    evaluate_content,
+    evaluated,
     execute_content,
     make_message,
 )
@@ -71,3 +73,22 @@ def test_what_no_kernel_can_be_sent_is_refused_with_its_place(code: str, where: 
 def test_every_other_cell_is_sent_as_it_is(code: str) -> None:
     assert check_code(code) == code
     assert check_code("\ufeff" + code) == code
+
+
+def test_a_silent_request_of_our_own_shows_counts_and_asks_nothing() -> None:
+    content = evaluate_content(value="6 * 7")
+    assert (content["code"], content["user_expressions"]) == ("", {"value": "6 * 7"})
+    assert content["silent"] and not content["store_history"]
+    assert not content["allow_stdin"] and not content["stop_on_error"]
+
+
+def test_the_text_of_an_expression_or_nothing() -> None:
+    assert evaluated({"user_expressions": {"value": {"status": "ok", "data": {"text/plain": "42"}}}}, "value") == "42"
+    failed = {"user_expressions": {"value": {"status": "error", "ename": "NameError"}}}
+    for content in (
+        {},
+        failed,
+        {"user_expressions": None},
+        {"user_expressions": {"value": {"data": {"text/plain": 7}}}},
+    ):
+        assert evaluated(content, "value") == ""

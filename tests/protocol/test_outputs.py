@@ -80,3 +80,24 @@ def test_whatever_comes_a_notebook_can_save_it(given_events: list[Event]) -> Non
     cell = nbformat.v4.new_code_cell("x", outputs=[nbformat.from_dict(item) for item in fold(*given_events)])
     notebook = nbformat.v4.new_notebook(cells=[cell])
     nbformat.validate(notebook)
+
+
+def test_of_too_much_text_head_and_tail_are_kept() -> None:
+    outputs = Outputs(1600)
+    for number in range(5000):
+        outputs.add(Stream("stdout", f"{number:09}\n"))
+    head, said, tail = outputs.items
+    assert head["text"] == "".join(f"{number:09}\n" for number in range(150))
+    assert said["name"] == "stderr"
+    lines = tail["text"].splitlines()
+    assert lines and lines == [f"{number:09}" for number in range(5000 - len(lines), 5000)]
+    assert f"... {5000 - 150 - len(lines):,} lines (" in said["text"]
+    assert outputs.items == [head, said, tail]
+
+
+def test_text_up_to_the_limit_stays_whole_and_in_order() -> None:
+    outputs = Outputs(1600)
+    outputs.add(Stream("stdout", "x" * 1550))
+    outputs.add(DisplayData({"text/plain": "d"}, {}))
+    outputs.add(Stream("stdout", "y" * 90))
+    assert [item.get("text") for item in outputs.items] == ["x" * 1550, None, "y" * 90]

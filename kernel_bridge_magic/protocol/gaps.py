@@ -1,0 +1,207 @@
+"""What a broken link has lost, counted, so that loss is never silent (R6); and what came twice. Pure.
+
+An ipykernel numbers its messages: `msg_id` is `<session>_<pid>_<number>`, with one counter for IOPub, shell and
+control. Numbers that never come were lost, if they were for us: a reply goes to its own client only, so that every
+foreign request leaves one hole, and a message that the kernel makes and does not send leaves one, too. So holes are
+looked at only where a link broke, and are called exact only where our own cell stands on both sides of them and no
+other client was heard. Kernels whose ids are no counters (IRkernel, xeus: random ones) are never counted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kernel_bridge_magic.protocol.messages import Message
+
+__all__ = ["Gap", "Gaps", "Repeats", "numbered"]
+
+_FOLLOWERS = 3  # numbers that came right behind their predecessor: then it is a counter
+_MOST_HOLES = 100_000  # a kernel that counts in steps of two would fill our memory
+_REMEMBERED = 5000  # ids; far more than a socket's buffers hold
+
+
+class Gap(NamedTuple):
+    """How many numbers are missing (`size`); `exact` is false where some of them may have been other clients'."""
+
+    size: int
+    exact: bool
+
+
+@dataclass(slots=True)
+class _Hole:
+    """Numbers from `start` to before `stop` that have not come; the parents of the messages around them."""
+
+    start: int
+    stop: int
+    below: str
+    above: str
+
+
+class Gaps:
+    """The numbers of one connection's kernel, and which of them have not come since the link first broke."""
+
+    def __init__(self, client_id: str) -> None:
+        self._client_id = client_id
+        self._watching = False
+        self._blind = False
+        self._life = ""
+        self._reset("")
+
+    def _reset(self, life: str) -> None:
+        # A link that broke before the kernel was heard: nobody knows where its numbers stood.
+        self._blind = self._watching and not self._life
+        self._watching = self._blind
+        self._life = life
+        self._top = -1  # the highest number of IOPub, where order is kept; of all channels once the link broke
+        self._top_parent = ""
+        # Numbers of other channels beyond `_top`: a reply may overtake the output before it.
+        self._ahead: dict[int, str] = {}
+        self._followers = 0
+        self._repeated = 0
+        self._holes: list[_Hole] = []
+        self._foreign = -1  # the highest number with another client's parent
+        # The server's own requests, made in our name when we connect: which of their two states came.
+        self._nudges: dict[str, tuple[int, set[str]]] = {}
+
+    def receive(self, message: Message) -> None:
+        """Take any message of the connection, in the order in which they come."""
+        life, number = numbered(message)
+        if not life:
+            return
+        if life != self._life:
+            self._reset(life)
+        parent = message.parent_id
+        self._note_strangers(message, number)
+        if self._watching:
+            self._take(number, parent)
+        elif message.channel != "iopub":
+            self._ahead[number] = parent
+        elif number > self._top:
+            # The first message of all follows nobody.
+            self._followers += self._top >= 0 and (number == self._top + 1 or number - 1 in self._ahead)
+            self._top, self._top_parent = number, parent
+            self._ahead = {n: p for n, p in self._ahead.items() if n >= number} if self._ahead else self._ahead
+        else:
+            self._repeated += number == self._top
+
+    def broke(self) -> None:
+        """Take note that the link broke: from here on it is known what has not come."""
+        if self._watching:
+            return
+        self._watching = True
+        for number in sorted(self._ahead):
+            self._take(number, self._ahead[number])
+        self._ahead = {}
+
+    @property
+    def position(self) -> str:
+        """The `msg_id` of the last message so far, "" before the first."""
+        return f"{self._life}_{self._top}" if self._life and self._top >= 0 else ""
+
+    def missing(self, cell: str, first: str, last: str) -> Gap | None:
+        """Count what did not come of a cell between two messages; None where this kernel's ids are no numbers.
+
+        `cell` is the `msg_id` of the request, `first` the `msg_id` of its first message, or the `position` before it
+        was sent, `last` the `msg_id` of its last message; "" for no bound.
+        """
+        if (self._blind and not first) or not self._counts() or (first and self._number_of(first, -1) < 0):
+            return None
+        after, upto = self._number_of(first, -1), self._number_of(last, self._top)
+        holes = [
+            (min(hole.stop, upto) - max(hole.start, after + 1), hole)
+            for hole in self._holes
+            if hole.start < upto and hole.stop > after + 1
+        ]
+        ours = all(hole.below == cell == hole.above for _, hole in holes)
+        count = sum(width for width, _ in holes)
+        for number, states in self._nudges.values():
+            if after < number < upto:
+                count -= 1 + ("busy" not in states)  # its reply goes to the server; it drops the first message
+        return Gap(max(count, 0), ours and not after < self._foreign <= upto)
+
+    def unexplained(self, first: str) -> int | None:
+        """How many of the numbers behind the message `first` neither came nor belong, for sure, to the server itself.
+
+        None where these are no numbers, or where nobody knows. Rather too many than too few.
+        """
+        after = self._number_of(first, -1)
+        if after < 0 or not self._watching or self._blind or not self._counts():
+            return None
+        holes = sum(max(hole.stop - max(hole.start, after + 1), 0) for hole in self._holes)
+        # Between the two states of the server's own request is the number of its reply, which is not for us.
+        replies = sum(number > after and len(states) == 2 for number, states in self._nudges.values())
+        return holes - replies
+
+    def _counts(self) -> bool:
+        return bool(self._life) and self._followers >= _FOLLOWERS > self._repeated and len(self._holes) < _MOST_HOLES
+
+    def _number_of(self, msg_id: str, default: int) -> int:
+        life, _, number = msg_id.rpartition("_")
+        return int(number) if life == self._life and number.isdecimal() else default
+
+    def _note_strangers(self, message: Message, number: int) -> None:
+        asker = str(message.parent_header.get("session") or "")
+        if not message.parent_id or asker == self._client_id:
+            rest = message.parent_id.removeprefix(f"{self._client_id}_")
+            # `<ours>_<pid>_<n>`, where ours are `<ours>_<n>`: jupyter_server has asked in our name.
+            if self._watching and message.execution_state and "_" in rest:
+                first, states = self._nudges.get(message.parent_id, (number, set()))
+                self._nudges[message.parent_id] = min(first, number), states | {message.execution_state}
+            return
+        self._foreign = max(self._foreign, number)
+
+    def _take(self, number: int, parent: str) -> None:
+        if number > self._top:
+            self._followers += number == self._top + 1
+            if number > self._top + 1 and self._top >= 0 and len(self._holes) < _MOST_HOLES:
+                self._holes.append(_Hole(self._top + 1, number, self._top_parent, parent))
+            self._top, self._top_parent = number, parent
+            return
+        for place, hole in enumerate(self._holes):
+            if hole.start <= number < hole.stop:
+                parts = (
+                    _Hole(hole.start, number, hole.below, parent),
+                    _Hole(number + 1, hole.stop, parent, hole.above),
+                )
+                self._holes[place : place + 1] = [part for part in parts if part.start < part.stop]
+                return
+
+
+def numbered(message: Message) -> tuple[str, int]:
+    """Give the name and value of the counter that a message's id is; "" and 0 where it is none."""
+    sender = message.sender
+    name, _, number = message.msg_id.rpartition("_")
+    session, _, pid = name.rpartition("_")
+    if not sender or session != sender or not pid.isdecimal() or not number.isdecimal():
+        return "", 0
+    return name, int(number)
+
+
+class Repeats:
+    """Which messages come twice, when a server gives again what we had before the link broke.
+
+    A kernel whose ids are not unique is left alone: then nothing is called a repeat.
+    """
+
+    def __init__(self) -> None:
+        self._recent: deque[str] = deque(maxlen=_REMEMBERED)
+        self._before: frozenset[str] = frozenset()
+
+    def broke(self) -> None:
+        """Take note that the link broke."""
+        # The deque alone bounds it: what was added up over every break of a link grew for hours.
+        known = frozenset(self._recent)
+        self._before = known if len(known) == len(self._recent) else frozenset()
+
+    def is_repeat(self, message: Message) -> bool:
+        """Take any message of the connection; tell whether it came before the link broke."""
+        msg_id = message.msg_id
+        if not msg_id:
+            return False
+        name = f"{message.channel} {msg_id}"
+        if name in self._before:
+            return True
+        self._recent.append(name)
+        return False

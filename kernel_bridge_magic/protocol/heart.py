@@ -1,0 +1,36 @@
+"""`Heart`: what is said of a kernel whose heartbeat, or whose Python, does not answer (R5 of FAULTS 2). Pure."""
+
+from __future__ import annotations
+
+from kernel_bridge_magic.protocol.events import Note
+
+__all__ = ["MISSED_BEATS", "Heart"]
+
+MISSED_BEATS = 2  # one may be missed by a machine that swaps for a moment
+
+
+class Heart:
+    """Counts what a kernel did not answer; each note is given once, and again after it has answered."""
+
+    def __init__(self) -> None:
+        self._missed_beats = 0
+        self._missed_greetings = 0
+        self._told_stopped = False
+        self._told_native = False
+
+    def take(self, beats: bool | None, greets: bool | None) -> None:
+        """Take whether it beats, None where nobody can ask, and whether its Python runs, None where not known."""
+        self._missed_greetings = self._missed_greetings + 1 if beats and greets is False else 0
+        self._told_native = self._told_native and not greets
+        self._missed_beats = self._missed_beats + 1 if beats is False else 0
+        self._told_stopped = self._told_stopped and not beats
+
+    def note(self) -> Note | None:
+        """Give what is to be said now."""
+        if self._missed_beats >= MISSED_BEATS and not self._told_stopped:
+            self._told_stopped = True
+            return Note("the kernel is not answering (stopped or swapping); still waiting")
+        if self._missed_greetings >= MISSED_BEATS and not self._told_native:
+            self._told_native = True
+            return Note("the kernel's process lives, its Python does not answer (busy in native code?); still waiting")
+        return None

@@ -1,0 +1,215 @@
+"""How long to hold on to a link that says nothing, and when to try to get a broken one back. R7 of FAULTS 2. Pure.
+
+A TCP connection that is silent is not dead: one that was kept through a black hole of 30 s lost nothing, a new one
+opened early did. So a silent one is kept until a *new* connection is answered and the old one still says nothing
+10 s later, or for 90 s. Time comes in as `now`, seconds on a monotonic clock, which stands still while the machine
+sleeps (R8): `Wake` tells that it has slept.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from kernel_bridge_magic.protocol.events import Note
+
+__all__ = ["Failure", "Incoming", "Retry", "Silence", "Step", "Wake"]
+
+# Seconds.
+PING_RUNNING = 3.0  # between pings while a cell is under way and nothing else is heard
+PING_IDLE = 15.0  # so that proxies which drop idle connections (60 s) leave ours alone (F26)
+UNANSWERED = 3.0  # a ping is answered in milliseconds; then it is worth a line (F21: within 8 s)
+PROBE_EVERY = 2.0  # between the end of one question on a new connection and the next
+STILL_SILENT = 10.0  # after the first answer on a new connection
+PATIENCE = 90.0  # as jupyter_server, which gives us up after as long
+IDLE_PATIENCE = 30.0  # with nothing under way nothing can be lost
+LONGEST_WAIT = 30.0
+REFUSED_AGAIN = 1.0  # a server that is told to have ended within 2 s (F12)
+JUMP = 2.0  # between two clocks that only sleep can part (R8)
+TELL_EVERY = 5.0  # between two words on one message that is long in coming (F24)
+
+
+class Step(enum.Enum):
+    """What the owner of a connection must do."""
+
+    PING = "send a WebSocket ping, say so with `pinged`"
+    PROBE = "ask the server on a new connection, say what came with `probed`"
+    GIVE_UP = "close this connection and open another"
+
+
+class Silence:
+    """The watch over one connection, from its opening to its end."""
+
+    def __init__(self) -> None:
+        self._pinged: float | None = None  # an unanswered ping
+        self._told = False
+        self._told_why = False
+        self._quiet_since = 0.0
+        self._probing = False
+        self._probe_at = 0.0
+        self._answered_at: float | None = None
+        self._slept = 0.0
+        self._woke = False
+
+    def woke(self, seconds: float) -> None:
+        """Take note that this machine slept for that long: the next `tick` asks at once."""
+        self._slept += seconds
+        self._woke = True
+
+    @property
+    def _still_silent(self) -> float:
+        # A server gives up a client that does not answer for as long: there is nothing to be kept.
+        return UNANSWERED if self._slept >= PATIENCE else STILL_SILENT
+
+    def pinged(self, now: float) -> None:
+        """Take note that a ping is out."""
+        self._pinged = now
+
+    def probed(self, answered: bool, now: float) -> list[Note]:
+        """Take what a question on a new connection brought; give what to say."""
+        self._probing = False
+        self._probe_at = now
+        if self._pinged is None:
+            return []  # it was heard meanwhile
+        if answered and self._answered_at is None:
+            self._answered_at = now
+        if self._told_why or now - self._pinged < UNANSWERED:
+            return []  # after a sleep it was asked before there was anything to say
+        self._told_why = True
+        if answered:
+            return [self._why()]
+        return [Note("its server is not answering (stopped or swapping, or the network is down); still waiting")]
+
+    def _why(self) -> Note:
+        wait = self._still_silent
+        return Note(f"its server answers on a new connection; reconnecting in {wait:g} s if this stays")
+
+    def tick(self, *, heard: float, running: bool, now: float) -> list[Step | Note]:
+        """Say what to do. `heard` is when the last byte came, `running` whether a request is under way."""
+        if self._pinged is not None and heard >= self._pinged:
+            told, since = self._told, self._quiet_since
+            self._pinged, self._told, self._told_why, self._answered_at = None, False, False, None
+            self._slept = 0.0
+            return [Note(f"heard again after {heard - since:.0f} s of silence")] if told and running else []
+        if self._woke:
+            self._woke = False
+            if not running:
+                return [Step.PING]
+            self._probing = True
+            return [Step.PING, Step.PROBE]
+        if self._pinged is None:
+            due = now - heard >= (PING_RUNNING if running else PING_IDLE)
+            self._quiet_since = heard
+            return [Step.PING] if due else []
+        unanswered = now - self._pinged
+        if not running:
+            patience = UNANSWERED if self._slept else IDLE_PATIENCE
+            return [Step.GIVE_UP] if unanswered >= patience else []
+        return self._unanswered(unanswered, heard, now)
+
+    def _unanswered(self, unanswered: float, heard: float, now: float) -> list[Step | Note]:
+        if unanswered < UNANSWERED:
+            return []
+        steps: list[Step | Note] = []
+        if not self._told:
+            self._told = True
+            asleep = "; this machine slept" if self._slept else ""
+            steps.append(Note(f"last heard {now - heard + self._slept:.0f} s ago{asleep}; waiting for the link"))
+        late = self._answered_at is not None and now - self._answered_at >= self._still_silent
+        if late or now - heard >= PATIENCE:
+            return [*steps, Step.GIVE_UP]
+        if self._answered_at is not None and not self._told_why:
+            self._told_why = True
+            steps.append(self._why())
+        if not self._probing and self._answered_at is None and now - self._probe_at >= PROBE_EVERY:
+            self._probing = True
+            steps.append(Step.PROBE)
+        return steps
+
+
+class Wake:
+    """Whether this machine has slept: the clock that goes on in its sleep has run ahead of the one that does not."""
+
+    def __init__(self) -> None:
+        self._ahead: float | None = None
+
+    def slept(self, ahead: float | None) -> float:
+        """Give how many seconds it slept since the last call, 0.0 for not at all.
+
+        `ahead` is CLOCK_BOOTTIME less CLOCK_MONOTONIC, None where there are no such clocks.
+        """
+        before, self._ahead = self._ahead, ahead
+        if ahead is None or before is None or ahead - before <= JUMP:
+            return 0.0
+        return ahead - before
+
+
+class Incoming:
+    """What is said of one message that is long in coming: one line, replaced each 5 s (F24)."""
+
+    def __init__(self) -> None:
+        self._number = -1
+        self._since = 0.0
+        self._told_at: float | None = None
+        self._size = 0
+
+    def tick(self, *, number: int, come: int, size: int, now: float) -> list[Note]:
+        """Take how far it is: the message's number, its bytes so far (0 before the first) and those announced."""
+        notes: list[Note] = []
+        if number != self._number:
+            if self._told_at is not None:
+                notes = [self._note(f"all {_bytes(self._size)} of a large message came after", now)]
+            self._number, self._since, self._told_at = number, now, None
+        if not come:
+            self._since = now
+            return notes
+        self._size = size
+        if now - (self._since if self._told_at is None else self._told_at) >= TELL_EVERY:
+            self._told_at = now
+            notes.append(self._note(f"{_bytes(come)} of a message of {_bytes(size)} came in", now))
+        return notes
+
+    def _note(self, what: str, now: float) -> Note:
+        return Note(f"{what} {now - self._since:.0f} s", key="incoming")
+
+
+def _bytes(count: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"
+
+
+class Failure(enum.Enum):
+    """Why a try to get the link back failed."""
+
+    REFUSED = "nobody listens there"
+    DENIED = "the server does not accept who we are"
+    NO_KERNEL = "the server has no such kernel"
+    OTHER = "no answer, or none of use"
+
+
+class Retry:
+    """When to try again: at once, then after 0 to 2**n - 1 s, at random, so that not all come back together.
+
+    With `once` the server said that it does not want us (close codes 1008, 4xxx): one try only.
+    """
+
+    def __init__(self, *, once: bool = False) -> None:
+        self._once = once
+        self._tries = 0
+        self._refused = 0
+        self._hopeless = False
+
+    def failed(self, why: Failure) -> None:
+        """Take note that a try failed."""
+        self._tries += 1
+        self._refused = self._refused + 1 if why is Failure.REFUSED else 0
+        self._hopeless = self._once or why in (Failure.DENIED, Failure.NO_KERNEL) or self._refused >= 2
+
+    def wait(self, chance: float) -> float | None:
+        """Give the seconds until the next try, None to give up. `chance` is a random number from 0 to 1."""
+        if self._hopeless:
+            return None
+        if self._refused:
+            return REFUSED_AGAIN
+        return chance * min(2.0**self._tries - 1, LONGEST_WAIT)

@@ -1,0 +1,84 @@
+"""Whether a cell that went out by a link that broke never reached its kernel, proven without sending it again. Pure.
+
+What may still happen to it, and what excludes that, one after the other::
+
+    the old connection is alive at the server, and hands it on later (a reset that only we have seen; a proxy that
+    holds bytes; a server that replaces a stale connection reads from it for 5 s more)
+        ──▶ over the new connection, which works by now, the server is asked how many it has to this kernel. One: that
+            is ours. A server counts one down when it has stopped reading it.
+    the server has handed it to a ZMQ socket, which it closed then: for 1 s more that tries to send
+        ──▶ 2 s later the kernel is asked over the new connection (the second question)
+    the kernel was busy, and has both in its queues, which it reads in turns
+        ──▶ when that is answered it is asked once more: whatever was in a queue has had its turn by now
+    it ran, and all that it sent was lost
+        ──▶ an ipykernel numbers what it sends: a cell makes four messages at least (busy, execute_input, reply, idle).
+            Since the last message before the cell fewer are missing.
+
+What cannot be excluded so is no proof, and the fate stays unknown: other clients, kernels that do not number, one
+that was not heard before the cell was sent.
+"""
+
+from __future__ import annotations
+
+import enum
+
+__all__ = ["LEAST", "Proof", "Step"]
+
+#: Messages that a cell makes at least: busy, execute_input, execute_reply, idle.
+LEAST = 4
+# Seconds
+COUNT_AGAIN = 1.0  # a server that replaces a stale connection gives it 5 s
+LINGER = 2.0  # twice what jupyter_client's sockets linger
+SETTLE = 0.3  # messages under way when the last answer is in
+PATIENCE = 12.0  # in all
+
+
+class Step(enum.Enum):
+    """What is to be done now."""
+
+    ASK_SERVER = "ask the server, answer with `server_says`"
+    ASK_KERNEL = "ask the kernel on shell, answer with `answered`"
+    COUNT = "count what is missing, answer with `counted`"
+    GIVE_UP = "there is no proof"
+
+
+class Proof:
+    """The steps of one proof. It begins when the kernel has answered over the new connection. `now` is monotonic."""
+
+    def __init__(self, now: float) -> None:
+        self._began = now
+        self._counted_at = float("-inf")  # when the server was last asked
+        self._alone_at: float | None = None
+        self._asked = 0  # questions to the kernel
+        self._answered = 0
+        self._answered_at = now
+        self._hopeless = False
+
+    def server_says(self, connections: int | None, asked_at: float) -> None:
+        """Take how many connections the server has to the kernel, None if it did not say, and when it was asked."""
+        if asked_at < self._began or self._alone_at is not None:
+            return  # of a question before the proof: the old connection may have been counted, and ours not yet
+        if connections == 1:
+            self._alone_at = asked_at
+        elif connections is None:
+            self._hopeless = True
+
+    def answered(self, now: float) -> None:
+        """Take the kernel's answer to the last question."""
+        self._answered, self._answered_at = self._asked, now
+
+    def tick(self, now: float) -> Step | None:
+        """Say what is to be done, each thing once."""
+        if self._hopeless or now - self._began >= PATIENCE:
+            return Step.GIVE_UP
+        if self._alone_at is None:
+            if now - self._counted_at < COUNT_AGAIN:
+                return None
+            self._counted_at = now
+            return Step.ASK_SERVER
+        if self._answered < self._asked or now - self._alone_at < LINGER:
+            return None
+        if self._asked < 2:
+            self._asked += 1
+            return Step.ASK_KERNEL
+        return Step.COUNT if now - self._answered_at >= SETTLE else None

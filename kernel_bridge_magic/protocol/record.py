@@ -1,0 +1,44 @@
+"""How a cell ended when its reply was lost: what its kernel remembers. Pure.
+
+IPython keeps the result of what it ran last, and with it the `cellId` of the request's metadata. Ours is the cell's
+`msg_id`, so that no other client's cell can be taken for it. The question is a silent request; it runs nothing of the
+user's, and leaves no name, no history and no counter. It is itself what the kernel ran last then: it can be asked once.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from kernel_bridge_magic.protocol.messages import evaluate_content, evaluated
+
+__all__ = ["mark", "question", "read"]
+
+_KEY = "_guest_record"
+_CODE = (
+    "(lambda s, r: (lambda e: s.displayhook.__dict__.update("
+    f"{_KEY}=(r.info.cell_id, bool(r.success), type(e).__name__, str(e)[:2000])"
+    "))(r.error_before_exec or r.error_in_exec))(get_ipython(), get_ipython().last_execution_result)"
+)
+_EXPRESSION = f"get_ipython().displayhook.__dict__.pop({_KEY!r})"
+
+
+def mark(msg_id: str) -> dict[str, Any]:
+    """What goes into a cell's metadata."""
+    return {"cellId": msg_id}
+
+
+def question() -> dict[str, Any]:
+    """The content of the `execute_request` that asks; it must be handled behind the cell."""
+    return evaluate_content(_CODE, record=_EXPRESSION)
+
+
+def read(content: dict[str, Any], msg_id: str) -> dict[str, Any] | None:
+    """Make of the answer the reply that the cell had, None if the kernel does not know how it ended."""
+    try:
+        cell, succeeded, name, text = ast.literal_eval(evaluated(content, "record"))
+    except (KeyError, TypeError, ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    if cell != msg_id:
+        return None
+    return {"status": "ok"} if succeeded is True else {"status": "error", "ename": str(name), "evalue": str(text)}

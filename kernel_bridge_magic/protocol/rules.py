@@ -1,0 +1,243 @@
+"""The rules R1 to R8 of FAULTS 2 as data: what comes, and what is concluded of it. The documentation is made of this.
+
+Where each rule is kept is in `RULES`; what that does, row by row, is in `CELL` (`link.Link`), `SIGNS` (`life.Life`) and
+`CONNECTION` (`patience.Silence`). tests/protocol/test_rules.py plays every row to the machine that it speaks of, with a
+clock of its own: a row that is not true fails there. Seconds are counted from the last thing that comes.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from kernel_bridge_magic.errors import Fate
+from kernel_bridge_magic.protocol import link, patience, proof
+from kernel_bridge_magic.protocol.life import Sign
+from kernel_bridge_magic.protocol.link import Action
+from kernel_bridge_magic.protocol.patience import Step
+
+__all__ = ["CELL", "CONNECTION", "RULES", "SIGNS", "Comes", "ConnectionRow", "Row", "markdown"]
+
+#: Each rule: what it says, and the module that keeps it.
+RULES = {
+    "R1": ("a cell is done when its reply and its idle are in, in either order", "request"),
+    "R2": ("its fate is always one of ok, failed, not run, died, unknown, left running", "link"),
+    "R3": ("at most once: nothing here has an action that sends a cell", "link"),
+    "R4": ("the kernel is gone when it, its server or its session says so", "life"),
+    "R5": ("in silence the server and the heart are asked; the kernel only behind the cell, never on control", "link"),
+    "R6": ("loss is never silent: what did not come is counted, or said not to be countable", "gaps"),
+    "R7": ("a silent connection is kept until a new one is answered and it still is silent, or for 90 s", "patience"),
+    "R8": ("clocks are monotonic; a machine that slept asks at once", "patience"),
+}
+
+
+class Comes(enum.Enum):
+    """What may come while a cell is watched."""
+
+    NOTHING = "nothing"
+    BUSY = "its busy"
+    INPUT = "its execute_input"
+    REPLY = "its reply"
+    ERROR = "its reply: error"
+    ABORTED = "its reply: aborted"
+    IDLE = "its idle"
+    KEYBOARD_INTERRUPT = "a KeyboardInterrupt that we did not ask for"
+    DROPPED = "the server's word that it drops output"
+    RESTARTING = "server: restarting"
+    LEFT = "the kernel's sockets close"
+    NEW_LIFE = "a new session"
+    DEAD = "server: dead"
+    SHUTDOWN = "goodbye (shutdown)"
+    RESTART = "goodbye (restart)"
+    ANSWER = "the kernel's answer from behind the cell"
+    REMEMBERS = "the kernel, asked once more, remembers its end"
+    FORGOT = "the kernel, asked once more, does not"
+    ALONE = "server asked: one connection, ours"
+    CROWDED = "server asked: another connection"
+    TOO_FEW = "fewer numbers never came than a cell makes"
+    ENOUGH = "as many numbers never came as a cell makes"
+    GONE = "server asked: 404"
+    MODEL = "server asked: busy"
+    IDLE_TWICE = "server asked: idle, twice"
+    NOBODY = "server asked: no answer"
+    HEART_STOPS = "no heartbeat, twice"
+    NO_GREETING = "a heartbeat and no greeting (its Python is not running), twice"
+    BREAKS = "the link breaks"
+    BACK = "the link is back"
+    CLOSED = "the link is closed for good"
+    GAP = "three numbers never came"
+    NO_NUMBERS = "this kernel numbers nothing"
+    INTERRUPT = "Ctrl-C"
+    TIME_IS_UP = "the time that was given is up"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """In `state` there `comes` this, in this order; then, `seconds` later, one fate, or one question, and some words.
+
+    `state` is `sent` (the kernel has not begun) or `running`.
+    """
+
+    rule: str
+    state: str
+    comes: tuple[Comes, ...]
+    seconds: float = 0.0
+    fate: Fate | None = None
+    asks: Action | None = None
+    says: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRow:
+    """A connection says nothing for `seconds`; then this `step` is taken, or these words are said.
+
+    `running`: a cell is under way. `answered`: whether a new connection is answered. `slept`: for how long this
+    machine slept just before.
+    """
+
+    rule: str
+    running: bool
+    answered: bool
+    seconds: float
+    step: Step | str
+    slept: float = 0.0
+
+
+SENT, RUNNING = "sent", "running"
+C = Comes
+_PING = patience.PING_RUNNING + patience.UNANSWERED
+_LONG = 8 * 3600.0
+_BACK = (C.BREAKS, C.BACK, C.ANSWER)
+
+#: What `Link` makes of what comes.
+CELL = (
+    Row("R1", RUNNING, (C.REPLY, C.IDLE), fate=Fate.OK),
+    Row("R1", RUNNING, (C.IDLE, C.REPLY), fate=Fate.OK),
+    Row("R1", RUNNING, (C.REPLY,), link.REPLY_GRACE, fate=Fate.OK, says="end-of-cell message is missing"),
+    Row("R1", RUNNING, (C.IDLE,), link.REPLY_GRACE, asks=Action.ASK_KERNEL),
+    Row("R1", RUNNING, (C.IDLE, C.ANSWER), fate=Fate.UNKNOWN, says="its reply is lost"),
+    Row("R1", RUNNING, (C.IDLE,), link.REPLY_GRACE + link.PROOF, fate=Fate.UNKNOWN, says="does not say whether"),
+    Row("R1", SENT, (C.REPLY, C.IDLE), fate=Fate.OK, says="start-of-cell message is missing"),
+    Row("R2", SENT, (C.NOTHING,), link.QUEUED_AFTER, says="Queued"),
+    Row("R2", RUNNING, (C.ERROR, C.IDLE), fate=Fate.FAILED),
+    Row("R2", RUNNING, (C.KEYBOARD_INTERRUPT, C.ERROR, C.IDLE), link.DOUBT, fate=Fate.FAILED),
+    Row("R2", SENT, (C.ABORTED, C.IDLE), fate=Fate.NOT_RUN, says="Safe to run again"),
+    Row("R2", SENT, (C.BUSY, C.ABORTED, C.IDLE), fate=Fate.NOT_RUN, says="Safe to run again"),
+    Row("R2", SENT, (C.BUSY, C.INPUT, C.ABORTED, C.IDLE), fate=Fate.FAILED),
+    Row("R2", SENT, (C.INTERRUPT,), fate=Fate.LEFT_RUNNING, says="not interrupted"),
+    Row("R2", RUNNING, (C.INTERRUPT,), asks=Action.INTERRUPT),
+    Row("R2", RUNNING, (C.INTERRUPT,), link.SLOW_INTERRUPT, says="interrupt again to leave it"),
+    Row("R2", RUNNING, (C.INTERRUPT, C.INTERRUPT), fate=Fate.LEFT_RUNNING, says="goes on there"),
+    Row("R2", SENT, (C.TIME_IS_UP,), fate=Fate.LEFT_RUNNING, says="still queued there"),
+    Row("R2", RUNNING, (C.TIME_IS_UP,), fate=Fate.LEFT_RUNNING, says="goes on there"),
+    Row("R3", SENT, (C.BREAKS, C.BACK), asks=Action.ASK_KERNEL),
+    Row("R3", SENT, _BACK, link.SETTLE, asks=Action.ASK_SERVER),
+    Row("R3", SENT, (*_BACK, C.CROWDED), proof.PATIENCE, fate=Fate.UNKNOWN, says="It may have run"),
+    Row("R3", SENT, (*_BACK, C.ALONE), proof.LINGER, asks=Action.ASK_KERNEL),
+    Row("R3", SENT, (*_BACK, C.ALONE, C.ANSWER), asks=Action.ASK_KERNEL),
+    Row("R3", SENT, (*_BACK, C.ALONE, C.ANSWER, C.ANSWER, C.TOO_FEW), fate=Fate.NOT_RUN, says="Safe to run again"),
+    Row("R3", SENT, (*_BACK, C.ALONE, C.ANSWER, C.ANSWER, C.ENOUGH), fate=Fate.UNKNOWN, says="It may have run"),
+    Row("R3", SENT, (C.RESTARTING, C.ANSWER), fate=Fate.UNKNOWN, says="It may have run"),
+    Row("R3", SENT, (C.RESTARTING, C.BUSY), says="it runs in the new one"),
+    Row("R4", RUNNING, (C.RESTARTING,), link.SETTLE, fate=Fate.DIED, says="ended (server says: restarting) while"),
+    Row("R4", RUNNING, (C.LEFT,), link.SETTLE, fate=Fate.DIED, says="ended while the cell ran"),
+    Row("R4", RUNNING, (C.NEW_LIFE,), link.SETTLE, fate=Fate.DIED, says="was restarted"),
+    Row("R4", RUNNING, (C.DEAD,), link.SETTLE, fate=Fate.DIED, says="does not come back"),
+    Row("R4", RUNNING, (C.RESTART, C.KEYBOARD_INTERRUPT, C.IDLE), link.SETTLE, fate=Fate.DIED, says="another client"),
+    Row("R4", RUNNING, (C.RESTART,), link.ASK_AGAIN, asks=Action.ASK_KERNEL),
+    Row("R4", RUNNING, (C.RESTART, C.ANSWER), fate=Fate.DIED, says="restarted by another client"),
+    Row("R4", RUNNING, (C.SHUTDOWN,), link.ASK_WHO, asks=Action.ASK_SERVER),
+    Row(
+        "R4", RUNNING, (C.SHUTDOWN, C.KEYBOARD_INTERRUPT, C.IDLE), link.WHO_SHUT_IT, fate=Fate.DIED,
+        says="shut down by another client",
+    ),
+    Row(
+        "R4", RUNNING, (C.SHUTDOWN, C.KEYBOARD_INTERRUPT, C.IDLE, C.NOBODY), fate=Fate.DIED, says="server shut down",
+    ),
+    Row("R4", RUNNING, (C.SHUTDOWN, C.GONE), link.WHO_SHUT_IT, fate=Fate.DIED, says="shut down by another client"),
+    Row("R4", SENT, (C.SHUTDOWN, C.GONE), link.WHO_SHUT_IT, fate=Fate.NOT_RUN, says="Safe to run again"),
+    Row("R4", SENT, (C.RESTART, C.ANSWER), fate=Fate.NOT_RUN, says="Safe to run again"),
+    Row("R4", SENT, (C.RESTARTING,), link.SETTLE, asks=Action.ASK_KERNEL),
+    Row("R4", SENT, (C.RESTARTING,), link.SETTLE + link.PROOF, fate=Fate.UNKNOWN, says="does not say whether"),
+    Row("R4", SENT, (C.RESTARTING, C.RESTARTING, C.DEAD), link.SETTLE, fate=Fate.UNKNOWN, says="does not come back"),
+    Row("R4", RUNNING, (C.GONE,), fate=Fate.DIED, says="shut down or deleted"),
+    Row("R4", SENT, (C.GONE,), fate=Fate.UNKNOWN, says="It may have run"),
+    Row("R4", RUNNING, (C.BREAKS, C.GONE), fate=Fate.DIED, says="gone from its server"),
+    Row("R5", RUNNING, (C.NOTHING,), link.SILENCE, asks=Action.ASK_SERVER),
+    Row("R5", RUNNING, (C.IDLE_TWICE,), asks=Action.ASK_KERNEL),
+    Row("R5", RUNNING, (C.IDLE_TWICE, C.IDLE_TWICE), link.PROOF, says="hands nothing on"),
+    Row("R5", RUNNING, (C.HEART_STOPS,), says="not answering (stopped or swapping)"),
+    Row("R5", RUNNING, (C.NO_GREETING,), says="busy in native code?"),
+    Row("R6", RUNNING, (C.DROPPED,), says="rate limit dropped output"),
+    Row("R6", RUNNING, (C.BREAKS, C.BACK, C.GAP), link.STRAGGLERS, says="3 messages missing"),
+    Row("R6", RUNNING, (C.BREAKS, C.BACK, C.NO_NUMBERS), link.STRAGGLERS, says="cannot be told"),
+    Row("R7", RUNNING, (C.BREAKS,), link.DOWN_AFTER, says="trying to get it back"),
+    Row("R7", RUNNING, (C.BREAKS, C.BACK), asks=Action.ASK_SERVER, says="back after"),
+    Row("R7", RUNNING, _BACK, link.SETTLE, asks=Action.ASK_RECORD),
+    Row("R7", RUNNING, (*_BACK, C.REMEMBERS), fate=Fate.OK, says="remembers how it ended"),
+    Row("R7", RUNNING, (*_BACK, C.FORGOT), fate=Fate.UNKNOWN, says="its reply is lost"),
+    Row("R7", RUNNING, (C.BREAKS, C.INTERRUPT), fate=Fate.LEFT_RUNNING, says="may go on there"),
+    Row("R7", RUNNING, (C.CLOSED,), asks=Action.ASK_SERVER),
+    Row("R7", RUNNING, (C.CLOSED, C.MODEL), fate=Fate.UNKNOWN, says="may still be running"),
+    Row("R7", RUNNING, (C.CLOSED, C.NOBODY), fate=Fate.DIED, says="server does not answer any more"),
+)  # fmt: skip
+
+#: What is a sign of the kernel's end, in the messages of a connection.
+SIGNS = {
+    "`shutdown_reply`, restart": Sign.RESTART,
+    "`shutdown_reply`": Sign.SHUTDOWN,
+    "`status: restarting`": Sign.RESTARTING,
+    "`status: dead`": Sign.DEAD,
+    "`header.session` is not the one that answered two requests, and not ours": Sign.NEW_LIFE,
+}
+
+#: What `Silence` makes of a connection on which nothing is heard.
+CONNECTION = (
+    ConnectionRow("R7", True, False, patience.PING_RUNNING, Step.PING),
+    ConnectionRow("R7", True, False, _PING, "last heard"),
+    ConnectionRow("R7", True, False, _PING, Step.PROBE),
+    ConnectionRow("R7", True, True, _PING + patience.STILL_SILENT, Step.GIVE_UP),
+    ConnectionRow("R7", True, False, patience.PATIENCE, Step.GIVE_UP),
+    ConnectionRow("R7", False, False, patience.PING_IDLE, Step.PING),
+    ConnectionRow("R7", False, False, patience.PING_IDLE + patience.IDLE_PATIENCE, Step.GIVE_UP),
+    ConnectionRow("R8", True, True, 0.0, Step.PROBE, _LONG),
+    ConnectionRow("R8", True, True, patience.UNANSWERED, Step.GIVE_UP, _LONG),
+    ConnectionRow("R8", False, False, patience.UNANSWERED, Step.GIVE_UP, _LONG),
+)
+
+
+def markdown() -> list[str]:
+    """Give all of it as lines of Markdown."""
+    lines = ["| rule | says | kept in `protocol/` |", "|---|---|---|"]
+    lines += [f"| {name} | {says} | {module}.py |" for name, (says, module) in RULES.items()]
+    lines += ["", "What a cell's watch makes of what comes. Seconds count from the last thing that comes.", ""]
+    lines += ["| rule | cell is | what comes | after | then |", "|---|---|---|---|---|"]
+    for row in CELL:
+        lines.append(
+            f"| {row.rule} | {row.state} | {', '.join(c.value for c in row.comes)} | {_in(row)} | {_then(row)} |"
+        )
+    lines += ["", "What is a sign of the kernel's end (R4).", "", "| message on IOPub | means |", "|---|---|"]
+    lines += [f"| {message} | {sign.value} |" for message, sign in SIGNS.items()]
+    lines += ["", "What is done about a connection on which nothing is heard.", ""]
+    lines += ["| rule | cell under way | a new connection | silent for | then |", "|---|---|---|---|---|"]
+    for one in CONNECTION:
+        running, answered = "yes" if one.running else "no", "is answered" if one.answered else "is not answered"
+        then = one.step.value if isinstance(one.step, Step) else f"says “{one.step} …”"
+        slept = "; this machine slept for 8 h" if one.slept else ""
+        lines.append(f"| {one.rule} | {running} | {answered}{slept} | {one.seconds:g} s | {then} |")
+    return lines
+
+
+def _in(row: Row) -> str:
+    return f"{row.seconds:g} s" if row.seconds else "at once"
+
+
+def _then(row: Row) -> str:
+    parts = []
+    if row.fate is not None:
+        parts.append(f"*{row.fate}*")
+    if row.asks is not None:
+        parts.append(row.asks.value.partition(",")[0])
+    if row.says:
+        parts.append("says that it is queued" if row.says == "Queued" else f"says “… {row.says} …”")
+    return "; ".join(parts)

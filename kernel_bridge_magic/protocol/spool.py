@@ -1,0 +1,308 @@
+"""Durable mode: the other side keeps our cell's messages, and what did not come is fetched. Pure.
+
+A silent request wraps `session.send` in the other kernel's process. Each message that answers our cell is kept there
+with its number, in a ring of limited size. After a break, or when the server's rate limit drops output, what comes is
+held back here until the rest was fetched by number: each message once, in the order in which the kernel made them.
+The fetch goes over the control channel, which ipykernel 7 serves in a thread of its own, also while the cell runs.
+A server would take the idle of such a request for the kernel's own, and might cull a kernel that is busy (FACTS 15):
+the wrapper keeps back the busy and idle of requests whose `msg_id` is the cell's, a hyphen and a word.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import zlib
+from typing import Any
+
+from kernel_bridge_magic.protocol.life import is_rate_limit
+from kernel_bridge_magic.protocol.messages import SUBSHELLS, Message, evaluate_content, evaluated, text
+
+__all__ = ["DROP", "RING_BYTES", "Catch", "Spool", "arm", "drop", "fetch", "is_armed", "needs", "quiet_id"]
+
+RING_BYTES = 64 * 2**20
+CHUNK_BYTES = 4 * 2**20  # of messages in one reply, before they are packed
+_MOST_UNPACKED = 256 * 2**20  # one message may be larger than a chunk; no kernel's reply may fill our memory
+_MARGIN = 50  # threads over there may send in another order than they are kept
+_OLDEST = 7
+#: The word of the quiet request whose idle ends the keeping.
+DROP = "drop"
+
+# What runs over there. It is given names of its own, none of them the owner's; errors of ours never reach a cell.
+_THERE = """
+import base64, collections, os, threading, time, zlib
+
+class Spools:
+    def __init__(self, session):
+        self.session, self.cells, self.pid = session, {}, os.getpid()
+        self.lock = threading.RLock()
+        self.before = session.__dict__.get("send")
+        self.send = session.send
+        def send(stream, msg_or_type, content=None, parent=None, ident=None, buffers=None, track=False,
+                 header=None, metadata=None):
+            message = msg_or_type
+            if self.cells and os.getpid() == self.pid:
+                try:
+                    if self.is_quiet(message, content, parent):
+                        return None
+                    if isinstance(message, str):
+                        message = session.msg(message, content=content, parent=parent, header=header,
+                                              metadata=metadata)
+                    self.keep(message, buffers)
+                except Exception:
+                    message = msg_or_type
+            return self.send(stream, message, content, parent, ident, buffers, track, header, metadata)
+        send.spools = self
+        self.hook = send
+        session.__dict__["send"] = send
+    def is_quiet(self, message, content, parent):
+        if message != "status":
+            return False
+        asked = (parent or {}).get("header", parent or {}).get("msg_id", "")
+        key, _, word = asked.rpartition("-")
+        if key not in self.cells:
+            return False
+        if word == "drop" and content["execution_state"] == "idle":
+            self.drop(key)
+        return True
+    def keep(self, message, buffers):
+        cell = self.cells.get((message.get("parent_header") or {}).get("msg_id"))
+        kind = message["header"]["msg_type"]
+        if cell is None or kind == "input_request":
+            return
+        channel = "shell" if kind == "execute_reply" else "iopub"
+        parts = [base64.b64encode(bytes(part)).decode() for part in buffers or message.get("buffers") or ()]
+        packed = self.session.pack([channel, message["header"], message["parent_header"], message["metadata"],
+                                    message["content"], parts])
+        with self.lock:
+            cell["ring"].append(packed)
+            cell["size"] += len(packed)
+            while cell["size"] > cell["most"] and cell["ring"]:
+                cell["size"] -= len(cell["ring"].popleft())
+                cell["base"] += 1
+        if kind == "status" and message["content"].get("execution_state") == "idle":
+            cell["ended"] = time.monotonic()
+            timer = threading.Timer(3600, self.drop, [message["parent_header"]["msg_id"]])
+            timer.daemon = True
+            cell["timer"] = timer
+            timer.start()
+    def fetch(self, key, start, chunk):
+        cell = self.cells[key]
+        with self.lock:
+            base, end = cell["base"], cell["base"] + len(cell["ring"])
+            start, taken, size = max(start, base), [], 0
+            for number in range(start - base, len(cell["ring"])):
+                size += len(cell["ring"][number])
+                if taken and size > chunk:
+                    break
+                taken.append(cell["ring"][number])
+        head = '[%d,%d,%d,[' % (base, start, end)
+        return base64.b64encode(zlib.compress(head.encode() + b",".join(taken) + b"]]", 1)).decode()
+    def drop(self, key):
+        with self.lock:
+            cell = self.cells.pop(key, None)
+            if cell and cell.get("timer"):
+                cell["timer"].cancel()
+            if not self.cells and self.session.__dict__.get("send") is self.hook:
+                if self.before is None:
+                    del self.session.__dict__["send"]
+                else:
+                    self.session.__dict__["send"] = self.before
+
+def arm(session, key, most):
+    spools = getattr(session.send, "spools", None) or Spools(session)
+    with spools.lock:
+        left = sorted((cell["ended"], other) for other, cell in spools.cells.items() if cell["ended"])
+        spools.cells[key] = {"ring": collections.deque(), "size": 0, "base": 0, "most": most, "ended": 0}
+    for _, other in left[:-3]:
+        spools.drop(other)
+    return "armed"
+"""
+
+
+def arm(cell: str, most: int = RING_BYTES) -> dict[str, Any]:
+    """The content of the `execute_request` before the cell with that `msg_id`; `most` is the ring's size in bytes.
+
+    Of cells that ended and that nobody has come for, the last three are kept, for an hour.
+    """
+    armed = f"n['arm'](get_ipython().kernel.session, {json.dumps(cell)}, {most})"
+    return evaluate_content(
+        spool=f"(lambda n, v: exec({json.dumps(_THERE)}, n) or {armed} if v >= ({_OLDEST},) else 'too old')"
+        "({}, __import__('ipykernel').version_info)"
+    )
+
+
+def is_armed(content: dict[str, Any]) -> bool:
+    """Whether the `execute_reply` to `arm` says that the cell's messages are kept."""
+    return evaluated(content, "spool") == "'armed'"
+
+
+def quiet_id(cell: str, word: str) -> str:
+    """The `msg_id` of a request beside that cell whose busy and idle nobody is to see."""
+    return f"{cell}-{word}"
+
+
+def fetch(cell: str, start: int) -> dict[str, Any]:
+    """The content of the `execute_request` that gives the kept messages from number `start` on, one chunk of them."""
+    return evaluate_content(
+        spool=f"get_ipython().kernel.session.send.spools.fetch({json.dumps(cell)}, {start}, {CHUNK_BYTES})"
+    )
+
+
+def drop() -> dict[str, Any]:
+    """The content of the quiet request `DROP`: its idle does it, and takes the hook away with the last cell."""
+    return evaluate_content()
+
+
+def needs(info: dict[str, Any]) -> str:
+    """Say what is wrong with a kernel for durable mode, by its `kernel_info_reply`; "" if nothing is.
+
+    The version there is IPython's, not ipykernel's: what tells ipykernel 7 is that it has subshells.
+    """
+    name, features = text(info.get("implementation")), info.get("supported_features")
+    if name == "ipython" and isinstance(features, list) and SUBSHELLS in features:
+        return ""
+    what = f"{name} {text(info.get('implementation_version'))}".strip() or "one that does not say what it is"
+    return f"--durable needs ipykernel 7 or newer in that kernel; this one is {'older' if name == 'ipython' else what}"
+
+
+class Catch(list[Message]):
+    """The messages of one chunk; `base`, `start`, `end`: the ring's first number, the chunk's, and the ring's next."""
+
+    base = start = end = 0
+
+    @classmethod
+    def parse(cls, content: dict[str, Any]) -> Catch | None:
+        """Read the `execute_reply` to a fetch; None if it is no chunk, so that nothing can be fetched any more."""
+        try:
+            packed = evaluated(content, "spool")
+            unpacker = zlib.decompressobj()
+            plain = unpacker.decompress(base64.b64decode(packed[1:-1], validate=True), _MOST_UNPACKED)
+            base, start, end, items = json.loads(plain)
+            chunk = cls(
+                Message.parse(channel, header, parent, metadata, body, [base64.b64decode(part) for part in buffers])
+                for channel, header, parent, metadata, body, buffers in items
+            )
+            chunk.base, chunk.start, chunk.end = int(base), int(start), int(end)
+        except (KeyError, TypeError, ValueError, binascii.Error, zlib.error, RecursionError):
+            return None
+        return chunk
+
+
+class Spool:
+    """What is known here of one cell's spool: what came, what is held back, whether to fetch."""
+
+    def __init__(self, cell: str) -> None:
+        self.cell = cell
+        #: messages that the ring had dropped before we could fetch them
+        self.lost = 0
+        #: whether it still can be fetched from
+        self.usable = True
+        #: whether what comes is held back
+        self.holding = False
+        #: whether a fetch is to be made at once
+        self.wanted = False
+        self._seen: set[str] = set()
+        self._upto = 0  # all numbers below were seen, or are lost
+        self._came = 0  # distinct messages that came, and those that are lost
+        self._held: list[Message] = []
+        self._others: set[int] = set()
+        self._number = -1  # of the last message on IOPub, in the kernel's own count
+        #: the reply is in, and the cell's idle is not
+        self.headless = False
+        self._ended = False
+
+    @property
+    def start(self) -> int:
+        """The number to fetch from."""
+        return max(self._upto, self._came - _MARGIN, 0)
+
+    def receive(self, message: Message) -> list[Message]:
+        """Take a message that came by itself; give those that may be shown now."""
+        ours = message.parent_id == self.cell
+        if not self.usable or message.channel == "stdin":
+            return [message]
+        if ours and message.msg_type == "stream" and is_rate_limit(text(message.content.get("text"))):
+            self.hold()
+            return []
+        if ours and not self.holding and message.msg_id not in self._seen and self._skips(message):
+            # Lost, or another client's: the fetch will tell.
+            self.hold()
+        if self.holding:
+            self._held.append(message)
+            return []
+        return self._fresh([message])
+
+    def hold(self) -> None:
+        """Hold back what comes, until what may be missing is fetched."""
+        self.holding = self.wanted = self.usable
+
+    def _skips(self, message: Message) -> bool:
+        number = _number(message)
+        if message.channel != "iopub" or number < 0 or self._number < 0 or number <= self._number + 1:
+            return False
+        # A fetch takes numbers, too: without this each would make the next one needed.
+        return any(one not in self._others for one in range(self._number + 1, min(number, self._number + 100)))
+
+    def beside(self, message: Message) -> None:
+        """Take a message that answers one of our fetches: its number is no hole."""
+        self._others.add(_number(message))
+
+    def broke(self) -> None:
+        """Take the break of the link."""
+        self.holding, self.wanted = self.usable, False
+
+    def back(self) -> None:
+        """Take the return of the link."""
+        self.wanted = self.usable
+
+    def fetched(self, catch: Catch | None) -> list[Message]:
+        """Take a chunk, None if there is none to be had; give what may be shown now."""
+        if catch is None:
+            return self.give_up()
+        if catch.start > self._came:
+            self.lost += catch.start - self._came
+            self._came = catch.start
+        shown = self._fresh(catch)
+        self._upto = catch.start + len(catch)
+        if self._upto < catch.end:
+            self.wanted = True
+            return shown
+        self.holding = False
+        held, self._held = self._held, []
+        for message in held:
+            shown += self.receive(message)  # it may have holes of its own
+        return shown
+
+    def give_up(self) -> list[Message]:
+        """The spool is gone, with its kernel or with the connection; give what was held back."""
+        self.usable = self.holding = self.wanted = False
+        held, self._held = self._held, []
+        return self._fresh(held)
+
+    def _fresh(self, messages: list[Message]) -> list[Message]:
+        fresh = []
+        for message in messages:
+            if message.parent_id == self.cell and message.msg_id:
+                if message.msg_id in self._seen:
+                    continue
+                self._seen.add(message.msg_id)
+                self._came += 1
+                self._note(message)
+            fresh.append(message)
+        return fresh
+
+    def _note(self, message: Message) -> None:
+        if message.channel == "shell":
+            self.headless = not self._ended
+        elif message.channel == "iopub":
+            self._number = max(self._number, _number(message))
+            if message.execution_state == "idle":
+                self._ended, self.headless = True, False
+
+
+def _number(message: Message) -> int:
+    """The number that an ipykernel gives a message, -1 if there is none."""
+    number = message.msg_id.rpartition("_")[2]
+    return int(number) if number.isdecimal() else -1

@@ -1,0 +1,270 @@
+"""What is missing is counted where that can be, and nowhere else."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from kernel_bridge_magic.protocol.gaps import Gap, Gaps, Repeats
+from kernel_bridge_magic.protocol.messages import Message
+
+OURS, CELL, LIFE = "ours", "ours_7", "kernel-life"
+
+
+def numbered(
+    number: int | str,
+    *,
+    parent: str = CELL,
+    asker: str = OURS,
+    kind: str = "stream",
+    channel: str = "iopub",
+    **content: Any,
+) -> Message:
+    header = {"msg_id": f"{LIFE}_4242_{number}", "msg_type": kind, "session": LIFE}
+    return Message.parse(channel, header, {"msg_id": parent, "session": asker} if parent else {}, {}, content)
+
+
+def last(number: int) -> str:
+    return f"{LIFE}_4242_{number}"
+
+
+def running(upto: int = 10) -> Gaps:
+    """A kernel that has been heard up to a number, all of it our cell's, and a link that breaks then."""
+    gaps = Gaps(OURS)
+    for number in range(upto + 1):
+        gaps.receive(numbered(number))
+    gaps.broke()
+    return gaps
+
+
+def test_nothing_is_missing_where_nothing_is() -> None:
+    gaps = running()
+    for number in range(11, 20):
+        gaps.receive(numbered(number))
+    assert gaps.missing(CELL, last(0), last(19)) == Gap(0, True)
+
+
+def test_what_a_cell_of_ours_lost_is_exact() -> None:
+    gaps = running()
+    for number in (36, 37, 40):
+        gaps.receive(numbered(number))
+    assert gaps.missing(CELL, last(0), last(40)) == Gap(25 + 2, True)
+    assert gaps.missing(CELL, last(0), last(37)) == Gap(25, True)
+    assert gaps.missing(CELL, last(36), last(40)) == Gap(2, True)
+
+
+def test_numbers_that_come_late_are_not_missing() -> None:
+    gaps = running()
+    for number in (20, 15, 11, 12, 19):
+        gaps.receive(numbered(number))
+    assert gaps.missing(CELL, last(0), last(20)) == Gap(5, True)
+
+
+def test_a_reply_that_overtook_the_output_before_the_link_broke_hides_no_loss() -> None:
+    gaps = Gaps(OURS)
+    for number in range(11):
+        gaps.receive(numbered(number))
+    gaps.receive(numbered(15, kind="execute_reply", channel="shell"))
+    gaps.broke()
+    gaps.receive(numbered(16))
+    assert gaps.missing(CELL, last(0), last(16)) == Gap(4, True)
+
+
+def test_another_client_in_the_gap_makes_it_an_upper_bound() -> None:
+    gaps = running()
+    gaps.receive(numbered(30, parent="theirs_1", asker="theirs"))
+    gaps.receive(numbered(31))
+    gap = gaps.missing(CELL, last(0), last(31))
+    assert gap == Gap(19, False)
+
+
+def test_another_client_beside_the_gap_does_so_too() -> None:
+    gaps = running()
+    for number, asker in ((20, OURS), (21, "theirs"), (23, OURS)):
+        gaps.receive(numbered(number, parent=CELL if asker == OURS else "theirs_1", asker=asker))
+    assert gaps.missing(CELL, last(0), last(23)) == Gap(9 + 1, False)
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_where_our_cell_does_not_stand_on_both_sides_it_is_an_upper_bound(side: str) -> None:
+    gaps = Gaps(OURS)
+    for number in range(11):
+        gaps.receive(numbered(number, parent="ours_6" if side == "before" else CELL))
+    gaps.broke()
+    gaps.receive(numbered(20, parent=CELL if side == "before" else "ours_8"))
+    assert gaps.missing(CELL, "", last(20)) == Gap(9, False)
+
+
+def test_what_the_server_asks_in_our_name_is_not_missing() -> None:
+    gaps = running()
+    # 11 to 13 is its question on control, of which it swallowed the first message; the reply is the server's.
+    gaps.receive(numbered(13, parent="ours_99_1", kind="status", execution_state="idle"))
+    gaps.receive(numbered(14, parent="ours_99_2", kind="status", execution_state="busy"))
+    gaps.receive(numbered(16, parent="ours_99_2", kind="status", execution_state="idle"))
+    gaps.receive(numbered(17))
+    gap = gaps.missing(CELL, last(0), last(17))
+    assert gap is not None and gap.size == 0
+    # what it swallowed beyond that is ours
+    gaps.receive(numbered(19))
+    gap = gaps.missing(CELL, last(0), last(19))
+    assert gap is not None and gap.size == 1
+
+
+def test_a_second_break_counts_on() -> None:
+    gaps = running()
+    gaps.receive(numbered(13))
+    gaps.broke()
+    gaps.receive(numbered(16))
+    assert gaps.missing(CELL, last(0), last(16)) == Gap(4, True)
+
+
+@pytest.mark.parametrize("ids", ["uuid", "constant", "no session", "random numbers", "server's"])
+def test_ids_that_are_no_counters_are_never_counted(ids: str) -> None:
+    gaps, random_ = Gaps(OURS), random.Random(1)
+
+    def make(number: int) -> Message:
+        session, msg_id = LIFE, last(number)
+        if ids == "uuid":
+            msg_id = f"{random_.getrandbits(128):032x}"
+        elif ids == "constant":
+            msg_id = last(3)
+        elif ids == "no session":
+            session = ""
+        elif ids == "random numbers":
+            msg_id = last(random_.getrandbits(30))
+        else:
+            session, msg_id = OURS, f"uuid-{number}"  # jupyter_server's own
+        header = {"msg_id": msg_id, "msg_type": "stream", "session": session}
+        return Message.parse("iopub", header, {"msg_id": CELL, "session": OURS})
+
+    for number in range(10):
+        gaps.receive(make(number))
+    gaps.broke()
+    gaps.receive(make(90))
+    assert gaps.missing(CELL, "", "") is None
+
+
+def test_a_kernel_that_started_anew_is_counted_anew() -> None:
+    gaps = running()
+    header = {"msg_id": "next-life_4243_0", "msg_type": "status", "session": "next-life"}
+    gaps.receive(Message.parse("iopub", header, {}))
+    assert gaps.missing(CELL, last(0), last(10)) is None
+
+
+def test_a_link_that_broke_before_the_kernel_was_heard_is_not_counted() -> None:
+    gaps = Gaps(OURS)
+    gaps.broke()
+    for number in range(50, 60):
+        gaps.receive(numbered(number))
+    gaps.receive(numbered(61))
+    assert gaps.missing(CELL, "", last(61)) is None
+    assert gaps.missing(CELL, last(52), last(61)) == Gap(1, True), "but from the cell's own beginning it can be"
+
+
+def test_that_the_numbers_are_a_counter_may_be_learnt_after_the_break() -> None:
+    gaps = Gaps(OURS)
+    gaps.receive(numbered(0))
+    gaps.broke()
+    gaps.receive(numbered(4))
+    assert gaps.missing(CELL, last(0), last(4)) is None
+    for number in range(5, 9):
+        gaps.receive(numbered(number))
+    assert gaps.missing(CELL, last(0), last(8)) == Gap(3, True)
+
+
+def test_the_position_is_where_the_next_cell_s_messages_begin() -> None:
+    gaps = Gaps(OURS)
+    assert gaps.position == ""
+    for number in range(11):
+        gaps.receive(numbered(number, parent="ours_6"))
+    position = gaps.position
+    assert position == last(10)
+    gaps.broke()
+    gaps.receive(numbered(12))  # 11 was our cell's busy
+    assert gaps.missing(CELL, position, last(12)) == Gap(1, False)
+
+
+def test_never_too_few_whatever_is_lost_in_whatever_order() -> None:
+    random_ = random.Random(7)
+    for _ in range(300):
+        gaps = running()
+        numbers = list(range(11, 60))
+        lost = set(random_.sample(numbers[:-1], random_.randrange(30)))
+        coming = [number for number in numbers if number not in lost]
+        swap = random_.randrange(len(coming) - 1)
+        coming[swap], coming[swap + 1] = coming[swap + 1], coming[swap]
+        for number in coming:
+            gaps.receive(numbered(number))
+        assert gaps.missing(CELL, last(0), last(59)) == Gap(len(lost), True)
+
+
+def nudge(number: int, state: str, which: str = "4243_1") -> Message:
+    """What the server asks in our name when we connect: only its states come to us."""
+    return numbered(number, parent=f"{OURS}_{which}", kind="status", execution_state=state)
+
+
+def test_numbers_behind_a_position_that_nobody_explains() -> None:
+    gaps = running()
+    for number in (13, 14, 20):
+        gaps.receive(numbered(number, parent="ours_8"))
+    assert gaps.unexplained(last(10)) == 2 + 5
+    assert gaps.unexplained(last(11)) == 1 + 5
+    assert gaps.unexplained(last(14)) == 5
+    assert gaps.unexplained("") is None
+    assert gaps.unexplained("another-life_4_10") is None
+
+
+def test_only_a_reply_between_two_states_of_the_server_s_request_is_explained() -> None:
+    gaps = running()
+    gaps.receive(nudge(11, "busy"))
+    gaps.receive(nudge(13, "idle"))
+    assert gaps.unexplained(last(10)) == 0
+    gaps.receive(nudge(16, "idle", "4243_2"))
+    assert gaps.unexplained(last(10)) == 2, "its busy and its reply, or somebody's messages"
+    gaps.receive(nudge(14, "busy", "4243_2"))
+    assert gaps.unexplained(last(10)) == 0, "the replay may be in another order"
+    assert gaps.unexplained(last(14)) == 1, "where its reply stands is not sure"
+
+
+def test_nothing_is_explained_where_the_numbers_are_not_known() -> None:
+    blind = Gaps(OURS)
+    blind.broke()
+    for number in range(50, 60):
+        blind.receive(numbered(number))
+    assert blind.unexplained(last(50)) is None
+    whole = Gaps(OURS)
+    for number in range(10):
+        whole.receive(numbered(number))
+    assert whole.unexplained(last(3)) is None, "before a link broke nobody looked"
+
+
+def test_what_came_before_the_link_broke_is_a_repeat_and_nothing_else() -> None:
+    repeats = Repeats()
+    assert not any(repeats.is_repeat(numbered(number)) for number in range(10))
+    assert not repeats.is_repeat(numbered(3, channel="shell")), "another channel"
+    repeats.broke()
+    assert repeats.is_repeat(numbered(9))
+    assert not repeats.is_repeat(numbered(10))
+    repeats.broke()
+    assert repeats.is_repeat(numbered(9)) and repeats.is_repeat(numbered(10))
+
+
+def test_what_is_remembered_does_not_grow_with_every_break() -> None:
+    repeats = Repeats()
+    for number in range(20_000):
+        repeats.is_repeat(numbered(number))
+        if number % 100 == 0:
+            repeats.broke()
+    assert len(repeats._before) <= 5000
+    assert repeats.is_repeat(numbered(19_900))
+
+
+def test_a_kernel_whose_ids_are_not_unique_loses_nothing() -> None:
+    repeats = Repeats()
+    assert not any(repeats.is_repeat(numbered(1)) for _ in range(3))
+    repeats.broke()
+    assert not repeats.is_repeat(numbered(1))
+    nameless = Message.parse("iopub", {"msg_type": "stream"})
+    assert not repeats.is_repeat(nameless) and not repeats.is_repeat(nameless)

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel_bridge_magic.protocol.events import (
+    Aside,
+    ClearOutput,
+    DisplayData,
+    Error,
+    Event,
+    ExecuteResult,
+    InputRequest,
+    Note,
+    Started,
+    Stream,
+    Tick,
+)
+from kernel_bridge_magic.protocol.pace import STEP_SECONDS, Pace
+
+
+def out(text: str) -> Stream:
+    return Stream("stdout", text)
+
+
+def update(display_id: str, text: str) -> DisplayData:
+    return DisplayData({"text/plain": text}, {}, display_id, True)
+
+
+def test_the_first_piece_is_given_at_once_and_the_next_with_its_step() -> None:
+    pace = Pace()
+    assert pace.due is None
+    assert pace.take(out("a"), 10.0) == [out("a")]
+    assert pace.due is None
+    assert pace.take(out("b"), 10.01) == []
+    assert pace.take(out("c"), 10.02) == []
+    assert pace.due == 10.0 + STEP_SECONDS
+    assert pace.take(Tick(), 10.04) == []
+    assert pace.take(Tick(), 10.06) == [out("bc")]
+    assert pace.due is None
+    assert pace.take(out("d"), 10.2) == [out("d")]
+
+
+def test_the_order_of_the_two_streams_is_kept() -> None:
+    pace = Pace()
+    pace.take(out("first"), 0.0)
+    for event in (out("a"), out("b"), Stream("stderr", "c"), Stream("stderr", "d"), out("e")):
+        assert pace.take(event, 0.01) == []
+    assert pace.flush(0.02) == [out("ab"), Stream("stderr", "cd"), out("e")]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        DisplayData({}, {}),
+        DisplayData({}, {}, "a"),
+        DisplayData({}, {}, "", True),
+        ExecuteResult({}, {}),
+        ClearOutput(True),
+        Error("E", ""),
+        InputRequest("?"),
+        Note("n"),
+        Aside(1),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_all_else_is_given_at_once_behind_what_waits(event: Event) -> None:
+    pace = Pace()
+    pace.take(out("a"), 0.0)
+    pace.take(out("b"), 0.01)
+    assert pace.take(event, 0.02) == [out("b"), event]
+    assert pace.take(event, 0.02) == [event]
+
+
+def test_the_last_update_of_a_step_is_given() -> None:
+    pace = Pace()
+    assert pace.take(update("p", "0"), 0.0) == [update("p", "0")]
+    for event in (update("p", "1"), update("q", "1"), out("x"), update("p", "2"), out("y")):
+        assert pace.take(event, 0.01) == []
+    assert pace.take(Tick(), 1.0) == [update("q", "1"), out("x"), update("p", "2"), out("y")]
+
+
+def test_what_waits_does_not_grow_for_long() -> None:
+    pace = Pace()
+    pace.take(out("a"), 0.0)
+    assert pace.take(out("x" * (1 << 20)), 0.01) == [out("x" * (1 << 20))]
+    given = [pace.take(out(""), 0.02) for _ in range(1 << 14)]
+    assert given[-1] == [out("")]
+
+
+def test_the_start_is_no_reason_to_show() -> None:
+    pace = Pace()
+    pace.take(out("a"), 0.0)
+    pace.take(out("b"), 0.01)
+    assert pace.take(Started(), 0.02) == [Started()]
+    assert pace.due is not None
+
+
+SOME = st.one_of(
+    st.builds(Stream, st.sampled_from(["stdout", "stderr"]), st.text(max_size=3)),
+    st.builds(update, st.sampled_from("pq"), st.text(max_size=2)),
+    st.just(ClearOutput()),
+    st.builds(Note, st.text(max_size=2)),
+    st.just(Tick()),
+)
+
+
+def told(events: list[Event]) -> tuple[list[Any], dict[str, Any]]:
+    """What counts: the text with everything else between it, and how each display ended."""
+    line: list[Any] = []
+    ends: dict[str, Any] = {}
+    for event in events:
+        if isinstance(event, Stream):
+            line += [(event.name, letter) for letter in event.text]
+        elif isinstance(event, DisplayData):
+            ends[event.display_id] = event.data
+        elif not isinstance(event, Tick):
+            line.append(event)
+    return line, ends
+
+
+@given(st.lists(st.tuples(SOME, st.floats(0, 0.06)), max_size=60))
+def test_nothing_is_lost_and_nothing_waits_too_long(moments: list[tuple[Event, float]]) -> None:
+    pace, now, given = Pace(), 0.0, []
+    for event, seconds in moments:
+        while (due := pace.due) is not None and due <= now + seconds:
+            given += pace.take(Tick(), due)
+        now += seconds
+        given += pace.take(event, now)
+        assert pace.due is None or now < pace.due <= now + STEP_SECONDS
+    given += pace.flush(now)
+    assert told(given) == told([event for event, _ in moments])

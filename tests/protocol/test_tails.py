@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel_bridge_magic.protocol.tails import Tail, size_of, spoken
+
+
+def test_what_fits_is_kept_as_it_came() -> None:
+    tail = Tail(80)
+    for name, text in (("stdout", "a\n"), ("stdout", "b"), ("stderr", "c"), ("stdout", "d")):
+        tail.add(name, text)
+    assert tail.kept == 5
+    assert tail.take() == [("stdout", "a\nb"), ("stderr", "c"), ("stdout", "d")]
+    assert (tail.kept, tail.left_out, tail.take()) == (0, 0, [])
+
+
+def test_of_more_the_last_whole_lines_are_kept() -> None:
+    tail = Tail(8)
+    tail.add("stdout", "one\ntwo\nthree\nfour\n")
+    assert tail.take() == [("stdout", "four\n")]
+    assert (tail.left_out, tail.lines) == (len("one\ntwo\nthree\n"), 3)
+
+
+def test_a_line_without_end_is_cut() -> None:
+    tail = Tail(4)
+    tail.add("stdout", "abcdefgh")
+    assert tail.take() == [("stdout", "efgh")]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.text("a\n", max_size=9)), max_size=60),
+    st.integers(1, 40),
+)
+def test_kept_and_left_out_are_all(pieces: list[tuple[str, str]], size: int) -> None:
+    tail = Tail(size)
+    for name, text in pieces:
+        tail.add(name, text)
+        assert tail.kept <= size + size // 8
+    kept = tail.take()
+    whole = "".join(text for _, text in pieces)
+    end = "".join(text for _, text in kept)
+    assert whole.endswith(end)
+    assert tail.left_out + len(end) == len(whole)
+    assert tail.lines + end.count("\n") == whole.count("\n")
+
+
+def test_sizes() -> None:
+    assert size_of("aé") == 3
+    assert size_of("\ud800") == 3
+    assert spoken(1234, 5_600_000) == "1,234 lines (5.6 MB)"
