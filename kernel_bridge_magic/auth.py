@@ -16,13 +16,13 @@ from typing import NoReturn
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.models import Origin
 
-__all__ = ["Secret", "Vault", "read_secret"]
+__all__ = ["Hidden", "Secret", "Vault", "read_secret"]
 
 _LARGEST = 64 * 1024
 
 
-class _Hidden(str):
-    """A header's value: text for http.client, `'***'` for tracebacks that show local variables."""
+class Hidden(str):
+    """What holds a secret and is sent: text for http.client, `'***'` for tracebacks that show local variables."""
 
     __slots__ = ()
 
@@ -48,7 +48,7 @@ class Secret:
 
     def reveal(self) -> str:
         """Give the secret itself."""
-        return _Hidden(self._value)
+        return Hidden(self._value)
 
     def __bool__(self) -> bool:
         return bool(self._value)
@@ -71,8 +71,8 @@ class Secret:
         raise TypeError("a secret cannot be pickled or copied")
 
 
-def read_secret(reference: str, *, ask: Callable[[], str] | None = None) -> Secret:
-    """Read the secret that a reference names: `env:VAR`, `file:PATH` or `ask`.
+def read_secret(reference: str, *, ask: Callable[[], str] | None = None, what: str = "token") -> Secret:
+    """Read the secret that a reference names: `env:VAR`, `file:PATH` or `ask`. `what` it is: a token or a password.
 
     A file's final line break is not part of the secret. `ask` is called, without arguments, for `ask`.
 
@@ -90,8 +90,8 @@ def read_secret(reference: str, *, ask: Callable[[], str] | None = None) -> Secr
         return Secret(ask())
     # The text must not repeat what was given: it is most likely the secret itself (FAULTS T8).
     raise BadServer(
-        "a token written out lands in the notebook and in the history, so it is refused. If it was a real one, "
-        "change it. Put it in an environment variable and write --token env:VAR (or file:PATH, or ask)"
+        f"a {what} written out lands in the notebook and in the history, so it is refused. If it was a real one, "
+        f"change it. Put it in an environment variable and write --{what} env:VAR (or file:PATH, or ask)"
     )
 
 
@@ -105,10 +105,11 @@ def _from_environment(name: str) -> Secret:
 
 
 def _file_text(place: str) -> str:
-    path = os.path.expanduser(place)
+    path = place
     problem = ""
     data = b""
     try:
+        path = os.path.expanduser(place)
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
         with os.fdopen(handle, "rb") as file:
@@ -150,6 +151,10 @@ class Vault:
         self._given: set[Origin] = set()
         self._xsrf: dict[Origin, str] = {}
         self._cookies: dict[Origin, dict[str, str]] = {}
+        self._passwords: dict[Origin, tuple[Callable[[], Secret], bool]] = {}
+        self._lent: dict[Origin, Origin] = {}
+        self._owners: dict[Origin, str] = {}
+        self._withheld: set[Origin] = set()
 
     def put(self, origin: Origin, secret: Secret, *, found: bool = False) -> None:
         """Keep `secret` for `origin`; an empty one means that the server wants none.
@@ -161,6 +166,8 @@ class Vault:
                 return
             if not found:
                 self._given.add(origin)
+            self._owners.pop(origin, None)
+            self._withheld.discard(origin)
             if secret:
                 self._secrets[origin] = secret
             else:
@@ -173,16 +180,73 @@ class Vault:
             self._given.discard(origin)
             self._xsrf.pop(origin, None)
             self._cookies.pop(origin, None)
+            self._passwords.pop(origin, None)
+            self._owners.pop(origin, None)
+            self._withheld.discard(origin)
+            lent = [borrower for borrower, lender in self._lent.items() if lender == origin]
+            for borrower in lent:
+                del self._lent[borrower]
+                self._secrets.pop(borrower, None)
+
+    def lend(self, lender: Origin, borrower: Origin) -> None:
+        """Let a hub's token go to one of its user's own servers, or that server's token to the hub.
+
+        Both are the same scheme, host and port; what was put for the borrower itself is kept.
+        """
+        assert lender[:3] == borrower[:3], "a secret does not leave its host"
+        with self._lock:
+            if lender in self._secrets and (borrower not in self._secrets or borrower in self._lent):
+                self._secrets[borrower] = self._secrets[lender]
+                self._lent[borrower] = lender
+
+    def owner(self, origin: Origin) -> str | None:
+        """Give the name of whose token it is that is kept for `origin`; "" if nobody can say, None if not asked yet."""
+        with self._lock:
+            return self._owners.get(origin)
+
+    def put_owner(self, origin: Origin, name: str, *, withhold: bool) -> None:
+        """Remember whose token it is; with `withhold` it is not sent to `origin` any more."""
+        with self._lock:
+            self._owners[origin] = name
+            (self._withheld.add if withhold else self._withheld.discard)(origin)
+
+    def put_password(self, origin: Origin, read: Callable[[], Secret], *, once: bool = False) -> None:
+        """Keep where the password for `origin` is read when its server wants a login.
+
+        With `once` it is dropped after the login (it was typed in: FAULTS T30).
+        """
+        with self._lock:
+            self._passwords[origin] = read, once
+            self._cookies.pop(origin, None)
+
+    def password(self, origin: Origin) -> Secret | None:
+        """Read the password for `origin`; None if there is none.
+
+        Raises:
+            BadServer: it cannot be read any more.
+        """
+        with self._lock:
+            read, _ = self._passwords.get(origin, (None, False))
+        return read() if read else None
+
+    def login_was(self, origin: Origin, accepted: bool) -> None:
+        """Drop a password that was refused (it would be refused again), or was for one login."""
+        with self._lock:
+            _, once = self._passwords.get(origin, (None, False))
+            if once or not accepted:
+                self._passwords.pop(origin, None)
 
     def put_cookies(self, origin: Origin, cookies: Mapping[str, str]) -> None:
         """Keep what a login gave, for `origin` alone and for this process (FAULTS T12, T30)."""
         with self._lock:
-            self._cookies[origin] = {name: _Hidden(value) for name, value in cookies.items()}
+            self._cookies[origin] = {name: Hidden(value) for name, value in cookies.items()}
 
     def way(self, origin: Origin) -> str:
         """Name how we say who we are there: `token`, `password` (its login's cookies) or `none`."""
         with self._lock:
-            return "token" if origin in self._secrets else "password" if self._cookies.get(origin) else "none"
+            if origin in self._secrets:
+                return "token"
+            return "password" if self._cookies.get(origin) or origin in self._passwords else "none"
 
     def has(self, origin: Origin) -> bool:
         """Tell whether there is a secret for this very origin."""
@@ -198,15 +262,15 @@ class Vault:
         """
         with self._lock:
             secret = self._secrets.get(origin)
-            if secret:
-                return {"Authorization": _Hidden(f"token {secret.reveal()}")}
+            if secret and origin not in self._withheld:
+                return {"Authorization": Hidden(f"token {secret.reveal()}")}
             if len(self._xsrf) > 1000:  # only a fuzzer knows that many servers
                 self._xsrf.clear()
             cookies = dict(self._cookies.get(origin, {}))
             value = cookies.get("_xsrf") or self._xsrf.setdefault(origin, secrets.token_hex(16))
         cookies["_xsrf"] = value
         text = "; ".join(f"{name}={cookie}" for name, cookie in cookies.items())
-        return {"Cookie": _Hidden(text), "X-XSRFToken": _Hidden(value)}
+        return {"Cookie": Hidden(text), "X-XSRFToken": Hidden(value)}
 
     def __repr__(self) -> str:
         return f"Vault({len(self._secrets)} secrets)"

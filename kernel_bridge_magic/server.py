@@ -8,15 +8,17 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.auth import Hidden, Secret, Vault
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import KernelSpec, Server
-from kernel_bridge_magic.sockets import Timed, open_socket
+from kernel_bridge_magic.refusals import not_json, refusal
+from kernel_bridge_magic.sockets import open_socket
+from kernel_bridge_magic.timed import Timed
 
 if TYPE_CHECKING:
     import http.client
@@ -33,6 +35,10 @@ class _Answer(NamedTuple):
     content_type: str
     body: bytes
     cookies: tuple[str, ...] = ()  # Set-Cookie headers, as they came
+
+    def __repr__(self) -> str:
+        # Tracebacks that show local variables must not show cookies, nor what a server repeats of our request.
+        return f"_Answer({self.status}, {len(self.body)} bytes)"
 
 
 class ServerAPI:
@@ -53,6 +59,7 @@ class ServerAPI:
         self._vault = vault
         self._until = until
         self._keep = False
+        self._logging_in = False
         self._kept: http.client.HTTPConnection | None = None
 
     def __enter__(self) -> ServerAPI:
@@ -65,6 +72,9 @@ class ServerAPI:
     def close(self) -> None:
         """Close the connection that is kept, if there is one."""
         self._keep = False
+        self._drop()
+
+    def _drop(self) -> None:
         if self._kept is not None:
             self._kept.close()
             self._kept = None
@@ -73,6 +83,18 @@ class ServerAPI:
         """Give the server's version, "" if it does not say (`GET /api`, which wants no token but on gateways)."""
         version = self._object(self._json("GET", "api")).get("version")
         return version if isinstance(version, str) else ""
+
+    def is_hub(self) -> bool:
+        """Tell whether a JupyterHub is at this base URL (`GET hub/api`, which wants no token)."""
+        answer = self._call("GET", "hub/api")
+        try:
+            return answer.status == 200 and isinstance(json.loads(answer.body).get("version"), str)
+        except (ValueError, AttributeError, RecursionError):
+            return False
+
+    def hub_user(self) -> dict[str, Any]:
+        """Give the model of the user whose token it is, with the servers if the token may list them."""
+        return self._object(self._json("GET", "hub/api/user?include_stopped_servers=1"))
 
     def kernels(self) -> list[dict[str, Any]]:
         """Give the models of `GET /api/kernels`; items that are no objects are left out."""
@@ -98,9 +120,13 @@ class ServerAPI:
             return None
         return self._object(self._read(answer))
 
-    def interrupt(self, kernel_id: str) -> None:
-        """Interrupt a kernel."""
-        self._act("POST", kernel_id, "/interrupt")
+    def interrupt(self, kernel_id: str, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Interrupt a kernel, unless that is not `wanted` any more when the connection is there."""
+        with ServerAPI(self.server, self._vault, self.timeout, until=self._until) as api:
+            # This opens the connection, and logs in where that is needed: then a word gets there at once.
+            api.kernel(kernel_id)
+            if wanted():
+                api._act("POST", kernel_id, "/interrupt")
 
     def restart(self, kernel_id: str) -> None:
         """Restart a kernel; returns when the server says that it is done."""
@@ -125,14 +151,18 @@ class ServerAPI:
         Raises:
             AuthRefused: the password is wrong, or there is no such login.
         """
-        page = self._call("GET", "login")
+        self._drop()  # what is open may be a connection that no secret must be sent on
+        self._logging_in = True
+        page = self._ask("GET", "login")
         cookies = _cookies(page.cookies)
         form = {"password": password.reveal(), "_xsrf": cookies.get("_xsrf", "")}
         self._vault.put_cookies(self.server.origin, cookies)
-        answer = self._call("POST", "login?next=%2F", urlencode(form))
+        answer = self._ask("POST", "login?next=%2F", Hidden(urlencode(form)))
         found = _cookies(answer.cookies)
         # A right password redirects to the page that was asked for; a wrong one shows the form again (FACTS 4).
-        if answer.status not in (301, 302, 303) or not found:
+        accepted = answer.status in (301, 302, 303) and bool(found)
+        self._vault.login_was(self.server.origin, accepted)
+        if not accepted:
             self._vault.forget(self.server.origin)
             if answer.status in (404, 405):
                 raise AuthRefused(f"{self.server.name} has no password login; give its token with --token")
@@ -155,19 +185,17 @@ class ServerAPI:
             return json.loads(answer.body)
         except (ValueError, RecursionError):
             pass
-        if "html" in answer.content_type or answer.body.lstrip()[:1] == b"<":
-            if b"login" in answer.body.lower() or b'type="password"' in answer.body.lower():
-                raise AuthRefused(f"{self.server.name} shows a login page; give its token with %servers --token")
-            raise BadAnswer(f"{self.server.name} answers with a web page: not a Jupyter server's base URL? Check it")
-        raise BadAnswer(f"{self.server.name} answers with something that is not JSON; is it a Jupyter server?")
+        raise not_json(self.server, answer.content_type, answer.body)
 
     def _object(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
+            del value  # a traceback that shows local variables must not show what a stranger's server says
             raise self._shape()
         return value
 
     def _list(self, value: Any) -> list[dict[str, Any]]:
         if not isinstance(value, list):
+            del value
             raise self._shape()
         return [item for item in value if isinstance(item, dict)]
 
@@ -176,10 +204,24 @@ class ServerAPI:
 
     def _refuse(self, answer: _Answer) -> None:
         if not 200 <= answer.status < 300:
-            raise _refusal(self.server, self._vault.has(self.server.origin), answer)
+            raise refusal(self.server, self._vault.way(self.server.origin), answer.status, answer.location)
 
     def _call(self, method: str, path: str, body: Any = None, timeout: float | None = None) -> _Answer:
-        """Ask once. An answer of any status is given back; everything else is raised as an error of ours."""
+        """Ask, and log in first where the server wants that and we have a password.
+
+        An answer of any status is given back; everything else is raised as an error of ours.
+        """
+        answer = self._ask(method, path, body, timeout)
+        if answer.status not in (401, 403) and not 300 <= answer.status < 400:
+            return answer
+        password = self._vault.password(self.server.origin)
+        if password is None:
+            return answer
+        self.log_in(password)
+        # What was refused was not done: asking again does nothing twice.
+        return self._ask(method, path, body, timeout)
+
+    def _ask(self, method: str, path: str, body: Any = None, timeout: float | None = None) -> _Answer:
         import http.client
 
         timeout = max(timeout or 0.0, self.timeout)
@@ -212,11 +254,13 @@ class ServerAPI:
     def _connect(self, deadline: float) -> http.client.HTTPConnection:
         import http.client
 
-        sock = open_socket(self.server, max(deadline - time.monotonic(), 0.001))
+        secret = self._logging_in or self._vault.way(self.server.origin) != "none"
+        sock = open_socket(self.server, max(deadline - time.monotonic(), 0.001), secret=secret)
         origin = self.server.origin
         host, port = ("localhost", 80) if self.server.socket_path else (origin.host, origin.port)
         connection = http.client.HTTPConnection(host, port)
         connection.default_port = 443 if origin.scheme == "https" else 80  # what the Host header leaves out
+        connection.set_debuglevel(0)  # whoever debugs other connections would have our headers printed
         connection.auto_open = 0  # a second connection would not have been looked at
         connection.sock = Timed(sock, deadline)  # all that http.client uses of a socket
         return connection
@@ -224,17 +268,20 @@ class ServerAPI:
     def _exchange(self, connection: http.client.HTTPConnection, method: str, path: str, body: Any) -> _Answer:
         headers = {"User-Agent": "kernel_bridge_magic", "Accept": "application/json"}
         headers |= self._vault.headers(self.server.origin)
-        is_form = isinstance(body, str)
-        data = None if body is None else body.encode() if is_form else json.dumps(body).encode()
-        if data is not None:
+        is_form = isinstance(body, Hidden)
+        if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded" if is_form else "application/json"
-        connection.request(method, self.server.origin.base_path + path, data, headers)
+        # A form holds a password: no variable here has it in clear.
+        text = body if body is None or is_form else json.dumps(body)
+        connection.request(method, self.server.origin.base_path + path, text, headers)
         # Closed in any case: read(n) may not notice that all has come, and the connection is then not usable again.
         with contextlib.closing(connection.getresponse()) as response:
             content = response.read(LARGEST_BODY + 1)
             if len(content) > LARGEST_BODY:
+                del content
                 raise BadAnswer(f"{self.server.name} answers with more than {LARGEST_BODY >> 20} MiB; it was not read")
             if response.length:
+                del content
                 raise BadAnswer(f"{self.server.name} broke off in the middle of its answer; try again")
         location, kind = response.getheader("Location") or "", response.getheader("Content-Type") or ""
         cookies = tuple(response.headers.get_all("Set-Cookie") or ())
@@ -261,42 +308,10 @@ def _cookies(headers: Sequence[str]) -> dict[str, str]:
         jar: SimpleCookie = SimpleCookie()
         with contextlib.suppress(CookieError):
             jar.load(header)
-        found |= {name: morsel.coded_value for name, morsel in jar.items() if morsel.value}
+        found |= {name: Hidden(morsel.coded_value) for name, morsel in jar.items() if morsel.value}
     return found
 
 
 def _quoted(kernel_id: str) -> str:
     # A hostile id must not lead to another route; quote() leaves dots alone.
     return quote(kernel_id, safe="").replace(".", "%2E") if set(kernel_id) <= {"."} else quote(kernel_id, safe="")
-
-
-def _refusal(server: Server, has_secret: bool, answer: _Answer) -> ServerError:
-    """Make one sentence of an answer that is not 2xx."""
-    name, status = server.name, answer.status
-    if status in (401, 403):
-        if has_secret:
-            return AuthRefused(f"{name}: {status}: token not accepted; give the right one with --token env:VAR")
-        return AuthRefused(f"{name}: {status}: it wants a token or password; give it with --token env:VAR")
-    if 300 <= status < 400:
-        return _redirected(server, answer)
-    if status == 404:
-        return BadAnswer(f"{name}: 404: no Jupyter server at {server.url}; check the base URL")
-    if status in (424, 502, 503, 504):
-        return ServerUnreachable(f"{name}: {status}: the server behind it is not running; start it from the hub's page")
-    if status >= 500:
-        return BadAnswer(f"{name}: {status}: the server failed; its log says why")
-    return BadAnswer(f"{name}: {status}: it does not take this request; is it a Jupyter server?")
-
-
-def _redirected(server: Server, answer: _Answer) -> ServerError:
-    try:
-        target = urlsplit(answer.location)
-        host = "".join(c for c in target.netloc.rpartition("@")[2] if c.isascii() and c.isprintable())[:100]
-        login = "login" in target.path or "/hub/" in target.path
-    except ValueError:
-        host, login = "", False
-    where = f"to {target.scheme}://{host}" if host and target.scheme else "elsewhere"
-    where = where if host != urlsplit(server.url).netloc else "to another page of it"
-    if login:
-        return AuthRefused(f"{server.name} redirects {where} to log in: not logged in, or its server is not running")
-    return BadAnswer(f"{server.name} redirects {where}, which is not followed; give the URL that it means")

@@ -1,29 +1,29 @@
 """A connected socket to a Jupyter server, which is looked at before anything is written to it.
 
-Never through a proxy: proxies in the environment would be handed loopback calls, and the token in clear
-(FAULTS T11).
+A proxy is used for https to other machines only, see `tunnels`: else it would be handed loopback calls, and the
+token in clear (FAULTS T11).
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import io
 import os
 import queue
 import socket
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kernel_bridge_magic import ports
-from kernel_bridge_magic.errors import ServerUnreachable
+from kernel_bridge_magic.errors import BadServer, ServerUnreachable
 from kernel_bridge_magic.models import Server
+from kernel_bridge_magic.tunnels import is_here, proxy_for, tunnel
 
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Timed", "open_socket"]
+__all__ = ["check_ca_file", "explain", "open_socket", "resolve", "stages"]
 
 _TLS_REASONS = {  # OpenSSL's X509_V_ERR_* numbers, x509_vfy.h; its own text is not passed on
     9: "is not valid yet",
@@ -35,10 +35,20 @@ _TLS_REASONS = {  # OpenSSL's X509_V_ERR_* numbers, x509_vfy.h; its own text is 
     62: "is for another host name",
     64: "is for another address",
 }
+_TLS_REMEDY = "name its authority with --ca-file"
+_TLS_REMEDIES = {
+    9: "is the clock right here?",
+    10: "it must be renewed there",
+    18: "if it is right, save it and name it with --ca-file",
+    62: "use the name that is in it",
+    64: "use the name that is in it",
+}
 
 
-def open_socket(server: Server, timeout: float) -> socket.socket:
+def open_socket(server: Server, timeout: float, *, secret: bool = True) -> socket.socket:
     """Connect to a server: TCP, TLS for https (always verified), or its unix socket.
+
+    `secret` is whether a token, password or cookie will be sent: it does not leave this machine in clear.
 
     For a server that was found in runtime files, the pid in the file must be a process of ours, and the one that
     listens there; this is looked at after connecting and before the first byte is written. `timeout` is in
@@ -47,25 +57,53 @@ def open_socket(server: Server, timeout: float) -> socket.socket:
     Raises:
         ServerUnreachable: nobody answers, somebody else listens there, or its certificate is not trusted.
     """
-    deadline = time.monotonic() + timeout
-    problem: ServerUnreachable | None = None
     sock: socket.socket | None = None
+    problem: ServerUnreachable | None = None
     try:
-        sock = _unix(server, timeout) if server.socket_path else _tcp(server, deadline)
-        _look_at_peer(server, sock)
-        if server.origin.scheme == "https":
-            sock.settimeout(_left(deadline))
-            sock = _tls(server, sock)
-        sock.settimeout(timeout)
-        return sock
+        for _, made in stages(server, timeout, secret=secret):
+            sock = made if isinstance(made, socket.socket) else None
     except ServerUnreachable as error:
         problem = error
     except (OSError, ValueError) as error:
-        problem = _explain(server, error, timeout)
-    if sock is not None:
+        problem = explain(server, error, timeout)
+    if problem is not None or sock is None:
+        # Raised outside the except block: a library's error is not carried along, not even as context (FAULTS T9).
+        raise problem or AssertionError("the last stage is a socket")
+    sock.settimeout(timeout)
+    return sock
+
+
+def stages(server: Server, timeout: float, *, secret: bool) -> Iterator[tuple[str, Any]]:
+    """Connect in steps, and give each one's name and what came of it.
+
+    `"DNS"` gives the addresses (none for a unix socket), `"TCP"`, `"peer"` and, for https, `"TLS"` the socket. What
+    raises is the step behind the last one that was given.
+
+    Raises:
+        ServerUnreachable, OSError, ValueError: the socket is closed then; `explain` makes a sentence of the others.
+    """
+    deadline = time.monotonic() + timeout
+    proxy = proxy_for(server)
+    where = proxy[:2] if proxy else (server.origin.host, server.origin.port)
+    addresses = [] if server.socket_path else resolve(server, *where, deadline)
+    yield "DNS", addresses
+    sock = _unix(server, timeout) if server.socket_path else _tcp(addresses, deadline)
+    try:
+        if proxy is not None:
+            sock.settimeout(_left(deadline))
+            tunnel(server, proxy, sock)
+        yield "TCP", sock
+        _look_at_peer(server, sock)
+        if secret and proxy is None and not server.socket_path:
+            _keep_secret(server, sock)
+        yield "peer", sock
+        if server.origin.scheme == "https":
+            sock.settimeout(_left(deadline))
+            sock = _tls(server, sock)
+            yield "TLS", sock
+    except BaseException:
         sock.close()
-    # Raised outside the except block: a library's error is not carried along, not even as context (FAULTS T9).
-    raise problem
+        raise
 
 
 def _left(deadline: float) -> float:
@@ -86,9 +124,9 @@ def _unix(server: Server, timeout: float) -> socket.socket:
     return sock
 
 
-def _tcp(server: Server, deadline: float) -> socket.socket:
+def _tcp(addresses: Sequence[tuple[int, Any]], deadline: float) -> socket.socket:
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "")
-    for family, address in _resolve(server, deadline):
+    for family, address in addresses:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.settimeout(_left(deadline))
@@ -105,9 +143,15 @@ def _tcp(server: Server, deadline: float) -> socket.socket:
     raise failure
 
 
-def _resolve(server: Server, deadline: float) -> list[tuple[int, Any]]:
-    """Look the host up. getaddrinfo has no timeout, so that names are looked up in a thread that may be left."""
-    host, port = server.origin.host, server.origin.port
+def resolve(server: Server, host: str, port: int, deadline: float) -> list[tuple[int, Any]]:
+    """Look a host up; give families and addresses to connect to.
+
+    getaddrinfo has no timeout, so that names are looked up in a thread that may be left.
+
+    Raises:
+        ServerUnreachable: it is not known, or not until `deadline`.
+        TimeoutError: there is no time left.
+    """
     answer: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
 
     def look_up(flags: int = 0) -> None:
@@ -126,17 +170,48 @@ def _resolve(server: Server, deadline: float) -> list[tuple[int, Any]]:
         found = None
     if found is None:
         raise ServerUnreachable(f"{server.name}: the host name {host} is not known; check the URL, or the network")
-    return [(family, address) for family, _, _, _, address in found]
+    # `localhost` is this machine, whatever a name server says (RFC 6761; FAULTS T28).
+    strict = is_here(host)
+    return [(family, address) for family, _, _, _, address in found if not strict or _is_loopback(address[0])]
+
+
+def _is_loopback(address: str) -> bool:
+    return address == "::1" or address.startswith(("127.", "::ffff:127."))
+
+
+_WHERE: dict[str, bool] = {}
+"""Host names that were connected to, and whether they were this machine."""
+
+
+def _keep_secret(server: Server, sock: socket.socket) -> None:
+    """Refuse to send a secret over a network in clear, or to a name that has moved (FAULTS T13, T28).
+
+    This machine is loopback, and any address that is also our own end of the connection.
+    """
+    host, peer = server.origin.host, sock.getpeername()[0]
+    here = _is_loopback(peer) or peer == sock.getsockname()[0]
+    if server.origin.scheme != "https" and not here and not server.allow_plain_http:
+        raise ServerUnreachable(
+            f"{server.name}: its token or password would cross the network unencrypted; use https://, an ssh tunnel, "
+            "or --allow-plain-http"
+        )
+    if _WHERE.setdefault(host, here) is not here:
+        was, now = ("another machine", "this machine") if here else ("this machine", "another machine")
+        raise ServerUnreachable(f"{server.name}: {host} was {was} and is now {now}; nothing was sent. Restart to allow")
 
 
 def _look_at_peer(server: Server, sock: socket.socket) -> None:
-    """Refuse whoever is not the process of ours that the runtime file names (FAULTS T2, T3)."""
+    """Refuse whoever is not the process of ours that the runtime file names (FAULTS T2, T3).
+
+    Raises:
+        ServerUnreachable: it is another; nothing was sent.
+    """
     if server.source != "runtime":
         return
     pid, port = server.pid, server.origin.port
     if pid is None or not ports.is_ours(pid):
         who = "" if server.socket_path else f"; port {port} is now used by {ports.who_listens(port)}"
-        raise ServerUnreachable(f"{server.name}: its process {pid} has ended{who}; nothing was sent")
+        raise _gone(f"{server.name}: its process {pid} has ended{who}; nothing was sent")
     if server.socket_path:
         seen = ports.peer(sock)
         if seen is not None and seen != (pid, os.getuid()):
@@ -148,29 +223,44 @@ def _look_at_peer(server: Server, sock: socket.socket) -> None:
         )
 
 
+_NO_CA_FILE = "the CA file {!r} is missing or no PEM file"
+
+
+def check_ca_file(path: str) -> None:
+    """Refuse what is no file of certificates; "" is none and no error.
+
+    Raises:
+        BadServer: it is missing, or not PEM (FAULTS B24).
+    """
+    import ssl
+
+    try:
+        if path:
+            ssl.create_default_context(cafile=path)
+    except (OSError, ValueError):
+        raise BadServer(_NO_CA_FILE.format(path)) from None
+
+
 def _tls(server: Server, sock: socket.socket) -> ssl.SSLSocket:
     import ssl
 
     try:
         context = ssl.create_default_context(cafile=server.ca_file or None)
     except (OSError, ValueError):  # ssl.SSLError is an OSError
-        sock.close()
-        raise ServerUnreachable(f"{server.name}: the CA file {server.ca_file!r} is missing or no PEM file") from None
-    try:
-        return context.wrap_socket(sock, server_hostname=server.origin.host)
-    except BaseException:
-        sock.close()
-        raise
+        raise ServerUnreachable(f"{server.name}: {_NO_CA_FILE.format(server.ca_file)}") from None
+    return context.wrap_socket(sock, server_hostname=server.origin.host)
 
 
-def _explain(server: Server, error: Exception, timeout: float) -> ServerUnreachable:
+def explain(server: Server, error: Exception, timeout: float) -> ServerUnreachable:
     """Make one sentence of a library's error, without its text."""
     where = server.name
     place = server.socket_path or f"{server.origin.host}:{server.origin.port}"
     code = getattr(error, "verify_code", None)
     if code is not None:
         reason = _TLS_REASONS.get(code, "does not hold")
-        return ServerUnreachable(f"{where}: the certificate of {place} {reason}; name its authority with --ca-file")
+        return ServerUnreachable(
+            f"{where}: the certificate of {place} {reason}; {_TLS_REMEDIES.get(code, _TLS_REMEDY)}"
+        )
     if isinstance(error, TimeoutError):
         return ServerUnreachable(f"{where} did not answer within {timeout:g} s; is it stopped, or behind a firewall?")
     if hasattr(error, "library"):  # ssl.SSLError, which is not imported for plain http
@@ -181,71 +271,13 @@ def _explain(server: Server, error: Exception, timeout: float) -> ServerUnreacha
             f"{where}: connecting to {place} is forbidden here (a sandbox?); run this outside, or allow loopback"
         )
     if number in (errno.ECONNREFUSED, errno.ENOENT):
-        return ServerUnreachable(f"{where}: nobody listens on {place}; the server has ended, or the URL is wrong")
+        return _gone(f"{where}: nobody listens on {place}; the server has ended, or the URL is wrong")
     if number in (errno.ECONNRESET, errno.EPIPE):
         return ServerUnreachable(f"{where}: {place} closed the connection; is it https:// instead of http:// ?")
     return ServerUnreachable(f"{where}: {place} cannot be reached ({os.strerror(number) if number else 'no address'})")
 
 
-class Timed:
-    """What http.client takes for a socket, with a deadline for all reads together.
-
-    A plain socket timeout is for each read, so that a server that drips one byte a second holds a call for
-    ever (FAULTS T24). `deadline` is on the monotonic clock.
-    """
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock = sock
-        self.deadline = deadline
-        self._files = 0
-        self._closed = False
-
-    def sendall(self, data: bytes) -> None:
-        """Send everything, by the deadline."""
-        self._sock.settimeout(_left(self.deadline))
-        self._sock.sendall(data)
-
-    def makefile(self, mode: str = "rb") -> io.BufferedReader:
-        """Give a file to read from, by the deadline."""
-        self._files += 1
-        return io.BufferedReader(_Reader(self))
-
-    def receive_into(self, buffer: Any) -> int:
-        """Read what is there, by the deadline."""
-        self._sock.settimeout(_left(self.deadline))
-        return self._sock.recv_into(buffer)
-
-    def close(self) -> None:
-        """Close the connection, once no file reads from it any more.
-
-        http.client closes first and reads the body then, when the server says `Connection: close`.
-        """
-        self._closed = True
-        self._close_if_unused()
-
-    def file_closed(self) -> None:
-        """One of the files is closed."""
-        self._files -= 1
-        self._close_if_unused()
-
-    def _close_if_unused(self) -> None:
-        if self._closed and self._files <= 0:
-            with contextlib.suppress(OSError):
-                self._sock.close()
-
-
-class _Reader(io.RawIOBase):
-    def __init__(self, owner: Timed) -> None:
-        super().__init__()
-        self._owner = owner
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-            self._owner.file_closed()
-
-    def readinto(self, buffer: Any) -> int:
-        return self._owner.receive_into(buffer)
+def _gone(text: str) -> ServerUnreachable:
+    problem = ServerUnreachable(text)
+    problem.refused = True
+    return problem

@@ -19,8 +19,21 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LONGEST = 8192
 
 #: First path segments of pages that front ends show below the base URL (JupyterLab, Notebook 6 and 7,
-#: nbclassic). `api` is left alone: a base path may hold it, and nobody pastes it.
-_PAGES = {"lab", "tree", "notebooks", "consoles", "terminals", "nbclassic", "doc", "edit", "view", "retro", "login"}
+#: nbclassic), and JupyterHub below its own. `api` is left alone: a base path may hold it, and nobody pastes it.
+_PAGES = {
+    "lab",
+    "tree",
+    "notebooks",
+    "consoles",
+    "terminals",
+    "nbclassic",
+    "doc",
+    "edit",
+    "view",
+    "retro",
+    "login",
+    "hub",
+}
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -187,7 +200,9 @@ def _without_pages(path: str) -> str:
     if any(unquote(segment) == ".." for segment in segments):
         raise BadServer("the URL's path goes up (..): give the server's base URL")
     # JupyterHub: /user/NAME is a base path whatever the user is called, `lab` too.
-    start = 2 if segments[:1] == ["user"] else 0
+    # Only …/hub/user/NAME is a page, of the hub.
+    user = segments.index("user") if "user" in segments else 0
+    start = user + 2 if "user" in segments and "hub" not in segments[:user] else 0
     kept = next((n for n, s in enumerate(segments) if n >= start and s in _PAGES), len(segments))
     return "/".join(segments[:kept])
 

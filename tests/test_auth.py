@@ -86,6 +86,8 @@ def test_file_that_is_none(tmp_path: Path) -> None:
     for name in ("missing", "fifo", "big", "binary", "a\0b", ""):
         with pytest.raises(BadServer, match="the secret's file"):
             read_secret(f"file:{tmp_path / name}")
+    with pytest.raises(BadServer, match="the secret's file"):
+        read_secret("file:~\0")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
@@ -140,3 +142,48 @@ def test_a_secret_goes_to_its_own_origin_only(mine: Origin, other: Origin) -> No
     vault = Vault()
     vault.put(mine, Secret(CANARY))
     assert (CANARY in "".join(vault.headers(other).values())) == (mine == other)
+
+
+# -- passwords, hubs
+
+
+def test_a_typed_password_is_for_one_login_and_a_refused_one_for_none() -> None:
+    vault = Vault()
+    vault.put_password(HERE, lambda: Secret(CANARY), once=True)
+    assert vault.way(HERE) == "password" and vault.password(HERE) == Secret(CANARY)
+    vault.login_was(HERE, accepted=True)
+    assert vault.password(HERE) is None
+    vault.put_password(HERE, lambda: Secret(CANARY))
+    vault.login_was(HERE, accepted=True)
+    assert vault.password(HERE) == Secret(CANARY)
+    vault.login_was(HERE, accepted=False)
+    assert vault.password(HERE) is None and vault.way(HERE) == "none"
+
+
+def test_a_hub_s_token_is_lent_to_its_servers_and_taken_back() -> None:
+    vault, child = Vault(), HERE._replace(base_path="/user/ann/")
+    vault.lend(HERE, child)
+    assert not vault.has(child)
+    vault.put(HERE, Secret(CANARY))
+    vault.lend(HERE, child)
+    assert vault.headers(child)["Authorization"] == f"token {CANARY}"
+    vault.forget(HERE)
+    assert not vault.has(child)
+    vault.put(HERE, Secret("the hub's"))
+    vault.put(child, Secret("its own"))
+    vault.lend(HERE, child)
+    assert vault.headers(child)["Authorization"] == "token its own"
+    for elsewhere in ({"host": "b"}, {"port": 1}, {"scheme": "https"}):
+        with pytest.raises(AssertionError):
+            vault.lend(HERE, child._replace(**elsewhere))  # type: ignore[arg-type]
+
+
+def test_a_token_of_somebody_else_is_withheld_until_there_is_another() -> None:
+    vault = Vault()
+    vault.put(HERE, Secret(CANARY))
+    assert vault.owner(HERE) is None
+    vault.put_owner(HERE, "ann", withhold=True)
+    assert vault.owner(HERE) == "ann"
+    assert CANARY not in "".join(vault.headers(HERE).values())
+    vault.put(HERE, Secret(CANARY))
+    assert vault.owner(HERE) is None and CANARY in vault.headers(HERE)["Authorization"]

@@ -12,32 +12,65 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkLost
+from kernel_bridge_magic.interrupts import PATIENCE, check, held
+from kernel_bridge_magic.protocol.events import Note
+from kernel_bridge_magic.protocol.gaps import Gap
 from kernel_bridge_magic.protocol.life import Life, Sign
 from kernel_bridge_magic.protocol.messages import Message, make_message
+from kernel_bridge_magic.protocol.overruns import Overruns
 from kernel_bridge_magic.protocol.semicolons import Semicolons
+from kernel_bridge_magic.transports.inbox import Inbox
 
-__all__ = ["IDLE_SECONDS", "Closed", "Item", "Transport"]
+__all__ = ["IDLE_SECONDS", "Back", "Broken", "Closed", "Item", "Subscriber", "Transport"]
 
 #: An open connection keeps a culler from its work (H5): one that nobody uses is let go after this long.
 IDLE_SECONDS = 300.0
 _FAREWELL_SECONDS = 0.3
+_ABANDON_SECONDS = 0.2  # for a thread that connects to see that nobody waits; then its socket is cut
+_ASK_AGAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The last item of every queue: the connection is closed, and why ("" when we closed it)."""
+    """The last item of every queue: the connection is closed, and why ("" when we closed it).
+
+    `denied` says that the server is there and does not accept us any more.
+    """
 
     reason: str
+    denied: bool = False
 
 
-Item = Message | Sign | Closed
-Inbox = queue.SimpleQueue[Any]  # Items, and what a caller puts there to wake itself
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The link broke, and is being opened again. `clock` is the time of day, for people."""
+
+    reason: str
+    clock: str
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """The link is open again, `seconds` after it broke."""
+
+    seconds: float
+    clock: str
+
+
+Item = Message | Sign | Closed | Broken | Back | Note
+
+
+class Subscriber(Protocol):
+    """Who takes what no request claims. `put` is called by the connection's thread, and must return at once."""
+
+    def put(self, item: Any) -> None:
+        """Take one item."""
 
 
 class Transport:
@@ -53,20 +86,38 @@ class Transport:
         self.client_id = uuid.uuid4().hex
         self.life = Life(self.client_id)
         self.semicolons = Semicolons()
+        self.overruns = Overruns(self.client_id)
         #: what is sent on shell as the last thing when we close the connection
         self.farewell: Mapping[str, Any] | None = None
         #: messages that could not be parsed
         self.malformed = 0
         #: when the last message came over IOPub, whoever it was for; seconds on the monotonic clock
         self.heard_iopub = 0.0
+        #: what the kernel says that it can do (`supported_features`), empty before it has said so
+        self.features: frozenset[str] = frozenset()
+        #: the content of the last `kernel_info_reply`, empty before the first
+        self.info: Mapping[str, Any] = {}
+        #: whether the kernel is known to send nothing of a cell after the cell's idle
+        self.orderly = True
+        #: whether a link that breaks is opened again, so that it matters where the kernel's messages stood before
+        self.reopens = False
+        #: whether somebody wants it open though no request is under way
+        self.kept = False
         self._inboxes: dict[str, Inbox] = {}
-        self._subscribers: list[Inbox] = []
+        self._subscribers: list[Subscriber] = []
         self._lock = threading.Lock()
         self._sent = 0
         self._pid = os.getpid()
         self._used = time.monotonic()
+        self._unproven = False
         self._closing = False
+        #: whether the server does not accept us any more
+        self.denied = False
         self._closed: Closed | None = None
+        #: what the main shell runs now, as far as we saw it begin: the request, when (time of day), whether it is ours
+        self.runs: tuple[str, str, bool] | None = None
+        self._news: Sign | None = None
+        self._told = False
         self._opened: queue.SimpleQueue[KernelBridgeError | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"kernel-bridge-{self.name}", daemon=True)
 
@@ -79,17 +130,28 @@ class Transport:
             CannotConnect: it could not be opened within `timeout` seconds; nothing was sent.
             ServerError: the server refused.
         """
-        self._thread.start()
         try:
-            problem = self._opened.get(timeout=timeout)
+            with held():
+                self._thread.start()
+                problem = self._await_opening(time.monotonic() + timeout)
         except queue.Empty:
             self.close()
             raise CannotConnect(f"no connection to the kernel within {timeout:g} s") from None
         except BaseException:  # Ctrl-C while connecting
-            self.close()
+            self.close(_ABANDON_SECONDS)
             raise
         if problem is not None:
             raise problem
+
+    def _await_opening(self, deadline: float) -> KernelBridgeError | None:
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return self._opened.get(timeout=max(min(left, PATIENCE), 0.0))
+            except queue.Empty:
+                if left <= 0:
+                    raise
+                check()
 
     @property
     def is_open(self) -> bool:
@@ -105,15 +167,18 @@ class Transport:
         inbox: Inbox | None = None,
         parent: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        buffers: Sequence[bytes] = (),
+        subshell: str = "",
+        msg_id: str = "",
     ) -> str:
-        """Send one message; what answers it goes to `inbox`. Gives its `msg_id`.
+        """Send one message; what answers it goes to `inbox`. Gives its `msg_id`, that of `new_id` if it was given.
 
         Raises:
             LinkLost: the connection is closed; the message was not sent.
         """
         if self._pid != os.getpid():
             raise LinkLost("this connection belongs to the process that opened it; connect anew after a fork")
-        message = self._make(msg_type, content, channel, parent, metadata)
+        message = self._make(msg_type, content, channel, parent, metadata, buffers, subshell, msg_id)
         msg_id = message.msg_id
         if inbox is not None:
             with self._lock:
@@ -128,6 +193,56 @@ class Transport:
             raise
         return msg_id
 
+    def new_id(self) -> str:
+        """Give a `msg_id` that nothing bears yet."""
+        with self._lock:
+            self._sent += 1
+            return f"{self.client_id}_{self._sent}"
+
+    def ask(
+        self,
+        msg_type: str,
+        content: Mapping[str, Any],
+        *,
+        seconds: float,
+        channel: str = "shell",
+        subshell: str = "",
+        msg_id: str = "",
+        harmless: bool = False,
+        whole: bool = False,
+    ) -> dict[str, Any] | None:
+        """Send a request and give its reply's content; None if none came within `seconds`, or the end came first.
+
+        `harmless` is one that changes nothing over there: the wait for its answer may be interrupted. `whole` waits
+        for its idle as well, if that comes in time.
+
+        Raises:
+            LinkLost: the connection is closed; the request was not sent.
+        """
+        inbox = Inbox()
+        msg_id = self.send(msg_type, content, channel=channel, subshell=subshell, inbox=inbox, msg_id=msg_id)
+        deadline = time.monotonic() + seconds
+        reply: dict[str, Any] | None = None
+        try:
+            while reply is None or whole:
+                left = max(deadline - time.monotonic(), 0.0)
+                try:
+                    item = inbox.get(timeout=min(left, PATIENCE))
+                except queue.Empty:
+                    if not left:
+                        break
+                    if harmless:
+                        check()
+                    continue
+                if isinstance(item, Closed):
+                    break
+                if isinstance(item, Message):
+                    reply = item.content if item.channel == channel else reply
+                    whole = whole and item.execution_state != "idle"
+            return reply
+        finally:
+            self.forget(msg_id)
+
     def _make(
         self,
         msg_type: str,
@@ -135,20 +250,49 @@ class Transport:
         channel: str = "shell",
         parent: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        buffers: Sequence[bytes] = (),
+        subshell: str = "",
+        msg_id: str = "",
     ) -> Message:
-        with self._lock:
-            self._sent += 1
-            number = self._sent
         return make_message(
             msg_type,
             content,
             channel=channel,
-            msg_id=f"{self.client_id}_{number}",
+            msg_id=msg_id or self.new_id(),
             client_id=self.client_id,
             date=datetime.now(UTC).isoformat(),
             parent=parent,
             metadata=metadata,
+            buffers=buffers,
+            subshell=subshell,
         )
+
+    def prove(self, seconds: float) -> None:
+        """After a restart wait, `seconds` at most, until IOPub messages of the kernel's new life reach us.
+
+        Whoever reads the kernel's socket (our server) subscribes anew, and what is published before is lost. A
+        kernel that is busy says nothing; by the time it does, the subscription is old.
+        """
+        deadline = time.monotonic() + seconds
+        while self._unproven and time.monotonic() < deadline:
+            check()
+            inbox = Inbox()
+            msg_id = self.send("kernel_info_request", {}, inbox=inbox)
+            again = time.monotonic() + _ASK_AGAIN_SECONDS
+            with contextlib.suppress(queue.Empty):
+                while self._unproven:
+                    item = inbox.get(timeout=max(again - time.monotonic(), 0.0))
+                    if getattr(item, "channel", "") == "iopub" or isinstance(item, Closed):
+                        self._unproven = False
+            self.forget(msg_id)
+
+    def take_news(self, *, told: bool = False) -> Sign | None:
+        """Give, once, the first sign of the kernel's end since the last cell began.
+
+        With `told` that cell has told of it, and what still comes of it until the next one is no news.
+        """
+        news, self._news, self._told = self._news, None, told
+        return news
 
     def forget(self, msg_id: str) -> None:
         """Stop routing the answers of a request; what still comes goes to the subscribers."""
@@ -156,16 +300,16 @@ class Transport:
             self._inboxes.pop(msg_id, None)
         self._used = time.monotonic()
 
-    def subscribe(self, inbox: Inbox) -> None:
-        """Give `inbox` every message that no request claims, and keep the connection open meanwhile."""
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Give `subscriber` every message that no request claims, and every sign of an end."""
         with self._lock:
-            self._subscribers.append(inbox)
+            self._subscribers.append(subscriber)
 
-    def unsubscribe(self, inbox: Inbox) -> None:
+    def unsubscribe(self, subscriber: Subscriber) -> None:
         """End a subscription. One that does not exist is no error."""
         with self._lock:
-            if inbox in self._subscribers:
-                self._subscribers.remove(inbox)
+            if subscriber in self._subscribers:
+                self._subscribers.remove(subscriber)
 
     def close(self, wait: float = 1.0) -> None:
         """Close the sockets and end the thread; the kernel is not touched. Closing twice is no error."""
@@ -177,6 +321,27 @@ class Transport:
             self._thread.join(wait)
             if self._thread.is_alive():
                 self._break()
+
+    def greets(self, seconds: float) -> bool | None:
+        """Whether the kernel's Python runs: it greets a new subscription. None where that is not known of it (F10)."""
+        return None
+
+    @property
+    def receiving_at(self) -> float:
+        """When the last bytes came of a message that is not whole yet; -inf for none, or where that is not known."""
+        return float("-inf")
+
+    def position(self) -> str:
+        """The kernel's last message so far, by its `msg_id`: what `missing` counts from. "" if nothing is counted."""
+        return ""
+
+    def missing(self, cell: str, first: str, last: str) -> Gap | None:
+        """Count what broken links lost of a cell, see `Gaps.missing`; None if nobody can tell."""
+        return None
+
+    def unexplained(self, first: str) -> int | None:
+        """See `Gaps.unexplained`; None if nobody can tell."""
+        return None
 
     # -- for subclasses
 
@@ -212,29 +377,56 @@ class Transport:
         raise NotImplementedError
 
     def _expired(self) -> bool:
-        """Whether nobody has used the connection for so long that it must be let go."""
+        """Whether nobody has used the connection for so long that it must be let go, or nobody can use it any more."""
         with self._lock:
-            used = bool(self._inboxes or self._subscribers)
-        return not used and time.monotonic() - self._used > IDLE_SECONDS
+            used = bool(self._inboxes or self.kept)
+        return not used and (self.life.ended is not None or time.monotonic() - self._used > IDLE_SECONDS)
 
     def _dispatch(self, message: Message) -> None:
+        if message.msg_type == "kernel_info_reply":
+            # Before it is handed on: whoever asked looks here as soon as the answer is there.
+            self.info = message.content
+            features = message.content.get("supported_features")
+            self.features = frozenset(map(str, features)) if isinstance(features, list) else frozenset()
+            self.orderly = message.content.get("implementation") == "ipython"
+        self.overruns.receive(message)
         with self._lock:
             inbox = self._inboxes.get(message.parent_id)
-            inboxes = [inbox] if inbox is not None else list(self._subscribers)
-        for target in inboxes:
+            targets: list[Subscriber] = [inbox] if inbox is not None else list(self._subscribers)
+        for target in targets:
             target.put(message)
         if message.channel == "iopub":
             self.heard_iopub = time.monotonic()
+            self._note_what_runs(message)
         self.semicolons.receive(message)
         sign = self.life.receive(message)
         if sign is not None:
+            self._unproven = True
             self._tell_all(sign)
 
+    def _note_what_runs(self, message: Message) -> None:
+        parent = message.parent_header
+        if message.execution_state == "busy" and parent.get("msg_type") == "execute_request":
+            ours = parent.get("session") == self.client_id
+            self.runs = message.parent_id, time.strftime("%H:%M:%S"), ours
+        elif self.runs is not None and message.execution_state == "idle" and message.parent_id == self.runs[0]:
+            self.runs = None
+
     def _tell_all(self, item: Sign | Closed) -> None:
+        if isinstance(item, Sign):
+            self.runs = None
+            self._news = self._news or (None if self._told else item)
         with self._lock:
-            inboxes = {id(inbox): inbox for inbox in (*self._inboxes.values(), *self._subscribers)}
-        for inbox in inboxes.values():
-            inbox.put(item)
+            targets = {id(target): target for target in (*self._inboxes.values(), *self._subscribers)}
+        for target in targets.values():
+            target.put(item)
+
+    def _tell_running(self, item: Broken | Back | Note) -> None:
+        """Give an item to every request that waits."""
+        with self._lock:
+            targets = {id(target): target for target in self._inboxes.values()}
+        for target in targets.values():
+            target.put(item)
 
     # -- the thread
 
@@ -243,7 +435,7 @@ class Transport:
 
         A server that sees the connection close drops what it has not yet handed to the kernel.
         """
-        inbox: Inbox = queue.SimpleQueue()
+        inbox = Inbox()
         with self._lock:
             self._inboxes[message.msg_id] = inbox
         self._deliver(message)
@@ -265,7 +457,7 @@ class Transport:
             self._opened.put(None)
             reason = self._pump()
         finally:
-            self._closed = Closed("" if self._closing else reason)
+            self._closed = Closed("" if self._closing else reason, self.denied)
             # If the thread ends for a reason nobody thought of, the opener must not wait for it.
             self._opened.put(CannotConnect("the connection broke while it was opened"))
             if self._closing and self.farewell is not None and self.life.ended is None:

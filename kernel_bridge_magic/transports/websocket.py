@@ -8,156 +8,405 @@ the environment would get loopback connections; small messages wait 48 ms unless
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import random
 import select
 import socket
-from typing import TYPE_CHECKING, Any
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from kernel_bridge_magic.auth import Vault
-from kernel_bridge_magic.errors import AuthRefused, BadCell, CannotConnect, LinkLost
+from kernel_bridge_magic.errors import (
+    AuthRefused,
+    BadCell,
+    CannotConnect,
+    KernelBridgeError,
+    LinkLost,
+    ServerUnreachable,
+)
 from kernel_bridge_magic.models import Kernel, Server
+from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.frames import V1, decode, encode
+from kernel_bridge_magic.protocol.gaps import Gap, Gaps, Repeats
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
-from kernel_bridge_magic.server import open_socket
-from kernel_bridge_magic.transports.base import Transport
+from kernel_bridge_magic.protocol.patience import Failure, Incoming, Retry, Silence, Step, Wake
+from kernel_bridge_magic.server import ServerAPI, open_socket
+from kernel_bridge_magic.text import cut_end, visible
+from kernel_bridge_magic.transports.base import Back, Broken, Transport
 
 if TYPE_CHECKING:
-    from websocket import WebSocket
+    from kernel_bridge_magic.transports.watched import WatchedSocket
 
-__all__ = ["CONNECT_TIMEOUT", "WebSocketTransport"]
+__all__ = ["CONNECT_TIMEOUT", "WebSocketTransport", "knock"]
 
 #: A first connection to a busy kernel answers only when the kernel is free, or after 60 s (FACTS 3).
 CONNECT_TIMEOUT = 70.0
 #: tornado's limit for one message to the server; beyond it the server just drops the connection (FACTS 7).
 LARGEST_SENT = 10 * 2**20 - 1024
+#: No message of a kernel may be larger (FAULTS T23): the length that its frames announce is what counts.
+LARGEST_RECEIVED = 256 * 2**20
 #: A send that waits longer has corrupted the stream anyhow: the connection is then broken.
 SEND_TIMEOUT = 90.0
+#: A server that knew us a moment ago answers at once; one that is stopped takes the connection and says nothing.
+RECONNECT_TIMEOUT = 10.0
 _CLOSE_SECONDS = 0.5  # for the server's half of the closing handshake
-_LOOK_AROUND = 15.0  # seconds between looks at whether the connection is still wanted
+_LOOK_AROUND = 15.0  # seconds between looks at an idle connection: is it wanted, does it live
+_LOOK_CLOSELY = 0.5  # the same while a request is under way
+_SHORT_LIVED = 10.0  # seconds; a link that breaks sooner has not come back for good
+_LONGEST_REASON = 120  # characters of a server's reason for closing
+_LOOK_UP = 1.0  # seconds in the middle of a frame until pings and clocks are looked at again
+_TOO_BIG = 1009  # the close code for a message that is too large
+
+
+class _End(NamedTuple):
+    """How a connection ended: in words, and the code of its close frame, 0 for none.
+
+    `silent` is for how many seconds nothing had come: what is missing may be missing since then.
+    """
+
+    reason: str
+    code: int = 0
+    silent: float = 0.0
+    #: whether coming back would only meet the same
+    final: bool = False
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether the server said that it does not want us (FAULTS F27)."""
+        return self.code == 1008 or self.code >= 4000
+
+
+def knock(server: Server, vault: Vault, path: str, timeout: float) -> int:
+    """Open a WebSocket at `path` below the base URL and close it again; give the HTTP status, 101 if it opened.
+
+    0 is an answer that is none of HTTP's.
+
+    Raises:
+        ServerUnreachable: nobody answers.
+    """
+    import websocket
+
+    raw = open_socket(server, timeout, secret=vault.way(server.origin) != "none")
+    connection = websocket.WebSocket()
+    try:
+        with _untraced():
+            connection.connect(_ws_url(server) + path, socket=raw, **_options(server, vault, timeout))
+        return int(connection.getstatus() or 0)
+    except Exception as error:
+        # Its text may hold cookies and the server's page (FACTS 4): only the status is looked at.
+        return int(getattr(error, "status_code", None) or 0)
+    finally:
+        with contextlib.suppress(Exception):
+            connection.close(timeout=_CLOSE_SECONDS)
+        raw.close()
+
+
+def _ws_url(server: Server) -> str:
+    base = "http://localhost" + server.origin.base_path if server.socket_path else server.url
+    return f"ws{base[4:]}"
+
+
+def _options(server: Server, vault: Vault, timeout: float) -> dict[str, Any]:
+    headers = {"Sec-WebSocket-Protocol": V1, **vault.headers(server.origin)}
+    cookie = headers.pop("Cookie", None)
+    return {
+        "header": [f"{key}: {value}" for key, value in headers.items()],
+        "cookie": cookie,
+        "suppress_origin": True,
+        "redirect_limit": 0,
+        "timeout": timeout,
+    }
 
 
 class WebSocketTransport(Transport):
-    """A WebSocket to `/api/kernels/<id>/channels` of the kernel's server."""
+    """A WebSocket to `/api/kernels/<id>/channels` of the kernel's server.
+
+    When it breaks while a request is under way, it is opened again under the same session id: the server then gives
+    what it kept for us. Nothing is ever sent again.
+    """
 
     name = "ws"
 
-    def __init__(self, kernel: Kernel, server: Server, vault: Vault) -> None:
+    def __init__(
+        self, kernel: Kernel, server: Server, vault: Vault, renew: Callable[[], Server | None] | None = None
+    ) -> None:
         super().__init__()
+        #: gives the server as it is known when it was started anew, with what it wants of us in the vault (F14)
+        self._renew = renew
         self._kernel = kernel
         self._server = server
         self._vault = vault
-        self._socket: WebSocket | None = None
+        self._socket: WatchedSocket | None = None
+        self._raw: socket.socket | None = None
+        self._parts: list[bytes] = []  # of a message whose last fragment has not come
+        self._size = 0
+        self._whole = 0  # messages that have come whole
+        self._largest = 0  # bytes of the largest message that we have sent
+        self._wake_up = Wake()
+        self._is_text = False
         self._subprotocol = ""
+        self._status: int | None = None  # of the last handshake that was refused
+        self._gaps = Gaps(self.client_id)
+        self._repeats = Repeats()
+        self._retry: Retry | None = None
+        self.reopens = True
+        self._back_at = 0.0
+        #: messages that came a second time and were dropped
+        self.repeated = 0
+        #: how often the link was opened again
+        self.reconnects = 0
         self._wake_out, self._wake_in = os.pipe()
-        self._woken = False
+        os.set_blocking(self._wake_out, False)
+        os.set_blocking(self._wake_in, False)
+        self._bell_lock = threading.Lock()
+        self._dozing = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a cell sent now would go to the kernel; not while the link is down and being opened again."""
+        connection = self._socket
+        return super().is_open and connection is not None and not connection.torn
 
     def _connect(self) -> None:
+        self._dial(CONNECT_TIMEOUT)
+
+    def _dial(self, seconds: float) -> None:
         import websocket
 
-        raw = open_socket(self._server, CONNECT_TIMEOUT)
-        raw.settimeout(CONNECT_TIMEOUT)
-        # Its validation of UTF-8 is pure Python: 9 s for 30 MB. Decoding finds the same.
-        connection = websocket.WebSocket(enable_multithread=True, skip_utf8_validation=True)
+        from kernel_bridge_magic.transports.watched import WatchedSocket
+
+        self._status = None
+        secret = self._vault.way(self._server.origin) != "none"
+        raw = self._raw = open_socket(self._server, seconds, secret=secret)
+        if self._closing:
+            raw.close()  # `_break` may have been here before there was something to break
+            raise CannotConnect("the connection is closed")
+        raw.settimeout(seconds)
+        # Its validation of UTF-8 is pure Python: 9 s for 30 MB. Decoding finds the same. Fragments are joined here:
+        # it adds each to the ones before, 19 s for 200 MB, and knows no end (T23).
+        connection = WatchedSocket(skip_utf8_validation=True, fire_cont_frame=True)
+        connection.frame_buffer = _capped(connection.frame_buffer, self)
+        problem: AuthRefused | CannotConnect | None = None
         try:
-            connection.connect(self._url(), socket=raw, **self._options())
+            with _untraced():
+                connection.connect(self._url(), socket=raw, **_options(self._server, self._vault, seconds))
             if connection.getstatus() != 101:
                 # Versions before 1.7 take a redirect that they do not follow for a connection.
                 raise websocket.WebSocketException
         except Exception as error:
             # Its text may hold cookies and the server's page (FACTS 4): only the status is looked at.
+            problem = self._refusal(error, seconds)
+        if problem is not None:
             raw.close()
-            raise self._refusal(error) from None
+            raise problem  # outside the except block: the library's error does not come along as context
         raw.settimeout(SEND_TIMEOUT)
         headers = {key.lower(): value for key, value in (connection.getheaders() or {}).items()}
         self._subprotocol = headers.get("sec-websocket-protocol", "")
+        connection.heard = time.monotonic()
         self._socket = connection
         # Nobody waits for the answer: it teaches `life` the kernel's session before our first cell does.
         self.send("kernel_info_request", {})
 
     def _url(self) -> str:
-        base = self._server.url
-        if self._server.socket_path:
-            base = "http://localhost" + self._server.origin.base_path
-        return f"ws{base[4:]}api/kernels/{quote(self._kernel.id, safe='')}/channels?session_id={self.client_id}"
+        base = _ws_url(self._server)
+        return f"{base}api/kernels/{quote(self._kernel.id, safe='')}/channels?session_id={self.client_id}"
 
-    def _options(self) -> dict[str, Any]:
-        headers = {"Sec-WebSocket-Protocol": V1, **self._vault.headers(self._server.origin)}
-        cookie = headers.pop("Cookie", None)
-        return {
-            "header": [f"{key}: {value}" for key, value in headers.items()],
-            "cookie": cookie,
-            "suppress_origin": True,
-            "redirect_limit": 0,
-            "timeout": CONNECT_TIMEOUT,
-        }
-
-    def _refusal(self, error: Exception) -> AuthRefused | CannotConnect:
-        status = getattr(error, "status_code", None)
+    def _refusal(self, error: Exception, seconds: float) -> AuthRefused | CannotConnect:
+        status = self._status = getattr(error, "status_code", None)
         where = self._server.name
         if status == 404:
             return CannotConnect(f"{where} has no kernel {self._kernel.short_id} any more; list again with %kernels")
         if status in (401, 403):
             return AuthRefused(f"{where} does not accept our token ({status}); see %servers")
         if "Timeout" in type(error).__name__:
-            return CannotConnect(
-                f"{where} did not open the connection within {CONNECT_TIMEOUT:g} s: the kernel may be busy"
-            )
+            return CannotConnect(f"{where} did not open the connection within {seconds:g} s: the kernel may be busy")
         if status is not None:
             return CannotConnect(f"{where} refused the connection to the kernel (HTTP {status})")
         return CannotConnect(f"{where} did not open a WebSocket to the kernel (a proxy or a login page in between?)")
 
+    # -- the thread
+
     def _pump(self) -> str:
-        assert self._socket is not None
-        raw = self._socket.sock
-        pending = getattr(raw, "pending", lambda: 0)  # TLS may hold bytes that select cannot see
-        poll = select.poll()  # select() fails on descriptors above 1023, which notebooks reach
-        poll.register(raw, select.POLLIN)
+        while True:
+            end = self._watch()
+            if end is None:
+                return ""
+            self._drop()
+            reason = end.reason if end.final or not self._is_running() else self._get_back(end)
+            if reason is not None:
+                return reason
+
+    def _watch(self) -> _End | None:
+        """Receive until the connection ends, and say how; None when it is to be closed."""
+        connection = self._socket
+        assert connection is not None
+        silence, incoming = Silence(), Incoming()
+        poll = select.poll()
+        poll.register(connection.sock, select.POLLIN)
         poll.register(self._wake_out, select.POLLIN)
         while not self._closing:
-            ready = [raw.fileno()] if pending() else [fd for fd, _ in poll.poll(_LOOK_AROUND * 1000)]
+            ready = connection.has_bytes(0)
+            if not ready:
+                self._dozing = not self._is_running()
+                wait = _LOOK_AROUND if self._dozing else _LOOK_CLOSELY
+                ready = any(fd != self._wake_out for fd, _ in poll.poll(wait * 1000))
+                self._dozing = False
+                self._hush()
             if self._closing or (not ready and self._expired()):
                 self._closing = True
                 break
-            if raw.fileno() in ready:
-                reason = self._receive()
-                if reason:
-                    return reason
-        return ""
+            end = self._receive() if ready else None
+            end = end or self._mind(silence, incoming, connection)
+            if end is not None:
+                return end
+        return None
+
+    def _mind(self, silence: Silence, incoming: Incoming, connection: WatchedSocket) -> _End | None:
+        """Do what the rules about silence say."""
+        now = time.monotonic()
+        if slept := self._wake_up.slept(ahead_of_monotonic()):
+            silence.woke(slept)
+        come, size = connection.under_way
+        for note in incoming.tick(number=self._whole, come=self._size + come, size=self._size + size, now=now):
+            self._tell_running(note)
+        for step in silence.tick(heard=connection.heard, running=self._is_running(), now=now):
+            if step is Step.PING:
+                if connection.ping_if_possible():
+                    silence.pinged(now)
+            elif step is Step.PROBE:
+                threading.Thread(target=self._probe, args=(silence,), name="kernel-bridge-probe", daemon=True).start()
+            elif step is Step.GIVE_UP:
+                silent = now - connection.heard
+                return _End(f"nothing was heard for {silent:.0f} s", silent=silent)
+            elif isinstance(step, Note):
+                self._tell_running(step)
+        return None
+
+    def _probe(self, silence: Silence) -> None:
+        """Ask the server on a new connection whether it is there; runs in a thread of its own."""
+        try:
+            ServerAPI(self._server, self._vault).kernel(self._kernel.id)
+            answered = True
+        except AuthRefused:
+            answered = True
+        except KernelBridgeError:
+            answered = False
+        for note in silence.probed(answered, time.monotonic()):
+            self._tell_running(note)
+
+    def _get_back(self, end: _End) -> str | None:
+        """Open the link again, for as long as a request waits; None when it is open, else the reason of the end."""
+        lost_at = time.monotonic()
+        with self._lock:
+            self._gaps.broke()
+            self._repeats.broke()
+        self._tell_running(Broken(end.reason, _clock(end.silent)))
+        retry = self._retry
+        if retry is None or lost_at - self._back_at > _SHORT_LIVED:
+            retry = self._retry = Retry(once=end.unwanted)
+        else:
+            # A link that breaks as soon as it is back: each try counts, as if it had failed.
+            retry.failed(Failure.DENIED if end.unwanted else Failure.OTHER)
+        while (wait := retry.wait(random.random())) is not None:
+            if not self._wait(wait):
+                return end.reason
+            try:
+                self._dial(RECONNECT_TIMEOUT)
+            except KernelBridgeError as problem:
+                self._drop()
+                why = self._failure(problem)
+                if why is not Failure.NO_KERNEL and self._is_renewed():
+                    retry = self._retry = Retry()
+                    continue
+                retry.failed(why)
+                self.denied = why is Failure.DENIED
+                continue
+            if not self._is_running():
+                return end.reason  # who waited has left meanwhile, and may have a connection of their own by now
+            self.reconnects += 1
+            self._back_at = time.monotonic()
+            self._tell_running(Back(time.monotonic() - lost_at + end.silent, _clock()))
+            return None
+        if self.denied:
+            return f"{end.reason}, and our token is no longer valid there"
+        return end.reason
+
+    def _is_renewed(self) -> bool:
+        """Whether the server's file knows it under a new process, and perhaps with a new token; true once."""
+        server = self._renew() if self._renew is not None else None
+        if server is not None:
+            self._server, self._renew = server, None
+        return server is not None
+
+    def _failure(self, problem: KernelBridgeError) -> Failure:
+        if isinstance(problem, ServerUnreachable):
+            return Failure.REFUSED if problem.refused else Failure.OTHER
+        if isinstance(problem, AuthRefused):
+            return Failure.DENIED
+        return Failure.NO_KERNEL if self._status == 404 else Failure.OTHER
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait; tell whether the link is still wanted then."""
+        until = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self._wake_out, select.POLLIN)
+        while self._is_running() and not self._closing:
+            left = until - time.monotonic()
+            if left <= 0:
+                return True
+            poll.poll(min(left, _LOOK_CLOSELY) * 1000)
+            self._hush()
+        return False
+
+    def _is_running(self) -> bool:
+        with self._lock:
+            return bool(self._inboxes)
 
     def _deliver(self, message: Message) -> None:
         self._send(message)
 
     def _listen(self, seconds: float) -> None:
-        assert self._socket is not None
-        poll = select.poll()
-        poll.register(self._socket.sock, select.POLLIN)
-        if poll.poll(seconds * 1000) and self._receive():
+        if self._socket is None or (self._socket.has_bytes(seconds * 1000) and self._receive()):
             raise LinkLost("the connection is closed")
 
-    def _receive(self) -> str:
-        """Take one frame; give the reason if it was the end."""
+    def _receive(self) -> _End | None:
+        """Take one frame; give how the connection ended if it was the end."""
         import websocket
 
         assert self._socket is not None
+        self._socket.until = time.monotonic() + _LOOK_UP
         try:
             opcode, frame = self._socket.recv_data_frame(control_frame=True)
         except websocket.WebSocketTimeoutException:
-            return ""  # in the middle of a frame: the next call resumes there (FACTS 3)
+            return None  # in the middle of a frame: the next call resumes there (FACTS 3)
+        except _TooLarge:
+            return _End(f"a message of more than {LARGEST_RECEIVED >> 20} MiB came, which is not read", final=True)
         except (websocket.WebSocketException, OSError):
-            return "the server closed the connection"
+            return _End("the server closed the connection")
         if opcode == websocket.ABNF.OPCODE_CLOSE:
-            return "the server closed the connection"
-        if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
+            return _read_close(bytes(frame.data), self._largest)
+        if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_CONT):
             # The server's Nagle waits for our ACK, which waits for data: give it some (FACTS, head 4). If it has
             # left meanwhile, the next receive says so, behind all that had come before.
-            with contextlib.suppress(websocket.WebSocketException, OSError):
-                self._socket.pong(b"")
-        if opcode == websocket.ABNF.OPCODE_TEXT:
-            self._take(bytes(frame.data).decode("utf-8", "replace"))
-        elif opcode == websocket.ABNF.OPCODE_BINARY:
-            self._take(bytes(frame.data))
-        return ""
+            self._socket.pong_if_possible()
+            if opcode != websocket.ABNF.OPCODE_CONT:
+                self._is_text = opcode == websocket.ABNF.OPCODE_TEXT
+            self._parts.append(bytes(frame.data))
+            self._size += len(frame.data)
+            if frame.fin:
+                whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+                self._parts, self._size = [], 0
+                self._whole += 1
+                self._take(whole.decode("utf-8", "replace") if self._is_text else whole)
+        return None
+
+    def room(self) -> int:
+        """How many bytes the next fragment may have."""
+        return LARGEST_RECEIVED - self._size
 
     def _take(self, payload: str | bytes) -> None:
         try:
@@ -165,7 +414,37 @@ class WebSocketTransport(Transport):
         except MalformedMessage:
             self.malformed += 1
             return
+        with self._lock:
+            repeat = self._repeats.is_repeat(message)
+            if not repeat:
+                self._gaps.receive(message)
+        if repeat:
+            self.repeated += 1
+            return
         self._dispatch(message)
+
+    @property
+    def receiving_at(self) -> float:
+        """When the last bytes came of a message that is not whole yet."""
+        connection = self._socket
+        if connection is None or not (self._parts or connection.under_way[1]):
+            return float("-inf")
+        return connection.heard
+
+    def position(self) -> str:
+        """The kernel's last message so far, by its `msg_id`, "" before the first."""
+        with self._lock:
+            return self._gaps.position
+
+    def missing(self, cell: str, first: str, last: str) -> Gap | None:
+        """Count what broken links lost of a cell, see `Gaps.missing`."""
+        with self._lock:
+            return self._gaps.missing(cell, first, last)
+
+    def unexplained(self, first: str) -> int | None:
+        """See `Gaps.unexplained`."""
+        with self._lock:
+            return self._gaps.unexplained(first)
 
     def _send(self, message: Message) -> None:
         payload = encode(message, self._subprotocol)
@@ -176,27 +455,48 @@ class WebSocketTransport(Transport):
 
         opcode = websocket.ABNF.OPCODE_TEXT if isinstance(payload, str) else websocket.ABNF.OPCODE_BINARY
         connection = self._socket
+        if connection is None:
+            raise LinkLost("the link is down; nothing was sent")
+        self._largest = max(self._largest, len(payload))
         try:
-            if connection is None:
-                raise LinkLost("the connection is closed")
             connection.send(payload, opcode)
-        except (websocket.WebSocketException, OSError):
-            # Part of the frame may be out: whatever followed it would be read as its rest.
-            self.close(wait=0)
-            raise LinkLost("the connection broke while sending") from None
+        except (websocket.WebSocketException, OSError, ValueError):
+            # Part of the frame may be out: whatever followed it would be read as its rest. ValueError is select's word
+            # for a socket that another thread has closed.
+            _shut(connection)
+            raise LinkLost("the connection broke while sending; the cell did not run") from None
+        except KeyboardInterrupt:
+            # For the same reason; it comes from `send` where it waits. The next cell gets a connection of its own.
+            _shut(connection)
+            raise
+        if self._dozing:
+            self._ring()
 
     def _wake(self) -> None:
-        if not self._woken:
-            self._woken = True
-            with contextlib.suppress(OSError):
+        self._ring()
+
+    def _ring(self) -> None:
+        with self._bell_lock, contextlib.suppress(OSError):  # a full pipe rings already
+            if self._wake_in >= 0:
                 os.write(self._wake_in, b"x")
 
+    def _hush(self) -> None:
+        with contextlib.suppress(OSError):
+            os.read(self._wake_out, 4096)
+
     def _break(self) -> None:
-        connection = self._socket
-        if connection is not None and connection.sock is not None:
-            # A receive in the middle of a frame ends only so.
+        if self._raw is not None:
+            # A receive in the middle of a frame ends only so, and a handshake that a server drips (T24).
             with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
+                self._raw.shutdown(socket.SHUT_RDWR)
+
+    def _drop(self) -> None:
+        """Close a connection that broke."""
+        connection, self._socket = self._socket, None
+        self._parts, self._size = [], 0
+        self._whole += 1  # what had come of the next one is gone
+        if connection is not None:
+            connection.shutdown()
 
     def _release(self) -> None:
         connection, self._socket = self._socket, None
@@ -207,5 +507,77 @@ class WebSocketTransport(Transport):
                 connection.sock.settimeout(_CLOSE_SECONDS)
                 connection.close(timeout=_CLOSE_SECONDS)
             connection.shutdown()
-        os.close(self._wake_in)
-        os.close(self._wake_out)
+        with self._bell_lock:
+            os.close(self._wake_in)
+            os.close(self._wake_out)
+            self._wake_in = self._wake_out = -1
+
+
+class _TooLarge(Exception):
+    """A frame that announces more than may come."""
+
+
+def _capped(buffer: Any, transport: WebSocketTransport) -> Any:
+    """Give a reader of frames in the place of `buffer` that refuses a frame by the length it announces."""
+    import websocket
+
+    class Capped(websocket.frame_buffer):  # type: ignore[misc] # it has no types
+        def recv_length(self) -> None:
+            super().recv_length()
+            if self.length > transport.room():
+                raise _TooLarge
+
+    return Capped(buffer.recv, buffer.skip_utf8_validation)
+
+
+@contextlib.contextmanager
+def _untraced() -> Iterator[None]:
+    """Keep what this thread does out of `websocket.enableTrace`: a handshake holds our token and their cookies."""
+    thread = threading.get_ident()
+    logger = logging.getLogger("websocket")
+
+    def others(record: logging.LogRecord) -> bool:
+        return threading.get_ident() != thread
+
+    logger.addFilter(others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(others)
+
+
+def _shut(connection: WatchedSocket) -> None:
+    """End a connection from another thread: whoever receives from it sees the end."""
+    connection.torn = True
+    sock = connection.sock
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+
+def ahead_of_monotonic() -> float | None:
+    """By how many seconds the clock that goes on while the machine sleeps is ahead; None where there is none."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return None
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def _read_close(data: bytes, largest: int = 0) -> _End:
+    """Read a close frame; its reason is a server's, and only shown where the code says nothing by itself.
+
+    `largest` is the size in bytes of the largest message that we have sent.
+    """
+    code = int.from_bytes(data[:2], "big") if len(data) >= 2 else 0
+    if code in (0, 1000, 1001, 1005, 1006):
+        return _End("the server closed the connection", code)
+    if code == _TOO_BIG:
+        size = f"{largest / 1e6:.1f} MB"
+        return _End(
+            f"{size} is too large for the server in one message ({code}); send less, or use ZMQ", code, final=True
+        )
+    said = cut_end(visible(data[2:].decode("utf-8", "replace")), _LONGEST_REASON)
+    return _End(f"the server closed the connection: {code}{' ' if said else ''}{said}", code)
+
+
+def _clock(seconds_ago: float = 0.0) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(time.time() - seconds_ago))

@@ -28,6 +28,7 @@ _CONNECT_SECONDS = 3.0  # until all channels are connected: on one machine this 
 _STARTING_SECONDS = 60.0  # a server writes the file before it starts the process
 _WELCOME_SECONDS = 0.5  # for the subscription to be proven; a busy kernel of old proves nothing before
 _LOOK_AROUND_MS = 1000
+_DIGESTS = 4096  # signatures that are not taken a second time
 _BATCH = 200  # messages of one channel before the others have their turn
 _NOT_RUNNING = "the kernel does not listen where its connection file says; it has ended"
 
@@ -49,7 +50,10 @@ class ZMQTransport(Transport):
         self._bell_out: Any = None
         self._bell_lock = threading.Lock()
         self._outbox: collections.deque[Message] = collections.deque()
-        self._heard_iopub = False
+        self._topic = b""  # what is to be subscribed to besides all, for the sake of the greeting
+        self._subscribed = b""
+        self._greeted = threading.Event()
+        self._has_greeted = False
 
     # -- opening
 
@@ -66,6 +70,8 @@ class ZMQTransport(Transport):
         self._bell_in.connect("inproc://bell")
         self._open_channels()
         self._wait_connected()
+        self._topic = _new_topic()
+        self._subscribe_anew()  # does it greet? It does not for what its server has subscribed to, which is all
         self._prove_subscription()
 
     def _open_channels(self) -> None:
@@ -89,8 +95,9 @@ class ZMQTransport(Transport):
         import zmq
         from jupyter_client.session import Session
 
-        # A replayed signature is dropped by the Session (T27); its memory of digests bounds itself.
+        # A replayed signature is dropped by the Session (T27). It remembers 65536 digests if it is let: 10 MB.
         self._session = Session(
+            digest_history_size=_DIGESTS,
             key=info.session.key,
             signature_scheme=info.session.signature_scheme,
             session=self.client_id,
@@ -137,11 +144,11 @@ class ZMQTransport(Transport):
             deadline = time.monotonic() + _WELCOME_SECONDS
             self._transmit(self._make("kernel_info_request", {}))
             answered = False
-            while time.monotonic() < deadline and not self._heard_iopub and not self._closing:
+            while time.monotonic() < deadline and not self.heard_iopub and not self._closing:
                 for message in self._poll_channels(20):
                     self._dispatch(message)
                     answered = answered or message.channel == "shell"
-            if self._heard_iopub or not answered:
+            if self.heard_iopub or not answered:
                 return
 
     # -- the thread
@@ -167,7 +174,39 @@ class ZMQTransport(Transport):
                 return self._left()
             while self._outbox and not self._closing:
                 self._transmit(self._outbox.popleft())
+            self._subscribe_anew()
         return ""
+
+    def _subscribe_anew(self) -> None:
+        topic, self._topic = self._topic, b""
+        if topic:
+            self._sockets["iopub"].subscribe(topic)
+            if self._subscribed:
+                # Not this one: what is taken back before the socket is connected is never said.
+                self._sockets["iopub"].unsubscribe(self._subscribed)
+            self._subscribed = topic
+
+    def _dispatch(self, message: Message) -> None:
+        if message.msg_type == "iopub_welcome":
+            self._has_greeted = True
+            self._greeted.set()
+        super()._dispatch(message)
+
+    def greets(self, seconds: float) -> bool | None:
+        """Whether the kernel's Python runs: it greets a new subscription. None for a kernel that never greets.
+
+        No request is needed for it, which would make a busy kernel look idle to its server (FACTS 15): a topic that
+        nobody publishes under is enough, and the thread that sends all output answers (ipykernel 7.2).
+        """
+        if not self._has_greeted:
+            return None
+        self._greeted.clear()
+        self._topic = _new_topic()
+        try:
+            self._ring()
+        except LinkLost:
+            return None
+        return self._greeted.wait(seconds)
 
     def _left(self) -> str:
         """The kernel's process closed its sockets. What it had sent before is still here: hand it on."""
@@ -202,7 +241,6 @@ class ZMQTransport(Transport):
         return messages
 
     def _parse(self, channel: str, parts: list[bytes]) -> Message | None:
-        self._heard_iopub = self._heard_iopub or channel == "iopub"
         try:
             _, signed = self._session.feed_identities(parts, copy=True)
             model = self._session.deserialize(signed, copy=True)
@@ -283,3 +321,8 @@ class ZMQTransport(Transport):
         if self._context is not None:
             # A socket that jupyter_client made and could not connect is known to the context alone.
             self._context.destroy(0)
+
+
+def _new_topic() -> bytes:
+    """Give a topic that nobody publishes under and nobody has subscribed to."""
+    return b"kernel-bridge-" + os.urandom(8).hex().encode()

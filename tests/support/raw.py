@@ -51,6 +51,8 @@ class RawServer:
             while b"\r\n\r\n" not in request and request[:1] != b"\x16" and (data := connection.recv(65536)):
                 request += data
             self.requests.append(request)
+            if not request:
+                return  # it was only looked whether somebody listens
             if isinstance(self._script, bytes):
                 connection.sendall(self._script)
             elif isinstance(self._script, dict):

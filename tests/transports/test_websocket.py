@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -26,11 +27,14 @@ from kernel_bridge_magic.errors import (
     LinkLost,
     ServerUnreachable,
 )
+from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel, Server
-from kernel_bridge_magic.protocol.events import DisplayData, Started, Stream
-from kernel_bridge_magic.protocol.frames import V1
+from kernel_bridge_magic.protocol.events import DisplayData, Note, Started, Stream
+from kernel_bridge_magic.protocol.frames import V1, encode
+from kernel_bridge_magic.protocol.messages import Message, execute_content
 from kernel_bridge_magic.server import ServerAPI
-from kernel_bridge_magic.transports.websocket import WebSocketTransport
+from kernel_bridge_magic.transports import websocket as websocket_module
+from kernel_bridge_magic.transports.websocket import LARGEST_SENT, WebSocketTransport
 from kernel_bridge_magic.urls import parse_base_url
 from tests.support.raw import RawServer, http
 from tests.support.roads import found, known, road_to
@@ -260,7 +264,10 @@ def test_frames_that_are_no_messages_are_dropped_and_counted(framing: str) -> No
     with ScriptedServer(script, subprotocol=framing) as server:
         connection, transport = open_to(server)
         with connection:
-            assert list(connection.stream("run", timeout=20)) == [Started(), Stream("stdout", "done\n")]
+            *events, note = connection.stream("run", timeout=20)
+            assert events == [Started(), Stream("stdout", "done\n")]
+            assert isinstance(note, Note)
+            assert note.text.startswith(f"dropped {len(bad)} messages that are damaged")
             assert transport.malformed == len(bad)
             assert connection.execute("run").fate is Fate.OK
 
@@ -295,6 +302,109 @@ def test_large_messages_come_whole(framing: str) -> None:
     assert display.data["text/plain"] == "x" * 30_000_000
 
 
+def frame(opcode: int, length: int, payload: bytes, *, fin: bool = True) -> bytes:
+    """A frame that announces `length`, whatever follows."""
+    return struct.pack("!BBQ", opcode | 0x80 * fin, 127, length) + payload
+
+
+MEGABYTE = b"x" * 2**20
+TOO_LARGE: dict[str, list[bytes]] = {
+    "announced": [frame(2, websocket_module.LARGEST_RECEIVED + 1, b"x")],
+    "2**62": [frame(1, 2**62, b"x")],
+    "fragments": [frame(2, 2**20, MEGABYTE, fin=False), *[frame(0, 2**20, MEGABYTE, fin=False)] * 4],
+    "small fragments": [frame(2, 1, b"x", fin=False), *[frame(0, 2**16, b"x" * 2**16, fin=False)] * 80],
+    "a last fragment": [frame(2, 2**20, MEGABYTE, fin=False), frame(0, 2**40, b"")],
+}
+
+
+@pytest.mark.parametrize("how", TOO_LARGE)
+def test_what_announces_more_than_may_come_ends_the_connection_at_once(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "fragments" in how:
+        monkeypatch.setattr(websocket_module, "LARGEST_RECEIVED", 4 * 2**20)
+    ended = threading.Event()
+
+    def script(cell: Any) -> None:
+        cell.busy()
+        cell.print("one\n")
+        for data in TOO_LARGE[how]:
+            cell.handler.soon(lambda data=data: cell.handler.ws_connection.stream.write(data))
+        ended.wait(10)
+
+    with ScriptedServer(script) as server:
+        connection, transport = open_to(server)
+        execution = connection.start("run", timeout=20)
+        began = time.monotonic()
+        assert Stream("stdout", "one\n") in list(execution)
+        ended.set()
+        assert time.monotonic() - began < 5
+        assert execution.result is not None
+        assert isinstance(execution.result.error, FateUnknown)
+        assert "MiB came, which is not read" in str(execution.result.error)
+        assert not transport.is_open
+        assert sum(map(len, transport._parts)) <= websocket_module.LARGEST_RECEIVED
+
+
+@FRAMINGS
+def test_a_message_in_fragments_comes_whole_with_pings_between(framing: str) -> None:
+    text = "x" * 3_000_000
+
+    def script(cell: Any) -> None:
+        cell.busy()
+        header = {"msg_type": "stream", "msg_id": "m", "session": "s"}
+        message = Message("iopub", header, cell.header, {}, {"name": "stdout", "text": text})
+        payload = encode(message, framing)
+        data = payload if isinstance(payload, bytes) else payload.encode()
+        opcode = 2 if isinstance(payload, bytes) else 1
+        pieces = [data[at : at + 100_000] for at in range(0, len(data), 100_000)]
+        for number, piece in enumerate(pieces):
+            last = number == len(pieces) - 1
+            wire = frame(0 if number else opcode, len(piece), piece, fin=last) + b"\x89\x02hi"
+            cell.handler.soon(lambda wire=wire: cell.handler.ws_connection.stream.write(wire))
+        finish(cell)
+
+    with ScriptedServer(script, subprotocol=framing) as server:
+        connection, transport = open_to(server)
+        with connection:
+            streams = [event for event in connection.stream("run", timeout=20) if isinstance(event, Stream)]
+            assert "".join(event.text for event in streams) == text + "done\n"
+            assert transport.malformed == 0
+
+
+def test_a_hundred_megabytes_in_fragments_take_linear_time() -> None:
+    # websocket-client alone: 19 s (T23)
+    import psutil
+
+    size, count = 2**20, 100
+    data = json.dumps({"data": {"text/plain": "x" * (size * count)}, "metadata": {}})
+
+    def script(cell: Any) -> None:
+        header = {"msg_type": "display_data", "msg_id": "m", "session": "s"}
+        whole = encode(Message("iopub", header, cell.header, {}, json.loads(data)), V1)
+        assert isinstance(whole, bytes)
+        cell.busy()
+
+        def write() -> None:
+            for at in range(0, len(whole), size):
+                piece, last = whole[at : at + size], at + size >= len(whole)
+                cell.handler.ws_connection.stream.write(frame(0 if at else 2, len(piece), piece, fin=last))
+
+        cell.handler.soon(write)
+        finish(cell)
+
+    with ScriptedServer(script) as server:
+        connection, _ = open_to(server)
+        with connection:
+            process = psutil.Process()
+            before = process.cpu_times()
+            (display,) = (event for event in connection.stream("run", timeout=60) if isinstance(event, DisplayData))
+            after = process.cpu_times()
+    assert len(display.data["text/plain"]) == size * count
+    # the server's half, in this process too, is about as much
+    assert after.user - before.user + after.system - before.system < 8
+
+
 def test_what_is_too_large_for_the_server_is_refused_here_and_the_connection_lives() -> None:
     with ScriptedServer(finish) as server:
         connection, _ = open_to(server)
@@ -321,13 +431,14 @@ ENDS: dict[str, Callable[[Any], None]] = {
 def test_an_end_in_mid_run_is_told_by_what_the_server_says(
     how: str, state: str | None, kind: type[KernelBridgeError]
 ) -> None:
+    # This server gives nothing again: its kernel answers from behind the cell, whose reply never comes.
     def script(cell: Any) -> None:
         cell.busy()
         cell.print("one\n")
+        server.state = state
         ENDS[how](cell)
 
     with ScriptedServer(script) as server:
-        server.state = state
         connection, transport = open_to(server)
         execution = connection.start("run")
         began = time.monotonic()
@@ -335,9 +446,14 @@ def test_an_end_in_mid_run_is_told_by_what_the_server_says(
         assert time.monotonic() - began < 4
         assert execution.result is not None
         assert type(execution.result.error) is kind
-        assert not transport.is_open
         assert "\x1b" not in str(execution.result.error)
         assert server.cells() == ["run"], "nothing is sent twice"
+        assert len(server.handshakes) == 2
+        assert transport.reconnects == (state == "busy")
+        if state == "busy":
+            connection.close()
+            return
+        wait_for(lambda: not transport.is_open, "the end of the connection")
         with pytest.raises(LinkLost):
             connection.execute("again")
 
@@ -426,3 +542,89 @@ def test_interrupts_go_to_the_server() -> None:
             assert server.interrupts == 1
             assert execution.result is not None
             assert execution.result.fate is Fate.OK
+
+
+def test_a_result_that_comes_after_the_idle_is_a_result() -> None:
+    def script(cell: Cell) -> None:
+        cell.busy()
+        cell.reply()
+        cell.idle()
+        cell.iopub("execute_result", {"data": {"text/plain": "42"}, "metadata": {}, "execution_count": 1})
+
+    with ScriptedServer(script) as server:
+        connection, _ = open_to(server)
+        with connection:
+            values = [connection.execute("6 * 7").value for _ in range(20)]
+    assert [value is not None and value.text for value in values] == ["42"] * 20
+
+
+# -- Ctrl-C in the main thread
+
+
+def press_after(seconds: float) -> None:
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+def has_ended(transport: WebSocketTransport) -> bool:
+    return not transport._thread.is_alive()
+
+
+@pytest.fixture
+def stuck(jupyter_server: JupyterServer, shared_kernel: str) -> Iterator[WebSocketTransport]:
+    """A connection to a server that reads no more."""
+    connection, transport = road_to(jupyter_server, found(jupyter_server, shared_kernel), "ws")
+    assert isinstance(transport, WebSocketTransport)
+    assert connection.execute("1").text == "1"
+    jupyter_server.signal(signal.SIGSTOP)
+    try:
+        yield transport
+    finally:
+        jupyter_server.signal(signal.SIGCONT)
+        transport.close()
+        wait_for(lambda: has_ended(transport), "the end of the connection")
+
+
+LARGE = execute_content("#" + "x" * (LARGEST_SENT - 2000))
+
+
+def test_ctrl_c_ends_a_send_that_waits_and_the_torn_connection_with_it(stuck: WebSocketTransport) -> None:
+    press_after(0.5)
+    began = time.monotonic()
+    with held(), pytest.raises(KeyboardInterrupt):
+        stuck.send("execute_request", LARGE)
+    assert time.monotonic() - began < 5
+    assert not stuck.is_open, "half a frame is out: nothing can follow it"
+    wait_for(lambda: has_ended(stuck), "the end of the connection")
+
+
+def test_ctrl_c_while_another_thread_s_frame_is_stuck(stuck: WebSocketTransport) -> None:
+    problems: list[Exception] = []
+
+    def send() -> None:
+        try:
+            stuck.send("execute_request", LARGE)
+        except LinkLost as problem:
+            problems.append(problem)
+
+    other = threading.Thread(target=send)
+    other.start()
+    wait_for(lambda: stuck._socket is not None and stuck._socket.lock._lock.locked(), "the other's frame")
+    press_after(0.5)
+    began = time.monotonic()
+    with held(), pytest.raises(KeyboardInterrupt):
+        stuck.send("execute_request", execute_content("1"))
+    assert time.monotonic() - began < 5
+    other.join(10)
+    assert problems
+
+
+def test_ctrl_c_while_the_server_does_not_answer_the_handshake() -> None:
+    with RawServer(lambda connection, request: connection.recv(1) and None) as raw:
+        server = raw.server()
+        transport = WebSocketTransport(Kernel(id="k", server=server), server, Vault())
+        press_after(0.5)
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            transport.open(60)
+        assert time.monotonic() - began < 5
+        wait_for(lambda: has_ended(transport), "the end of the connection")

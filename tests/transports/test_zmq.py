@@ -74,7 +74,9 @@ def test_messages_that_the_kernel_did_not_sign_are_dropped_and_counted(tmp_path:
     with ScriptedKernel(script, tmp_path) as kernel:
         connection, transport = connected(kernel.kernel)
         with connection:
-            assert list(connection.stream("run", timeout=20)) == [Started(), Stream("stdout", "done\n")]
+            *events, note = connection.stream("run", timeout=20)
+            assert events == [Started(), Stream("stdout", "done\n")]
+            assert "damaged or not signed by the kernel" in getattr(note, "text", "")
             assert transport.malformed == 4
 
 
@@ -90,7 +92,9 @@ def test_messages_that_are_replayed_are_dropped_and_counted(tmp_path: Path) -> N
     with ScriptedKernel(script, tmp_path) as kernel:
         connection, transport = connected(kernel.kernel)
         with connection:
-            assert list(connection.stream("run", timeout=20)) == [Started(), Stream("stdout", "once\n")]
+            *events, note = connection.stream("run", timeout=20)
+            assert events == [Started(), Stream("stdout", "once\n")]
+            assert "damaged or not signed by the kernel" in getattr(note, "text", "")
             assert transport.malformed == 2
 
 
@@ -107,7 +111,9 @@ def test_parts_that_are_no_message_are_dropped_and_counted(tmp_path: Path) -> No
     with ScriptedKernel(script, tmp_path) as kernel:
         connection, transport = connected(kernel.kernel)
         with connection:
-            assert list(connection.stream("run", timeout=20)) == [Started(), Stream("stdout", "done\n")]
+            *events, note = connection.stream("run", timeout=20)
+            assert events == [Started(), Stream("stdout", "done\n")]
+            assert "damaged or not signed by the kernel" in getattr(note, "text", "")
             assert transport.malformed == 2 * len(bad)
 
 
@@ -338,7 +344,7 @@ def test_output_without_end_is_read_while_nobody_looks(tmp_path: Path) -> None:
         connection, _ = connected(kernel.kernel)
         with connection:
             execution = connection.start("run")
-            wait_for(lambda: execution._inbox.qsize() >= 5_003, "everything, unread")
+            wait_for(lambda: len(execution._inbox) >= 5_003, "everything, unread")
             for _ in execution:
                 pass
             assert execution.result is not None

@@ -1,0 +1,82 @@
+"""A socket for http.client with one deadline for all that is read."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import time
+from typing import Any
+
+__all__ = ["Timed"]
+
+
+class Timed:
+    """What http.client takes for a socket, with a deadline for all reads together.
+
+    A plain socket timeout is for each read, so that a server that drips one byte a second holds a call for
+    ever (FAULTS T24). `deadline` is on the monotonic clock.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self.deadline = deadline
+        self._files = 0
+        self._closed = False
+
+    def sendall(self, data: bytes) -> None:
+        """Send everything, by the deadline."""
+        self._sock.settimeout(_left(self.deadline))
+        self._sock.sendall(data)
+
+    def makefile(self, mode: str = "rb") -> io.BufferedReader:
+        """Give a file to read from, by the deadline."""
+        self._files += 1
+        return io.BufferedReader(_Reader(self))
+
+    def receive_into(self, buffer: Any) -> int:
+        """Read what is there, by the deadline."""
+        self._sock.settimeout(_left(self.deadline))
+        return self._sock.recv_into(buffer)
+
+    def close(self) -> None:
+        """Close the connection, once no file reads from it any more.
+
+        http.client closes first and reads the body then, when the server says `Connection: close`.
+        """
+        self._closed = True
+        self._close_if_unused()
+
+    def file_closed(self) -> None:
+        """One of the files is closed."""
+        self._files -= 1
+        self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self._closed and self._files <= 0:
+            with contextlib.suppress(OSError):
+                self._sock.close()
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, owner: Timed) -> None:
+        super().__init__()
+        self._owner = owner
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._owner.file_closed()
+
+    def readinto(self, buffer: Any) -> int:
+        return self._owner.receive_into(buffer)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

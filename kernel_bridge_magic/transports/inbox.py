@@ -1,0 +1,72 @@
+"""`Inbox`: where what answers a request waits until somebody takes it. Its memory has an end (FAULTS T23, F37)."""
+
+from __future__ import annotations
+
+import queue
+from typing import Any
+
+from kernel_bridge_magic.protocol.messages import Message
+
+__all__ = ["HEAVY", "MOST_BYTES", "Inbox"]
+
+#: What waits beyond this is dropped and counted: the connection's thread must go on reading, or the server's memory
+#: would fill in place of ours.
+MOST_BYTES = 256 * 2**20
+#: What only shows something. A state, a reply or an error is never dropped.
+HEAVY = frozenset({"stream", "display_data", "update_display_data", "execute_result", "comm_msg"})
+_EACH = 2000  # bytes that a message takes beside its text: headers and their dicts
+
+
+class Inbox:
+    """A queue of messages and other items. Any thread may put, and a signal handler; one thread gets."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self._items: queue.SimpleQueue[tuple[Any, int]] = queue.SimpleQueue()
+        self._most = MOST_BYTES if most is None else most
+        # Each is changed by one thread only: the connection's, and the one that gets.
+        self._came = self._gone = 0
+        #: messages that were dropped because too much waited
+        self.dropped = 0
+        self._told = 0  # of those
+
+    def put(self, item: object) -> None:
+        """Take one item; called by the connection's thread if it is a message."""
+        size = _size(item) if isinstance(item, Message) else 0
+        if isinstance(item, Message):
+            if self._came - self._gone + size > self._most and item.msg_type in HEAVY:
+                self.dropped += 1
+                return
+            self._came += size
+        self._items.put((item, size))
+
+    def get(self, timeout: float | None = None) -> Any:
+        """Give the next item.
+
+        Raises:
+            queue.Empty: there was none for `timeout` seconds.
+        """
+        item, size = self._items.get(timeout=timeout)
+        self._gone += size
+        return item
+
+    def newly_dropped(self) -> int:
+        """Give how many messages were dropped since the last call; for the thread that gets."""
+        dropped = self.dropped
+        more, self._told = dropped - self._told, dropped
+        return more
+
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return self._items.empty()
+
+    def __len__(self) -> int:
+        return self._items.qsize()
+
+
+def _size(message: Message) -> int:
+    """About how many bytes a message takes here."""
+    size = _EACH + sum(map(len, message.buffers))
+    data = message.content.get("data")
+    for values in (message.content, data if isinstance(data, dict) else {}):
+        size += sum(len(value) for value in values.values() if isinstance(value, str))
+    return size

@@ -1,0 +1,94 @@
+"""The road through an HTTP proxy: CONNECT, for https to other machines, and for nothing else.
+
+A proxy sees a plain connection's secrets, and a proxy that is asked for loopback means its own (FAULTS T11). Through
+CONNECT it sees where to, and TLS after that.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from kernel_bridge_magic.errors import ServerUnreachable
+from kernel_bridge_magic.models import Server
+
+__all__ = ["Proxy", "is_here", "proxy_for", "tunnel"]
+
+_LONGEST_ANSWER = 16 * 1024
+
+
+class Proxy(NamedTuple):
+    """An HTTP proxy; `login` is `user:password`, "" for none."""
+
+    host: str
+    port: int
+    login: str = ""
+
+    def __repr__(self) -> str:
+        return f"Proxy({self.host!r}, {self.port})"
+
+
+def is_here(host: str) -> bool:
+    """Tell a name or an address that means this machine by definition."""
+    return host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
+
+
+def proxy_for(server: Server) -> Proxy | None:
+    """Give the proxy that the environment (`https_proxy`, `no_proxy`) names for a server; None to go straight.
+
+    Raises:
+        ServerUnreachable: it is not one that can be used.
+    """
+    origin = server.origin
+    if origin.scheme != "https" or server.source == "runtime" or is_here(origin.host):
+        return None
+    if not any(name.lower() in ("https_proxy", "all_proxy") for name in os.environ):
+        return None
+    # Its rules for no_proxy are what people's settings are written for. Not imported where there is no proxy.
+    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+
+    known = getproxies_environment()
+    url = known.get("https") or known.get("all") or ""
+    if not url or proxy_bypass_environment(f"{origin.host}:{origin.port}", known):
+        return None
+    problem = ""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        if parts.scheme == "http" and parts.hostname:
+            return Proxy(parts.hostname, parts.port or 80, f"{user}:{password}" if user else "")
+        problem = f"is a {parts.scheme[:10]} proxy: only http:// ones can be used"
+    except ValueError:
+        problem = "is not a URL"
+    # Its text may hold the proxy's password.
+    raise ServerUnreachable(f"{server.name}: the proxy in https_proxy {problem}; correct it, or set no_proxy")
+
+
+def tunnel(server: Server, proxy: Proxy, sock: socket.socket) -> None:
+    """Ask the proxy at the other end of `sock` to connect it through to the server.
+
+    Raises:
+        ServerUnreachable: it does not.
+        OSError: the connection to it broke, or timed out.
+    """
+    host = server.origin.host
+    where = f"[{host}]:{server.origin.port}" if ":" in host else f"{host}:{server.origin.port}"
+    lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
+    if proxy.login:
+        lines.append("Proxy-Authorization: Basic " + base64.b64encode(proxy.login.encode()).decode())
+    sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
+    answer = b""
+    # One byte at a time: what comes behind the head is the server's.
+    while not answer.endswith(b"\r\n\r\n") and len(answer) < _LONGEST_ANSWER and (byte := sock.recv(1)):
+        answer += byte
+    status = answer.split(b"\r\n", 1)[0].split(b" ", 2)[1:2]
+    if status == [b"200"] and answer.endswith(b"\r\n\r\n"):
+        return
+    name = f"the proxy {proxy.host}:{proxy.port}"
+    if status == [b"407"]:
+        raise ServerUnreachable(f"{server.name}: {name} wants a login; put it in https_proxy, or set no_proxy")
+    code = status[0].decode("ascii", "replace") if status and status[0].isdigit() else "no HTTP answer"
+    raise ServerUnreachable(f"{server.name}: {name} does not connect to {where} ({code}); set no_proxy to go straight")
