@@ -6,18 +6,29 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
-__all__ = ["align", "cells", "cut_end", "cut_middle", "visible"]
+__all__ = ["align", "cells", "count", "cut_end", "cut_middle", "visible", "without_colours"]
 
 # Controls (C0, DEL, C1), line and paragraph separators, lone surrogates (they cannot be encoded), and all that
 # steers the direction of text: each can make a table say something that it does not hold (FAULTS T22).
 # Joiners and variation selectors stay: emoji and several scripts are spelt with them.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _COLUMN_GAP = "  "
 
 
 def visible(text: str) -> str:
     r"""Spell out what a terminal or a browser would act on: `\x1b`, `\n`, `\u202e`. The rest stays as it is."""
     return _UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def without_colours(text: str) -> str:
+    """Take the colour sequences (SGR) out of `text`, as they come in tracebacks."""
+    return _COLOURS.sub("", text)
+
+
+def count(number: int, noun: str) -> str:
+    """Say how many: `1 kernel`, `2 kernels`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def cells(text: str) -> int:

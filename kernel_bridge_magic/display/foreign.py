@@ -1,43 +1,207 @@
 """Output of kernels that are not one's own: what could act goes into a sandbox (FAULTS T15). Pure.
 
 HTML, JavaScript and Markdown that a front end renders run with the local notebook's rights and can read its
-server's token. Inside `<iframe sandbox="allow-scripts">`, which has an origin of its own, they cannot.
+server's token. Inside `<iframe sandbox="allow-scripts">`, which has an origin of its own, they cannot. HTML that
+`nh3`, where it is installed, has nothing to take from (tables, text, pictures inside) is shown as it is.
 """
 
 from __future__ import annotations
 
+import re
 from html import escape
+from html.parser import HTMLParser
 from typing import Any
 
-__all__ = ["tame"]
+from kernel_bridge_magic.display.escapes import spell_out
+from kernel_bridge_magic.protocol.events import Error
+from kernel_bridge_magic.text import visible
 
-#: What only shows. LaTeX and JSON are drawn by the front end from data, and pictures are pictures.
-_STATIC = frozenset(
-    {"text/plain", "text/latex", "application/json", "image/png", "image/jpeg", "image/gif", "image/webp"}
-)
+__all__ = ["tame", "tame_error", "tame_metadata"]
+
+#: What only shows. JSON is drawn by the front end from data, and pictures are pictures.
+_STATIC = frozenset({"text/plain", "application/json", "image/png", "image/jpeg", "image/gif", "image/webp"})
+_LATEX = "text/latex"
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _FRAMED = ("text/html", "image/svg+xml")  # the best first; the rest (javascript, vnd.*) has no meaning alone
-_HEIGHT = 320  # pixels; a sandboxed frame cannot tell its own
+
+# MathJax makes links and page elements of these, which act in the page.
+_ACTIVE_LATEX = re.compile(r"\\(?:href|url|class|cssId|style|data|unicode|require|html\w*|mmlToken)\b|<", re.IGNORECASE)
+
+# Libraries that notebooks load their plots' scripts from. All else is forbidden, the local server above all: what is
+# in the sandbox has no cookies there, and is not even to ask.
+_SCRIPTS = (
+    "https://cdn.plot.ly https://cdn.jsdelivr.net https://cdnjs.cloudflare.com https://unpkg.com "
+    "https://cdn.bokeh.org https://cdn.holoviz.org https://d3js.org"
+)
+_POLICY = (
+    f"default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob: {_SCRIPTS}; "
+    f"style-src 'unsafe-inline' {_SCRIPTS}; font-src data: {_SCRIPTS}; img-src data: blob:; media-src data: blob:; "
+    "frame-src 'none'; connect-src 'none'; form-action 'none'; base-uri 'none'"
+)
 
 
 def tame(data: dict[str, Any]) -> dict[str, Any]:
     """Give a MIME bundle that a foreign kernel's output may be shown as; its text stays beside it."""
-    if all(mime in _STATIC for mime in data):
-        return data
     static = {mime: value for mime, value in data.items() if mime in _STATIC}
-    source = next((data[mime] for mime in _FRAMED if mime in data), None)
-    if "text/markdown" in data:
-        # Markdown may hold HTML; as text it is readable and does nothing.
-        static.setdefault("text/plain", _joined(data["text/markdown"]))
+    if "text/plain" in static:
+        static["text/plain"] = spell_out(_joined(static["text/plain"]))
+    latex = _joined(data.get(_LATEX, ""))
+    if _LATEX in data and not _ACTIVE_LATEX.search(latex):
+        static[_LATEX] = latex
+    if len(static) == len(data):
+        return static
+    source = next((_joined(data[mime]) for mime in _FRAMED if mime in data), None)
+    if "text/markdown" in data or _LATEX in data:
+        # They may hold HTML and links; as text they are readable and do nothing.
+        static.setdefault("text/plain", spell_out(_joined(data.get("text/markdown", latex))))
     if source is not None:
-        page = escape(_joined(source), quote=True)
-        static["text/html"] = (
-            f'<iframe sandbox="allow-scripts" srcdoc="{page}" '
-            f'style="width:100%;height:{_HEIGHT}px;border:0;background:white"></iframe>'
-        )
+        static["text/html"] = _cleaned(source) if "text/html" in data else None
+        static["text/html"] = static["text/html"] or _framed(source)
     elif not static:
-        static["text/plain"] = f"<{next(iter(data))}, not shown: the kernel is not one's own>"
+        static["text/plain"] = f"<{visible(next(iter(data)))}, not shown: the kernel is not one's own>"
     return static
 
 
+def tame_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Keep what tells a picture's size; front ends obey other words, too, such as `isolated`."""
+    kept: dict[str, Any] = {}
+    for mime, fields in metadata.items():
+        if mime in _STATIC and isinstance(fields, dict):
+            kept[mime] = {
+                name: value
+                for name, value in fields.items()
+                if name in ("width", "height") and isinstance(value, int | float)
+            }
+    return kept
+
+
+def tame_error(error: Error) -> Error:
+    """Give an error as it may be printed: its colours are kept, its name is one line."""
+    return Error(visible(error.ename), spell_out(error.evalue), tuple(map(spell_out, error.traceback)))
+
+
 def _joined(value: Any) -> str:
-    return "".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = "".join(map(str, value)) if isinstance(value, list) else str(value)
+    return _SURROGATES.sub("\ufffd", text)  # half of a pair can be handed to nobody
+
+
+# -- in a sandbox
+
+
+def _framed(source: str) -> str:
+    """Put a page into a frame within a frame.
+
+    A sandboxed frame may lead itself elsewhere, also to the local server; what it may not is what the frame around
+    it forbids. The policy of the outer one, in which nothing of the page stands, holds for both.
+    """
+    inner = f'<iframe sandbox="allow-scripts" srcdoc="{escape(source, quote=True)}"></iframe>'
+    style = "html,body,iframe{margin:0;border:0;width:100%;height:100%;display:block}"
+    outer = (
+        f'<!doctype html><meta http-equiv="Content-Security-Policy" content="{_POLICY}"><style>{style}</style>{inner}'
+    )
+    return (
+        f'<iframe sandbox="allow-scripts" srcdoc="{escape(outer, quote=True)}" '
+        f'style="width:100%;height:{_height(source)}px;border:0;background:white;resize:vertical"></iframe>'
+    )
+
+
+_LOWEST, _HIGHEST, _USUAL = 60, 600, 400  # pixels
+_LINE = 24
+_ENDS_LINE = re.compile(r"<(?:tr|p|li|br|hr|div|h[1-6]|pre|dt|dd|summary)\b", re.IGNORECASE)
+# Every repeat has an end: a page must not cost minutes.
+_GIVEN_HEIGHT = re.compile(
+    r"""\bheight\s{0,3}[=:]\s{0,3}["']?\s{0,3}([0-9]{1,5})(?:\.[0-9]{1,9})?(?:px|pt)?["';>\s]""", re.I
+)
+
+
+def _height(source: str) -> int:
+    """Guess how high a page is, in pixels: a sandboxed frame cannot tell, and nobody outside may look in.
+
+    By the largest height that it names, else by its lines; it can be pulled larger by its corner.
+    """
+    head = source[:200_000]
+    given = max((int(found) for found in _GIVEN_HEIGHT.findall(head)), default=0)
+    lines = len(_ENDS_LINE.findall(head))
+    wanted = max(given + 40 if given else 0, _LINE * (lines + 1))
+    if not given and "<script" in head.lower():
+        wanted = max(wanted, _USUAL)  # it draws something
+    return min(max(wanted, _LOWEST), _HIGHEST)
+
+
+# -- shown as it is
+
+
+_TEXT_TAGS = set(
+    "abbr b bdi bdo blockquote br caption cite code col colgroup dd del dfn div dl dt em figcaption figure "  # noqa: SIM905
+    "h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q rp rt ruby s samp small span strong sub sup table tbody "
+    "td tfoot th thead tr u ul var wbr".split()
+)
+_ATTRIBUTES = {
+    "*": {"align", "dir", "lang", "style", "title", "valign"},
+    "img": {"alt", "height", "src", "width"},
+    "ol": {"start"},
+    "table": {"border"},
+    "td": {"colspan", "rowspan"},
+    "th": {"colspan", "rowspan", "scope"},
+}
+_STYLES = {"text-align", "vertical-align", "color", "background-color", "font-weight", "font-style", "white-space"}
+_PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]*")
+_LONGEST_CLEANED = 100_000  # characters; reading more could take seconds
+# What pandas writes before each table; front ends have the like.
+_PANDAS = re.compile(r"<style scoped>\s{0,20}(?:\.dataframe [\w\s:>.-]{1,99}\{[\w\s:;-]{1,99}\}\s{0,20}){1,9}</style>")
+_NO_CHANGE = frozenset({"tbody", "html", "head", "body"})  # a reader of HTML adds them by itself
+
+
+def _cleaned(source: str) -> str | None:
+    """Give HTML in which nothing can act, if `source` means nothing more than that; else None."""
+    # What is left open costs Python's reader of HTML the square of its length.
+    if len(source) > _LONGEST_CLEANED or source.count("<") > source.count(">"):
+        return None
+    try:
+        import nh3
+    except ImportError:
+        return None
+    source = _PANDAS.sub("", source)
+    clean = nh3.clean(
+        source,
+        tags=_TEXT_TAGS,
+        attributes=_ATTRIBUTES,
+        allowed_classes={"table": {"dataframe"}},
+        attribute_filter=_only_pictures,
+        filter_style_properties=_STYLES,
+        url_schemes={"data"},
+        link_rel=None,
+    )
+    try:
+        return clean if _Meaning(source).found == _Meaning(clean).found else None
+    except AssertionError:  # Python's reader of HTML gives up at `<![`
+        return None
+
+
+def _only_pictures(tag: str, name: str, value: str) -> str | None:
+    return None if name == "src" and not _PICTURE.fullmatch(value) else value
+
+
+class _Meaning(HTMLParser):
+    """What HTML says: its tags with their attributes, and its words. How it is written does not count."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.found: list[object] = []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in _NO_CHANGE or attrs:
+            # Styles that are taken away leave the text as it was said.
+            said = sorted((name, value or "") for name, value in attrs if name != "style")
+            self.found.append((tag, said))
+
+    def handle_data(self, data: str) -> None:
+        self.found += data.split()
+
+    def handle_decl(self, decl: str) -> None:
+        self.found.append(decl)
+
+    def handle_pi(self, data: str) -> None:
+        self.found.append(data)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+import uuid
 from typing import Any
 
 from kernel_bridge_magic.errors import FateError, RemoteError
@@ -24,6 +25,8 @@ class NotebookSink:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._last_stream = ""
+        self._drawn: frozenset[str] = frozenset()
+        self._progress = f"progress-{uuid.uuid4().hex[:8]}"  # two cells' lines are two
 
     @property
     def can_ask(self) -> bool:
@@ -37,9 +40,28 @@ class NotebookSink:
             (sys.stdout if name == "stderr" else sys.stderr).flush()
             self._last_stream = name
         target = sys.stderr if name == "stderr" else sys.stdout
-        target.write(text)
+        try:
+            target.write(text)
+        except UnicodeEncodeError:
+            # A terminal that lacks a character, or half of a surrogate pair, must not end the cell.
+            encoding = target.encoding or "ascii"
+            target.write(text.encode(encoding, "backslashreplace").decode(encoding))
         if self.flush_always:
             target.flush()
+
+    def flush(self) -> None:
+        """Bring out what was written."""
+        if self._last_stream:
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+    def draw(self, key: str, text: str) -> None:
+        """Show a text that changes, in the place of what `key` had shown before."""
+        shown, self._drawn = key in self._drawn, self._drawn | {key}
+        self.display({"text/plain": text}, {}, f"kernel-bridge:{key}", shown)
+
+    def finish(self) -> None:
+        """Take the end of the cell: nothing is left to be shown."""
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
         """Publish a MIME bundle, or an update of one."""
@@ -61,6 +83,10 @@ class NotebookSink:
     def note(self, text: str) -> None:
         """Write one line of ours to `sys.stderr`."""
         self.stream("stderr", f"kernel-bridge: {text}\n")
+
+    def progress(self, text: str) -> None:
+        """Show one line of ours, in the place of the last one."""
+        self.draw(self._progress, f"kernel-bridge: {text}")
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask with `input` or `getpass`, which an ipykernel sends to its front end."""

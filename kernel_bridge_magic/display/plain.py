@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import getpass
-import re
 import sys
 from typing import Any
 
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
+from kernel_bridge_magic.text import without_colours
 
 __all__ = ["PlainSink"]
-
-_SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class PlainSink:
@@ -45,11 +43,15 @@ class PlainSink:
     def error(self, error: RemoteError | FateError) -> None:
         """Write the traceback to stderr, in colour where that is a terminal."""
         text = "\n".join(error._render_traceback_()) + "\n"
-        self.stream("stderr", text if sys.stderr.isatty() else _SGR.sub("", text))
+        self.stream("stderr", text if sys.stderr.isatty() else without_colours(text))
 
     def note(self, text: str) -> None:
         """Write one line of ours to stderr."""
         self.stream("stderr", f"kernel-bridge: {text}\n")
+
+    def progress(self, text: str) -> None:
+        """As `note`: what was written stays."""
+        self.note(text)
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask on the terminal."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from kernel_bridge_magic.display.foreign import tame
+from kernel_bridge_magic.display.escapes import Escapes
+from kernel_bridge_magic.display.foreign import tame, tame_metadata
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import (
@@ -19,10 +20,11 @@ from kernel_bridge_magic.protocol.events import (
     Stream,
 )
 from kernel_bridge_magic.results import RemoteValue
+from kernel_bridge_magic.text import visible
 
-__all__ = ["QUEUED", "Relay", "Sink"]
+__all__ = ["QUEUED", "Relay", "Sink", "Widgets"]
 
-QUEUED = "queued: kernel busy for another client (Ctrl-C leaves it queued; it will not be interrupted)."
+QUEUED = "queued: kernel busy for {whom}{since} (Ctrl-C leaves it queued; it will not be interrupted)."
 STARTING = "queued: kernel still starting, or busy for another client (Ctrl-C leaves it queued)."
 
 #: A view needs its model, which lives in the other kernel: without it JupyterLab says "model not found".
@@ -51,47 +53,87 @@ class Sink(Protocol):
     def note(self, text: str) -> None:
         """Show one line of ours."""
 
+    def progress(self, text: str) -> None:
+        """Show one line of ours in the place of the last one that this cell has shown so, where that can be done."""
+
     def ask(self, prompt: str, password: bool) -> str:
         """Ask for one line. KeyboardInterrupt and EOFError go through."""
+
+
+class Widgets(Protocol):
+    """What shows a kernel's widgets live, if anything does."""
+
+    def take_event(self, event: Event) -> bool:
+        """Take an event that is a widget's, or goes into one, or came beside the cell; else give False."""
+
+    def draw_text(self, model_id: str) -> bool:
+        """Show a widget as a text that changes, if there is one for it."""
+
+    def is_live(self, model_id: str) -> bool:
+        """Whether the widget of that model works here."""
+
+    def why_text(self) -> str:
+        """Say why a widget is shown as its text; "" if that was said before."""
 
 
 class Relay:
     """Shows the events of one cell of `kernel`. Errors are not shown: they are raised when the cell is over.
 
-    With `hold_result` the last result is not shown but left in `held`, for a caller that returns it.
+    With `hold_result` the last result is not shown but left in `held`, for a caller that returns it. Without
+    `widgets` a widget is shown as its text.
     """
 
-    def __init__(self, sink: Sink, kernel: Kernel, *, quiet: bool = False, hold_result: bool = False) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        kernel: Kernel,
+        *,
+        quiet: bool = False,
+        hold_result: bool = False,
+        widgets: Widgets | None = None,
+    ) -> None:
         self._sink = sink
         self._kernel = kernel
         self._quiet = quiet
         self._hold = hold_result
+        self._widgets = widgets
+        self._escapes = {} if kernel.own else {"stdout": Escapes(), "stderr": Escapes()}
         self.held: RemoteValue | None = None
 
     def show(self, event: Event) -> None:
         """Show one event; those that leave nothing to see are passed over."""
+        if self._widgets is not None and self._widgets.take_event(event):
+            return
         if isinstance(event, Stream):
-            self._sink.stream(event.name, event.text)
+            self._stream(event.name, event.text)
         elif isinstance(event, DisplayData):
-            data = self._shown(event.data)
-            self._sink.display(data, event.metadata, self._own_id(event.display_id), event.update)
+            if not self._draws_text(event.data):
+                data = self._shown(event.data)
+                self._sink.display(data, self._about(event.metadata), self._own_id(event.display_id), event.update)
         elif isinstance(event, ExecuteResult):
-            self._result(RemoteValue(self._shown(event.data), event.metadata))
+            self._result(RemoteValue(self._shown(event.data), self._about(event.metadata)))
         elif isinstance(event, ClearOutput):
             self._sink.clear(event.wait)
         elif isinstance(event, Page):
             self._sink.display(self._shown(event.data), {}, "", False)
         elif isinstance(event, Queued):
-            self.note(STARTING if self._kernel.state == "starting" else QUEUED)
+            self.note(_queued(event, self._kernel.state))
         elif isinstance(event, Lost):
             self.note(f"output incomplete: {event.reason}")
         elif isinstance(event, Note):
-            self.note(event.text)
+            self.note(event.text, in_place=bool(event.key))
 
-    def note(self, text: str) -> None:
+    def finish(self) -> None:
+        """Show what was held back: nothing more comes."""
+        for name, escapes in self._escapes.items():
+            if text := escapes.end():
+                self._sink.stream(name, text)
+
+    def note(self, text: str, *, in_place: bool = False) -> None:
         """Show one line of ours, which names the kernel, unless notes are not wanted."""
         if not self._quiet:
-            self._sink.note(f"{self._kernel.title}: {text}")
+            show = self._sink.progress if in_place else self._sink.note
+            show(visible(f"{self._kernel.title}: {text}"))
 
     def prompt(self, prompt: str) -> str:
         """The prompt as it is asked here.
@@ -102,8 +144,14 @@ class Relay:
         if self._kernel.own:
             return prompt
         server = self._kernel.server.name if self._kernel.server else "this machine"
-        clean = "".join(c if c.isprintable() else repr(c)[1:-1] for c in prompt[:_LONGEST_PROMPT])
-        return f"[{self._kernel.title} @ {server}] {clean}"
+        whole = f"[{self._kernel.title} @ {server}] {prompt[:_LONGEST_PROMPT]}"
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in whole)
+
+    def _stream(self, name: str, text: str) -> None:
+        if name in self._escapes:
+            text = self._escapes[name].feed(text)
+        if text or not self._escapes:
+            self._sink.stream(name, text)
 
     def _result(self, value: RemoteValue) -> None:
         if self._hold:
@@ -118,5 +166,33 @@ class Relay:
         return f"{self._kernel.id}:{display_id}" if display_id else ""
 
     def _shown(self, data: dict[str, Any]) -> dict[str, Any]:
-        shown = {mime: value for mime, value in data.items() if mime != _WIDGET_VIEW}
-        return shown if self._kernel.own else tame(shown)
+        view = data.get(_WIDGET_VIEW)
+        if view is not None and not self._is_live(view):
+            data = {mime: value for mime, value in data.items() if mime != _WIDGET_VIEW}
+        return data if self._kernel.own else tame(data)
+
+    def _about(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        return metadata if self._kernel.own else tame_metadata(metadata)
+
+    def _draws_text(self, data: dict[str, Any]) -> bool:
+        view = data.get(_WIDGET_VIEW)
+        return (
+            isinstance(view, dict) and self._widgets is not None and self._widgets.draw_text(str(view.get("model_id")))
+        )
+
+    def _is_live(self, view: object) -> bool:
+        if self._widgets is None:
+            return False
+        if isinstance(view, dict) and self._widgets.is_live(str(view.get("model_id"))):
+            return True
+        why = self._widgets.why_text()
+        if why:
+            self.note(why)
+        return False
+
+
+def _queued(event: Queued, state: str) -> str:
+    if state == "starting" and not event.since:
+        return STARTING
+    whom = "an earlier cell of yours" if event.ours else "another client"
+    return QUEUED.format(whom=whom, since=f" since {event.since}" if event.since else "")

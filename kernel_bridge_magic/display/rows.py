@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.models import Kernel, ServerReport
 from kernel_bridge_magic.text import align, cells, cut_end, cut_middle, visible
 
 __all__ = ["Row", "fit", "row_of", "transport", "wrap"]
@@ -62,6 +62,12 @@ def _idle_words(kernel: Kernel, now: datetime) -> str:
     if seconds < 3600:
         return f"{seconds // 60:.0f} min"
     return f"{seconds // 3600:.0f} h" if seconds < 86400 else f"{seconds // 86400:.0f} d"
+
+
+def problem_line(report: ServerReport) -> str:
+    """Say of a server that did not answer why, and what to do."""
+    name = visible(report.server.name or report.server.url)
+    return f"{name}: {visible(report.problem)}" + (f"; {visible(report.remedy)}" if report.remedy else "")
 
 
 def transport(kernel: Kernel) -> str:

@@ -7,22 +7,35 @@ from html import escape
 from typing import Any
 
 from kernel_bridge_magic.auth import Vault
-from kernel_bridge_magic.models import ServerReport
+from kernel_bridge_magic.display.rows import problem_line
+from kernel_bridge_magic.models import Listing, ServerReport
 from kernel_bridge_magic.text import align, cut_middle, visible
 
 __all__ = ["ServerList"]
 
 _TITLES = ("name", "URL", "known by", "kernels", "version", "auth", "trust")
-_SOURCES = {"runtime": "found here", "added": "you", "config": "configuration", "option": "--server"}
+_SOURCES = {
+    "runtime": "found here",
+    "added": "you",
+    "saved": "kernel_bridge.json",
+    "config": "configuration",
+    "option": "--server",
+}
 _WIDEST = 48  # cells; a base path can be long
 
 
 class ServerList(list[ServerReport]):
     """Reports of servers, shown as a table. How we say who we are is told, never the secret."""
 
-    def __init__(self, reports: Iterable[ServerReport], vault: Vault) -> None:
+    def __init__(self, reports: Iterable[ServerReport], vault: Vault, notes: Iterable[str] = ()) -> None:
         super().__init__(reports)
+        self.notes = tuple(notes)
         self._auth = {report.server.origin: vault.way(report.server.origin) for report in self}
+
+    @classmethod
+    def of(cls, listing: Listing, vault: Vault) -> ServerList:
+        """Show the servers of a listing, and what was wrong in the configuration."""
+        return cls(listing.servers, vault, listing.notes)
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [
@@ -39,16 +52,12 @@ class ServerList(list[ServerReport]):
         ]
 
     def _problems(self) -> list[str]:
-        return [
-            f"{visible(report.server.name)}: {visible(report.problem)}"
-            + (f"; {visible(report.remedy)}" if report.remedy else "")
-            for report in self
-            if report.problem
-        ]
+        return [*(problem_line(report) for report in self if report.problem), *map(visible, self.notes)]
 
     def __repr__(self) -> str:
         if not self:
-            return "no servers known; start one, or %servers --add URL --name NAME --token env:VAR"
+            nothing = "no servers known; start one, or %servers --add URL --name NAME --token env:VAR"
+            return "\n".join([nothing, *self._problems()])
         return "\n".join([*align([_TITLES, *self._rows()]), *self._problems()])
 
     def _repr_pretty_(self, p: Any, cycle: bool) -> None:

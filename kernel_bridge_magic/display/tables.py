@@ -13,9 +13,9 @@ from datetime import datetime
 from html import escape
 from typing import Any, NamedTuple, SupportsIndex, overload
 
-from kernel_bridge_magic.display.rows import Row, fit, row_of, transport, wrap
+from kernel_bridge_magic.display.rows import Row, fit, problem_line, row_of, transport, wrap
 from kernel_bridge_magic.models import Kernel, Listing, ServerReport
-from kernel_bridge_magic.text import cut_end, cut_middle, visible
+from kernel_bridge_magic.text import count, cut_end, cut_middle, visible
 
 __all__ = ["KernelList"]
 
@@ -128,9 +128,9 @@ class KernelList(list[Kernel]):
     def _nothing(self) -> str:
         reached = sum(not report.problem for report in self.servers)
         if self.listing.kernels:
-            return f"no kernel matches (of {_count(len(self.listing.kernels), 'kernel')}); %kernels lists all"
+            return f"no kernel matches (of {count(len(self.listing.kernels), 'kernel')}); %kernels lists all"
         if reached:
-            return f"no kernels are running ({_count(reached, 'server')} asked); open a notebook, and list again"
+            return f"no kernels are running ({count(reached, 'server')} asked); open a notebook, and list again"
         return "no kernels found; open a notebook, or add a server: %servers --add URL"
 
     def _notes(self) -> list[str]:
@@ -141,7 +141,8 @@ class KernelList(list[Kernel]):
         return notes + self._problems()
 
     def _problems(self) -> list[str]:
-        notes = [_problem(report) for report in self.servers if report.problem]
+        notes = [problem_line(report) for report in self.servers if report.problem]
+        notes += map(visible, self.listing.notes)
         if self.verbose:
             notes += [f"passed over: {visible(it.path)}: {visible(it.reason)}" for it in self.listing.skipped]
         return notes
@@ -166,15 +167,6 @@ def _has_server(kernel: Kernel) -> bool:
 
 def _foreign_name(kernel: Kernel) -> str:
     return visible(kernel.server.name if kernel.server else kernel.title)
-
-
-def _problem(report: ServerReport) -> str:
-    name = visible(report.server.name or report.server.url)
-    return f"{name}: {visible(report.problem)}" + (f"; {visible(report.remedy)}" if report.remedy else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 # --- HTML ---------------------------------------------------------------------------------------------------

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import sys
 from typing import Any
 
 from kernel_bridge_magic.display.notebook import NotebookSink
+from kernel_bridge_magic.results import RemoteValue
+from kernel_bridge_magic.text import without_colours
 
 __all__ = ["TerminalSink"]
 
@@ -15,14 +19,71 @@ class TerminalSink(NotebookSink):
 
     flush_always = True
 
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        # Texts that change: those at the bottom of the screen can be drawn over, the others only once more.
+        self._bottom: dict[str, str] = {}
+        self._above: dict[str, str] = {}
+
     @property
     def can_ask(self) -> bool:
         """Whether somebody can type."""
         return sys.stdin is not None and sys.stdin.isatty()
 
+    def stream(self, name: str, text: str) -> None:
+        """Write to `sys.stdout` or `sys.stderr`."""
+        self._leave_bottom()
+        super().stream(name, text)
+
+    def result(self, value: RemoteValue) -> None:
+        """Show a true result."""
+        self._leave_bottom()
+        super().result(value)
+
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
         """Publish a MIME bundle; one without text says at least what it is."""
+        self._leave_bottom()
         if data and "text/plain" not in data:
             data = {**data, "text/plain": f"<{next(iter(data))}>"}
         # A terminal prints an update again; IPython does the same with its own displays.
         super().display(data, metadata, display_id, update)
+
+    def ask(self, prompt: str, password: bool) -> str:
+        """Ask with `input` or `getpass`."""
+        self._leave_bottom()
+        return super().ask(prompt, password)
+
+    def draw(self, key: str, text: str) -> None:
+        """Show a text that changes: over what `key` had shown before, while nothing else stands below that."""
+        if key in self._above:
+            self._above[key] = text
+            return
+        rows = sum(map(_rows, self._bottom.values()))
+        if rows and not sys.stdout.isatty():
+            self._bottom[key] = text
+            self._leave_bottom()
+            return
+        self._bottom[key] = text
+        up = f"\x1b[{rows}F\x1b[J" if rows else ""
+        sys.stdout.write(up + "".join(line.rstrip("\n") + "\n" for line in self._bottom.values()))
+        sys.stdout.flush()
+
+    def finish(self) -> None:
+        """Show how the texts have ended that could not be drawn over; the cell is over."""
+        above, self._above = self._above, {}
+        self._bottom = {}
+        for text in above.values():
+            if text:
+                super().stream("stdout", text.rstrip("\n") + "\n")
+
+    def _leave_bottom(self) -> None:
+        """Something else is about to be shown below."""
+        for key in self._bottom:
+            self._above[key] = ""
+        self._bottom = {}
+
+
+def _rows(text: str) -> int:
+    columns = max(shutil.get_terminal_size().columns, 1)
+    lines = without_colours(text.rstrip("\n")).split("\n")
+    return sum(max(math.ceil(len(line) / columns), 1) for line in lines)

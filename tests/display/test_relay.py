@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,6 +57,9 @@ class Screen:
     def note(self, text: str) -> None:
         self.shown.append(("note", text))
 
+    def progress(self, text: str) -> None:
+        self.shown.append(("progress", text))
+
     def ask(self, prompt: str, password: bool) -> str:
         raise AssertionError("nothing is asked here")
 
@@ -98,10 +102,21 @@ def test_errors_and_widgets_messages_are_not_shown() -> None:
 def test_notes_name_the_kernel() -> None:
     events = (Queued(), Lost("the rate limit"), Note("so and so"))
     assert shown(OWN, *events) == [
-        ("note", f"a.ipynb: {QUEUED}"),
+        ("note", "a.ipynb: " + QUEUED.format(whom="another client", since="")),
         ("note", "a.ipynb: output incomplete: the rate limit"),
         ("note", "a.ipynb: so and so"),
     ]
+
+
+def test_a_queued_cell_is_told_whom_it_waits_for_and_since_when_where_that_was_seen() -> None:
+    ours, theirs = shown(OWN, Queued("14:02:07", ours=True), Queued("14:02:07"))
+    assert "kernel busy for an earlier cell of yours since 14:02:07 (Ctrl-C" in ours[1]
+    assert "kernel busy for another client since 14:02:07 (Ctrl-C" in theirs[1]
+
+
+def test_a_note_with_a_key_is_shown_in_the_place_of_the_one_before() -> None:
+    assert shown(OWN, Note("48 kB of 120 kB", key="incoming")) == [("progress", "a.ipynb: 48 kB of 120 kB")]
+    assert shown(OWN, Note("48 kB of 120 kB", key="incoming"), quiet=True) == []
 
 
 def test_quiet_leaves_out_our_notes_and_nothing_else() -> None:
@@ -166,6 +181,53 @@ def test_a_held_result_is_tamed_too() -> None:
 def test_a_widget_shows_its_text(kernel: Kernel) -> None:
     data = {"application/vnd.jupyter.widget-view+json": {"model_id": "m"}, "text/plain": "IntSlider(value=0)"}
     assert shown(kernel, DisplayData(data, {}))[0][1] == {"text/plain": "IntSlider(value=0)"}
+
+
+TITLE = "\x1b]0;owned\x07"
+
+
+def test_a_foreign_kernel_cannot_steer_the_terminal_wherever_its_output_is_cut() -> None:
+    text = f"a\x1b[31mb{TITLE}c\r\n"
+    for cut in range(len(text) + 1):
+        screen = Screen()
+        relay = Relay(screen, FOREIGN)
+        relay.show(Stream("stdout", text[:cut]))
+        relay.show(Stream("stderr", text))
+        relay.show(Stream("stdout", text[cut:]))
+        relay.finish()
+        for name in ("stdout", "stderr"):
+            assert "".join(item[2] for item in screen.shown if item[1] == name) == "a\x1b[31mb^[]0;owned^Gc\r\n"
+
+
+def test_what_a_foreign_kernel_begins_and_does_not_end_is_shown_at_the_end() -> None:
+    screen = Screen()
+    relay = Relay(screen, FOREIGN)
+    relay.show(Stream("stdout", "x\x1b[3"))
+    relay.finish()
+    relay.finish()
+    assert screen.shown == [("stream", "stdout", "x"), ("stream", "stdout", "^[[3")]
+
+
+@pytest.mark.parametrize("event", [DisplayData, ExecuteResult, Page])
+def test_the_text_of_a_foreign_display_cannot_steer_either(event: Any) -> None:
+    for plain in (f"\x1b[1mbold{TITLE}", ["\x1b[1mbold", TITLE]):
+        data = {"text/plain": plain}
+        ((_, out, *_),) = shown(FOREIGN, event(data) if event is Page else event(data, {}))
+        bundle = out.data if isinstance(out, RemoteValue) else out
+        assert bundle["text/plain"] == "\x1b[1mbold^[]0;owned^G"
+
+
+def test_one_s_own_kernel_may_do_all_that() -> None:
+    assert shown(OWN, Stream("stdout", TITLE)) == [("stream", "stdout", TITLE)]
+    assert shown(OWN, DisplayData({"text/plain": TITLE}, {}))[0][1] == {"text/plain": TITLE}
+
+
+def test_a_title_that_others_chose_cannot_steer_in_our_own_lines() -> None:
+    for kernel in (OWN, FOREIGN):
+        evil = replace(kernel, sessions=(Session(f"{TITLE}\u202e.ipynb", "x"),))
+        ((_, note),) = shown(evil, Note(f"said {TITLE}"))
+        assert note.isprintable()
+    assert Relay(Screen(), evil).prompt("name: ").isprintable()
 
 
 # -- prompts

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyte
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -90,3 +91,53 @@ def test_on_a_terminal_somebody_can_be_asked(sink: TerminalSink, monkeypatch: py
         os.write(master, b"ann\n")
         assert sink.ask("name? ", False) == "ann"
     os.close(master)
+
+
+class Tty(io.StringIO):
+    """A screen that can be drawn over, as far as `isatty` goes."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def drawn(text: str) -> list[str]:
+    """What a terminal of 80 columns shows of a text."""
+    screen = pyte.Screen(80, 24)
+    pyte.Stream(screen).feed(text.replace("\n", "\r\n"))
+    return [line.rstrip() for line in screen.display if line.strip()]
+
+
+def test_a_text_that_changes_is_drawn_over(sink: TerminalSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", screen := Tty())
+    sink.stream("stdout", "before\n")
+    sink.draw("a", "one\ntwo")
+    sink.draw("b", "x" * 100)  # wraps
+    sink.draw("a", "uno\ndos")
+    assert drawn(screen.getvalue()) == ["before", "uno", "dos", "x" * 80, "x" * 20]
+    sink.draw("b", "\x1b[31mshort\x1b[0m")
+    assert drawn(screen.getvalue()) == ["before", "uno", "dos", "short"]
+    sink.finish()
+    assert drawn(screen.getvalue()) == ["before", "uno", "dos", "short"]
+
+
+def test_a_text_with_something_below_is_shown_once_more_at_the_end(
+    sink: TerminalSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", screen := Tty())
+    sink.draw("a", "0%")
+    sink.stream("stdout", "below\n")
+    sink.draw("a", "50%")
+    sink.draw("a", "100%")
+    sink.finish()
+    sink.finish()
+    assert drawn(screen.getvalue()) == ["0%", "below", "100%"]
+
+
+def test_what_is_no_terminal_gets_the_first_text_and_the_last(
+    sink: TerminalSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", kept := io.StringIO())
+    for text in ("0%", "50%", "100%"):
+        sink.draw("a", text)
+    sink.finish()
+    assert kept.getvalue() == "0%\n100%\n"

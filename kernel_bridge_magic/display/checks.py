@@ -1,0 +1,59 @@
+"""What `%servers --check` shows: each step, what was seen, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from html import escape
+from typing import Any
+
+from kernel_bridge_magic.models import Checkup, Step
+from kernel_bridge_magic.text import visible
+
+__all__ = ["CheckList"]
+
+_MARKS = {True: "ok", False: "FAILED", None: "–"}
+
+
+class CheckList(list[Checkup]):
+    """Checkups of servers, one table each."""
+
+    def __init__(self, checkups: Iterable[Checkup]) -> None:
+        super().__init__(checkups)
+
+    def _lines(self) -> Iterator[str]:
+        if not self:
+            yield "no servers known; start one, or %servers --add URL --name NAME --token env:VAR"
+        for checkup in self:
+            yield f"{visible(checkup.server.name)}  {visible(checkup.server.url)}"
+            for step in checkup.steps:
+                yield f"  {_MARKS[step.ok]:<6}  {step.name:<9}  {visible(step.seen)}"
+                if step.remedy:
+                    yield f"  {'':<6}  {'':<9}  → {visible(step.remedy)}"
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _repr_pretty_(self, p: Any, cycle: bool) -> None:
+        for number, line in enumerate(self._lines()):
+            if number:
+                p.break_()
+            p.text(line)
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return f"<div>{escape(repr(self))}</div>"
+        return "".join(map(_table, self))
+
+
+def _table(checkup: Checkup) -> str:
+    cell = ' style="text-align:left"'
+    title = f"<b>{escape(visible(checkup.server.name))}</b> {escape(visible(checkup.server.url))}"
+    rows = "".join(_row(step, cell) for step in checkup.steps)
+    return f"<div>{title}</div><table><tbody>{rows}</tbody></table>"
+
+
+def _row(step: Step, cell: str) -> str:
+    remedy = f"<br>→ {escape(visible(step.remedy))}" if step.remedy else ""
+    mark = f"<b>{_MARKS[step.ok]}</b>" if step.ok is False else _MARKS[step.ok]
+    seen = f"<bdi>{escape(visible(step.seen))}</bdi>{remedy}"
+    return f"<tr><td{cell}>{mark}</td><td{cell}>{escape(step.name)}</td><td{cell}>{seen}</td></tr>"

@@ -1,0 +1,66 @@
+"""Output that comes when its cell is over: published under the message that it belongs to.
+
+IPython's own publishers would put it under whatever cell runs now.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kernel_bridge_magic.errors import FateError, RemoteError
+from kernel_bridge_magic.results import RemoteValue
+
+__all__ = ["LateSink"]
+
+
+class LateSink:
+    """A `Sink` that shows in the ipykernel `kernel` under `parent`, a message of its front end.
+
+    Safe to use from any thread; it goes round `sys.stdout`, which may be somebody else's `%%capture` by now.
+    """
+
+    can_ask = False
+
+    def __init__(self, kernel: Any, parent: dict[str, Any]) -> None:
+        self._kernel = kernel
+        self._parent = parent
+
+    def stream(self, name: str, text: str) -> None:
+        """Publish printed text."""
+        self._send("stream", {"name": name, "text": text})
+
+    def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
+        """Publish a MIME bundle, or an update of one."""
+        transient = {"display_id": display_id} if display_id else {}
+        kind = "update_display_data" if update else "display_data"
+        self._send(kind, {"data": data, "metadata": metadata, "transient": transient})
+
+    def clear(self, wait: bool) -> None:
+        """Clear what the cell has shown."""
+        self._send("clear_output", {"wait": wait})
+
+    def result(self, value: RemoteValue) -> None:
+        """Show a result; its cell is over, so it has no number."""
+        self.display(value.data, value.metadata, "", False)
+
+    def error(self, error: RemoteError | FateError) -> None:
+        """Show an error; the cell it belongs to ended before it."""
+        name, lines = type(error).__name__, list(error._render_traceback_())
+        self._send("error", {"ename": name, "evalue": str(error), "traceback": lines})
+
+    def note(self, text: str) -> None:
+        """Publish one line of ours."""
+        self.stream("stderr", f"kernel-bridge: {text}\n")
+
+    def progress(self, text: str) -> None:
+        """As `note`: what was written stays."""
+        self.note(text)
+
+    def ask(self, prompt: str, password: bool) -> str:
+        """Refuse: nobody sits before a cell that is over."""
+        raise EOFError
+
+    def _send(self, msg_type: str, content: dict[str, Any]) -> None:
+        kernel = self._kernel
+        ident = f"kernel.{kernel.ident}.{msg_type}".encode()
+        kernel.session.send(kernel.iopub_socket, msg_type, content, parent=self._parent, ident=ident)

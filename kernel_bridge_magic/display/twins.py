@@ -1,0 +1,79 @@
+"""Twins: comms of this kernel that stand for another kernel's, so that its widgets work in this front end.
+
+A twin has the other comm's id. What the other kernel says is published here as if this kernel had said it; what
+the front end says is given to `forward`. Not `comm.create_comm`: an ipykernel's own comms answer on the subshell
+that published last, which would be the one that waits for the remote cell (FACTS 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kernel_bridge_magic.protocol.comms import Handed
+
+__all__ = ["Forward", "Twin", "Twins"]
+
+#: Called with `comm_msg` or `comm_close`, and the front end's message: a dict of header, metadata, content, buffers.
+Forward = Callable[[str, Mapping[str, Any]], None]
+
+
+class Twin:
+    """One comm, as ipykernel's `CommManager` wants it."""
+
+    def __init__(self, comm_id: str, target_name: str, forward: Forward) -> None:
+        self.comm_id = comm_id
+        self.target_name = target_name
+        self._forward = forward
+        self._closed = False  # set by the manager
+
+    def handle_msg(self, msg: Mapping[str, Any]) -> None:
+        """Take a message of the front end."""
+        self._forward("comm_msg", msg)
+
+    def handle_close(self, msg: Mapping[str, Any]) -> None:
+        """Take the front end's word that it has closed the comm."""
+        self._forward("comm_close", msg)
+
+
+class Twins:
+    """All twins of one connection, in the ipykernel `kernel`. Safe to use from any thread."""
+
+    def __init__(self, kernel: Any, forward: Forward) -> None:
+        self._kernel = kernel
+        self._forward = forward
+
+    def publish(self, handed: Handed) -> None:
+        """Say here what the other kernel said, and keep the twins as it says."""
+        comms = self._kernel.comm_manager.comms
+        if handed.msg_type == "comm_open":
+            target = str(handed.content.get("target_name", ""))
+            comms[handed.comm_id] = Twin(handed.comm_id, target, self._forward)
+        elif handed.msg_type == "comm_close":
+            comms.pop(handed.comm_id, None)
+        self._send(handed.msg_type, handed.comm_id, handed.content, handed.metadata, handed.buffers, handed.parent)
+
+    def close(self, comm_id: str) -> None:
+        """End a twin whose kernel is gone: the front end shows the widget as disconnected."""
+        if self._kernel.comm_manager.comms.pop(comm_id, None) is not None:
+            self._send("comm_close", comm_id, {"comm_id": comm_id, "data": {}}, {}, (), None)
+
+    def _send(
+        self,
+        msg_type: str,
+        comm_id: str,
+        content: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        buffers: Sequence[bytes],
+        parent: Mapping[str, Any] | None,
+    ) -> None:
+        kernel = self._kernel
+        kernel.session.send(
+            kernel.iopub_socket,
+            msg_type,
+            dict(content),
+            metadata=dict(metadata),
+            parent=dict(parent or {}),
+            ident=f"comm-{comm_id}".encode(),
+            buffers=list(buffers),
+        )

@@ -1,0 +1,312 @@
+"""What comes over a connection beside the output of its running cell: late output, and widgets, both ways.
+
+While a cell runs, the thread that shows it handles these, too, each at its place in the order: an Output widget
+takes what is printed between two messages of its own. When none runs, one thread (`Pump`) does, for all connections
+of a shell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.display.escapes import spell_out
+from kernel_bridge_magic.display.foreign import tame_error
+from kernel_bridge_magic.display.relay import Relay, Sink
+from kernel_bridge_magic.display.twins import Forward, Twins
+from kernel_bridge_magic.display.widget_text import TextWidgets
+from kernel_bridge_magic.errors import Fate, KernelBridgeError, remote_error
+from kernel_bridge_magic.execution import Execution
+from kernel_bridge_magic.protocol.comms import COMM_TYPES, Comms, Parent
+from kernel_bridge_magic.protocol.events import Aside, CommMessage, Error, Event
+from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign
+from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.request import Request
+from kernel_bridge_magic.transports.base import Closed
+
+__all__ = ["CellSink", "Front", "Mirror", "Pump"]
+
+_SETTLE_SECONDS = 1.0  # for what came before a cell to be handled before it
+_BEGIN_SECONDS = 0.5  # an idle kernel begins with a widget's message within milliseconds
+_CALLBACK_SECONDS = 60.0
+_LATE_END_SECONDS = 3.0  # a kernel that exits so soon after a cell did so because of it (F8)
+_log = logging.getLogger(__name__)
+
+
+class Front(Protocol):
+    """The front end that a mirror shows in."""
+
+    def late(self, parent: Parent) -> Sink:
+        """Give the sink for output that belongs to a message of long ago."""
+
+    def twins(self, forward: Forward) -> Twins | None:
+        """Give what shows live widgets, None where none can be shown."""
+
+
+class CellSink(Sink, Protocol):
+    """The sink of a cell that runs."""
+
+    def flush(self) -> None:
+        """Bring out what was shown."""
+
+    def draw(self, key: str, text: str) -> None:
+        """Show a text that changes, in the place of what `key` had shown before."""
+
+    def finish(self) -> None:
+        """Take the end of the cell."""
+
+
+class Pump:
+    """One thread, begun when it is first needed, that gives items to their mirrors."""
+
+    def __init__(self) -> None:
+        self._items: queue.SimpleQueue[tuple[Mirror, object] | threading.Event | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def put(self, mirror: Mirror, item: object) -> None:
+        """Hand over an item; `mirror.take` gets it, in order, in the pump's thread."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="kernel-bridge-pump", daemon=True)
+                self._thread.start()
+        self._items.put((mirror, item))
+
+    def settle(self, seconds: float) -> None:
+        """Wait until what was put before is handled, `seconds` at most."""
+        if self._thread is None or self._thread is threading.current_thread():
+            return
+        reached = threading.Event()
+        self._items.put(reached)
+        reached.wait(seconds)
+
+    def close(self) -> None:
+        """End the thread when it has handled what was put before."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._items.put(None)
+            thread.join(_SETTLE_SECONDS)
+
+    def _run(self) -> None:
+        while (item := self._items.get()) is not None:
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            mirror, what = item
+            try:
+                mirror.take(what)
+            except Exception:
+                # Whatever a front end raises for one message, the next ones are still to be shown.
+                _log.warning("could not show what came after its cell", exc_info=True)
+
+
+class _Answer:
+    """How far the kernel is with one message of the front end."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.done = threading.Event()
+
+    def end(self) -> None:
+        self.done.set()
+        self.begun.set()
+
+
+class Mirror:
+    """One connection's late output and widgets. Its methods may be called from any thread."""
+
+    def __init__(self, connection: KernelConnection, front: Front, pump: Pump) -> None:
+        self._connection = connection
+        self._front = front
+        self._pump = pump
+        self._comms = Comms()
+        # The widgets of a kernel that is not one's own stay outside (T16): only their text is shown.
+        twins = front.twins(self._forward) if connection.kernel.own else None
+        self._live = twins is not None
+        self._texts = TextWidgets(self._draw)
+        self._widgets: Twins | TextWidgets = twins or self._texts
+        # One orders our requests and what they bring, the other only says which cell runs: the transport's thread
+        # takes that one, and must never wait for a send.
+        self._order = threading.RLock()
+        self._lock = threading.Lock()
+        self._running: Execution | None = None
+        self._sink: CellSink | None = None
+        self._answers: dict[str, _Answer] = {}
+        self._told = False
+        self._last: tuple[Execution, float] | None = None  # the last cell that wants notes, and when it ended
+        connection.subscribe(self)
+
+    # -- from the connection
+
+    def put(self, item: object) -> None:
+        """Take what no request claims; the transport's thread calls this."""
+        with self._lock:
+            running = self._running
+            if running is not None:
+                running.hand(Aside(item))
+                return
+        self._pump.put(self, item)
+
+    @contextlib.contextmanager
+    def cell(self, execution: Execution, parent: Parent, sink: CellSink, *, quiet: bool = False) -> Iterator[None]:
+        """While the block runs, what comes is handled where `execution` is shown, which is in `sink`.
+
+        `parent` is the message of this front end that runs the cell. With `quiet` it wants no notes.
+        """
+        with self._order:
+            self._comms.sent(execution.msg_id, parent)
+        self._pump.settle(_SETTLE_SECONDS)
+        with self._lock:
+            self._running, self._sink = execution, sink
+        try:
+            yield
+        finally:
+            sink.finish()
+            with self._lock:
+                self._last = None if quiet else (execution, time.monotonic())
+                self._running, self._sink = None, None
+                left = execution.leftovers()
+                for item in left:
+                    self._pump.put(self, item)
+
+    def take_event(self, event: Event) -> bool:
+        """Handle an event of the running cell, if it is a widget's or goes into one; else give False."""
+        if isinstance(event, CommMessage):
+            self.take(event.message)
+        elif isinstance(event, Aside):
+            self.take(event.item)
+        else:
+            return self._texts.take(event)
+        return True
+
+    def take(self, item: object) -> None:
+        """Handle one item: a message that no request claims, or a sign of the kernel's or the connection's end."""
+        if isinstance(item, Message):
+            if item.msg_type in COMM_TYPES:
+                self._take_comm(item)
+            elif item.channel == "iopub" and self._comms.is_ours(item.parent_id):
+                self._show_late(item)
+                self._note_state(item)
+        elif isinstance(item, Sign | Closed):
+            self._end_widgets()
+            if isinstance(item, Sign) and item not in ANNOUNCED and self._running is None:
+                self._note_end(item)
+
+    def _note_end(self, sign: Sign) -> None:
+        """Say below the last cell that its kernel exited right behind it, as `quit()` in a cell does."""
+        last, self._last = self._last, None
+        if last is None or time.monotonic() - last[1] > _LATE_END_SECONDS:
+            return
+        result = last[0].result
+        if result is not None and result.fate in (Fate.OK, Fate.FAILED):
+            sink = self._front.late(self._comms.parent(last[0].msg_id))
+            relay = Relay(sink, self._connection.kernel)
+            relay.note(f"{sign.as_exit} after this cell; its variables are gone")
+
+    def _take_comm(self, message: Message) -> None:
+        with self._order:
+            handed = self._comms.receive(message)
+        if handed is None:
+            return
+        if handed.captures and (sink := self._sink) is not None:
+            sink.flush()
+        self._widgets.publish(handed)
+        # While a widget lives, so does its connection (H5).
+        self._connection.keep(self._live and bool(self._comms.ids))
+
+    def _note_state(self, message: Message) -> None:
+        answer = self._answers.get(message.parent_id)
+        if answer is not None and message.execution_state == "idle":
+            answer.end()
+        elif answer is not None and message.execution_state == "busy":
+            answer.begun.set()
+
+    def _show_late(self, message: Message) -> None:
+        parent = self._comms.parent(message.parent_id)
+        sink = self._front.late(parent)
+        relay = Relay(sink, self._connection.kernel, widgets=self)
+        for event in Request(message.parent_id).receive(message):
+            if isinstance(event, Error):
+                event = event if self._connection.kernel.own else tame_error(event)
+                sink.error(remote_error(event.ename, event.evalue, event.traceback, self._connection.kernel.title))
+            else:
+                relay.show(event)
+        relay.finish()
+
+    # -- what can be shown
+
+    def draw_text(self, model_id: str) -> bool:
+        """Show a widget as a text that changes, if there is one for it here."""
+        return self._sink is not None and self._texts.show(model_id)
+
+    def _draw(self, model_id: str, text: str) -> None:
+        if self._sink is not None:
+            self._sink.draw(model_id, text if self._connection.kernel.own else spell_out(text))
+
+    def is_live(self, model_id: str) -> bool:
+        """Whether the widget of that model works here."""
+        return self._live and model_id in self._comms.ids
+
+    def why_text(self) -> str:
+        """Say, once, why a widget is shown as its text."""
+        if self._told:
+            return ""
+        self._told = True
+        if not self._connection.kernel.own:
+            return "its widgets are shown as text: the server is not marked as one's own (%servers --trust)"
+        if not self._live:
+            return "widgets are shown as text: a terminal has no widgets"
+        return "this widget is shown as text: the kernel's own notebook made it, and has it"
+
+    # -- to the kernel
+
+    def _forward(self, msg_type: str, msg: Mapping[str, Any]) -> None:
+        """Hand on what the front end says to a widget; ipykernel's threads call this."""
+        content = dict(msg["content"])
+        if msg_type == "comm_close":
+            self._comms.close(str(content.get("comm_id")))
+        buffers = [bytes(buffer) for buffer in msg.get("buffers") or ()]
+        answer = _Answer()
+        try:
+            with self._order:
+                msg_id = self._connection.post(msg_type, content, metadata=msg.get("metadata") or {}, buffers=buffers)
+                self._comms.sent(msg_id, {"header": msg["header"]})
+                self._answers[msg_id] = answer
+        except KernelBridgeError:
+            self._end_widgets()
+            return
+        self._await_answer(answer)
+        self._answers.pop(msg_id, None)
+
+    def _await_answer(self, answer: _Answer) -> None:
+        """Wait until the kernel has handled a message of the front end.
+
+        ipykernel says `idle` when this returns, and from then on the front end takes no more output for the message:
+        an Output widget that a callback prints into would stay empty. A kernel that is busy with a cell is not
+        waited for.
+        """
+        if answer.begun.wait(_BEGIN_SECONDS):
+            answer.done.wait(_CALLBACK_SECONDS)
+
+    # -- the end
+
+    def _end_widgets(self) -> None:
+        """The kernel that had the widgets is gone, or the way to it: show them as disconnected."""
+        for answer in list(self._answers.values()):
+            answer.end()
+        for comm_id in self._comms.ids:
+            self._comms.close(comm_id)
+            self._widgets.close(comm_id)
+        self._connection.keep(False)
+
+    def close(self) -> None:
+        """End all that is shown live. The connection stays open, and is not listened to any more."""
+        self._connection.unsubscribe(self)
+        self._end_widgets()

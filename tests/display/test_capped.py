@@ -1,0 +1,99 @@
+"""Head and tail of what is too much, against a real shell and a real file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from kernel_bridge_magic.display.capped import CappedSink
+from tests.support.shells import private_shell
+
+LIMIT = 1600  # 1500 at once, 100 held
+LINE = "x" * 9 + "\n"
+
+
+@pytest.fixture(autouse=True)
+def directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    return tmp_path / "runtime"
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[InteractiveShell]:
+    with private_shell(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def sink(shell: InteractiveShell) -> CappedSink:
+    return CappedSink(shell, LIMIT)
+
+
+def test_what_is_just_not_too_much_is_shown_unchanged(
+    sink: CappedSink, capsys: pytest.CaptureFixture[str], directory: Path
+) -> None:
+    for _ in range(160):
+        sink.stream("stdout", LINE)
+    assert capsys.readouterr().out == LINE * 150
+    sink.finish()
+    assert capsys.readouterr() == (LINE * 10, "")
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize("together", [1, 7, 5000])
+def test_of_more_head_and_tail_are_shown_and_all_is_kept(
+    sink: CappedSink, capsys: pytest.CaptureFixture[str], together: int, directory: Path
+) -> None:
+    lines = [f"{number:09}\n" for number in range(5000)]
+    for start in range(0, 5000, together):
+        sink.stream("stdout", "".join(lines[start : start + together]))
+    sink.finish()
+    shown = capsys.readouterr()
+    assert len(shown.out) <= LIMIT + LIMIT // 128
+    assert shown.out.startswith("".join(lines[:150]))
+    tail = shown.out[1500:]
+    assert tail and "".join(lines).endswith("\n" + tail)
+    said = re.search(r"\.\.\. ([\d,]+) lines \(0\.0 MB\) left out here; all of it is in (\S+) until", shown.err)
+    assert said
+    assert int(said[1].replace(",", "")) == 5000 - shown.out.count("\n")
+    assert Path(said[2]).read_text() == "".join(lines)
+    assert Path(said[2]).parent == directory
+    assert shown.err.count("too much for a notebook") == 1
+
+
+def test_text_that_is_held_comes_before_a_display(sink: CappedSink, capsys: pytest.CaptureFixture[str]) -> None:
+    sink.stream("stdout", LINE * 155)
+    sink.display({"text/plain": "shown"}, {}, "", False)
+    assert capsys.readouterr().out == LINE * 155 + "shown\n"
+
+
+def test_clearing_begins_anew(sink: CappedSink, capsys: pytest.CaptureFixture[str], directory: Path) -> None:
+    sink.stream("stdout", LINE * 500)
+    assert len(list(directory.iterdir())) == 1
+    sink.clear(False)
+    assert list(directory.iterdir()) == []
+    capsys.readouterr()
+    sink.stream("stdout", LINE * 100)
+    assert capsys.readouterr() == (LINE * 100, "")
+
+
+def test_a_bundle_that_is_too_large_is_a_line_and_a_file(sink: CappedSink, capsys: pytest.CaptureFixture[str]) -> None:
+    sink.display({"text/plain": "small", "text/html": "y" * 2000}, {}, "", False)
+    said = capsys.readouterr().out
+    assert said.startswith("<text/html: 0.0 MB, too large to show; it is in ")
+    found = re.search(r"in (\S+) until", said)
+    assert found and Path(found[1]).read_text() == "y" * 2000
+
+
+def test_without_a_place_for_it_that_is_said(
+    sink: CappedSink, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "file"))
+    sink.stream("stdout", LINE * 500)
+    sink.finish()
+    assert "left out here; the text is not kept (" in capsys.readouterr().err

@@ -1,0 +1,274 @@
+"""Widgets and late output between two real kernels: `here` has the extension, a client is its front end."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from jupyter_client import BlockingKernelClient
+
+from tests.support.servers import JupyterServer, wait_for
+
+SECONDS = 20.0
+SLIDER = "import ipywidgets as w\nslider = w.IntSlider(value=42)\n"
+
+
+class FrontEnd:
+    """What a front end of a kernel does, message by message."""
+
+    def __init__(self, client: BlockingKernelClient) -> None:
+        self.client = client
+        self.seen: list[dict[str, Any]] = []
+
+    def send(self, code: str) -> str:
+        return str(self.client.execute(code, store_history=False))
+
+    def run(self, code: str) -> list[dict[str, Any]]:
+        """Run a cell to its end; give all that came meanwhile."""
+        return self.until_idle(self.send(code))
+
+    def until_idle(self, msg_id: str) -> list[dict[str, Any]]:
+        return self.until(lambda it: is_idle(it) and it["parent_header"].get("msg_id") == msg_id)
+
+    def until(self, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        came = []
+        end = time.monotonic() + SECONDS
+        while True:
+            try:
+                message = self.client.get_iopub_msg(timeout=max(end - time.monotonic(), 0.01))
+            except queue.Empty:
+                raise AssertionError(f"not seen within {SECONDS:g} s, only {[describe(it) for it in came]}") from None
+            came.append(message)
+            self.seen.append(message)
+            if wanted(message):
+                return came
+
+    def say(self, comm_id: str, **data: Any) -> str:
+        """Send what a widget's view sends."""
+        message = self.client.session.msg("comm_msg", {"comm_id": comm_id, "data": data})
+        self.client.shell_channel.send(message)
+        return str(message["header"]["msg_id"])
+
+    def set(self, comm_id: str, **state: Any) -> str:
+        return self.say(comm_id, method="update", state=state, buffer_paths=[])
+
+    def value(self, code: str) -> str:
+        """The text of a cell's result."""
+        results = [it["content"]["data"]["text/plain"] for it in self.run(code) if it["msg_type"] == "execute_result"]
+        return str(results[-1])
+
+
+def describe(message: dict[str, Any]) -> str:
+    return f"{message['msg_type']} {str(message['content'])[:80]}"
+
+
+def is_idle(message: dict[str, Any]) -> bool:
+    return message["msg_type"] == "status" and message["content"]["execution_state"] == "idle"
+
+
+def of(messages: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [message for message in messages if message["msg_type"] == kind]
+
+
+def text(messages: list[dict[str, Any]]) -> str:
+    return "".join(message["content"]["text"] for message in of(messages, "stream"))
+
+
+def comm_of(messages: list[dict[str, Any]], model: str) -> str:
+    (found,) = [
+        it["content"]["comm_id"]
+        for it in of(messages, "comm_open")
+        if it["content"]["data"]["state"].get("_model_name") == model
+    ]
+    return str(found)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    with JupyterServer(tmp_path_factory.mktemp("mirror")) as server:
+        yield server
+
+
+def client_of(server: JupyterServer, kernel_id: str) -> BlockingKernelClient:
+    client = BlockingKernelClient(connection_file=str(server.connection_file(kernel_id)))
+    client.load_connection_file()
+    client.start_channels()
+    wait_for(client.is_alive, "the kernel's heartbeat")  # without one `wait_for_ready` takes it for dead
+    client.wait_for_ready(timeout=60)
+    return client
+
+
+@pytest.fixture(scope="module")
+def kernels(server: JupyterServer) -> dict[str, str]:
+    return {path: server.start_kernel(path=path) for path in ("here.ipynb", "there.ipynb")}
+
+
+@pytest.fixture(scope="module")
+def clients(server: JupyterServer, kernels: dict[str, str]) -> Iterator[dict[str, BlockingKernelClient]]:
+    clients = {path: client_of(server, kernel_id) for path, kernel_id in kernels.items()}
+    yield clients
+    for client in clients.values():
+        client.stop_channels()
+        client.context.term()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(params=["zmq", "ws"])
+def here(clients: dict[str, BlockingKernelClient], request: pytest.FixtureRequest) -> Iterator[FrontEnd]:
+    """The front end of the kernel with the extension; `there` is reached by each road in turn."""
+    front = FrontEnd(clients["here.ipynb"])
+    assert not of(front.run("%load_ext kernel_bridge_magic\nROAD = '" + request.param + "'"), "error")
+    yield front
+    with contextlib.suppress(queue.Empty):
+        front.run("%unload_ext kernel_bridge_magic")
+
+
+def remote(code: str) -> str:
+    return f"%%remote --quiet --transport $ROAD there.ipynb\n{code}"
+
+
+def test_a_slider_works_both_ways(here: FrontEnd) -> None:
+    came = here.run(remote(SLIDER + "slider"))
+    kinds = [it["msg_type"] for it in came if it["msg_type"].startswith(("comm", "execute_result"))]
+    assert kinds == ["comm_open"] * 3 + ["execute_result"]  # the models before the view
+    slider = comm_of(came, "IntSliderModel")
+    (result,) = of(came, "execute_result")
+    assert result["content"]["data"]["application/vnd.jupyter.widget-view+json"]["model_id"] == slider
+    assert "IntSlider(value=42" in result["content"]["data"]["text/plain"]
+    sent = here.set(slider, value=55)
+    echo = of(here.until_idle(sent), "comm_msg")
+    assert [it["content"]["data"]["method"] for it in echo] == ["echo_update"]
+    assert here.value(remote("slider.value")) == "55"
+    moved = of(here.run(remote("slider.value = 77")), "comm_msg")
+    assert [it["content"]["data"]["state"] for it in moved] == [{"value": 77}]
+    assert here.client.comm_info(target_name="jupyter.widget", reply=True)["content"]["comms"].get(slider)
+
+
+def test_what_a_callback_shows_belongs_to_the_click(here: FrontEnd) -> None:
+    came = here.run(
+        remote(
+            "import ipywidgets as w\nbutton = w.Button()\n"
+            "def pressed(_):\n    print('pressed')\n    display('shown')\n    1 / 0\n"
+            "button.on_click(pressed)\nbutton"
+        )
+    )
+    click = here.say(comm_of(came, "ButtonModel"), method="custom", content={"event": "click"})
+    came = here.until_idle(click)
+    # ipykernel says idle last: a front end takes nothing for a message that is over.
+    assert text(came) == "pressed\n"
+    assert of(came, "display_data")[0]["content"]["data"] == {"text/plain": "'shown'"}
+    assert of(came, "error")[0]["content"]["ename"] == "ZeroDivisionError"
+    for kind in ("stream", "display_data", "error"):
+        assert of(came, kind)[0]["parent_header"]["msg_id"] == click
+
+
+def test_an_output_widget_takes_what_is_printed_into_it(here: FrontEnd) -> None:
+    sent = here.send(
+        remote(
+            "import ipywidgets as w\nout = w.Output()\ndisplay(out)\nprint('before')\n"
+            "with out:\n    print('in')\nprint('after')"
+        )
+    )
+    came = here.until_idle(sent)
+    output = comm_of(came, "OutputModel")
+    order = [
+        it["content"]["text"] if it["msg_type"] == "stream" else it["content"]["data"]["state"]["msg_id"]
+        for it in came
+        if it["msg_type"] == "stream" or (it["msg_type"] == "comm_msg" and it["content"]["comm_id"] == output)
+    ]
+    assert order == ["before\n", sent, "in\n", "", "after\n"]
+
+
+def test_a_widget_moves_while_its_cell_runs(here: FrontEnd) -> None:
+    sent = here.send(remote(SLIDER + "display(slider)\nfor slider.value in (1, 2):\n    pass\ninput('go on? ')"))
+    came = here.until(lambda it: it["msg_type"] == "comm_msg" and it["content"]["data"]["state"] == {"value": 2})
+    assert not [it for it in came if is_idle(it)]
+    here.client.get_stdin_msg(timeout=SECONDS)
+    here.client.input("yes")
+    here.until_idle(sent)
+
+
+def test_a_cell_that_awaits_lets_its_widgets_be_used(here: FrontEnd) -> None:
+    sent = here.send(
+        remote(
+            SLIDER + "import asyncio\nmoved = asyncio.Event()\nslider.observe(lambda _: moved.set(), 'value')\n"
+            "display(slider)\nawait asyncio.wait_for(moved.wait(), 15)\nprint('moved to', slider.value)"
+        )
+    )
+    came = here.until(lambda it: it["msg_type"] == "display_data")
+    # JupyterLab sends a widget's messages to a subshell, which is free while the cell waits.
+    here.client.control_channel.send(here.client.session.msg("create_subshell_request", {}))
+    subshell = here.client.get_control_msg(timeout=SECONDS)["content"]["subshell_id"]
+    data = {"method": "update", "state": {"value": 43}, "buffer_paths": []}
+    message = here.client.session.msg("comm_msg", {"comm_id": comm_of(came, "IntSliderModel"), "data": data})
+    message["header"]["subshell_id"] = subshell
+    here.client.shell_channel.send(message)
+    assert "moved to 43\n" in text(here.until_idle(sent))
+
+
+def test_a_kernel_that_is_busy_is_not_waited_for(here: FrontEnd, clients: dict[str, BlockingKernelClient]) -> None:
+    came = here.run(remote(SLIDER + "slider"))
+    owner = FrontEnd(clients["there.ipynb"])
+    sent = clients["there.ipynb"].execute("input()", allow_stdin=True)
+    clients["there.ipynb"].get_stdin_msg(timeout=SECONDS)
+    here.until_idle(here.set(comm_of(came, "IntSliderModel"), value=50))
+    assert here.value("1 + 1") == "2"  # and the notebook here works on
+    clients["there.ipynb"].input("")
+    owner.until_idle(sent)
+    assert here.value(remote("slider.value")) == "50"
+
+
+def test_the_owners_widgets_are_left_alone(here: FrontEnd, clients: dict[str, BlockingKernelClient]) -> None:
+    owner = FrontEnd(clients["there.ipynb"])
+    sent = owner.send(SLIDER + "slider")
+    (mine,) = [it for it in of(owner.until_idle(sent), "execute_result") if it["parent_header"]["msg_id"] == sent]
+    assert not of(here.run(remote("2")), "comm_open")
+    came = here.run(remote("slider").replace("--quiet ", ""))
+    (result,) = of(came, "execute_result")
+    assert result["content"]["data"] == {"text/plain": mine["content"]["data"]["text/plain"]}
+    assert "this widget is shown as text: the kernel's own notebook made it" in text(came)
+    assert not of(came, "comm_open")
+
+
+def test_late_output_belongs_to_its_cell(here: FrontEnd) -> None:
+    here.run(remote("import threading\ngo = threading.Event()"))
+    sent = here.send(
+        remote(
+            "def late():\n    go.wait()\n    print('late')\n    display('shown late')\n"
+            "threading.Thread(target=late).start()"
+        )
+    )
+    here.until_idle(sent)
+    other = here.send(remote("go.set()"))
+    came = here.until(lambda it: it["msg_type"] == "display_data")
+    assert text(came) == "late\n"
+    assert of(came, "display_data")[0]["content"]["data"] == {"text/plain": "'shown late'"}
+    parents = {it["parent_header"]["msg_id"] for it in came if it["msg_type"] in ("stream", "display_data")}
+    # ipykernel gives a thread's output to the cell that began it; before 7 to the one that runs.
+    assert parents <= {sent, other}
+    if not [it for it in came if is_idle(it) and it["parent_header"]["msg_id"] == other]:
+        here.until_idle(other)
+
+
+@pytest.mark.parametrize("end", ["restart", "unload"])
+def test_widgets_end_with_their_kernel_and_with_the_extension(
+    here: FrontEnd, server: JupyterServer, kernels: dict[str, str], end: str
+) -> None:
+    opened = {it["content"]["comm_id"] for it in of(here.run(remote(SLIDER + "slider")), "comm_open")}
+    closed: set[str] = set()
+
+    def all_closed(message: dict[str, Any]) -> bool:
+        if message["msg_type"] == "comm_close":
+            closed.add(message["content"]["comm_id"])
+        return opened <= closed
+
+    if end == "unload":
+        here.send("%unload_ext kernel_bridge_magic")
+    else:
+        status, _ = server.request("POST", f"api/kernels/{kernels['there.ipynb']}/restart")
+        assert status == 200
+    here.until(all_closed)
+    assert here.client.comm_info(target_name="jupyter.widget", reply=True)["content"]["comms"] == {}
