@@ -34,13 +34,11 @@ All calls block. Beside an event loop run them in a thread: `await asyncio.to_th
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import lru_cache
 
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.display.tables import KernelList
-from kernel_bridge_magic.matching import find_many
 from kernel_bridge_magic.models import Kernel
 
 __all__ = ["connect", "kernels"]
@@ -60,9 +58,7 @@ def kernels(match: str = "", *, server: str | None = None) -> KernelList:
         BadServer: no such server is known.
         BadMatch: `match` cannot be understood.
     """
-    listing = _bridge().look(server)
-    found = find_many(match, listing.kernels, plain=True) if match else None
-    return KernelList(listing, found, now=datetime.now(UTC))
+    return _bridge().kernels(match, server)
 
 
 def connect(match: str | Kernel, *, server: str | None = None, transport: str = "auto") -> KernelConnection:

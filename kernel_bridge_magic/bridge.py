@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 from kernel_bridge_magic import discovery
-from kernel_bridge_magic.auth import Secret, Vault, read_secret
+from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.discovery.this_kernel import own_connection_file, own_kernel_id
-from kernel_bridge_magic.errors import BadServer, CannotConnect, KernelBridgeError, OwnKernel
+from kernel_bridge_magic.display.rows import problem_line
+from kernel_bridge_magic.display.tables import KernelList
+from kernel_bridge_magic.entries import Entry
+from kernel_bridge_magic.errors import ServerError
 from kernel_bridge_magic.levels import is_server
-from kernel_bridge_magic.matching import find_one
-from kernel_bridge_magic.models import Kernel, Listing, Origin, Server
-from kernel_bridge_magic.named_servers import may_have_unread, only, read_url
+from kernel_bridge_magic.matching import find_many, find_one
+from kernel_bridge_magic.models import Checkup, Kernel, Listing, Origin, Server, ServerReport
+from kernel_bridge_magic.named_servers import only, read_url
+from kernel_bridge_magic.pool import Pool
+from kernel_bridge_magic.registry import Ask, Registry
 from kernel_bridge_magic.server import ServerAPI
-from kernel_bridge_magic.transports.base import Transport
+from kernel_bridge_magic.sockets import check_ca_file
 
 __all__ = ["Bridge"]
 
 _REMEMBER_SECONDS = 10.0  # what a MATCH meant, while its connection is open: the next cell asks no server
 _REST_SECONDS = 30.0  # a server that did not answer is left alone that long (INTERFACE 2)
-_OPEN_SECONDS = 75.0  # a busy kernel's first WebSocket opens after up to 60 s (FACTS 3)
 
 
 class Bridge:
@@ -34,14 +38,14 @@ class Bridge:
     Safe to use from several threads. `close` closes every connection; no kernel is touched by it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, configured: Callable[[], Mapping[str, Any]] = dict) -> None:
         self.vault = Vault()
+        self.pool = Pool(self.vault)
+        self.registry = Registry(self.vault, configured)
         #: the kernels of the listing shown last: what `#2` means
         self.rows: tuple[Kernel, ...] | None = None
-        self._servers: dict[str, Server] = {}
+        self._options: dict[str, Server] = {}
         self._lock = threading.RLock()
-        self._connections: dict[tuple[str, str], KernelConnection] = {}
-        self._doors: dict[str, threading.Lock] = {}
         self._meant: dict[tuple[str, str | None], tuple[float, Kernel]] = {}
         self._silent: dict[Origin, tuple[float, str]] = {}
 
@@ -54,8 +58,8 @@ class Bridge:
 
     @property
     def servers(self) -> list[Server]:
-        """The servers that the user added, in that order."""
-        return list(self._servers.values())
+        """The servers that the user named: configured, saved, or added in this process."""
+        return self.registry.servers()
 
     def add_server(
         self,
@@ -63,39 +67,34 @@ class Bridge:
         *,
         name: str = "",
         token: str = "",
+        password: str = "",
+        ca_file: str = "",
         trusted: bool = False,
-        ask: Callable[[], str] | None = None,
+        allow_plain_http: bool = False,
+        save: bool = False,
+        ask: Ask | None = None,
     ) -> Server:
-        """Remember a server, whether it can be reached or not, for this process. `token` is a reference.
+        """Remember a server, whether it can be reached or not, for this process; with `save` for all of the user's.
+
+        `token` and `password` are references, `ca_file` is a PEM file.
 
         Raises:
-            BadServer: the URL, the name or the reference cannot be used; nothing is remembered.
+            BadServer: something of it cannot be used; nothing is remembered.
         """
-        server, secret = read_url(url, name=name, source="added", trusted=trusted)
-        if token:
-            secret = read_secret(token, ask=ask)
-        known = self._servers.get(server.name)
-        if known is not None and known.origin != server.origin:
-            raise BadServer(f"there is a server {server.name!r} already ({known.url}); give another --name")
-        if secret is not None:
-            self.vault.put(server.origin, secret)
-        self._servers[server.name] = server
+        entry = Entry(name, url, token, password, ca_file, trusted, allow_plain_http)
+        server = self.registry.add(entry, save=save, ask=ask)
         self._silent.pop(server.origin, None)
         self._forget_meanings()
         return server
 
     def remove_server(self, name: str) -> Server:
-        """Forget an added server and its secret.
+        """Forget a server and its secret, also where it was saved.
 
         Raises:
-            BadServer: none of the added servers is called so.
+            BadServer: none of the servers that the user named is called so.
         """
-        server = self._servers.pop(name, None)
-        if server is None:
-            known = ", ".join(self._servers) or "none"
-            raise BadServer(f"no added server is called {name!r} (added: {known})")
+        server = self.registry.remove(name)
         self._forget_meanings()
-        self.vault.forget(server.origin)
         return server
 
     def _forget_meanings(self) -> None:
@@ -113,17 +112,46 @@ class Bridge:
         Raises:
             BadServer: no such server is known.
         """
-        if server is not None and "://" in server and not any(is_server(server, known) for known in self.servers):
+        servers = self.servers
+        if server is not None and "://" in server and not any(is_server(server, known) for known in servers):
             return self._look_at_url(server)
         now = time.monotonic()
         silent = {} if patient else {o: why for o, (until, why) in self._silent.items() if until > now}
+        silent |= self.registry.unready()
         listing = discovery.look(
-            self.servers, self.vault, own_id=own_kernel_id(), own_file=own_connection_file(), skip=silent
+            servers, self.vault, own_id=own_kernel_id(), own_file=own_connection_file(), skip=silent
         )
+        listing = dataclasses.replace(listing, notes=self.registry.notes)
         for report in listing.servers:
             if report.problem and not report.kernels and report.server.origin not in silent:
                 self._silent[report.server.origin] = (now + _REST_SECONDS, report.problem)
         return listing if server is None else only(listing, server)
+
+    def kernels(self, match: str = "", server: str | None = None, *, verbose: bool = False) -> KernelList:
+        """Look around, and keep what `match` could mean: the listing that every face shows.
+
+        Raises:
+            BadServer: no such server is known.
+            BadMatch: `match` cannot be understood.
+        """
+        listing = self.look(server)
+        found = find_many(match, listing.kernels, rows=self.rows, plain=True) if match else None
+        return KernelList(listing, found, now=datetime.now(UTC), verbose=verbose)
+
+    def check(self, which: str = "") -> list[Checkup]:
+        """Walk the road to a server, by name or URL, or to every one that is known, step by step.
+
+        Raises:
+            BadServer: no such server is known.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        from kernel_bridge_magic.doctor import check
+
+        servers = [report.server for report in self.look(which or None).servers]
+        unready = self.registry.unready()
+        with ThreadPoolExecutor(8, "kernel-bridge-check") as pool:
+            return list(pool.map(lambda one: check(one, self.vault, unready=unready.get(one.origin, "")), servers))
 
     def _look_at_url(self, url: str) -> Listing:
         server = self.server_at(url)
@@ -133,13 +161,20 @@ class Bridge:
         kernels = tuple(kernel for kernel in listing.kernels if kernel.server is not None)
         return dataclasses.replace(listing, kernels=kernels, skipped=())
 
-    def server_at(self, url: str) -> Server:
+    def server_at(self, url: str, *, ca_file: str = "", allow_plain_http: bool = False) -> Server:
         """Give the server at a URL for this once; a token in the URL goes to the vault.
 
+        What is said of it the first time holds.
+
         Raises:
-            BadServer: the URL cannot be used.
+            BadServer: the URL or the CA file cannot be used.
         """
-        server, secret = read_url(url, source="option")
+        if url in self._options:
+            return self._options[url]
+        check_ca_file(ca_file)
+        entry = Entry("", url, ca_file=ca_file, allow_plain_http=allow_plain_http)
+        server, secret = read_url(url, source="option", entry=entry)
+        self._options[url] = server
         if secret is not None:
             self.vault.put(server.origin, secret)
         return server
@@ -154,7 +189,7 @@ class Bridge:
         key = (match, server)
         with self._lock:
             when, kernel = self._meant.get(key, (0.0, None))
-            if kernel is not None and time.monotonic() - when < _REMEMBER_SECONDS and self._open_to(kernel):
+            if kernel is not None and time.monotonic() - when < _REMEMBER_SECONDS and self.pool.has(kernel):
                 return kernel
         listing = self.look(server, patient=False)
         kernel = find_one(match, listing.kernels, rows=self.rows, reports=listing.servers)
@@ -175,10 +210,18 @@ class Bridge:
         listing = self.look(server)
         found = [kernel for kernel in listing.kernels if kernel.id == kernel_id]
         if not found and server is not None:
-            where = listing.servers[0].server
-            model = ServerAPI(where, self.vault).kernel(kernel_id)
-            found = [] if model is None else [Kernel.from_json(model, server=where)]
+            for report in listing.servers:
+                found += self._ask_for(report, kernel_id)
         return find_one(kernel_id, found, reports=listing.servers)
+
+    def _ask_for(self, report: ServerReport, kernel_id: str) -> list[Kernel]:
+        problem: ServerError
+        try:
+            model = ServerAPI(report.server, self.vault).kernel(kernel_id)
+            return [] if model is None else [Kernel.from_json(model, server=report.server)]
+        except ServerError as error:
+            problem = _in_words_of(report, error)
+        raise problem
 
     def reach(self, url: str) -> Server:
         """Make sure that a server answers us.
@@ -186,9 +229,18 @@ class Bridge:
         Raises:
             BadServer, ServerError: it does not; AuthRefused where only the secret is missing or wrong.
         """
-        server = self.look(url).servers[0].server
-        ServerAPI(server, self.vault).kernelspecs()
-        return server
+        reports = self.look(url).servers
+        report = next((report for report in reports if not report.problem), reports[0])
+        problem: ServerError | None = None
+        if report.problem:
+            # The listing has only words; this raises what is wrong, or shows that it is no more than the list.
+            try:
+                ServerAPI(report.server, self.vault).kernelspecs()
+            except ServerError as error:
+                problem = _in_words_of(report, error)
+        if problem is not None:
+            raise problem
+        return report.server
 
     def log_in(self, server: Server, password: Secret) -> None:
         """Log in to a server with a password.
@@ -199,122 +251,31 @@ class Bridge:
         ServerAPI(server, self.vault).log_in(password)
         self._silent.pop(server.origin, None)
 
-    def _open_to(self, kernel: Kernel) -> bool:
-        return any(
-            known.is_open and known.kernel.id == kernel.id and known.kernel.server == kernel.server
-            for known in self._connections.values()
-        )
-
     # -- connecting
 
     def connect(
         self, kernel: Kernel, transport: str = "auto", *, note: Callable[[str], None] | None = None
     ) -> KernelConnection:
-        """Give the open connection to a kernel, kept from the last cell while it is alive, else a new one.
-
-        `auto` is ZMQ where the kernel is ours and on this machine, else a WebSocket. `note` is called with a line
-        that the user should know before (somebody's unread output that connecting throws away).
-
-        Raises:
-            OwnKernel: it is the kernel that asks.
-            LinkError, ServerError: it cannot be connected to.
-        """
-        _refuse(kernel)
-        roads = self._roads(kernel, transport)
-        with self._lock:
-            door = self._doors.setdefault(kernel.id, threading.Lock())
-        # One door for each kernel: opening may take a minute, and other kernels' cells must not wait for it.
-        with door:
-            known = self._open_connection(kernel, roads)
-            if known is not None:
-                return known
-            connection = self._open(kernel, roads, note)
-            with self._lock:
-                self._connections = {key: it for key, it in self._connections.items() if it.is_open}
-                self._connections[_key(kernel, connection.transport)] = connection
-            return connection
-
-    def _open_connection(self, kernel: Kernel, roads: Sequence[str]) -> KernelConnection | None:
-        with self._lock:
-            found = [self._connections.get(_key(kernel, road)) for road in roads]
-        return next((known for known in found if known is not None and known.is_open), None)
+        """Give the open connection to a kernel, as `Pool.connect` does."""
+        return self.pool.connect(kernel, transport, note=note)
 
     def open(self, kernel: Kernel, transport: str = "auto") -> KernelConnection:
-        """Open a connection that the caller owns and closes.
-
-        Raises:
-            OwnKernel, LinkError, ServerError: as `connect`.
-        """
-        _refuse(kernel)
-        return self._open(kernel, self._roads(kernel, transport), None)
+        """Open a connection that the caller owns and closes, as `Pool.open` does."""
+        return self.pool.open(kernel, transport)
 
     def interrupt(self, kernel: Kernel) -> None:
-        """Interrupt what a kernel runs, whoever began it.
-
-        Raises:
-            KernelBridgeError: it cannot be done.
-        """
-        api = ServerAPI(kernel.server, self.vault) if kernel.server else None
-        if api is not None:
-            Control(kernel, api).interrupt()
-        else:
-            self.connect(kernel).interrupt()
-
-    def _roads(self, kernel: Kernel, transport: str) -> list[str]:
-        possible = {"zmq": bool(kernel.connection_file), "ws": kernel.server is not None}
-        wanted = ["zmq", "ws"] if transport == "auto" else [transport]
-        roads = [road for road in wanted if possible[road]]
-        if not roads:
-            reason = "has no server" if wanted == ["ws"] else "has no connection file on this machine that is ours"
-            raise CannotConnect(f"{kernel.title} {reason}: it cannot be reached by {transport}")
-        return roads
-
-    def _open(self, kernel: Kernel, roads: Sequence[str], note: Callable[[str], None] | None) -> KernelConnection:
-        api = ServerAPI(kernel.server, self.vault) if kernel.server else None
-        for road in roads:
-            made = self._make(kernel, road, note)
-            try:
-                made.open(_OPEN_SECONDS)
-            except KernelBridgeError:
-                if road == roads[-1]:
-                    raise
-                continue  # an encrypted kernel and an old jupyter_client, say: the server may still do
-            return KernelConnection(kernel, made, Control(kernel, api))
-        raise AssertionError("there is at least one road")
-
-    def _make(self, kernel: Kernel, road: str, note: Callable[[str], None] | None) -> Transport:
-        if road == "zmq":
-            from kernel_bridge_magic.transports.zmq import ZMQTransport
-
-            return ZMQTransport(kernel)
-        from kernel_bridge_magic.transports.websocket import WebSocketTransport
-
-        assert kernel.server is not None
-        if note is not None and may_have_unread(kernel):
-            note("connecting discards output that a disconnected client of this kernel has not read yet")
-        return WebSocketTransport(kernel, kernel.server, self.vault)
+        """Interrupt what a kernel runs, whoever began it, as `Pool.interrupt` does."""
+        self.pool.interrupt(kernel)
 
     def __repr__(self) -> str:
-        return f"<Bridge: {len(self._servers)} servers added, {len(self._connections)} connections>"
+        return f"<Bridge: {len(self.registry)} servers added, {len(self.pool)} connections>"
 
     def close(self) -> None:
         """Close every connection, and remember nothing of what was found. Closing twice is no error."""
-        with self._lock:
-            connections = list(self._connections.values())
-            self._connections.clear()
-            self._meant.clear()
-        for connection in connections:
-            with contextlib.suppress(KernelBridgeError):
-                connection.close()
+        self._forget_meanings()
+        self.pool.close()
 
 
-def _refuse(kernel: Kernel) -> None:
-    if kernel.is_own:
-        raise OwnKernel(f"{kernel.title} is this kernel: a cell sent to it would wait for itself")
-    if kernel.state == "dead":
-        raise CannotConnect(f"{kernel.title} is dead: restart it where it was started")
-
-
-def _key(kernel: Kernel, road: str) -> tuple[str, str]:
-    where = kernel.server.url if kernel.server and road == "ws" else ""
-    return f"{where}{kernel.id}", road
+def _in_words_of(report: ServerReport, error: ServerError) -> ServerError:
+    """Say what a listing found out; it has looked further (whose server it is, what a hub says)."""
+    return type(error)(problem_line(report)) if report.problem else error

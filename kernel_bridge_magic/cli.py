@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from kernel_bridge_magic.arguments import parse
 from kernel_bridge_magic.errors import (
     AmbiguousKernel,
     AuthRefused,
@@ -27,7 +25,7 @@ from kernel_bridge_magic.errors import (
     RemoteError,
     TimedOut,
 )
-from kernel_bridge_magic.options import seconds
+from kernel_bridge_magic.text import visible
 
 if TYPE_CHECKING:
     from kernel_bridge_magic.bridge import Bridge
@@ -38,42 +36,6 @@ __all__ = ["main"]
 
 OK, RAISED, UNUSABLE, LOST, TIMEOUT, INTERRUPTED = 0, 1, 2, 3, 124, 130
 PIPE_CLOSED = 141  # what a shell says of a process that SIGPIPE ended
-
-_EXAMPLES = """\
-examples:
-  kernel-bridge list
-  kernel-bridge exec --kernel-match analysis --code "df.shape"
-  kernel-bridge exec --base-url http://localhost:8888 --token env:TOKEN --kernel-id ID --code-file job.py --json
-  cat job.py | kernel-bridge exec --kernel-match "re:^work/" --code-stdin --timeout 5m
-  kernel-bridge interrupt analysis
-  kernel-bridge demo
-
-exit status: 0 ok, 1 the code raised, 2 nothing was run, 3 the kernel died or nobody knows,
-124 the timeout is over, 130 interrupted
-"""
-
-
-class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints are one line, with the nearest option."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
-
-    def error(self, message: str) -> NoReturn:
-        line = " ".join(message.split())
-        unknown = re.search(r"unrecognized arguments: (-[^\s=]+)", line)
-        near = difflib.get_close_matches(unknown[1], _all_options(self), 1) if unknown else []
-        hint = f"; did you mean {near[0]}?" if near else f" ({self.prog} --help shows what there is)"
-        raise BadInput(line[:300] + hint)
-
-
-def _all_options(parser: argparse.ArgumentParser) -> set[str]:
-    """All options of a parser and of its commands: the first parser is the one that complains."""
-    options = set(parser._option_string_actions)
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            options.update(*map(_all_options, action.choices.values()))
-    return options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,64 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    options = _parser().parse_args(arguments)
-    work: Callable[[argparse.Namespace], int] = options.work
-    return work(options)
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="kernel-bridge",
-        description="Run code in a Jupyter kernel that is already running.",
-        epilog=_EXAMPLES + "\nIn a notebook or in IPython: %load_ext kernel_bridge_magic, then %kernels and %%remote.",
-    )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-
-    listing = commands.add_parser("list", help="list the kernels in reach", description="List the kernels in reach.")
-    listing.add_argument("match", nargs="?", default="", metavar="MATCH", help="only those that this could mean")
-    _add_server(listing)
-    listing.add_argument("-v", "--verbose", action="store_true", help="whole ids, URLs, transports, files passed over")
-    listing.set_defaults(work=_list)
-
-    execute = commands.add_parser(
-        "exec",
-        help="run code in one kernel",
-        description="Run code in one kernel. Its streams come as they are printed.",
-        epilog=_EXAMPLES,
-    )
-    _add_server(execute)
-    target = execute.add_mutually_exclusive_group()
-    target.add_argument("--kernel-id", metavar="ID", help="a whole kernel id")
-    target.add_argument(
-        "--kernel-match", metavar="MATCH", help="a notebook's name or path, a kernel name, re:PATTERN …"
-    )
-    source = execute.add_mutually_exclusive_group(required=True)
-    source.add_argument("--code", metavar="CODE", help="the code itself")
-    source.add_argument("--code-file", metavar="FILE", help="a file with the code, UTF-8")
-    source.add_argument("--code-stdin", action="store_true", help="read the code from standard input, to its end")
-    execute.add_argument("--timeout", metavar="SECONDS", type=seconds, help="in all (30, 5m); the code goes on there")
-    execute.add_argument("--transport", choices=("auto", "zmq", "ws"), default="auto", help="how to get there")
-    execute.set_defaults(work=_exec)
-
-    interrupt = commands.add_parser(
-        "interrupt", help="interrupt what a kernel runs", description="Interrupt what a kernel runs, whoever began it."
-    )
-    interrupt.add_argument("match", metavar="MATCH")
-    _add_server(interrupt)
-    interrupt.set_defaults(work=_interrupt)
-
-    demo = commands.add_parser("demo", help="see it at work: a private server, two kernels, everything included")
-    demo.add_argument("--no-shell", action="store_true", help="do not end in an IPython prompt")
-    demo.set_defaults(work=_demo)
-    return parser
-
-
-def _add_server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--base-url", metavar="URL", help="only this server; without it they are looked up")
-    secret = parser.add_mutually_exclusive_group()
-    secret.add_argument("--token", metavar="TOKEN", help="env:VAR, file:PATH, ask, or the token itself")
-    secret.add_argument("--password", metavar="PASSWORD", help="env:VAR, file:PATH, ask, or the password itself")
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    options = parse(arguments)
+    work: dict[str, Callable[[argparse.Namespace], int]] = {
+        "list": _list,
+        "exec": _exec,
+        "interrupt": _interrupt,
+        "servers": _servers,
+        "demo": _demo,
+    }
+    return work[options.command](options)
 
 
 # -- commands
@@ -166,22 +79,17 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     from kernel_bridge_magic.bridge import Bridge
-    from kernel_bridge_magic.matching import find_many
 
     bridge = Bridge()
-    listing = bridge.look(_server(bridge, options))
-    found = find_many(options.match, listing.kernels, plain=True) if options.match else list(listing.kernels)
+    shown = bridge.kernels(options.match, _server(bridge, options), verbose=options.verbose)
     if options.json:
         from kernel_bridge_magic.contract import listing_model
 
-        _print_json(listing_model(listing, found))
+        _print_json(listing_model(shown.listing, shown))
     else:
         import shutil
 
-        from kernel_bridge_magic.display.tables import KernelList
-
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
-        print(KernelList(listing, found, now=datetime.now(UTC), verbose=options.verbose).text(width))
+        print(shown.text(shutil.get_terminal_size().columns if sys.stdout.isatty() else 200))
     return OK
 
 
@@ -198,15 +106,15 @@ def _exec(options: argparse.Namespace) -> int:
     relay = Relay(sink, kernel)
     connection = bridge.connect(kernel, options.transport, note=relay.note)
     try:
-        result = run(
-            connection,
+        execution = connection.start(
             code,
-            relay,
-            sink,
             stdin=sink.can_ask,
             timeout=options.timeout,
             keep_outputs=options.json,
+            if_busy=options.if_busy,
+            durable=options.durable,
         )
+        result = run(execution, relay, sink)
     finally:
         bridge.close()
     if options.json:
@@ -231,8 +139,45 @@ def _interrupt(options: argparse.Namespace) -> int:
 
         _print_json({"version": VERSION, "status": "ok", "kernel": kernel_model(kernel, kernel.id), "error": None})
     else:
-        print(f"kernel-bridge: interrupted {kernel.title}", file=sys.stderr)
+        print(f"kernel-bridge: interrupted {visible(kernel.title)}", file=sys.stderr)
     return OK
+
+
+def _servers(options: argparse.Namespace) -> int:
+    from kernel_bridge_magic.bridge import Bridge
+
+    bridge = Bridge()
+    if options.check is not None:
+        return _check(bridge, options)
+    listing = bridge.look(_server(bridge, options))
+    if options.json:
+        from kernel_bridge_magic.contract import servers_model
+
+        _print_json(servers_model(listing))
+    else:
+        from kernel_bridge_magic.display.servers import ServerList
+
+        print(ServerList.of(listing, bridge.vault))
+    return OK
+
+
+def _check(bridge: Bridge, options: argparse.Namespace) -> int:
+    if options.base_url is None and "://" in options.check:
+        options.base_url = options.check
+    if options.base_url is None:
+        _refuse_alone(options)
+    else:
+        _give_secret(bridge, options)
+    checkups = bridge.check(options.base_url or options.check)
+    if options.json:
+        from kernel_bridge_magic.contract import checks_model
+
+        _print_json(checks_model(checkups))
+    else:
+        from kernel_bridge_magic.display.checks import CheckList
+
+        print(CheckList(checkups))
+    return OK if all(checkup.ok for checkup in checkups) else UNUSABLE
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -260,16 +205,11 @@ def _server(bridge: Bridge, options: argparse.Namespace) -> str | None:
     """Give the URL of `--base-url`, once it is known how we say who we are there."""
     url: str | None = options.base_url
     if url is None:
-        if options.token or options.password:
-            raise BadInput("--token and --password go with --base-url: servers that are looked up have their own")
+        _refuse_alone(options)
         return None
-    server = bridge.server_at(url)
-    if options.token:
-        bridge.vault.put(server.origin, _secret("token", options.token))
-    elif options.password:
-        bridge.log_in(server, _secret("password", options.password))
-    elif os.environ.get("JUPYTER_TOKEN"):
-        bridge.vault.put(server.origin, _secret("token", "env:JUPYTER_TOKEN"))
+    server = _give_secret(bridge, options)
+    if password := bridge.vault.password(server.origin):
+        bridge.log_in(server, password)
     try:
         bridge.reach(url)
     except AuthRefused:
@@ -277,6 +217,27 @@ def _server(bridge: Bridge, options: argparse.Namespace) -> str | None:
             raise
         _ask(bridge, url, server)
     return url
+
+
+def _refuse_alone(options: argparse.Namespace) -> None:
+    if options.token or options.password or options.ca_file or options.allow_plain_http:
+        raise BadInput(
+            "--token, --password, --ca-file and --allow-plain-http go with --base-url: servers that are looked up "
+            "have their own"
+        )
+
+
+def _give_secret(bridge: Bridge, options: argparse.Namespace) -> Server:
+    """Make the server of `--base-url`, and put its secret where it is kept."""
+    server = bridge.server_at(options.base_url, ca_file=options.ca_file, allow_plain_http=options.allow_plain_http)
+    if options.token:
+        bridge.vault.put(server.origin, _secret("token", options.token))
+    elif options.password:
+        password = _secret("password", options.password)
+        bridge.vault.put_password(server.origin, lambda: password, once=True)
+    elif os.environ.get("JUPYTER_TOKEN"):
+        bridge.vault.put(server.origin, _secret("token", "env:JUPYTER_TOKEN"))
+    return server
 
 
 def _can_ask() -> bool:
@@ -353,6 +314,10 @@ class _Silent:
     def note(self, text: str) -> None:
         """Notes go to stderr: stdout has one object only."""
         print(f"kernel-bridge: {text}", file=sys.stderr)
+
+    def progress(self, text: str) -> None:
+        """As `note`."""
+        self.note(text)
 
     def ask(self, prompt: str, password: bool) -> str:
         """Never called: input is refused over there."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kernel_bridge_magic.busy import subshell_for
 from kernel_bridge_magic.control import Control
-from kernel_bridge_magic.execution import Execution
+from kernel_bridge_magic.errors import BadOption
+from kernel_bridge_magic.execution import Execution, since_the_last_cell
+from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event
+from kernel_bridge_magic.protocol.messages import check_code
 from kernel_bridge_magic.results import RemoteResult
-from kernel_bridge_magic.transports.base import Transport
+from kernel_bridge_magic.transports.base import Subscriber, Transport
 
 __all__ = ["KernelConnection"]
 
@@ -46,28 +50,46 @@ class KernelConnection:
         timeout: float | None = None,
         keep_outputs: bool = True,
         metadata: dict[str, Any] | None = None,
+        if_busy: str = "wait",
+        durable: bool = False,
     ) -> Execution:
         """Send one cell and return at once; iterate over what is returned.
 
         `timeout` is in seconds, in all, None for none. With `stdin` the cell may ask for input: answer each
         `InputRequest` with `Execution.answer`. Without, it is refused there at once. `metadata` goes with the
-        cell, under `kernel_bridge`.
+        cell, under `kernel_bridge`. `if_busy` says what to do when the kernel runs something else: `wait` for it,
+        `fail`, or run the cell beside it in a `subshell` where the kernel has those. With `durable` the kernel keeps
+        the output until we have it (ipykernel 7).
 
         Raises:
             BadCell: the code cannot be sent.
+            NotRun: the kernel is busy, and `if_busy` wants no waiting; nothing was sent.
+            BadOption: `durable`, and that kernel cannot do it, or not in a subshell; nothing was run.
             LinkLost: the connection is closed.
         """
-        return Execution(
-            self._transport,
-            self._control,
-            self.kernel,
-            code,
-            store_history=store_history,
-            stdin=stdin,
-            timeout=timeout,
-            keep_outputs=keep_outputs,
-            metadata=metadata,
-        )
+        check_code(code)
+        if durable and if_busy == "subshell":
+            raise BadOption("a durable cell runs in the main shell: leave out --durable, or --if-busy subshell")
+        subshell = subshell_for(self._transport, if_busy, self.kernel.title)
+        try:
+            return Execution(
+                self._transport,
+                self._control,
+                self.kernel,
+                code,
+                store_history=store_history,
+                stdin=stdin,
+                timeout=timeout,
+                keep_outputs=keep_outputs,
+                metadata=metadata,
+                subshell=subshell,
+                durable=durable,
+            )
+        except BaseException:
+            # Nothing was sent that it would have to run: Ctrl-C, or the link broke.
+            if subshell is not None:
+                subshell.delete()
+            raise
 
     def stream(self, code: str, *, timeout: float | None = None, store_history: bool = False) -> Iterator[Event]:
         """Run code and yield its events as they come; at the end raise what the cell ended with.
@@ -82,7 +104,15 @@ class KernelConnection:
         assert execution.result is not None
         execution.result.raise_for_error()
 
-    def execute(self, code: str, *, timeout: float | None = None, store_history: bool = False) -> RemoteResult:
+    def execute(
+        self,
+        code: str,
+        *,
+        timeout: float | None = None,
+        store_history: bool = False,
+        if_busy: str = "wait",
+        durable: bool = False,
+    ) -> RemoteResult:
         """Run code to its end and give its `RemoteResult`.
 
         Raises:
@@ -90,12 +120,47 @@ class KernelConnection:
             FateError: the cell did not come to its end.
             BadCell, LinkLost: as `start`.
         """
-        execution = self.start(code, timeout=timeout, store_history=store_history)
-        for _ in execution:
-            pass
+        with held():  # Ctrl-C ends the wait where it leaves the connection whole
+            execution = self.start(code, timeout=timeout, store_history=store_history, if_busy=if_busy, durable=durable)
+            for _ in execution:
+                pass
         assert execution.result is not None
         execution.result.raise_for_error()
         return execution.result
+
+    # -- beside cells
+
+    def take_news(self) -> str:
+        """Say, once, that the kernel has ended since the last cell; "" if it has not."""
+        sign = self._transport.take_news()
+        return "" if sign is None else since_the_last_cell(sign)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Give `subscriber` what comes and is no answer to a request that waits."""
+        self._transport.subscribe(subscriber)
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """End a subscription."""
+        self._transport.unsubscribe(subscriber)
+
+    def keep(self, wanted: bool) -> None:
+        """Keep the connection open, or let it go as usual, when it is not used for a while."""
+        self._transport.kept = wanted
+
+    def post(
+        self,
+        msg_type: str,
+        content: Mapping[str, Any],
+        *,
+        metadata: Mapping[str, Any],
+        buffers: Sequence[bytes] = (),
+    ) -> str:
+        """Send a message on shell and wait for nothing; give its `msg_id`.
+
+        Raises:
+            LinkLost: the connection is closed.
+        """
+        return self._transport.send(msg_type, content, metadata=metadata, buffers=buffers)
 
     def interrupt(self) -> None:
         """Interrupt whatever the kernel runs now, also if it is somebody else's.

@@ -6,19 +6,18 @@ meaning.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from typing import Any
 
 from kernel_bridge_magic.errors import AmbiguousKernel, FateError, KernelBridgeError, RemoteError
 from kernel_bridge_magic.matching import selector
-from kernel_bridge_magic.models import Kernel, Listing, ServerReport
+from kernel_bridge_magic.models import Checkup, Kernel, Listing, ServerReport
 from kernel_bridge_magic.results import RemoteResult
+from kernel_bridge_magic.text import without_colours
 
-__all__ = ["VERSION", "failure", "kernel_model", "listing_model", "result_model"]
+__all__ = ["VERSION", "checks_model", "failure", "kernel_model", "listing_model", "result_model", "servers_model"]
 
 VERSION = 1
-
-_SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def kernel_model(kernel: Kernel, select: str = "") -> dict[str, Any]:
@@ -49,6 +48,30 @@ def _server_model(report: ServerReport) -> dict[str, Any]:
         "problem": report.problem or None,
         "remedy": report.remedy or None,
     }
+
+
+def servers_model(listing: Listing) -> dict[str, Any]:
+    """What `servers --json` prints: every server that is known, and what is wrong in the configuration."""
+    servers = [_server_model(report) for report in listing.servers]
+    return {"version": VERSION, "status": "ok", "servers": servers, "notes": list(listing.notes), "error": None}
+
+
+def checks_model(checkups: Sequence[Checkup]) -> dict[str, Any]:
+    """What `servers --check --json` prints; `status` is `error` where a step failed."""
+    checks = [
+        {
+            "name": checkup.server.name,
+            "url": checkup.server.url,
+            "ok": checkup.ok,
+            "steps": [
+                {"name": step.name, "ok": step.ok, "seen": step.seen, "remedy": step.remedy or None}
+                for step in checkup.steps
+            ],
+        }
+        for checkup in checkups
+    ]
+    status = "ok" if all(checkup.ok for checkup in checkups) else "error"
+    return {"version": VERSION, "status": status, "checks": checks, "error": None}
 
 
 def listing_model(listing: Listing, kernels: list[Kernel]) -> dict[str, Any]:
@@ -98,7 +121,7 @@ def failure(error: KernelBridgeError) -> dict[str, Any]:
 def _error_model(error: KernelBridgeError) -> dict[str, Any]:
     """An error: `kind` is `remote`, `fate` or `bridge`; a remote one's traceback comes without colours."""
     if isinstance(error, RemoteError):
-        traceback = [_SGR.sub("", line) for line in error.traceback]
+        traceback = [without_colours(line) for line in error.traceback]
         return {"kind": "remote", "name": error.ename, "message": error.evalue, "traceback": traceback}
     kind = "fate" if isinstance(error, FateError) else "bridge"
     return {"kind": kind, "name": type(error).__name__, "message": str(error), "traceback": []}

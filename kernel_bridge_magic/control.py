@@ -5,17 +5,24 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import signal
-from typing import Any
+import time
+from collections.abc import Callable
 
+from kernel_bridge_magic.discovery.asking import join
+from kernel_bridge_magic.discovery.heartbeat import Heartbeats
+from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
+from kernel_bridge_magic.discovery.standalone import endpoint
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.text import cut_middle
 from kernel_bridge_magic.transports.base import Transport
 
 __all__ = ["Control"]
 
+_HEARTBEAT_SECONDS = 1.5  # it is answered in 1 ms, also while native code holds the GIL (FACTS 2)
+_MOST_NAMES, _LONGEST_NAME = 3, 16  # kernels that one line names, and cells of each
 _ANSWER_SECONDS = 2.0  # a kernel's control thread answers in milliseconds, unless native code holds the GIL
 
 
@@ -26,18 +33,63 @@ class Control:
         self._kernel = kernel
         self._api = api
 
-    def state(self) -> str | None:
-        """The server's word on the kernel: its `execution_state`, None if it has it no more, "" if it is silent."""
+    def look(self) -> tuple[str | None, int | None]:
+        """The server's word on the kernel: its `execution_state`, and how many connections it has to it.
+
+        The state is None if it has the kernel no more, "" if it is silent; the number is None if it does not say.
+        """
         if self._api is None:
-            return ""
+            return "", None
         try:
             model = self._api.kernel(self._kernel.id)
         except KernelBridgeError:
-            return ""
-        return None if model is None else str(model.get("execution_state") or "unknown")
+            return "", None
+        if model is None:
+            return None, None
+        connections = model.get("connections")
+        # A bool is an int here.
+        number = connections if isinstance(connections, int) and not isinstance(connections, bool) else None
+        return str(model.get("execution_state") or "unknown"), number
 
-    def interrupt(self, transport: Transport | None = None) -> None:
-        """Interrupt whatever the kernel runs now.
+    @property
+    def has_server(self) -> bool:
+        """Whether there is a server that knows the kernel."""
+        return self._api is not None
+
+    def serve(self, api: ServerAPI) -> None:
+        """Take the server as it is since it was started anew."""
+        self._api = api
+
+    def others(self) -> str:
+        """Name the kernels that the server has, three at most: "there now: a.ipynb, b.ipynb"; "" for none."""
+        if self._api is None:
+            return ""
+        try:
+            found = join(self._api.server, self._api.kernels(), self._api.sessions())
+        except KernelBridgeError:
+            return "it does not say which it has now"
+        names = [cut_middle(kernel.title, _LONGEST_NAME) for kernel in found[:_MOST_NAMES]]
+        more = f" and {len(found) - len(names)} more" if len(found) > len(names) else ""
+        return f"there now: {', '.join(names)}{more}" if names else ""
+
+    def beats(self) -> bool | None:
+        """Whether the kernel's heartbeat answers; None where it cannot be asked from here."""
+        path = self._kernel.connection_file
+        if not path:
+            return None
+        try:
+            with open(path, encoding="utf-8") as file:
+                where = endpoint(FileContent(path, dict(json.load(file)), 0.0))
+        except (OSError, ValueError, TypeError, Refused):
+            return None
+        heart = Heartbeats([where], _HEARTBEAT_SECONDS)
+        heart.wait([path], time.monotonic() + _HEARTBEAT_SECONDS)
+        return not heart.problem(path)
+
+    def interrupt(self, transport: Transport | None = None, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Interrupt whatever the kernel runs now. Returns when that is done, not only on its way.
+
+        `wanted` is asked at the last moment: what is to be interrupted may have ended meanwhile.
 
         Raises:
             ServerError: the server would not.
@@ -45,27 +97,21 @@ class Control:
         """
         if self._api is not None:
             # The server knows the kernelspec's interrupt_mode; we do not.
-            self._api.interrupt(self._kernel.id)
+            self._api.interrupt(self._kernel.id, wanted)
+            return
+        if not wanted():
             return
         if transport is not None and self._interrupt_by_message(transport):
             return
-        self._interrupt_by_signal()
+        if wanted():
+            self._interrupt_by_signal()
 
     def _interrupt_by_message(self, transport: Transport) -> bool:
-        inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         try:
-            msg_id = transport.send("interrupt_request", {}, channel="control", inbox=inbox)
+            reply = transport.ask("interrupt_request", {}, channel="control", seconds=_ANSWER_SECONDS)
         except LinkError:
             return False
-        try:
-            while True:
-                message = inbox.get(timeout=_ANSWER_SECONDS)
-                if getattr(message, "channel", "") == "control":
-                    return bool(message.content.get("status") == "ok")
-        except queue.Empty:
-            return False
-        finally:
-            transport.forget(msg_id)
+        return reply is not None and reply.get("status") == "ok"
 
     def _interrupt_by_signal(self) -> None:
         pid = listening_process(self._kernel.connection_file)

@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from kernel_bridge_magic.busy import Subshell, interrupt_thread
 from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.display.foreign import tame, tame_error
+from kernel_bridge_magic.durable import Durable
 from kernel_bridge_magic.errors import (
     Fate,
     FateError,
@@ -23,25 +26,47 @@ from kernel_bridge_magic.errors import (
     fate_error,
     remote_error,
 )
+from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.protocol import semicolons
-from kernel_bridge_magic.protocol.events import Error, Event, ExecuteResult, Note
+from kernel_bridge_magic.protocol import record, semicolons
+from kernel_bridge_magic.protocol.events import Aside, Error, Event, ExecuteResult, InputRequest, Note, Queued, Tick
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.link import Action, Link
 from kernel_bridge_magic.protocol.messages import Message, check_code, execute_content
 from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
-from kernel_bridge_magic.transports.base import Closed, Inbox, Transport
+from kernel_bridge_magic.transports.base import Back, Broken, Closed, Transport
+from kernel_bridge_magic.transports.inbox import Inbox
 
-__all__ = ["Execution"]
+__all__ = ["Execution", "since_the_last_cell"]
 
 _TICK = 0.1  # seconds between looks at the clock while nothing comes
+_BEFORE_ASKING = 0.05  # seconds of silence: what was shown before the question comes on another channel
+_PROOF_SECONDS = 3.0  # for a restarted kernel's output to find its way here
+_LATEST_ASKING = 1.0  # seconds, if there is no silence
+_ANSWER_SECONDS = 4.0  # for an interrupt that is under way to be done; a server has 3 s
+_ARM_SECONDS = 0.3  # an idle kernel answers in milliseconds
+_GREETING_SECONDS = 2.0  # it takes milliseconds, unless native code holds the GIL
+_LINGER = 0.05  # seconds for what an unorderly kernel sends after its idle
 
 
 @dataclass(frozen=True, slots=True)
 class _ServerSays:
     state: str | None
+    connections: int | None
+    asked_at: float
+    there: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Heartbeat:
+    beats: bool | None
+    greets: bool | None
+
+
+class _InterruptDone:
+    """The interrupt that was sent is done, or cannot be."""
 
 
 class _Interrupted:
@@ -66,23 +91,74 @@ class Execution:
         timeout: float | None,
         keep_outputs: bool,
         metadata: dict[str, Any] | None,
+        subshell: Subshell | None = None,
+        durable: bool = False,
     ) -> None:
         self._transport = transport
         self._control = control
         self._kernel = kernel
-        self._inbox: Inbox = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._outputs = Outputs() if keep_outputs else None
         self._value: RemoteValue | None = None
         self._stdin_parent: dict[str, Any] = {}
+        self._question: InputRequest | None = None  # held back until nothing else comes
+        self._question_at = 0.0
         self._asked: str = ""
+        self._asked_record = ""
+        self._subshell = subshell
+        self._thread = 0 if subshell is None else subshell.thread()
         content = execute_content(check_code(code), store_history=store_history, allow_stdin=stdin)
         self._began = time.monotonic()
-        msg_id = _send(transport, content, self._inbox, metadata)
-        self._link = Link(Request(msg_id), now=self._began, timeout=timeout)
+        self._news = transport.take_news()
+        self._malformed = transport.malformed
+        _prepare(transport, self._subshell_id)
+        check()  # the last moment at which nothing is done for it over there
+        self._durable = Durable(transport, self._inbox) if durable else None
+        self._position = transport.position()
+        msg_id = self._durable.cell if self._durable else transport.new_id()
+        transport.send(
+            "execute_request",
+            content,
+            inbox=self._inbox,
+            metadata={semicolons.GUEST: metadata or {}, **record.mark(msg_id)},
+            subshell=self._subshell_id,
+            msg_id=msg_id,
+        )
+        self._link = Link(Request(msg_id), now=self._began, timeout=timeout, served=control.has_server)
+        #: when the iteration is to give a `Tick`, once, whatever comes; on the monotonic clock
+        self.wake_at: float | None = None
         #: whether it was interrupted from here
         self.interrupted = False
+        self._interrupting = False
+        self._late: list[object] = []  # what came while the end of the interrupt was waited for
         #: the outcome, None until the iteration has come to its end
         self.result: RemoteResult | None = None
+
+    @property
+    def _subshell_id(self) -> str:
+        return "" if self._subshell is None else self._subshell.id
+
+    @property
+    def msg_id(self) -> str:
+        """The `msg_id` of the request."""
+        return self._link.request.msg_id
+
+    def hand(self, event: Aside) -> None:
+        """Put an event among those of the cell, behind what has come so far."""
+        self._inbox.put(event)
+
+    def leftovers(self) -> list[object]:
+        """Give what came when the cell's fate was known already, oldest first, once."""
+        left: list[object] = []
+        while not self._inbox.empty():
+            self._late.append(self._inbox.get())
+        for item in self._late:
+            if isinstance(item, Aside):
+                left.append(item.item)
+            elif isinstance(item, Message | Sign | Closed):
+                left.append(item)
+        self._late.clear()
+        return left
 
     def interrupt(self) -> None:
         """Interrupt: once stops the cell over there if it runs, else leaves it queued; twice leaves it running."""
@@ -99,65 +175,214 @@ class Execution:
     def __iter__(self) -> Iterator[Event]:
         ticked = self._began
         try:
+            if self._news is not None:
+                yield Note(since_the_last_cell(self._news))
             while self._link.verdict is None:
+                check()
                 try:
-                    item = self._inbox.get(timeout=_TICK)
+                    item = self._inbox.get(timeout=self._patience())
                 except queue.Empty:
-                    steps: list[Event | Action] = []
+                    steps = self._ask()
                 else:
                     steps = self._take(item)
                 now = time.monotonic()
+                steps += self._mind_durable(now)
+                if self._question is not None and now - self._question_at >= _LATEST_ASKING:
+                    steps += self._ask()
                 if self._link.verdict is None and now - ticked >= _TICK:
                     ticked = now
                     self._link.iopub_heard(self._transport.heard_iopub)
+                    self._link.receiving(self._transport.receiving_at)
                     steps += self._link.tick(now)
+                    if self._link.wants_proof:
+                        self._link.proven(self._transport.unexplained(self._position))
+                    steps += self._count(now)
+                elif self._link.verdict is not None:
+                    steps += self._count(now)
+                if self.wake_at is not None and now >= self.wake_at:
+                    self.wake_at = None
+                    steps += [Tick()]
                 for step in steps:
                     if isinstance(step, Action):
                         self._act(step)
                     else:
                         self._keep(step)
-                        yield step
+                        yield self._queued() if isinstance(step, Queued) else step
+            if not self._transport.orderly:
+                yield from self._stragglers()
+            if dropped := self._transport.malformed - self._malformed:
+                what = "1 message that is" if dropped == 1 else f"{dropped} messages that are"
+                yield Note(f"dropped {what} damaged or not signed by the kernel; output may be incomplete")
+            self._await_interrupt()
         finally:
             self._transport.forget(self._link.request.msg_id)
-            if self._asked:
-                self._transport.forget(self._asked)
+            for asked in filter(None, (self._asked, self._asked_record)):
+                self._transport.forget(asked)
+            self._leave_subshell()
+            if self._durable is not None:
+                self._durable.end()
         self.result = self._conclude()
+        ended = self.result.fate in (Fate.DIED, Fate.NOT_RUN, Fate.UNKNOWN)
+        self._transport.take_news(told=ended)
+
+    def _queued(self) -> Queued:
+        """What the cell waits for, as far as we saw that begin."""
+        runs = self._transport.runs
+        return Queued() if runs is None else Queued(runs[1], runs[2])
+
+    def _await_interrupt(self) -> None:
+        """Wait until the interrupt that was sent is done: one that is still under way would hit the next cell (H4).
+
+        The user may end that, too: by a further interrupt.
+        """
+        end = time.monotonic() + _ANSWER_SECONDS
+        while self._interrupting and not self._left_running and time.monotonic() < end:
+            check()
+            with contextlib.suppress(queue.Empty):
+                item = self._inbox.get(timeout=PATIENCE)
+                if isinstance(item, _InterruptDone | _Interrupted):
+                    self._interrupting = False
+                else:
+                    self._late.append(item)
+
+    @property
+    def _left_running(self) -> bool:
+        verdict = self._link.verdict
+        return verdict is not None and verdict.fate is Fate.LEFT_RUNNING
+
+    def _patience(self) -> float:
+        """How many seconds to wait for the next item."""
+        if self._question is not None:
+            return _BEFORE_ASKING  # that much silence is the question's own
+        if self.wake_at is None:
+            return _TICK
+        return min(_TICK, max(self.wake_at - time.monotonic(), 0.0))
+
+    def _leave_subshell(self) -> None:
+        if self._subshell is None:
+            return
+        if self._link.request.idle:
+            self._subshell.delete()
+        else:
+            self._subshell.delete_itself()
+
+    def _stragglers(self) -> Iterator[Event]:
+        """What still comes of a cell that is over: Deno was seen to send a result after its idle."""
+        end = time.monotonic() + _LINGER
+        with contextlib.suppress(queue.Empty):
+            while True:
+                item = self._inbox.get(timeout=max(end - time.monotonic(), 0.0))
+                if not isinstance(item, Message):
+                    self._inbox.put(item)  # for `leftovers`
+                    return
+                for event in self._link.request.receive(item):
+                    self._keep(event)
+                    yield event
+
+    def _count(self, now: float) -> list[Event]:
+        steps: list[Event] = []
+        if self._link.verdict is not None and (dropped := self._inbox.newly_dropped()):
+            steps.append(self._link.losses.no_room(dropped, "more than can wait here while nothing is shown"))
+        if self._durable is not None and self._durable.usable:
+            return steps  # it fetches what is missing
+        if self._link.verdict is not None:
+            steps += self._link.overran(self._transport.overruns.take(self.msg_id))
+        if self._link.wants_count(now):
+            first, last = self._link.bounds
+            steps += self._link.count(self._transport.missing(self.msg_id, first or self._position, last))
+        return steps
+
+    def _mind_durable(self, now: float) -> list[Event | Action]:
+        lost = self._durable.mind(now, ended=self._link.verdict is not None) if self._durable is not None else 0
+        return [self._link.losses.no_room(lost, "more than the other side keeps")] if lost else []
 
     def _take(self, item: object) -> list[Event | Action]:
         now = time.monotonic()
+        items = [item] if self._durable is None else self._durable.take(item, now)
+        return [step for one in items for step in self._take_now(one, now)]
+
+    def _take_now(self, item: object, now: float) -> list[Event | Action]:
+        if isinstance(item, Message) and self._asked_record and item.parent_id == self._asked_record:
+            if item.channel == "shell":
+                return list(self._link.kernel_recorded(record.read(item.content, self.msg_id), now))
+            return []
         if isinstance(item, Message):
             if item.msg_type == "input_request":
-                self._stdin_parent = item.header
-            return list(self._link.receive(item, now))
+                self._stdin_parent, self._question_at = item.header, now
+            events = list(self._link.receive(item, now))
+            self._question = next((it for it in events if isinstance(it, InputRequest)), self._question)
+            return [it for it in events if not isinstance(it, InputRequest)]
         if isinstance(item, Sign):
             self._link.sign(item, now)
         elif isinstance(item, Closed):
-            self._link.closed(item.reason, now)
+            self._link.closed(item.reason, now, denied=item.denied)
+        elif isinstance(item, Broken):
+            self._link.broke(item.reason, item.clock, now)
+        elif isinstance(item, Back):
+            return self._link.back(item.seconds, item.clock, now)
         elif isinstance(item, _ServerSays):
-            self._link.server_says(item.state, now)
+            self._link.server_says(
+                item.state, now, connections=item.connections, asked_at=item.asked_at, there=item.there
+            )
+        elif isinstance(item, _Heartbeat):
+            self._link.heartbeat(item.beats, item.greets)
         elif isinstance(item, _Interrupted):
             self.interrupted = True
             return self._link.interrupt(now)
-        elif isinstance(item, Note):
+        elif isinstance(item, _InterruptDone):
+            self._interrupting = False
+        elif isinstance(item, Note | Aside):
             return [item]
         return []
 
+    def _ask(self) -> list[Event | Action]:
+        question, self._question = self._question, None
+        return [] if question is None else [question]
+
     def _act(self, action: Action) -> None:
         if action is Action.ASK_SERVER:
-            self._beside(lambda: self._inbox.put(_ServerSays(self._control.state())))
+            self._beside(self._ask_outside)
         elif action is Action.ASK_KERNEL:
+            if self._asked:
+                self._transport.forget(self._asked)
             # A connection that is closed cannot ask; its end has its own rule.
             with contextlib.suppress(LinkError):
-                self._asked = self._transport.send("kernel_info_request", {}, inbox=self._inbox)
+                self._asked = self._transport.send(
+                    "kernel_info_request", {}, inbox=self._inbox, subshell=self._subshell_id
+                )
             self._link.asked_kernel(self._asked, time.monotonic())
+        elif action is Action.ASK_RECORD:
+            with contextlib.suppress(LinkError):
+                self._asked_record = self._transport.send(
+                    "execute_request", record.question(), inbox=self._inbox, subshell=self._subshell_id
+                )
         elif action is Action.INTERRUPT:
+            self._interrupting = True
             self._beside(self._interrupt_there)
+
+    def _ask_outside(self) -> None:
+        asked_at = time.monotonic()
+        state, connections = self._control.look()
+        there = self._control.others() if state is None and self._link.interrupted_link else ""
+        self._inbox.put(_ServerSays(state, connections, asked_at, there))
+        beats = self._control.beats()
+        self._inbox.put(_Heartbeat(beats, self._transport.greets(_GREETING_SECONDS) if beats else None))
 
     def _interrupt_there(self) -> None:
         try:
-            self._control.interrupt(self._transport)
+            if self._subshell is None:
+                self._control.interrupt(self._transport, self._runs_there)
+            elif self._runs_there():
+                interrupt_thread(self._transport, self._thread)
         except KernelBridgeError as problem:
             self._inbox.put(Note(f"could not interrupt: {problem}"))
+        finally:
+            self._inbox.put(_InterruptDone())
+
+    def _runs_there(self) -> bool:
+        """Whether nothing yet says that the cell is over; what came may still be on its way to the rules."""
+        request = self._link.request
+        return not (request.idle or request.reply is not None or self._link.verdict is not None)
 
     def _beside(self, work: Callable[[], None]) -> None:
         """Do what may take seconds in a thread of its own: output and interrupts go on meanwhile."""
@@ -165,7 +390,8 @@ class Execution:
 
     def _keep(self, event: Event) -> None:
         if isinstance(event, ExecuteResult):
-            self._value = RemoteValue(event.data, event.metadata)
+            shown = None if self._kernel.own else tame(event.data)
+            self._value = RemoteValue(event.data, event.metadata, shown=shown)
         if self._outputs is not None:
             self._outputs.add(event)
 
@@ -176,6 +402,7 @@ class Execution:
         error: RemoteError | FateError | None = None
         if verdict.fate is Fate.FAILED:
             shown = self._link.request.error or Error("", "")
+            shown = shown if self._kernel.own else tame_error(shown)
             error = remote_error(shown.ename, shown.evalue, shown.traceback, self._kernel.title)
         elif verdict.fate is not Fate.OK:
             error = fate_error(
@@ -184,7 +411,7 @@ class Execution:
                 timed_out=verdict.timed_out,
                 kernel=self._kernel.title,
                 shown=self._link.shown,
-                missing=self._link.missing,
+                missing=self._link.losses.missing,
                 seconds=seconds,
             )
         result = RemoteResult(
@@ -195,7 +422,7 @@ class Execution:
             value=self._value,
             error=error,
             seconds=seconds,
-            missing=self._link.missing,
+            missing=self._link.losses.missing,
             interrupted=self.interrupted,
         )
         if error is not None:
@@ -203,9 +430,23 @@ class Execution:
         return result
 
 
-def _send(transport: Transport, content: dict[str, Any], inbox: Inbox, metadata: dict[str, Any] | None) -> str:
-    """Send the cell, before it what an IPython kernel needs to give its result; give its `msg_id`."""
-    if transport.semicolons.must_arm(transport.life.session):
-        transport.send("execute_request", semicolons.arm())
-        transport.farewell = semicolons.disarm()
-    return transport.send("execute_request", content, inbox=inbox, metadata={semicolons.GUEST: metadata or {}})
+def since_the_last_cell(sign: Sign) -> str:
+    """Say that the kernel has ended while nobody here waited for it (F8)."""
+    return f"{sign.as_exit} since the last cell; its variables are gone"
+
+
+def _prepare(transport: Transport, subshell: str) -> None:
+    """Send what an IPython kernel needs before it gives our cells' results.
+
+    Over a link that may break its answer is waited for, unless the kernel is busy: it says where the kernel's messages
+    stand before the cell, and without that nobody could tell later whether the cell has made any.
+    """
+    transport.prove(_PROOF_SECONDS)
+    if not transport.semicolons.must_arm(transport.life.session):
+        return
+    transport.farewell = semicolons.disarm()
+    if transport.reopens:
+        arm = semicolons.arm()
+        transport.ask("execute_request", arm, subshell=subshell, seconds=_ARM_SECONDS, harmless=True, whole=True)
+    else:
+        transport.send("execute_request", semicolons.arm(), subshell=subshell)

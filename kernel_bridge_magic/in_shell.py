@@ -7,41 +7,65 @@ magic is used.
 from __future__ import annotations
 
 import getpass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kernel_bridge_magic.bridge import Bridge
-from kernel_bridge_magic.display.notebook import NotebookSink
-from kernel_bridge_magic.display.relay import Relay
+from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.display.capped import CappedSink
+from kernel_bridge_magic.display.checks import CheckList
+from kernel_bridge_magic.display.late import LateSink
+from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.display.servers import ServerList
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.display.terminal import TerminalSink
+from kernel_bridge_magic.display.twins import Forward, Twins
 from kernel_bridge_magic.errors import BadOption, OwnKernel
-from kernel_bridge_magic.matching import find_many
+from kernel_bridge_magic.interrupts import aside, held
+from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.protocol.comms import Parent
 from kernel_bridge_magic.protocol.semicolons import GUEST
+from kernel_bridge_magic.protocol.tails import MAX_OUTPUT
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.runner import run
 
 __all__ = ["InShell"]
 
+_WITH_ADD = ("name", "token", "password", "ca_file", "trust", "allow_plain_http", "save")
 _CHAIN = "chain"  # in the metadata of what we send: the kernels that wait for this cell
 
 
 class InShell:
     """A `Bridge` in an IPython shell, and what the user was told already."""
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(
+        self,
+        shell: Any,
+        configured: Callable[[], Mapping[str, Any]] = dict,
+        max_output: Callable[[], int] = lambda: MAX_OUTPUT,
+    ) -> None:
         self.shell = shell
-        self.bridge = Bridge()
+        self.bridge = Bridge(configured)
         self.bridge.rows = ()  # none shown yet, but `#2` is a word here
         self._told: set[tuple[str, str]] = set()
+        self._front = _Notebook(shell, max_output) if hasattr(shell, "kernel") else _Terminal(shell)
+        self._pump = Pump()
+        self._mirrors: dict[KernelConnection, Mirror] = {}
+
+    def close(self) -> None:
+        """Show what is live as disconnected, and close the connections."""
+        for mirror in self._mirrors.values():
+            mirror.close()
+        self._mirrors.clear()
+        self._pump.close()
+        self.bridge.close()
 
     def kernels(self, match: str, options: Any) -> KernelList:
         """List the kernels; their numbers are what `#2` means from now on."""
-        listing = self.bridge.look(options.server)
-        found = find_many(match, listing.kernels, rows=self.bridge.rows, plain=True) if match else None
-        shown = KernelList(listing, found, now=datetime.now(UTC), verbose=options.verbose)
+        if options.server is not None:
+            self.bridge.registry.ask_for_secrets(_ask, options.server)
+        shown = self.bridge.kernels(match, options.server, verbose=options.verbose)
         self.bridge.rows = tuple(shown)
         return shown
 
@@ -52,14 +76,24 @@ class InShell:
                 options.add,
                 name=options.name,
                 token=options.token,
+                password=options.password,
+                ca_file=options.ca_file,
                 trusted=options.trust,
-                ask=lambda: getpass.getpass("token: "),
+                allow_plain_http=options.allow_plain_http,
+                save=options.save,
+                ask=_ask,
             )
-        elif options.name or options.token or options.trust:
-            raise BadOption("--name, --token and --trust go with --add URL")
+        elif given := [f"--{name.replace('_', '-')}" for name in _WITH_ADD if getattr(options, name)]:
+            raise BadOption(f"{', '.join(given)}: these go with --add URL")
         if options.remove:
             self.bridge.remove_server(options.remove)
-        return ServerList(self.bridge.look().servers, self.bridge.vault)
+        self.bridge.registry.ask_for_secrets(_ask)
+        return ServerList.of(self.bridge.look(), self.bridge.vault)
+
+    def check(self, which: str) -> CheckList:
+        """Say step by step what works on the road to a server, or to all."""
+        self.bridge.registry.ask_for_secrets(_ask, which or None)
+        return CheckList(self.bridge.check(which))
 
     def run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
         """Run code there and show it here; with `hold_result` give its last result instead of showing it.
@@ -67,23 +101,33 @@ class InShell:
         Raises:
             RemoteError, FateError: what the cell ended with, unless `options.no_raise_error`.
         """
-        kernel = self.bridge.find(match, options.server)
+        if options.server is not None:
+            self.bridge.registry.ask_for_secrets(_ask, options.server)
+        # Ctrl-C is an exception again where nothing of the cell is left behind (G12).
+        with held():
+            return self._run(match, code, options, hold_result=hold_result)
+
+    def _run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
+        kernel = aside(lambda: self.bridge.find(match, options.server), "kernel-bridge-find")
         chain = self._chain(kernel)
-        sink = self._sink()
-        relay = Relay(sink, kernel, quiet=options.quiet, hold_result=hold_result)
-        self._introduce(match, kernel, relay)
-        connection = self.bridge.connect(kernel, options.transport, note=relay.note)
-        outcome = run(
-            connection,
+        sink = self._front.sink()
+        # What can be live is known when there is a connection, and opening that may have notes to show.
+        self._introduce(match, kernel, note := Relay(sink, kernel, quiet=options.quiet).note)
+        connection = self.bridge.connect(kernel, options.transport, note=note)
+        mirror = self._mirror(connection)
+        relay = Relay(sink, kernel, quiet=options.quiet, hold_result=hold_result, widgets=mirror)
+        execution = connection.start(
             code,
-            relay,
-            sink,
             stdin=sink.can_ask,
             store_history=options.history,
             timeout=options.timeout,
             keep_outputs=bool(options.result),
             metadata={_CHAIN: chain},
+            if_busy=options.if_busy,
+            durable=options.durable,
         )
+        with mirror.cell(execution, self._front.parent(), sink, quiet=options.quiet):
+            outcome = run(execution, relay, sink)
         if options.result:
             self.shell.user_ns[options.result] = outcome
         if outcome.error is not None:
@@ -92,7 +136,14 @@ class InShell:
             sink.error(outcome.error)
         return relay.held
 
-    def _introduce(self, match: str, kernel: Kernel, relay: Relay) -> None:
+    def _mirror(self, connection: KernelConnection) -> Mirror:
+        for known in [known for known in self._mirrors if not known.is_open]:
+            self._mirrors.pop(known).close()
+        if connection not in self._mirrors:
+            self._mirrors[connection] = Mirror(connection, self._front, self._pump)
+        return self._mirrors[connection]
+
+    def _introduce(self, match: str, kernel: Kernel, note: Callable[[str], None]) -> None:
         """Say once which kernel is meant, when MATCH was less than its path or id (T25)."""
         known = (match, kernel.id)
         if known in self._told or match in (kernel.id, *kernel.paths):
@@ -100,7 +151,7 @@ class InShell:
         self._told.add(known)
         where = kernel.server.name if kernel.server else "this machine"
         about = ", ".join(part for part in (kernel.display_name, kernel.short_id) if part)
-        relay.note(f"meant by {match!r} ({about}, on {where})")
+        note(f"meant by {match!r} ({about}, on {where})")
 
     def _chain(self, kernel: Kernel) -> list[str]:
         """The kernels that wait for this cell, this one last.
@@ -116,11 +167,60 @@ class InShell:
 
     def _waiting(self) -> list[str]:
         get_parent = getattr(self.shell, "get_parent", None)
-        parent = get_parent() if get_parent is not None else None
+        parent = get_parent() if get_parent else None
         metadata = parent.get("metadata") if isinstance(parent, dict) else None
         guest = metadata.get(GUEST) if isinstance(metadata, dict) else None
         chain = guest.get(_CHAIN) if isinstance(guest, dict) else None
         return [item for item in chain if isinstance(item, str)] if isinstance(chain, list) else []
 
-    def _sink(self) -> NotebookSink:
-        return NotebookSink(self.shell) if hasattr(self.shell, "kernel") else TerminalSink(self.shell)
+
+def _ask(what: str) -> str:
+    return getpass.getpass(f"{what}: ")
+
+
+class _Notebook:
+    """The front end of an ipykernel."""
+
+    def __init__(self, shell: Any, max_output: Callable[[], int]) -> None:
+        self._shell = shell
+        self._max_output = max_output
+
+    def sink(self) -> CappedSink:
+        """The sink of a cell that runs now."""
+        return CappedSink(self._shell, self._max_output())
+
+    def parent(self) -> Parent:
+        """The message that runs the cell which runs now."""
+        parent = self._shell.get_parent()
+        return parent if isinstance(parent, dict) else None
+
+    def late(self, parent: Parent) -> Sink:
+        """As `mirror.Front` says."""
+        return LateSink(self._shell.kernel, parent or {})
+
+    def twins(self, forward: Forward) -> Twins | None:
+        """As `mirror.Front` says."""
+        return Twins(self._shell.kernel, forward)
+
+
+class _Terminal:
+    """An IPython terminal."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+
+    def sink(self) -> TerminalSink:
+        """The sink of a cell that runs now."""
+        return TerminalSink(self._shell)
+
+    def parent(self) -> Parent:
+        """There are no messages here; an Output widget still must tell our cell from others."""
+        return {"header": {"msg_id": "terminal"}}
+
+    def late(self, parent: Parent) -> Sink:
+        """As `mirror.Front` says; IPython shows it above the prompt."""
+        return TerminalSink(self._shell)
+
+    def twins(self, forward: Forward) -> Twins | None:
+        """As `mirror.Front` says."""
+        return None

@@ -218,7 +218,9 @@ def narrow(query: str, named: Sequence[Named]) -> tuple[str, Sequence[Named]]:
 
 
 def is_server(name: str, server: Server) -> bool:
-    """Whether `name` is the server's name, or its URL in any case, with a final slash or without."""
+    """Whether `name` is the server's name, or its URL in any case, with a final slash or without; or its hub's."""
     name = unicodedata.normalize("NFC", name)
     same_name = name == unicodedata.normalize("NFC", server.name)
-    return same_name or name.rstrip("/").lower() == server.url.rstrip("/").lower()
+    if same_name or name.rstrip("/").lower() == server.url.rstrip("/").lower():
+        return True
+    return server.hub is not None and is_server(name, server.hub)

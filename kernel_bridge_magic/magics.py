@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 
+from kernel_bridge_magic.config import KernelBridge
 from kernel_bridge_magic.errors import BadInput, BadMatch, BadOption
 from kernel_bridge_magic.options import HelpWanted
 from kernel_bridge_magic.usage import kernels_parser, remote_parser, servers_parser
 
 if TYPE_CHECKING:
     from kernel_bridge_magic.bridge import Bridge
+    from kernel_bridge_magic.display.checks import CheckList
     from kernel_bridge_magic.display.servers import ServerList
     from kernel_bridge_magic.display.tables import KernelList
     from kernel_bridge_magic.in_shell import InShell
@@ -32,13 +34,15 @@ class BridgeMagics(Magics):
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell=shell)
+        #: what the user has configured; `%config KernelBridge` shows and changes it
+        self.settings = KernelBridge(parent=shell)
 
     @cached_property
     def _here(self) -> InShell:
         from kernel_bridge_magic.in_shell import InShell
 
-        here = InShell(self.shell)
-        atexit.register(here.bridge.close)
+        here = InShell(self.shell, lambda: self.settings.servers, lambda: self.settings.max_output)
+        atexit.register(here.close)
         return here
 
     @property
@@ -49,8 +53,8 @@ class BridgeMagics(Magics):
     def close(self) -> None:
         """Close the connections, if any magic was ever used."""
         if "_here" in self.__dict__:
-            atexit.unregister(self.bridge.close)
-            self.bridge.close()
+            atexit.unregister(self._here.close)
+            self._here.close()
 
     # -- %kernels
 
@@ -69,13 +73,15 @@ class BridgeMagics(Magics):
 
     @no_var_expand
     @line_magic
-    def servers(self, line: str) -> ServerList | None:
-        """List, add or remove servers: %servers [--add URL --name NAME --token env:VAR]."""
+    def servers(self, line: str) -> ServerList | CheckList | None:
+        """List, add, remove or check servers: %servers [--add URL --name NAME --token env:VAR]."""
         try:
             options, rest = servers_parser().parse_line(line, self._expand)
         except HelpWanted as wanted:
             print(wanted)
             return None
+        if options.check:
+            return self._here.check(rest)
         if rest:
             raise BadOption(f"{rest!r} is not understood; to add a server: %servers --add URL --name NAME")
         return self._here.servers(options)
@@ -144,6 +150,7 @@ def load(shell: Any) -> None:
         return
     magics = BridgeMagics(shell)
     shell.register_magics(magics)
+    shell.configurables.append(magics.settings)  # where %config looks
     setattr(shell, _ATTRIBUTE, magics)
 
 
@@ -156,5 +163,7 @@ def unload(shell: Any) -> None:
         for name in names:
             shell.magics_manager.magics[kind].pop(name, None)
     shell.magics_manager.registry.pop(type(magics).__name__, None)
+    if magics.settings in shell.configurables:
+        shell.configurables.remove(magics.settings)
     delattr(shell, _ATTRIBUTE)
     magics.close()

@@ -26,7 +26,7 @@ from kernel_bridge_magic.levels import (
     split_server,
 )
 from kernel_bridge_magic.models import Kernel, ServerReport
-from kernel_bridge_magic.text import align, cut_end, cut_middle, visible
+from kernel_bridge_magic.text import align, count, cut_end, cut_middle, visible
 
 __all__ = [
     "Level",
@@ -88,7 +88,7 @@ def find_only(kernels: Sequence[Kernel], reports: Sequence[ServerReport] = ()) -
         raise _ambiguous(f"there are {len(others)} kernels; say which", others, kernels)
     troubles = [f"{report.server.name}: {report.problem}" for report in reports if report.problem]
     hint = "; ".join(troubles) or "open a notebook, or name a server with --base-url URL"
-    raise KernelNotFound(f"no kernel is running on {_count(len(reports), 'server')} ({visible(hint)})")
+    raise KernelNotFound(f"no kernel is running on {count(len(reports), 'server')} ({visible(hint)})")
 
 
 def find_many(
@@ -223,7 +223,7 @@ def not_found(query: str, kernels: Sequence[Kernel], reports: Sequence[ServerRep
     others = [kernel for kernel in kernels if not kernel.is_own]
     answered = {report.server.url for report in reports if not report.problem}
     servers = len(answered | {kernel.server.url for kernel in others if kernel.server})
-    message = f"no kernel matches {_shown(text)} ({_count(len(others), 'kernel')} on {_count(servers, 'server')})"
+    message = f"no kernel matches {_shown(text)} ({count(len(others), 'kernel')} on {count(servers, 'server')})"
     name, _ = split_server(text)
     known = [it.server for it in others if it.server] + [report.server for report in reports]
     if name and not any(is_server(name, server) for server in known):
@@ -248,7 +248,3 @@ def _closest(query: str, kernels: Sequence[Kernel]) -> list[str]:
 
 def _shown(query: str) -> str:
     return f"'{cut_end(visible(clean(query)), 80)}'"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -11,7 +11,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-__all__ = ["Kernel", "KernelSpec", "Listing", "Origin", "Server", "ServerReport", "Session", "Skipped"]
+__all__ = [
+    "Checkup",
+    "Kernel",
+    "KernelSpec",
+    "Listing",
+    "Origin",
+    "Server",
+    "ServerReport",
+    "Session",
+    "Skipped",
+    "Step",
+]
 
 
 class Origin(NamedTuple):
@@ -32,8 +43,9 @@ class Server:
 
     `url` is the base URL with a final slash (`http://127.0.0.1:8888/base/`) and is what REST and WebSocket
     dial, unless `socket_path` names a unix socket. `source` is `"runtime"` for a server found in this user's
-    runtime files with that very pid listening, else `"added"`, `"config"` or `"option"`. `ca_file` is a
-    PEM file of the authorities that sign its certificate, "" for the system's.
+    runtime files with that very pid listening, else `"added"`, `"saved"`, `"config"` or `"option"`. `ca_file` is a
+    PEM file of the authorities that sign its certificate, "" for the system's. `allow_plain_http` lets its secret
+    go over a network unencrypted. `hub` is the JupyterHub that told of it.
     """
 
     url: str
@@ -46,6 +58,8 @@ class Server:
     socket_path: str = ""
     trusted: bool = False
     ca_file: str = ""
+    allow_plain_http: bool = False
+    hub: Server | None = None
 
     @property
     def own(self) -> bool:
@@ -182,12 +196,39 @@ class ServerReport:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One step on the road to a server; `ok` is None where it was not tried or does not apply."""
+
+    name: str
+    ok: bool | None
+    seen: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """The road to one server, step by step."""
+
+    server: Server
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether no step failed."""
+        return all(step.ok is not False for step in self.steps)
+
+
+@dataclass(frozen=True)
 class Listing:
-    """Everything that one look around gave: each kernel once, each server once, each file skipped."""
+    """Everything that one look around gave: each kernel once, each server once, each file skipped.
+
+    `notes` are lines about the user's own configuration, of what in it could not be used.
+    """
 
     kernels: tuple[Kernel, ...] = ()
     servers: tuple[ServerReport, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def label(session: Session) -> str:

@@ -7,6 +7,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from kernel_bridge_magic.auth import Secret
+from kernel_bridge_magic.entries import Entry, check_name
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.levels import is_server
 from kernel_bridge_magic.models import Kernel, Listing, Server
@@ -17,23 +18,24 @@ __all__ = ["may_have_unread", "only", "read_url"]
 _RECENTLY = timedelta(minutes=10)
 
 
-def read_url(url: str, *, name: str = "", source: str, trusted: bool = False) -> tuple[Server, Secret | None]:
-    """Make a server of its URL, and of the token in the URL a secret.
+def read_url(url: str, *, name: str = "", source: str, entry: Entry | None = None) -> tuple[Server, Secret | None]:
+    """Make a server of its URL, and of the token in the URL a secret; `entry` has what else is known of it.
 
     Raises:
         BadServer: the URL or the name cannot be used.
     """
     base = parse_base_url(url)
     is_socket = base.origin.scheme == "unix"
-    if "::" in name or name.startswith(("#", "-")) or name != name.strip():
-        raise BadServer(f"{name!r} cannot be a server's name: no '::', no leading '#' or '-', no spaces at its ends")
+    check_name(name)
     server = Server(
         url=base.url,
         name=name or (os.path.basename(base.origin.host) if is_socket else f"{base.origin.host}:{base.origin.port}"),
         origin=base.origin,
         source=source,
         socket_path=base.origin.host if is_socket else "",
-        trusted=trusted,
+        trusted=entry is not None and entry.trust,
+        ca_file=os.path.expanduser(entry.ca_file) if entry else "",
+        allow_plain_http=entry is not None and entry.allow_plain_http,
     )
     return server, Secret(base.token) if base.token else None
 

@@ -32,6 +32,9 @@ _MOST_SECONDS = 1e9  # thirty years; more is a slip, and overflows what waits on
 class HelpWanted(BadInput):
     """`-h` was given: the text is the help, to be shown as it is."""
 
+    def __str__(self) -> str:
+        return str(self.args[0])
+
 
 def split_words(line: str) -> list[Word]:
     """Split a line at blanks; a word that begins with a quote reaches to the next one of its kind."""

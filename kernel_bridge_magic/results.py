@@ -15,25 +15,27 @@ class RemoteValue:
     """The value of a remote expression: its MIME bundle, not the object, which stays in the other kernel.
 
     `data` maps MIME types to what a front end shows for them, `metadata` is what belongs to it (a picture's
-    width). Front ends show it as they would have shown the object.
+    width). Front ends show it as they would have shown the object; that of a kernel which is not one's own is shown
+    as `shown`, in which nothing can act (FAULTS T15).
     """
 
-    def __init__(self, data: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, data: dict[str, Any], metadata: dict[str, Any] | None = None, *, shown: dict[str, Any] | None = None
+    ) -> None:
         self.data = dict(data)
         self.metadata = dict(metadata or {})
+        self._shown = self.data if shown is None else dict(shown)
 
     @property
     def text(self) -> str:
         """Its `text/plain`, "" when it has none."""
-        plain = self.data.get("text/plain", "")
-        # nbformat allows a list of lines wherever text stands.
-        return "".join(plain) if isinstance(plain, list) else str(plain)
+        return _plain(self.data)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        return self.data, self.metadata
+        return self._shown, self.metadata
 
     def __repr__(self) -> str:
-        return self.text or f"<RemoteValue: {', '.join(self.data) or 'empty'}>"
+        return _plain(self._shown) or f"<RemoteValue: {', '.join(self.data) or 'empty'}>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RemoteValue):
@@ -41,6 +43,12 @@ class RemoteValue:
         return (self.data, self.metadata) == (other.data, other.metadata)
 
     __hash__ = None  # type: ignore[assignment]  # its dicts can change
+
+
+def _plain(data: dict[str, Any]) -> str:
+    plain = data.get("text/plain", "")
+    # nbformat allows a list of lines wherever text stands.
+    return "".join(map(str, plain)) if isinstance(plain, list) else str(plain)
 
 
 @dataclass(frozen=True)

@@ -3,54 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+import time
+from collections.abc import Callable
 
-from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.execution import Execution
+from kernel_bridge_magic.interrupts import interrupts_to
 from kernel_bridge_magic.protocol.events import InputRequest
+from kernel_bridge_magic.protocol.pace import Pace
 from kernel_bridge_magic.results import RemoteResult
 
 __all__ = ["run"]
 
 
-def run(
-    connection: KernelConnection,
-    code: str,
-    relay: Relay,
-    sink: Sink,
-    *,
-    stdin: bool,
-    store_history: bool = False,
-    timeout: float | None = None,
-    keep_outputs: bool = False,
-    metadata: dict[str, Any] | None = None,
-) -> RemoteResult:
-    """Run `code` over `connection` and show what comes, until the cell's fate is known.
+def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
+    """Show what comes of a cell that was sent, until its fate is known.
 
     The first Ctrl-C interrupts the cell over there, the second leaves it running. Nothing is raised for what
     the cell ends with: that is in the result's `error`.
-
-    Raises:
-        BadCell, LinkLost: as `KernelConnection.start`.
     """
-    execution = connection.start(
-        code,
-        store_history=store_history,
-        stdin=stdin,
-        timeout=timeout,
-        keep_outputs=keep_outputs,
-        metadata=metadata,
-    )
+    pace = Pace()
     with interrupts_to(execution.interrupt) as as_usual:
-        for event in execution:
-            if isinstance(event, InputRequest):
-                _ask(execution, event, relay, sink, as_usual)
-            else:
-                relay.show(event)
+        for came in execution:
+            for event in pace.take(came, time.monotonic()):
+                if isinstance(event, InputRequest):
+                    _ask(execution, event, relay, sink, as_usual)
+                else:
+                    relay.show(event)
+            execution.wake_at = pace.due
+        for event in pace.flush(time.monotonic()):
+            relay.show(event)
+    relay.finish()
     assert execution.result is not None
     return execution.result
 
@@ -72,37 +55,3 @@ def _ask(
     except EOFError:
         value = "\x04"  # what ipykernel reads as the end of input
     execution.answer(value)
-
-
-@contextlib.contextmanager
-def interrupts_to(
-    handler: Callable[[], None],
-) -> Iterator[Callable[[], contextlib.AbstractContextManager[None]]]:
-    """Give Ctrl-C to `handler` while the block runs; what is yielded puts the usual handler back for a while.
-
-    A handler that only leaves word lost none of 6000 messages; a KeyboardInterrupt raised in the middle of a
-    receive lost some in every run (FACTS 10). Signals reach the main thread only: elsewhere nothing changes.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield contextlib.nullcontext
-        return
-
-    @contextlib.contextmanager
-    def usual() -> Iterator[None]:
-        try:
-            signal.signal(signal.SIGINT, before)
-            yield
-        finally:
-            signal.signal(signal.SIGINT, ours)
-
-    def ours(number: int, frame: object) -> None:
-        handler()
-
-    before = signal.signal(signal.SIGINT, ours)
-    if before is None:
-        # It was not set from Python; Python cannot put it back, only the next best.
-        before = signal.default_int_handler
-    try:
-        yield usual
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from kernel_bridge_magic.options import MagicParser, seconds
 
 TRANSPORTS = ("auto", "zmq", "ws")
+IF_BUSY = ("wait", "fail", "subshell")
 
-__all__ = ["TRANSPORTS", "kernels_parser", "remote_parser", "servers_parser"]
+__all__ = ["IF_BUSY", "TRANSPORTS", "kernels_parser", "remote_parser", "servers_parser"]
 
 _MATCH_HELP = """\
 MATCH names one kernel; the first of these that fits decides:
@@ -39,9 +40,19 @@ def remote_parser() -> MagicParser:
     parser.add_argument(
         "--timeout", metavar="SECONDS", type=seconds, help="stop waiting then (30, 5m); it runs on there"
     )
+    parser.add_argument(
+        "--if-busy",
+        metavar="|".join(IF_BUSY),
+        choices=IF_BUSY,
+        default="wait",
+        help="if it runs something else: wait for it (default), fail, or run beside it (ipykernel 7)",
+    )
     parser.add_argument("--no-raise-error", action="store_true", help="show a remote error, but let this cell succeed")
     parser.add_argument("--history", action="store_true", help="count in the other kernel's In and Out")
     parser.add_argument("--transport", metavar="|".join(TRANSPORTS), choices=TRANSPORTS, default="auto")
+    parser.add_argument(
+        "--durable", action="store_true", help="keep the output there until we have it (ipykernel 7 or newer)"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="no notes of ours")
     return parser
 
@@ -63,15 +74,35 @@ def servers_parser() -> MagicParser:
     """The options of %servers."""
     parser = MagicParser(
         prog="servers",
-        usage="%servers [--add URL [--name NAME] [--token env:VAR|file:PATH|ask] [--trust]] [--remove NAME]",
-        description="List the servers we know, or add one for this process.",
-        epilog="examples:\n  %servers\n  %servers --add https://lab.example/ --name lab --token env:LAB_TOKEN\n",
+        usage="%servers [--add URL [--name NAME] [--token REF | --password REF] [--ca-file FILE] [--trust] [--save]]"
+        "\n       %servers --check [NAME|URL]\n       %servers --remove NAME",
+        description="List the servers we know, add one, or forget one.",
+        epilog=_SERVERS_HELP,
     )
-    parser.add_argument("--add", metavar="URL", help="remember this server")
+    parser.add_argument("--add", metavar="URL", help="remember this server for this process")
     parser.add_argument("--name", metavar="NAME", default="", help="what it is called here")
-    parser.add_argument(
-        "--token", metavar="env:VAR|file:PATH|ask", default="", help="where its token is; never the token"
-    )
+    secret = parser.add_mutually_exclusive_group()
+    secret.add_argument("--token", metavar=_REFERENCE, default="", help="where its token is; never the token")
+    secret.add_argument("--password", metavar=_REFERENCE, default="", help="where the password of its login is")
+    parser.add_argument("--ca-file", metavar="FILE", default="", help="PEM file of who signed its certificate")
     parser.add_argument("--trust", action="store_true", help="it is one's own: show its output as it is")
-    parser.add_argument("--remove", metavar="NAME", help="forget an added server")
+    parser.add_argument(
+        "--allow-plain-http", action="store_true", help="send its secret unencrypted to another machine"
+    )
+    parser.add_argument("--save", action="store_true", help="keep it for notebooks, terminals and the command line")
+    parser.add_argument("--remove", metavar="NAME", help="forget a server, also where it was saved")
+    parser.add_argument("--check", action="store_true", help="say step by step what works: NAME, URL, or all")
     return parser
+
+
+_REFERENCE = "env:VAR|file:PATH|ask"
+_SERVERS_HELP = """\
+--save writes kernel_bridge.json in the Jupyter config directory: where a secret is, never the secret. The same can
+stand in ipython_config.py:
+  c.KernelBridge.servers = {"lab": {"url": "https://lab.example/", "token": "env:LAB_TOKEN", "ca_file": "/etc/ca.pem"}}
+
+examples:
+  %servers
+  %servers --add https://lab.example/ --name lab --token env:LAB_TOKEN --save
+  %servers --check lab
+"""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -393,9 +394,9 @@ def test_a_token_that_is_asked_for_is_asked_once(bridge: Bridge) -> None:
         "http://lab.example/",
         name="lab",
         token="ask",
-        ask=lambda: asked_for.append(1) or "word",  # type: ignore[func-returns-value]
+        ask=lambda what: asked_for.append(what) or "word",  # type: ignore[func-returns-value]
     )
-    assert asked_for == [1]
+    assert asked_for == ["token"]
     assert bridge.vault.has(server.origin)
 
 
@@ -404,3 +405,32 @@ def test_a_token_in_a_url_goes_to_the_vault(bridge: Bridge) -> None:
     assert server.url == "http://lab.example/"
     assert bridge.vault.has(server.origin)
     assert "canary123" not in repr(server) + repr(bridge.vault)
+
+
+@pytest.mark.parametrize(("ip", "base"), [("::1", "/"), ("127.0.0.1", "/größe%20und%20mehr/")])
+def test_a_cell_over_ipv6_and_below_an_odd_base_path(
+    bridge: Bridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ip: str, base: str
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "nothing"))
+    monkeypatch.setenv("LAB_TOKEN", "token-of-a-test")
+    with JupyterServer(tmp_path / "server", ip=ip, base_url=quote(base, safe="/%")) as there:
+        there.start_kernel(path="odd.ipynb")
+        bridge.add_server(there.url.replace(quote(base, safe="/%"), base), name="odd", token="env:LAB_TOKEN")
+        kernel = bridge.find("odd::odd")
+        assert bridge.connect(kernel, "ws").execute("6 * 7").text == "42"
+        (checkup,) = bridge.check("odd")
+        assert checkup.ok
+
+
+def test_a_cell_over_a_unix_socket_that_was_added(
+    bridge: Bridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "nothing"))
+    monkeypatch.setenv("LAB_TOKEN", "token-of-a-test")
+    path = str(tmp_path / "j.sock")
+    with JupyterServer(tmp_path / "server", sock=path) as there:
+        kernel_id = there.start_kernel(path="odd.ipynb")
+        bridge.add_server(f"http+unix://{quote(path, safe='')}/", name="sock", token="env:LAB_TOKEN")
+        kernel = bridge.find("sock::odd")
+        assert kernel.id == kernel_id
+        assert bridge.connect(kernel, "ws").execute("6 * 7").text == "42"

@@ -48,6 +48,17 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "kernel_bridge_magic", *arguments]
 
 
+def watched(place: dict[str, Any], code: str) -> subprocess.Popen[str]:
+    """Run code in `training`, to be read from and signalled while it runs."""
+    return subprocess.Popen(
+        command("exec", "--kernel-match", "training", "--code", code),
+        env=place["env"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @pytest.fixture
 def run(place: dict[str, Any]) -> Run:
     def run_one(
@@ -114,13 +125,7 @@ def test_exec_from_standard_input(run: Run) -> None:
 
 
 def test_interrupt(run: Run, place: dict[str, Any]) -> None:
-    busy = subprocess.Popen(
-        command("exec", "--kernel-match", "training", "--code", "print('on'); import time; time.sleep(60)"),
-        env=place["env"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    busy = watched(place, "print('on'); import time; time.sleep(60)")
     assert busy.stdout is not None
     while busy.stdout.readline() != "on\n":
         pass
@@ -168,6 +173,26 @@ def test_exec_on_a_password_server(place: dict[str, Any], run: Run) -> None:
     api.delete(kernel_id)
 
 
+def test_servers_are_listed_and_checked(run: Run, place: dict[str, Any], tmp_path: Path) -> None:
+    server = place["token"]
+    assert server.url in run("servers").stdout
+    (known,) = parsed(run("servers", "--json"))["servers"]
+    assert (known["url"], known["problem"]) == (server.url, None)
+    (checked,) = parsed(run("servers", "--check", "--json"))["checks"]
+    assert checked["ok"] and {step["ok"] for step in checked["steps"]} == {True, None}
+    env = {"JUPYTER_RUNTIME_DIR": str(tmp_path), "TOKEN": server.token, "PW": "pass word"}
+    assert run("servers", "--check", server.url, "--token", "env:TOKEN", env=env).returncode == 0
+    done = run("servers", "--check", place["password"].url, "--password", "env:PW", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "password accepted" in done.stdout and "pass word" not in done.stdout
+    done = run("servers", "--check", server.url, "--json", env=env)
+    assert done.returncode == 2
+    (checked,) = parsed(done)["checks"]
+    assert [step["name"] for step in checked["steps"] if step["ok"] is False] == ["auth"]
+    done = run("servers", "--check", "nowhere")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
 def test_demo_runs_to_its_end_and_cleans_up(tmp_path: Path) -> None:
     env = private_env(tmp_path, TMPDIR=str(tmp_path))
     done = subprocess.run(
@@ -208,13 +233,7 @@ def test_a_kernel_that_dies_is_3(run: Run, place: dict[str, Any]) -> None:
 
 
 def test_ctrl_c_interrupts_there_and_is_130(place: dict[str, Any]) -> None:
-    process = subprocess.Popen(
-        command("exec", "--kernel-match", "training", "--code", "print('on', flush=True)\nimport time; time.sleep(60)"),
-        env=place["env"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = watched(place, "print('on', flush=True)\nimport time; time.sleep(60)")
     assert process.stdout is not None
     assert process.stdout.readline() == "on\n"
     process.send_signal(signal.SIGINT)
@@ -223,18 +242,33 @@ def test_ctrl_c_interrupts_there_and_is_130(place: dict[str, Any]) -> None:
     assert "KeyboardInterrupt" in stderr
 
 
+def test_a_busy_kernel_is_2_where_the_cell_shall_not_wait(run: Run, place: dict[str, Any]) -> None:
+    busy = watched(place, "print('on', flush=True)\nimport time; time.sleep(12)")
+    assert busy.stdout is not None
+    assert busy.stdout.readline() == "on\n"
+    done = run("exec", "--kernel-match", "training", "--code", "ran = 1", "--if-busy", "fail")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "busy" in done.stderr
+    beside = run("exec", "--kernel-match", "training", "--code", "'ran' in globals()", "--if-busy", "subshell")
+    assert (beside.returncode, beside.stdout) == (0, "False\n")
+    busy.communicate(timeout=20)
+    assert busy.returncode == 0
+
+
+def test_a_durable_cell_gives_what_any_cell_gives(run: Run) -> None:
+    for durable in ([], ["--durable"]):
+        done = run("exec", "--kernel-match", "analysis", *durable, "--code", "print('kept')\n6 * 7")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "kept\n42\n", "")
+    refused = run("exec", "--kernel-match", "analysis", "--durable", "--if-busy", "subshell", "--code", "1")
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+
+
 def test_a_second_ctrl_c_detaches(place: dict[str, Any]) -> None:
     code = (
         "print('on', flush=True)\nimport time\nfor n in range(30):\n"
         "    try: time.sleep(0.1)\n    except KeyboardInterrupt: print('no', flush=True)"
     )
-    process = subprocess.Popen(
-        command("exec", "--kernel-match", "training", "--code", code),
-        env=place["env"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = watched(place, code)
     assert process.stdout is not None
     assert process.stdout.readline() == "on\n"
     process.send_signal(signal.SIGINT)

@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
+from kernel_bridge_magic.auth import Secret
 from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import (
     BadCell,
     Fate,
@@ -23,6 +25,7 @@ from kernel_bridge_magic.errors import (
     RemoteError,
 )
 from kernel_bridge_magic.execution import Execution
+from kernel_bridge_magic.models import Server
 from kernel_bridge_magic.protocol.events import (
     ClearOutput,
     DisplayData,
@@ -35,6 +38,9 @@ from kernel_bridge_magic.protocol.events import (
     Started,
     Stream,
 )
+from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.urls import parse_base_url
+from tests.faults.proxy import FaultProxy
 from tests.support.roads import found, known, road_to
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
 
@@ -145,6 +151,35 @@ def test_input_is_asked_and_answered(kernel: KernelConnection) -> None:
     assert execution.result.text == "['ann', 'é']"
 
 
+def test_what_was_shown_before_a_question_comes_before_it(kernel: KernelConnection) -> None:
+    # Questions and output come on channels of their own, in no order between them.
+    code = "for n in range(10):\n    display(n)\n    print('line', n)\ninput('? ')"
+    for _ in range(10):
+        execution = kernel.start(code, stdin=True)
+        events = []
+        for event in execution:
+            events.append(event)
+            if isinstance(event, InputRequest):
+                execution.answer("")
+        before = events[: events.index(InputRequest("? "))]
+        assert [event.data for event in before if isinstance(event, DisplayData)][-1] == {"text/plain": "9"}
+        assert "".join(event.text for event in before if isinstance(event, Stream)).endswith("line 9\n")
+
+
+def test_a_question_is_asked_though_output_never_ends(kernel: KernelConnection) -> None:
+    code = (
+        "import threading, time\nend = threading.Event()\n"
+        "def talk():\n    while not end.wait(0.01): print('.', flush=True)\n"
+        "thread = threading.Thread(target=talk); thread.start()\n"
+        "try: input('? ')\nfinally: end.set(); thread.join()"
+    )
+    execution = kernel.start(code, stdin=True)
+    for event in execution:
+        if isinstance(event, InputRequest):
+            execution.answer("")
+    assert execution.result is not None and execution.result.fate is Fate.OK
+
+
 def test_input_is_refused_at_once_where_nobody_can_be_asked(kernel: KernelConnection) -> None:
     with pytest.raises(RemoteError) as raised:
         kernel.execute("input()")
@@ -248,6 +283,27 @@ def test_the_first_interrupt_ends_the_cell_there(kernel: KernelConnection) -> No
     assert execution.result.error.ename == "KeyboardInterrupt"
     assert Stream("stdout", "drained\n") in seen
     assert kernel.execute("1").text == "1"
+
+
+def test_an_interrupt_that_comes_too_late_does_not_hit_the_next_cell(
+    jupyter_server: JupyterServer, own_kernel: str
+) -> None:
+    """H4: the road of the interrupt is slow here, and the cell ends while it is under way."""
+    with FaultProxy(jupyter_server.port) as proxy:
+        proxy.latency = 0.2
+        _, vault = known(jupyter_server)
+        slow = parse_base_url(f"http://127.0.0.1:{proxy.port}/")
+        vault.put(slow.origin, Secret(jupyter_server.token))
+        api = ServerAPI(Server(slow.url, "slow", slow.origin, trusted=True), vault)
+        found_there = found(jupyter_server, own_kernel)
+        _, transport = road_to(jupyter_server, found_there, "ws")
+        with KernelConnection(found_there, transport, Control(found_there, api)) as kernel:
+            for seconds in (0.3, 0.5, 0.55, 0.6):  # to the interrupt it takes 0.6
+                execution = kernel.start(f"import time; print('on', flush=True); time.sleep({seconds})")
+                for event in execution:
+                    if isinstance(event, Stream):
+                        execution.interrupt()
+                assert kernel.execute("time.sleep(0.5); 7").text == "7"
 
 
 def test_the_second_interrupt_leaves_it_running(connect: Connect, own_kernel: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from kernel_bridge_magic import contract
 from kernel_bridge_magic.errors import AmbiguousKernel, BadMatch, Fate, fate_error, remote_error
-from kernel_bridge_magic.models import Kernel, KernelSpec, Listing, Origin, Server, ServerReport, Session
+from kernel_bridge_magic.models import Checkup, Kernel, KernelSpec, Listing, Origin, Server, ServerReport, Session, Step
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 
 SCHEMA: dict[str, Any] = json.loads(Path(contract.__file__).with_name("contract.schema.json").read_text("utf-8"))
@@ -39,6 +39,8 @@ MODELS = {
     "list": contract.listing_model(
         Listing((KERNEL,), (ServerReport(SERVER, 1), ServerReport(SERVER, 0, "no"))), [KERNEL]
     ),
+    "servers": contract.servers_model(Listing((), (ServerReport(SERVER, 0, "no", "do"),), (), ("a note",))),
+    "checks": contract.checks_model([Checkup(SERVER, (Step("DNS", None, "seen"), Step("TCP", False, "x", "y")))]),
 }
 
 

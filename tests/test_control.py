@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,29 @@ def test_a_kernel_behind_a_server_is_interrupted_by_it(
     connection, _ = road_to(jupyter_server, kernel, road)
     with connection:
         assert interrupted_by(connection, Control(kernel, ServerAPI(where, vault))).ename == "KeyboardInterrupt"
+
+
+@pytest.mark.parametrize("road", ["zmq", "ws"])
+def test_what_ended_at_the_last_moment_is_not_interrupted(
+    jupyter_server: JupyterServer, shared_kernel: str, road: str
+) -> None:
+    where, vault = known(jupyter_server)
+    kernel = found(jupyter_server, shared_kernel)
+    connection, transport = road_to(jupyter_server, kernel, road)
+    asked = []
+
+    def wanted() -> bool:
+        asked.append(1)
+        return False
+
+    with connection:
+        for api in (ServerAPI(where, vault), None):
+            execution = connection.start("import time; print('begun', flush=True); time.sleep(0.5)")
+            for event in execution:
+                if isinstance(event, Stream):
+                    Control(kernel, api).interrupt(transport, wanted)
+            assert execution.result is not None and execution.result.error is None
+    assert len(asked) == 2
 
 
 def test_a_server_that_refuses_is_not_gone_around(tmp_path: Path) -> None:
@@ -154,24 +178,41 @@ def test_the_state_is_the_server_s_word() -> None:
         how = Control(server.kernel, ServerAPI(server.server, Vault()))
         for state in ("idle", "busy", "starting", "something new"):
             server.state = state
-            assert how.state() == state
+            assert how.look()[0] == state
         server.state = None
-        assert how.state() is None
+        assert how.look()[0] is None
 
 
 def test_a_server_that_does_not_say_says_nothing(jupyter_server: JupyterServer, shared_kernel: str) -> None:
     where, vault = known(jupyter_server)
     kernel = Kernel(id=shared_kernel, server=where)
-    assert Control(kernel, ServerAPI(where, vault)).state() in ("idle", "busy", "starting")
-    assert Control(kernel, None).state() == ""
+    assert Control(kernel, ServerAPI(where, vault)).look()[0] in ("idle", "busy", "starting")
+    assert Control(kernel, None).look()[0] == ""
     wrong = Vault()
     wrong.put(where.origin, Secret("wrong"))
-    assert Control(kernel, ServerAPI(where, wrong)).state() == ""
+    assert Control(kernel, ServerAPI(where, wrong)).look()[0] == ""
     for body in (b"<html>", b"[]", b"null"):
         with RawServer(http("200 OK", body)) as raw:
-            assert Control(kernel, ServerAPI(raw.server(), Vault())).state() == ""
+            assert Control(kernel, ServerAPI(raw.server(), Vault())).look()[0] == ""
     with RawServer(http("200 OK", b'{"execution_state": null}')) as raw:
-        assert Control(kernel, ServerAPI(raw.server(), Vault())).state() == "unknown"
+        assert Control(kernel, ServerAPI(raw.server(), Vault())).look()[0] == "unknown"
+
+
+def test_a_heart_is_heard_where_the_kernel_is_on_this_machine(tmp_path: Path) -> None:
+    with ConsoleKernel(tmp_path / "runtime") as console:
+        how = Control(Kernel(id="x", connection_file=str(console.connection_file)), None)
+        assert how.beats() is True
+        console.signal(signal.SIGSTOP)
+        try:
+            assert how.beats() is False
+        finally:
+            console.signal(signal.SIGCONT)
+        wait_for(how.beats, "the heartbeat of a kernel that goes on")
+    assert Control(Kernel(id="x"), None).beats() is None
+    for content in ("", "[]", "{}", '{"shell_port": "x"}'):
+        broken = tmp_path / "kernel-broken.json"
+        broken.write_text(content)
+        assert Control(Kernel(id="x", connection_file=str(broken)), None).beats() is None
 
 
 def test_interrupts_of_the_connection_take_the_same_way(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ NAME = ROOT.name
 
 #: The floors, from the top. A package stands for all its modules.
 FLOORS = [
-    {"", "__main__", "magics", "in_shell", "cli", "demo", "api", "options", "usage", "contract"},
-    {"bridge", "named_servers", "runner"},
-    {"connection", "execution", "control"},
+    {"", "__main__", "magics", "in_shell", "cli", "arguments", "demo", "api", "options", "usage", "contract", "config"},
+    {"bridge", "pool", "doctor", "mirror", "named_servers", "registry", "runner", "server_file"},
+    {"connection", "execution", "control", "busy", "durable"},
     {"discovery", "transports", "display"},
-    {"server", "sockets"},
-    {"auth", "models", "matching", "levels", "results", "urls", "ports"},
-    {"errors", "protocol", "text", "patterns"},
+    {"refusals", "server", "sockets", "overflow", "timed", "tunnels"},
+    {"auth", "models", "matching", "levels", "results", "urls", "ports", "entries"},
+    {"errors", "interrupts", "protocol", "text", "patterns"},
 ]
 #: Modules that do no I/O: no socket, file, clock, thread, logging.
 PURE = {
@@ -34,6 +34,8 @@ PURE = {
     "text",
     "patterns",
     "urls",
+    "entries",
+    "refusals",
     "display.tables",
 }
 IMPURE = {"socket", "select", "ssl", "http", "threading", "time", "logging", "os", "subprocess", "zmq", "websocket"}

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
+import ipykernel
 import pytest
+import trustme
+from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
-from kernel_bridge_magic.errors import BadCell, BadInput, Fate, LeftRunning, OwnKernel, RemoteError
+from kernel_bridge_magic.errors import BadCell, BadInput, Fate, LeftRunning, NotRun, OwnKernel, RemoteError
 from kernel_bridge_magic.magics import BridgeMagics
+from kernel_bridge_magic.protocol.events import Stream
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
-from tests.support.servers import JupyterServer, wait_for
+from kernel_bridge_magic.server import ServerAPI
+from tests.support.servers import JupyterServer, private_env, wait_for
 from tests.support.shells import private_shell
 
 Capture = pytest.CaptureFixture[str]
@@ -76,7 +83,7 @@ def test_the_extension_comes_and_goes(shell: InteractiveShell) -> None:
 def test_unloading_closes_the_connections(shell: InteractiveShell) -> None:
     run(shell, "%remote analysis 1")
     bridge = magics(shell).bridge
-    (connection,) = bridge._connections.values()
+    (connection,) = bridge.pool._connections.values()
     assert connection.is_open
     run(shell, "%unload_ext kernel_bridge_magic")
     wait_for(lambda: not connection.is_open, "the end of the connection")
@@ -106,6 +113,27 @@ def test_a_cell_runs_there_and_shows_here(shell: InteractiveShell, capsys: Captu
     assert shell.user_ns["x"] == "here"
     assert isinstance(shell.user_ns["Out"][count], RemoteValue)
     assert shell.user_ns["_"].text == "'THERE'"
+
+
+def test_a_busy_kernel_is_left_alone_or_run_beside(shell: InteractiveShell, capsys: Capture) -> None:
+    run(shell, "%remote analysis 1")
+    (connection,) = magics(shell).bridge.pool._connections.values()
+    busy = iter(connection.start("print('on', flush=True)\nimport time; time.sleep(3)"))
+    assert any(isinstance(event, Stream) for event in busy)
+    with pytest.raises(NotRun, match="busy"):
+        run(shell, "%%remote --if-busy fail analysis\nran = 1")
+    if ipykernel.version_info >= (7,):
+        run(shell, "%%remote --if-busy subshell analysis\nprint('ran' in globals())")
+        assert "False" in capsys.readouterr().out
+    for _ in busy:
+        pass
+
+
+@pytest.mark.skipif(ipykernel.version_info < (7,), reason="needs ipykernel 7, which keeps output")
+def test_a_durable_cell_shows_what_any_cell_shows(shell: InteractiveShell, capsys: Capture) -> None:
+    result = run(shell, "%%remote --durable analysis\nprint('kept')\n6 * 7")
+    assert "kept\n" in capsys.readouterr().out
+    assert result.text == "42"
 
 
 def test_a_remote_error_is_the_remote_s_own_and_fails_the_cell(shell: InteractiveShell, capsys: Capture) -> None:
@@ -249,7 +277,7 @@ def test_quiet_leaves_our_notes_out(shell: InteractiveShell, capsys: Capture) ->
 @pytest.mark.parametrize("road", ["zmq", "ws"])
 def test_a_road_can_be_chosen(shell: InteractiveShell, road: str) -> None:
     assert run(shell, f"%remote --transport {road} analysis 1 + 1").text == "2"
-    (connection,) = magics(shell).bridge._connections.values()
+    (connection,) = magics(shell).bridge.pool._connections.values()
     assert connection.transport == road
 
 
@@ -299,6 +327,11 @@ def test_which_kernel_it_is_is_said_once_and_only_for_less_than_its_path(
         ("%servers --add lab.example:8888", "http://"),
         ("%servers --remove lab", "no added server is called"),
         ("%servers --add http://lab.example/ --token 0123456789abcdef", "env:VAR"),
+        ("%servers --add http://lab.example/ --password 0123456789abcdef", "--password env:VAR"),
+        ("%servers --add http://lab.example/ --token ask --password ask", "not allowed with"),
+        ("%servers --add https://lab.example/ --ca-file /no/such.pem", "missing or no PEM file"),
+        ("%servers --add https://lab.example/ --name all", "reserved"),
+        ("%servers --save", "go with --add URL"),
     ],
 )
 def test_a_bad_line_is_explained_in_one_line(shell: InteractiveShell, capsys: Capture, line: str, says: str) -> None:
@@ -336,7 +369,7 @@ def test_help_is_printed_and_nothing_runs(shell: InteractiveShell, capsys: Captu
     out = capsys.readouterr().out
     assert "usage:" in out
     assert "examples:" in out
-    assert magics(shell).bridge._connections == {}
+    assert len(magics(shell).bridge.pool) == 0
 
 
 @pytest.mark.parametrize("line", ["%%remote?", "%remote?", "%kernels?", "%servers?"])
@@ -434,11 +467,132 @@ def test_a_server_that_was_added_is_used(
     run(shell, f"%servers --add {server.url} --name lab --token env:LAB_TOKEN")
     assert run(shell, "%remote lab::analysis 1 + 1").text == "2"
     # it is not known to be one's own: what could act is put into a sandbox
-    run(shell, "%%remote -s lab analysis --result r\nfrom IPython.display import HTML\nHTML('<b>x</b>')")
+    run(shell, "%%remote -s lab analysis --result r\nfrom IPython.display import HTML\nHTML('<b onclick=x>x</b>')")
     assert "<iframe sandbox" in shell.user_ns["_"].data["text/html"]
     run(shell, f"%servers --add {server.url} --name lab --token env:LAB_TOKEN --trust")
     run(shell, "%%remote -s lab analysis\nHTML('<b>x</b>')")
     assert shell.user_ns["_"].data["text/html"] == "<b>x</b>"
+
+
+def test_a_check_says_step_by_step(shell: InteractiveShell, server: JupyterServer, capsys: Capture) -> None:
+    for line in ("%servers --check", f"%servers --check {server.url}"):
+        (checkup,) = run(shell, line)
+        assert checkup.ok
+        assert re.search(r"ok +auth +token accepted", capsys.readouterr().out)
+    with pytest.raises(BadInput, match="no server is called 'nowhere'"):
+        run(shell, "%servers --check nowhere")
+
+
+@pytest.fixture
+def password_server(tmp_path: Any) -> Iterator[JupyterServer]:
+    with JupyterServer(tmp_path / "pw", token="", password="pass word", base_url="/a/b%20c/") as server:
+        yield server
+
+
+def test_a_password_server_is_logged_in_to_when_it_is_needed(
+    shell: InteractiveShell, password_server: JupyterServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "nothing"))
+    monkeypatch.setenv("LAB_PASSWORD", "pass word")
+    shown = run(shell, f"%servers --add {password_server.url} --name lab --password env:LAB_PASSWORD")
+    assert [(report.server.name, report.problem) for report in shown] == [("lab", "")]
+    bridge = magics(shell).bridge
+    (server,) = bridge.servers
+    with ServerAPI(server, bridge.vault) as api:
+        kernel_id = api.start(path="there.ipynb")["id"]  # POST: the login's XSRF cookie is needed
+    assert run(shell, "%remote lab::there 6 * 7").text == "42"
+    # Whatever ends the login, the next question logs in again: the reference is still good.
+    bridge.vault.put_cookies(server.origin, {})
+    assert [kernel.id for kernel in run(shell, "%kernels")] == [kernel_id]
+    assert "pass word" not in repr(shown) + repr(bridge.vault) + repr(server)
+
+
+def test_a_password_that_was_typed_is_for_one_login_and_a_wrong_one_for_one_try(
+    shell: InteractiveShell, password_server: JupyterServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "nothing"))
+    typed = iter(["wrong", "pass word"])
+    monkeypatch.setattr("getpass.getpass", lambda prompt: next(typed))
+    (report,) = run(shell, f"%servers --add {password_server.url} --name lab --password ask")
+    assert report.problem == "401: password not accepted"
+    assert password_server.log_text().count("POST /a/b%20c/login") == 1
+    run(shell, "%kernels")
+    assert password_server.log_text().count("POST /a/b%20c/login") == 1  # a second try might lock somebody out
+    (report,) = run(shell, f"%servers --add {password_server.url} --name lab --password ask")
+    assert report.problem == ""
+    bridge = magics(shell).bridge
+    assert bridge.vault.password(report.server.origin) is None
+    assert bridge.vault.way(report.server.origin) == "password"
+
+
+def test_a_server_with_a_ca_of_its_own(
+    shell: InteractiveShell, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "cert.pem"))
+    authority.cert_pem.write_to_path(str(tmp_path / "my ca.pem"))
+    cert = str(tmp_path / "cert.pem")
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "nothing"))
+    with JupyterServer(tmp_path / "tls", certfile=cert, keyfile=cert) as server:
+        monkeypatch.setenv("LAB_TOKEN", server.token)
+        server.start_kernel(path="secure.ipynb")
+        (report,) = run(shell, f"%servers --add {server.url} --name lab --token env:LAB_TOKEN")
+        assert "--ca-file" in report.problem + report.remedy
+        ca = f"--ca-file '{tmp_path}/my ca.pem'"
+        (report,) = run(shell, f"%servers --add {server.url} --name lab --token env:LAB_TOKEN {ca}")
+        assert report.problem == ""
+        assert run(shell, "%remote secure 6 * 7").text == "42"
+
+
+def test_what_is_saved_is_there_in_another_process(
+    shell: InteractiveShell, server: JupyterServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = {**private_env(tmp_path / "other"), "LAB_TOKEN": server.token}
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", env["JUPYTER_CONFIG_DIR"])
+    monkeypatch.setenv("LAB_TOKEN", server.token)
+    run(shell, f"%servers --add {server.url} --name lab --token env:LAB_TOKEN --save")
+    command = [sys.executable, "-m", "kernel_bridge_magic", "exec", "--kernel-match", "lab::analysis", "--code", "6*7"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "42\n")
+    assert server.token not in (tmp_path / "other" / "config" / "kernel_bridge.json").read_text()
+    run(shell, "%servers --remove lab")
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+
+
+def test_a_broken_file_is_said_and_the_rest_works(
+    shell: InteractiveShell, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "kernel_bridge.json").write_text('{"servers": {\n"lab": {"url": "https://x.example/",}\n}}')
+    (tmp_path / "kernel_bridge.json").chmod(0o600)
+    shown = run(shell, "%servers")
+    assert [line for line in repr(shown).splitlines() if line.startswith("kernel_bridge.json, line 2: ")]
+    assert "kernel_bridge.json, line 2: " in repr(run(shell, "%kernels"))
+    assert run(shell, "%remote analysis 1").text == "1"
+
+
+def test_servers_from_the_configuration(
+    shell: InteractiveShell, server: JupyterServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("LAB_TOKEN", server.token)
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    run(shell, "%unload_ext kernel_bridge_magic")
+    # as ipython_config.py does
+    shell.config.KernelBridge.servers = {"lab": {"url": server.url, "token": "env:LAB_TOKEN"}}
+    run(shell, "%load_ext kernel_bridge_magic")
+    assert run(shell, "%remote lab::analysis 6 * 7").text == "42"
+    (report,) = run(shell, "%servers")
+    assert (report.server.name, report.server.source) == ("lab", "config")
+    run(shell, "%config KernelBridge.servers = {}")
+    assert list(run(shell, "%servers")) == []
+    run(shell, "%config KernelBridge")
+    assert "env:VAR" in capsys.readouterr().out
+    run(shell, "%unload_ext kernel_bridge_magic")
+    with pytest.raises(UsageError):
+        run(shell, "%config KernelBridge")
+    run(shell, "%load_ext kernel_bridge_magic")
 
 
 # -- our own kernel

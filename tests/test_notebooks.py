@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,14 @@ import pytest
 from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 
-from tests.support.servers import private_env
+from tests.support.servers import JupyterServer, private_env
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
-def execute(path: Path, directory: Path) -> list[Any]:
-    """Execute a notebook in private Jupyter directories; give its cells."""
-    env = private_env(directory)
+def execute(path: Path, directory: Path, **more: str) -> list[Any]:
+    """Execute a notebook in private Jupyter directories, with more in its environment; give its cells."""
+    env = private_env(directory, **more)
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=90)
     # Where a server would put it; nbclient would take a name in /tmp. Given as an argument it would not be ended.
@@ -70,12 +71,37 @@ def check_quickstart(cells: list[Any]) -> None:
     assert outputs_of(cells, "len(In)")[0].data["text/plain"] == "0"
 
 
-CHECKS: dict[str, Callable[[list[Any]], None]] = {"quickstart": check_quickstart}
+def check_cluster(cells: list[Any]) -> None:
+    (check,) = outputs_of(cells, "--check")
+    steps = [line.split()[0] for line in check.data["text/plain"].splitlines()[1:]]
+    # a gateway has no WebSocket to try before it has a kernel, and says so
+    assert set(steps) <= {"ok", "–", "→"} and steps.count("ok") >= 6
+    (listing,) = outputs_of(cells, "%kernels")
+    assert len(listing.data["text/plain"].splitlines()) == 2
+    said = "".join(output.text for output in outputs_of(cells, "platform.node()") if output.name == "stdout")
+    assert re.fullmatch(r"running in process \d+ on .+\n", said)
+    (total,) = outputs_of(cells, "%remote $kernel_id total")
+    assert total.data["text/plain"] == "333332833333500000"
+
+
+@contextlib.contextmanager
+def surroundings(name: str, directory: Path) -> Iterator[dict[str, str]]:
+    """What a notebook needs around it, as variables of its environment."""
+    if name != "cluster":
+        yield {}
+        return
+    # It speaks to a Jupyter server as to a gateway; `python -m tests.servers` runs it against a real one.
+    with JupyterServer(directory / "gateway") as server:
+        yield {"GATEWAY_URL": server.url, "GATEWAY_TOKEN": server.token}
+
+
+CHECKS: dict[str, Callable[[list[Any]], None]] = {"cluster": check_cluster, "quickstart": check_quickstart}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_and_shows_what_it_says(path: Path, tmp_path: Path) -> None:
-    cells = execute(path, tmp_path)
+    with surroundings(path.stem, tmp_path) as env:
+        cells = execute(path, tmp_path, **env)
     assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
     CHECKS[path.stem](cells)
     assert not list((tmp_path / "runtime").glob("kernel-*.json"))  # what it started it has ended

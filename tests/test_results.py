@@ -79,3 +79,11 @@ def test_a_result_s_repr_is_one_short_line() -> None:
 def test_a_result_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         RemoteResult("ok", Fate.OK, KERNEL).status = "error"  # type: ignore[misc]
+
+
+def test_a_value_of_a_foreign_kernel_is_shown_as_what_cannot_act_and_kept_as_it_came() -> None:
+    value = RemoteValue({"text/html": "<script>", "text/plain": "\x1b]0;x\x07"}, shown={"text/plain": "^[]0;x^G"})
+    assert value._repr_mimebundle_() == ({"text/plain": "^[]0;x^G"}, {})
+    assert repr(value) == "^[]0;x^G"
+    assert value.text == "\x1b]0;x\x07"
+    assert value.data["text/html"] == "<script>"

@@ -15,9 +15,10 @@ import pytest
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.errors import BadCell, Fate, FateError, LeftRunning, RemoteError
+from kernel_bridge_magic.interrupts import interrupts_to
 from kernel_bridge_magic.protocol.events import Started, Stream
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
-from kernel_bridge_magic.runner import interrupts_to, run
+from kernel_bridge_magic.runner import run
 
 Connect = Callable[[str], KernelConnection]
 
@@ -68,7 +69,8 @@ def kernel(connect: Connect, shared_kernel: str) -> KernelConnection:
 
 def run_in(kernel: KernelConnection, code: str, screen: Screen, **options: Any) -> RemoteResult:
     relay = Relay(screen, kernel.kernel, quiet=True)
-    return run(kernel, code, relay, screen, stdin=bool(screen.answers), **options)
+    options.setdefault("keep_outputs", False)
+    return run(kernel.start(code, stdin=bool(screen.answers), **options), relay, screen)
 
 
 def interrupt_ourselves() -> None:
@@ -189,56 +191,3 @@ def test_a_hundred_interrupts_lose_no_line(kernel: KernelConnection) -> None:
     assert execution.result.fate is Fate.OK
     assert text == "".join(f"{n}\n" for n in range(lines))
     assert kernel.execute("1").text == "1"
-
-
-# -- the handler alone
-
-
-def test_interrupts_go_to_the_handler_and_the_usual_one_is_restored() -> None:
-    hits: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    with interrupts_to(lambda: hits.append(1)):
-        for _ in range(3):
-            interrupt_ourselves()
-        assert hits == [1, 1, 1]
-    assert signal.getsignal(signal.SIGINT) is before
-    with pytest.raises(ZeroDivisionError), interrupts_to(lambda: None):
-        1 / 0  # noqa: B018
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_as_usual_an_interrupt_is_one() -> None:
-    hits: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    with interrupts_to(lambda: hits.append(1)) as as_usual:
-        with pytest.raises(KeyboardInterrupt), as_usual():
-            interrupt_ourselves()
-        interrupt_ourselves()
-    assert hits == [1]
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_a_handler_that_somebody_else_had_set_comes_back() -> None:
-    theirs: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: theirs.append(number))
-    try:
-        with interrupts_to(lambda: None):
-            interrupt_ourselves()
-        interrupt_ourselves()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert theirs == [signal.SIGINT]
-
-
-def test_in_another_thread_nothing_changes() -> None:
-    seen: list[object] = []
-    before = signal.getsignal(signal.SIGINT)
-
-    def work() -> None:
-        with interrupts_to(lambda: None) as as_usual, as_usual():
-            seen.append(signal.getsignal(signal.SIGINT))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join(10)
-    assert seen == [before]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -172,6 +173,54 @@ def test_refusals_are_one_line(terminal: Terminal) -> None:
     assert said.startswith("KernelNotFound: no kernel matches 'bee_keeper' (")
     assert terminal.run("%%remote re:[\n1").startswith("BadMatch: bad regular expression '['")
     assert terminal.run("%%remote notes\n   \n").count("\n") <= 1
+
+
+def test_a_bar_of_rich_is_drawn_over(terminal: Terminal) -> None:
+    out = terminal.run(
+        "%%remote -q notes\nfrom rich.progress import track\nfor n in track(range(3), 'at work'):\n  pass"
+    )
+    assert len(out.splitlines()) == 1
+    assert out.startswith("at work ━") and "100%" in out
+
+
+def test_a_bar_of_tqdm_notebook_is_drawn_over(terminal: Terminal) -> None:
+    out = terminal.run(
+        "%%remote -q notes\nfrom tqdm.notebook import tqdm\nfor n in tqdm(range(4), mininterval=0):\n  pass"
+    )
+    assert len(out.splitlines()) == 1
+    assert out.startswith("100%|") and "4/4" in out
+
+
+def test_output_that_comes_late_is_shown_above_the_prompt(terminal: Terminal, there: str, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    names = "".join(f"  {str(go)[n : n + 50]!r}\n" for n in range(0, len(str(go)), 50))
+    terminal.run(
+        f"%%remote -q {there}\nimport os, threading, time\ngo = (\n{names})\ndef later():\n"
+        "  while not os.path.exists(go): time.sleep(0.02)\n  print('came late')\n"
+        "threading.Thread(target=later).start()\nprint('done')"
+    )
+    go.touch()
+    terminal.wait_for("came late")
+    assert [line for line in terminal.finish().splitlines() if line] == ["done", "came late"]
+
+
+def test_pictures_are_drawn_where_ipython_draws_its_own(jupyter_server: JupyterServer, tmp_path: Path) -> None:
+    pytest.importorskip("IPython.core.kitty", reason="an IPython that draws no pictures")
+    kernel_id = jupyter_server.start_kernel(path="terminal/pictures.ipynb")
+    png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    half = len(png) // 2
+    make = f"import base64\nfrom IPython.display import Image\npng = ('{png[:half]}'\n       '{png[half:]}')\n"
+    try:
+        with Terminal(tmp_path, jupyter_server.runtime_dir, env={"IPYTHON_KITTY_GRAPHICS": "1"}) as terminal:
+            for last in ("display(Image(base64.b64decode(png)))", "Image(base64.b64decode(png))"):
+                drawn = []
+                for magic in ("", f"%%remote -q {kernel_id}\n"):
+                    terminal.raw.clear()
+                    terminal.run(f"{magic}{make}{last}")
+                    drawn.append(re.findall(r"\x1b_Ga=T,f=100,m=0;([^\x1b]*)\x1b", "".join(terminal.raw)))
+                assert drawn == [[png], [png]], last
+    finally:
+        jupyter_server.request("DELETE", f"api/kernels/{kernel_id}")
 
 
 def test_unload(terminal: Terminal) -> None:

@@ -65,11 +65,11 @@ def look(
     try:
         asked = [server for server in all_servers if server.origin not in skip]
         answers = ask_all(asked, vault, until, deadline)
-        by_origin = {answer.report.server.origin: answer for answer in answers}
+        by_origin = {server.origin: found for server, found in zip(asked, answers, strict=True)}
         for server in all_servers:
             if server.origin in skip:
-                by_origin[server.origin] = Answer(ServerReport(server, problem=skip[server.origin]))
-        ordered = [by_origin[server.origin] for server in all_servers]
+                by_origin[server.origin] = [Answer(ServerReport(server, problem=skip[server.origin]))]
+        ordered = [answer for server in all_servers for answer in by_origin[server.origin]]
         usable = [file for file in files.kernels if file.path in where]
         rows = _attach(_merge(ordered), usable, own_id)
         claimed = {kernel.connection_file for kernel in rows}

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.discovery.hubs import other_user, servers_of
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError, ServerUnreachable
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, ServerReport, Session
 from kernel_bridge_magic.server import ServerAPI
 
-__all__ = ["Answer", "ask_all", "join"]
+__all__ = ["LIST_KERNELS", "Answer", "ask_all", "join"]
 
 _SPECS: dict[Origin, tuple[float, dict[str, KernelSpec]]] = {}
 _MOST_SERVERS = 200
@@ -32,12 +33,14 @@ class Answer:
     kernels: list[Kernel] = field(default_factory=list)
 
 
-def ask_all(servers: Sequence[Server], vault: Vault, until: float, seconds: float) -> list[Answer]:
-    """Ask every server for its kernels, until the monotonic clock shows `until`; one answer for each, in order.
+def ask_all(servers: Sequence[Server], vault: Vault, until: float, seconds: float) -> list[list[Answer]]:
+    """Ask every server for its kernels, until the monotonic clock shows `until`; answers for each, in order.
+
+    There is one, but a hub gives one for each server of its user.
 
     `seconds` is what a server that says nothing is said to have had.
     """
-    answers: queue.SimpleQueue[tuple[int, Answer]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[int, list[Answer]]] = queue.SimpleQueue()
     start = time.monotonic()
 
     def run(number: int, server: Server) -> None:
@@ -45,12 +48,12 @@ def ask_all(servers: Sequence[Server], vault: Vault, until: float, seconds: floa
             answer = _ask(server, vault, until, seconds)
         except Exception:
             # What a server sends must not end a listing, whatever we forgot to think of (FAULTS B44).
-            answer = Answer(ServerReport(server, problem="it answers with something that makes no sense"))
+            answer = [Answer(ServerReport(server, problem="it answers with something that makes no sense"))]
         answers.put((number, answer))
 
     for number, server in enumerate(servers):
         threading.Thread(target=run, args=(number, server), daemon=True, name="kernel-bridge-ask").start()
-    found: dict[int, Answer] = {}
+    found: dict[int, list[Answer]] = {}
     while len(found) < len(servers):
         try:
             # A little longer than the threads have: they know better why there is no answer.
@@ -60,12 +63,30 @@ def ask_all(servers: Sequence[Server], vault: Vault, until: float, seconds: floa
         found[number] = answer
     late = f"did not answer within {seconds:g} s"
     return [
-        found.get(n) or Answer(ServerReport(server, 0, late, "is it stopped?", time.monotonic() - start))
+        found.get(n) or [Answer(ServerReport(server, 0, late, "is it stopped?", time.monotonic() - start))]
         for n, server in enumerate(servers)
     ]
 
 
-def _ask(server: Server, vault: Vault, until: float, seconds: float) -> Answer:
+def _ask(server: Server, vault: Vault, until: float, seconds: float) -> list[Answer]:
+    start = time.monotonic()
+    if server.source != "runtime":
+        try:
+            problem, remedy = other_user(server, vault, seconds, until)
+        except KernelBridgeError as error:
+            problem, remedy = _words(server, error)
+        if problem:
+            return [Answer(ServerReport(server, 0, problem, remedy, time.monotonic() - start))]
+    answer = _ask_one(server, vault, until, seconds)
+    if server.source != "runtime" and answer.report.problem and not answer.kernels and server.hub is None:
+        running, others = servers_of(server, vault, seconds, until)
+        if running or others:
+            asked = ask_all(running, vault, until, seconds)
+            return [*(one for answers in asked for one in answers), *map(Answer, others)]
+    return [answer]
+
+
+def _ask_one(server: Server, vault: Vault, until: float, seconds: float) -> Answer:
     start = time.monotonic()
     problem = remedy = ""
     models: list[dict[str, Any]] = []
@@ -77,7 +98,7 @@ def _ask(server: Server, vault: Vault, until: float, seconds: float) -> Answer:
         except KernelBridgeError as error:
             problem, remedy = _words(server, error)
             if problem.startswith("403") and _is_gateway_without_list(api):
-                problem, remedy = "it does not list its kernels", _LIST_KERNELS
+                problem, remedy = "it does not list its kernels", LIST_KERNELS
             elif isinstance(error, AuthRefused | ServerUnreachable):
                 return Answer(ServerReport(server, 0, problem, remedy, time.monotonic() - start))
         try:
@@ -92,7 +113,7 @@ def _ask(server: Server, vault: Vault, until: float, seconds: float) -> Answer:
     return Answer(ServerReport(server, len(kernels), problem, remedy, time.monotonic() - start), kernels)
 
 
-_LIST_KERNELS = (
+LIST_KERNELS = (
     "name a kernel by its whole id, or start the gateway with --JupyterWebsocketPersonality.list_kernels=True "
     "(Enterprise Gateway: --EnterpriseGatewayApp.list_kernels=True)"
 )

@@ -1,0 +1,115 @@
+"""JupyterHub: the servers that a user runs there, and whose server it is that a token would go to.
+
+On a hub a server runs as its owner, who can read what it is sent. A token therefore goes to its own user's servers
+only (FAULTS T14), and the hub, which has made it, is asked whose it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote
+
+from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError
+from kernel_bridge_magic.models import Server, ServerReport
+from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.urls import server_url
+
+__all__ = ["other_user", "servers_of"]
+
+_USER_PATH = re.compile(r"(/(?:.*/)?)user/([^/]+)/(?:[^/]+/)?")
+
+
+def other_user(server: Server, vault: Vault, seconds: float, until: float | None = None) -> tuple[str, str]:
+    """Say why our token must not go to a server, and what to do; `("", "")` if it may.
+
+    The hub is asked once, and the answer kept in the vault, which then withholds the token.
+
+    Raises:
+        ServerError: there is a hub, and it does not answer or does not know the token.
+    """
+    found = _USER_PATH.fullmatch(server.origin.base_path)
+    if found is None or server.source == "runtime" or server.trusted or not vault.has(server.origin):
+        return "", ""
+    user, owner = unquote(found[2]), vault.owner(server.origin)
+    if owner is None:
+        owner = _owner(_at(server, found[1]), server, vault, seconds, until)
+        vault.put_owner(server.origin, owner, withhold=owner not in ("", user))
+    if owner in ("", user):
+        return "", ""
+    return (
+        f"it is the server of {user}, who would get the token of {owner}: nothing was sent",
+        f"give a token of {user}, or --trust if both are you",
+    )
+
+
+def _owner(hub: Server, server: Server, vault: Vault, seconds: float, until: float | None) -> str:
+    """Ask whose token it is; "" where there is no hub."""
+    api = ServerAPI(hub, vault, seconds, until=until)
+    if not api.is_hub():
+        return ""
+    vault.lend(server.origin, hub.origin)
+    try:
+        name = api.hub_user().get("name")
+    except AuthRefused:
+        page = f"{hub.url}hub/token"
+        raise AuthRefused(f"{server.name}: 403: the hub does not know this token; make one on {page}") from None
+    return name if isinstance(name, str) else ""
+
+
+def _at(server: Server, base_path: str) -> Server:
+    url, origin = server_url(*server.origin[:3], base_path)
+    return replace(server, url=url, origin=origin)
+
+
+def servers_of(hub: Server, vault: Vault, seconds: float, until: float) -> tuple[list[Server], list[ServerReport]]:
+    """Give the running servers of the token's user, and reports of what does not run or cannot be known.
+
+    `([], [])` if there is no hub at this URL.
+    """
+    api = ServerAPI(hub, vault, seconds, until=until)
+    page = f"{hub.url}hub/"
+    try:
+        if not api.is_hub():
+            return [], []
+        if not vault.has(hub.origin):
+            return [], [
+                ServerReport(hub, 0, "this hub wants a token", f"make one on {page}token, give it with --token")
+            ]
+        model = api.hub_user()
+    except AuthRefused:
+        return [], [ServerReport(hub, 0, "403: the hub does not know this token", f"make one on {page}token")]
+    except KernelBridgeError:
+        return [], []
+    servers = model.get("servers")
+    if not isinstance(servers, Mapping):
+        needs = "give it the scopes read:servers and access:servers, or add a server's own URL, …/user/NAME/"
+        return [], [ServerReport(hub, 0, "this token may not list servers", needs)]
+    running, others = [], []
+    for item in servers.values():
+        child = _child(hub, item)
+        if child is None:
+            continue
+        if item.get("ready") is True:
+            vault.lend(hub.origin, child.origin)
+            running.append(child)
+        else:
+            others.append(ServerReport(child, 0, _state(item), f"start it on {page}home"))
+    if not running and not others:
+        others = [ServerReport(hub, 0, "none of its servers is running", f"start one on {page}home")]
+    return running, others
+
+
+def _state(item: Mapping[str, Any]) -> str:
+    return "it is stopped" if not item.get("pending") else "it is starting or stopping just now"
+
+
+def _child(hub: Server, item: Any) -> Server | None:
+    """Make a server of what the hub tells: below the hub's own scheme, host and port in any case."""
+    name, path = (item.get("name"), item.get("url")) if isinstance(item, Mapping) else (None, None)
+    if not isinstance(name, str) or not isinstance(path, str) or not _USER_PATH.fullmatch(path) or "\\" in path:
+        return None
+    return replace(_at(hub, path), name=f"{hub.name}/{name}" if name else hub.name, hub=hub)

@@ -1,0 +1,308 @@
+"""`%servers --check`: the road to a server, step by step, with what was seen at each and what to do.
+
+Nobody is disturbed by it: no kernel is asked anything, and a kernel's WebSocket is opened only where no client's
+unread output would be lost (FACTS 3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from kernel_bridge_magic import ports
+from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.discovery.asking import LIST_KERNELS
+from kernel_bridge_magic.discovery.hubs import other_user, servers_of
+from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError, ServerError
+from kernel_bridge_magic.models import Checkup, Kernel, Server, Session, Step
+from kernel_bridge_magic.named_servers import may_have_unread
+from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.sockets import explain, stages
+from kernel_bridge_magic.text import count
+from kernel_bridge_magic.transports.websocket import knock
+from kernel_bridge_magic.tunnels import proxy_for
+
+__all__ = ["STEPS", "check"]
+
+STEPS = ("DNS", "TCP", "peer", "TLS", "base URL", "auth", "XSRF", "kernels", "WebSocket")
+_SECONDS = 5.0  # for each step
+
+
+class _Stop(Exception):
+    """What comes behind cannot be tried."""
+
+
+def check(server: Server, vault: Vault, *, unready: str = "", seconds: float = _SECONDS) -> Checkup:
+    """Walk the road to a server; `unready` is why its secret cannot be had, `seconds` what each step may take.
+
+    Raises nothing for what it finds on the way.
+    """
+    doctor = _Doctor(server, vault, unready, seconds)
+    with contextlib.suppress(_Stop):
+        doctor.connection()
+        doctor.base_url()
+        doctor.auth()
+        doctor.xsrf()
+        doctor.kernels()
+        doctor.websocket()
+    made = [step.name for step in doctor.steps]
+    return Checkup(server, (*doctor.steps, *(Step(name, None, "not tried") for name in STEPS if name not in made)))
+
+
+class _Doctor:
+    def __init__(self, server: Server, vault: Vault, unready: str, seconds: float) -> None:
+        self.server = server
+        self.steps: list[Step] = []
+        self.vault = vault
+        self.unready = unready
+        self.seconds = seconds
+        self.found: list[Kernel] = []
+        self.lists = True
+        self.refusal = "", ""
+
+    def add(self, name: str, ok: bool | None, seen: str, remedy: str = "") -> None:
+        self.steps.append(Step(name, ok, seen, remedy))
+
+    def fail(self, name: str, error: KernelBridgeError, *, stop: bool = True) -> None:
+        self.add(name, False, *self._words(error))
+        if stop:
+            raise _Stop
+
+    def _words(self, error: KernelBridgeError) -> tuple[str, str]:
+        problem, _, remedy = str(error).partition("; ")
+        return problem.removeprefix(self.server.name).lstrip(": "), remedy
+
+    # -- the connection
+
+    def connection(self) -> None:
+        last, problem = "", None
+        start = time.monotonic()
+        sock: socket.socket | None = None
+        try:
+            for last, made in stages(self.server, self.seconds, secret=self._way() != "none"):
+                milliseconds = 1000 * (time.monotonic() - start)
+                start = time.monotonic()
+                sock = made if isinstance(made, socket.socket) else None
+                self.add(last, *self._seen(last, made, milliseconds))
+        except ServerError as error:
+            problem = error
+        except (OSError, ValueError) as error:
+            problem = explain(self.server, error, self.seconds)
+        if sock is not None:
+            sock.close()
+        if problem is not None:
+            failed = STEPS[STEPS.index(last) + 1] if last else STEPS[0]
+            if failed == "TLS":
+                problem = self._untrusted(problem)
+            self.fail(failed, problem)
+        if self.server.origin.scheme != "https":
+            self.add("TLS", None, "none: http is not encrypted" if not self.server.socket_path else "none")
+
+    def _seen(self, name: str, made: Any, milliseconds: float) -> tuple[bool, str]:
+        origin = self.server.origin
+        if name == "DNS":
+            if self.server.socket_path:
+                return True, "none: a socket in the file system"
+            proxy = proxy_for(self.server)
+            host = f"the proxy {proxy.host}" if proxy else origin.host
+            addresses = ", ".join(dict.fromkeys(str(address[0]) for _, address in made))
+            return True, addresses if addresses == host else f"{host} is {addresses}"
+        if name == "TCP":
+            where = self.server.socket_path or f"{origin.host}:{origin.port}"
+            proxy = proxy_for(self.server)
+            way = f" through the proxy {proxy.host}:{proxy.port}" if proxy else ""
+            return True, f"connected to {where}{way} in {milliseconds:.0f} ms"
+        if name == "peer":
+            return True, self._peer(made)
+        certificate = made.getpeercert() or {}
+        return True, f"{made.version()}; the certificate holds until {certificate.get('notAfter', '?')}"
+
+    def _peer(self, sock: socket.socket) -> str:
+        if self.server.source == "runtime":
+            return f"process {self.server.pid}, ours, as its runtime file says"
+        if self.server.socket_path:
+            seen = ports.peer(sock)
+            return f"process {seen[0]} of uid {seen[1]}" if seen else "cannot be known here"
+        if sock.getpeername()[0] == sock.getsockname()[0]:
+            return f"this machine: {ports.who_listens(self.server.origin.port)}"
+        return "another machine"
+
+    def _untrusted(self, problem: ServerError) -> ServerError:
+        """Add the certificate's fingerprint, so that it can be compared before it is trusted; nothing is sent."""
+        import ssl
+
+        if "certificate of" not in str(problem):
+            return problem
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with contextlib.suppress(OSError, ValueError, ServerError):
+            plain = dataclasses.replace(self.server, origin=self.server.origin._replace(scheme="http"))
+            for _, made in stages(plain, self.seconds, secret=False):
+                raw = made
+            with context.wrap_socket(raw, server_hostname=self.server.origin.host) as sock:
+                digest = hashlib.sha256(sock.getpeercert(binary_form=True) or b"").hexdigest().upper()
+            what, _, remedy = str(problem).partition("; ")
+            shown = ":".join(digest[n : n + 2] for n in range(0, len(digest), 2))
+            return type(problem)(f"{what} (its SHA-256: {shown}); {remedy}")
+        return problem
+
+    # -- the server
+
+    def _way(self) -> str:
+        return self.vault.way(self.server.origin)
+
+    def _api(self, server: Server | None = None, vault: Vault | None = None) -> ServerAPI:
+        return ServerAPI(server or self.server, vault or self.vault, self.seconds)
+
+    def base_url(self) -> None:
+        # Whose server it is comes first: nothing may be sent to another user's, not even here.
+        self.refusal = self._refusal()
+        try:
+            version = self._api(vault=Vault() if any(self.refusal) else None).version()
+            self.add("base URL", True, f"{self.server.url}: " + (f"version {version}" if version else "a server"))
+        except AuthRefused as error:
+            if not str(error).partition(": ")[2].startswith(("401", "403")):
+                self._hub_or(error)
+            self.add("base URL", True, f"{self.server.url}: it tells nothing without a token (a gateway?)")
+        except ServerError as error:
+            self._hub_or(error)
+
+    def _refusal(self) -> tuple[str, str]:
+        try:
+            return other_user(self.server, self.vault, self.seconds)
+        except KernelBridgeError as error:
+            return self._words(error)
+
+    def _hub_or(self, error: ServerError) -> None:
+        """Fail at the base URL, unless it is a hub's own: then say what the hub says."""
+        running, others = servers_of(self.server, self.vault, self.seconds, time.monotonic() + self.seconds)
+        if running or others:
+            self.add("base URL", True, f"{self.server.url}: a JupyterHub")
+            if running:
+                self.add("auth", True, "token accepted: " + ", ".join(server.url for server in running))
+            for report in others:
+                self.add("auth", False, report.problem, report.remedy)
+            raise _Stop
+        other = self._elsewhere()
+        if other:
+            error = type(error)(f"{str(error).partition('; ')[0]}; a Jupyter server is at {other}: use that URL")
+        self.fail("base URL", error)
+
+    def _elsewhere(self) -> str:
+        """Look for the server at the root, without any secret."""
+        if self.server.origin.base_path == "/" or self.server.socket_path:
+            return ""
+        url = self.server.url.removesuffix(self.server.origin.base_path) + "/"
+        root = dataclasses.replace(self.server, url=url, origin=self.server.origin._replace(base_path="/"))
+        with contextlib.suppress(KernelBridgeError):
+            if self._api(root, Vault()).version():
+                return url
+        return ""
+
+    def auth(self) -> None:
+        if self.unready:
+            self.add("auth", False, self.unready)
+            raise _Stop
+        if any(self.refusal):
+            self.add("auth", False, *self.refusal)
+            raise _Stop
+        try:
+            models = self._api().kernels()
+        except AuthRefused as error:
+            if not self._works_without_list():
+                self.fail("auth", error)
+            self.add("auth", True, f"{self._way()} accepted")
+            self.lists = False
+            return
+        except KernelBridgeError as error:
+            self.fail("auth", error)
+            return
+        way = self._way()
+        if way == "none":
+            self.add("auth", True, "none wanted: everybody who reaches this server can run code there")
+        else:
+            self.add("auth", True, f"{way} accepted")
+        for model in models:
+            with contextlib.suppress(ValueError):
+                self.found.append(Kernel.from_json(model, server=self.server))
+
+    def _works_without_list(self) -> bool:
+        try:
+            self._api().kernelspecs()
+        except KernelBridgeError:
+            return False
+        return True
+
+    def xsrf(self) -> None:
+        """Ask for something that changes nothing: to interrupt a kernel that does not exist."""
+        try:
+            self._api().interrupt(str(uuid.uuid4()))
+        except AuthRefused:
+            remedy = "give a token with --token: it needs no XSRF cookie"
+            self.add("XSRF", False, "reading is allowed, interrupting and starting kernels are not", remedy)
+            return
+        except KernelBridgeError as error:
+            if "no kernel" not in str(error):
+                self.fail("XSRF", error, stop=False)
+                return
+        way = self._way()
+        self.add("XSRF", True, "not needed with a token" if way == "token" else "our cookie and header are accepted")
+
+    def kernels(self) -> None:
+        if not self.lists:
+            self.add("kernels", None, "it does not list its kernels", LIST_KERNELS)
+            return
+        try:
+            sessions = self._api().sessions()
+        except KernelBridgeError as error:
+            self.fail("kernels", error, stop=False)
+            return
+        owned: dict[str, list[Session]] = {}
+        for item in sessions:
+            model = item.get("kernel")
+            if isinstance(model, dict) and isinstance(model.get("id"), str):
+                owned.setdefault(model["id"], []).append(Session.from_json(item))
+        self.found = [dataclasses.replace(k, sessions=tuple(owned.get(k.id, ()))) for k in self.found]
+        self.add("kernels", True, f"{count(len(self.found), 'kernel')}, {count(len(sessions), 'session')}")
+
+    def websocket(self) -> None:
+        """Open one where that disturbs nobody: the server's events, else a kernel without unread output."""
+        ways: list[tuple[str, str]] = [("the server's events", "api/events/subscribe")]
+        quiet = [kernel for kernel in self.found if not may_have_unread(kernel) and kernel.state != "busy"]
+        quiet.sort(key=lambda kernel: -(kernel.connections or 0))
+        ways += [
+            (kernel.title, f"api/kernels/{kernel.id}/channels?session_id={uuid.uuid4().hex}") for kernel in quiet[:1]
+        ]
+        status = 404
+        for what, path in ways:
+            try:
+                status = knock(self.server, self.vault, path, self.seconds)
+            except ServerError as error:
+                self.fail("WebSocket", error)
+            if status == 101:
+                self.add("WebSocket", True, f"opened ({what})")
+                return
+        self.add("WebSocket", *_REFUSED.get(status, _refused)(status))
+
+
+def _no_events(status: int) -> tuple[bool | None, str, str]:
+    return None, "not tried: there is no kernel that nobody waits for", "start a kernel and check again"
+
+
+def _refused(status: int) -> tuple[bool | None, str, str]:
+    said = f"refused ({status})" if status else "no WebSocket answers"
+    remedy = "a proxy in between must pass Upgrade and Connection on (nginx: proxy_http_version 1.1)"
+    return False, said, remedy
+
+
+def _forbidden(status: int) -> tuple[bool | None, str, str]:
+    return False, f"refused ({status})", "the token may read, but not use kernels: it needs the scope access:servers"
+
+
+_REFUSED: dict[int, Callable[[int], tuple[bool | None, str, str]]] = {404: _no_events, 401: _forbidden, 403: _forbidden}

@@ -1,0 +1,184 @@
+"""`Pool`: the connections that one process keeps open, one for each kernel and road."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+
+from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.discovery.runtime_files import read_runtime_files, read_servers, runtime_dirs
+from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, OwnKernel
+from kernel_bridge_magic.interrupts import acquired, check, held
+from kernel_bridge_magic.models import Kernel, Server
+from kernel_bridge_magic.named_servers import may_have_unread
+from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.transports.base import Transport
+
+__all__ = ["Pool"]
+
+_OPEN_SECONDS = 75.0  # a busy kernel's first WebSocket opens after up to 60 s (FACTS 3)
+
+
+class Pool:
+    """Safe to use from several threads. No kernel is touched by it."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._lock = threading.RLock()
+        self._connections: dict[tuple[str, str], KernelConnection] = {}
+        self._doors: dict[str, threading.Lock] = {}
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def has(self, kernel: Kernel) -> bool:
+        """Whether there is an open connection to a kernel."""
+        with self._lock:
+            return any(
+                known.is_open and known.kernel.id == kernel.id and known.kernel.server == kernel.server
+                for known in self._connections.values()
+            )
+
+    def connect(
+        self, kernel: Kernel, transport: str = "auto", *, note: Callable[[str], None] | None = None
+    ) -> KernelConnection:
+        """Give the open connection to a kernel, kept from the last cell while it is alive, else a new one.
+
+        `auto` is ZMQ where the kernel is ours and on this machine, else a WebSocket. `note` is called with a line
+        that the user should know before (somebody's unread output that connecting throws away).
+
+        Raises:
+            OwnKernel: it is the kernel that asks.
+            LinkError, ServerError: it cannot be connected to.
+        """
+        _refuse(kernel)
+        roads = self._roads(kernel, transport)
+        with self._lock:
+            door = self._doors.setdefault(kernel.id, threading.Lock())
+        # One door for each kernel: opening may take a minute, and other kernels' cells must not wait for it.
+        with held(), acquired(door):
+            known = self._open_connection(kernel, roads)
+            if known is not None:
+                return known
+            self._tell_news(kernel, roads, note)
+            connection = self._open(kernel, roads, note)
+            with self._lock:
+                self._connections = {key: it for key, it in self._connections.items() if it.is_open}
+                self._connections[_key(kernel, connection.transport)] = connection
+            return connection
+
+    def _open_connection(self, kernel: Kernel, roads: Sequence[str]) -> KernelConnection | None:
+        with self._lock:
+            found = [self._connections.get(_key(kernel, road)) for road in roads]
+        return next((known for known in found if known is not None and known.is_open), None)
+
+    def _tell_news(self, kernel: Kernel, roads: Sequence[str], note: Callable[[str], None] | None) -> None:
+        """Say what a connection that is closed by now had heard of its kernel since the last cell."""
+        with self._lock:
+            closed = [self._connections.pop(_key(kernel, road), None) for road in roads]
+        for known in closed:
+            if note is not None and known is not None and (news := known.take_news()):
+                note(news)
+
+    def open(self, kernel: Kernel, transport: str = "auto") -> KernelConnection:
+        """Open a connection that the caller owns and closes.
+
+        Raises:
+            OwnKernel, LinkError, ServerError: as `connect`.
+        """
+        _refuse(kernel)
+        made: KernelConnection | None = None
+        try:
+            with held():
+                made = self._open(kernel, self._roads(kernel, transport), None)
+        except KeyboardInterrupt:
+            if made is not None:
+                made.close()
+            raise
+        return made
+
+    def interrupt(self, kernel: Kernel) -> None:
+        """Interrupt what a kernel runs, whoever began it.
+
+        Raises:
+            KernelBridgeError: it cannot be done.
+        """
+        api = ServerAPI(kernel.server, self._vault) if kernel.server else None
+        if api is not None:
+            Control(kernel, api).interrupt()
+        else:
+            self.connect(kernel).interrupt()
+
+    def _roads(self, kernel: Kernel, transport: str) -> list[str]:
+        possible = {"zmq": bool(kernel.connection_file), "ws": kernel.server is not None}
+        wanted = ["zmq", "ws"] if transport == "auto" else [transport]
+        roads = [road for road in wanted if possible[road]]
+        if not roads:
+            reason = "has no server" if wanted == ["ws"] else "has no connection file on this machine that is ours"
+            raise CannotConnect(f"{kernel.title} {reason}: it cannot be reached by {transport}")
+        return roads
+
+    def _open(self, kernel: Kernel, roads: Sequence[str], note: Callable[[str], None] | None) -> KernelConnection:
+        api = ServerAPI(kernel.server, self._vault) if kernel.server else None
+        for road in roads:
+            check()
+            control = Control(kernel, api)
+            made = self._make(kernel, road, note, control)
+            try:
+                made.open(_OPEN_SECONDS)
+            except KernelBridgeError:
+                if road == roads[-1]:
+                    raise
+                continue  # an encrypted kernel and an old jupyter_client, say: the server may still do
+            return KernelConnection(kernel, made, control)
+        raise AssertionError("there is at least one road")
+
+    def _make(self, kernel: Kernel, road: str, note: Callable[[str], None] | None, control: Control) -> Transport:
+        if road == "zmq":
+            from kernel_bridge_magic.transports.zmq import ZMQTransport
+
+            return ZMQTransport(kernel)
+        from kernel_bridge_magic.transports.websocket import WebSocketTransport
+
+        assert kernel.server is not None
+        if note is not None and may_have_unread(kernel):
+            note("connecting discards output that a disconnected client of this kernel has not read yet")
+        server = kernel.server
+        return WebSocketTransport(kernel, server, self._vault, lambda: self._read_again(server, control))
+
+    def _read_again(self, server: Server, control: Control) -> Server | None:
+        """Give a server of this machine as its file says now; None if there is no other file than before (F14)."""
+        if server.source != "runtime":
+            return None
+        found, _ = read_servers(read_runtime_files(runtime_dirs()).servers, self._vault)
+        again = next((one for one in found if one.origin == server.origin and one.pid != server.pid), None)
+        if again is None:
+            return None
+        again = dataclasses.replace(again, name=server.name, ca_file=server.ca_file)
+        control.serve(ServerAPI(again, self._vault))
+        return again
+
+    def close(self) -> None:
+        """Close every connection. Closing twice is no error."""
+        with self._lock:
+            connections = list(self._connections.values())
+            self._connections.clear()
+        for connection in connections:
+            with contextlib.suppress(KernelBridgeError):
+                connection.close()
+
+
+def _refuse(kernel: Kernel) -> None:
+    if kernel.is_own:
+        raise OwnKernel(f"{kernel.title} is this kernel: a cell sent to it would wait for itself")
+    if kernel.state == "dead":
+        raise CannotConnect(f"{kernel.title} is dead: restart it where it was started")
+
+
+def _key(kernel: Kernel, road: str) -> tuple[str, str]:
+    where = kernel.server.url if kernel.server and road == "ws" else ""
+    return f"{where}{kernel.id}", road

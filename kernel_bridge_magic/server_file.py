@@ -1,0 +1,179 @@
+"""`kernel_bridge.json` in the Jupyter config directory: the servers that a user keeps, for all faces.
+
+It holds references to secrets, never a secret. It is read from that directory and from nowhere else: a file
+beside a notebook comes with the notebook, and could say where tokens go (FAULTS T34).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import stat
+from typing import Any
+
+from kernel_bridge_magic.entries import BadEntry, Entry, read_entry
+from kernel_bridge_magic.errors import BadServer
+
+__all__ = ["file_path", "read_file", "remove_entry", "save_entry", "stamp"]
+
+NAME = "kernel_bridge.json"
+_LARGEST = 1 << 20
+
+
+def file_path() -> str:
+    """Give the file's path; "" where the config directory is not an absolute path."""
+    from jupyter_core.paths import jupyter_config_dir
+
+    directory = jupyter_config_dir()
+    # A relative one (JUPYTER_CONFIG_DIR=.) would be below the current directory.
+    return os.path.join(directory, NAME) if os.path.isabs(directory) else ""
+
+
+def stamp(path: str) -> tuple[int, ...]:
+    """Give what changes when the file does; () if there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return ()
+    return status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode, status.st_uid
+
+
+def read_file(path: str) -> tuple[list[Entry], list[str]]:
+    """Read the servers; give them, and one line for each thing that could not be used. A missing file is none."""
+    try:
+        text = _text(path)
+        if text is None:
+            return [], []
+        servers, doubles = _servers(text)
+    except BadServer as error:
+        return [], [str(error)]
+    entries, problems = [], []
+    for name, value in servers.items():
+        try:
+            entry, passed_over = read_entry(name, value)
+            entries.append(entry)
+        except BadEntry as error:
+            passed_over = [(error.field, str(error))]
+        problems += [f"{NAME}, line {_line(text, name, field)}: {name}: {why}" for field, why in passed_over]
+    problems += [f"{NAME}: {name!r} is there twice; the last one counts" for name in doubles]
+    return entries, problems
+
+
+def save_entry(path: str, entry: Entry) -> None:
+    """Put an entry into the file, or in the place of the one of its name; all else in it stays.
+
+    Raises:
+        BadServer: the file is broken, or cannot be written.
+    """
+    content = _content(path)
+    content.setdefault("servers", {})[entry.name] = entry.as_json()
+    _write(path, content)
+
+
+def remove_entry(path: str, name: str) -> None:
+    """Take an entry out of the file.
+
+    Raises:
+        BadServer: as `save_entry`.
+    """
+    content = _content(path)
+    content.get("servers", {}).pop(name, None)
+    _write(path, content)
+
+
+def _text(path: str) -> str | None:
+    if not path:
+        raise BadServer(f"{NAME} is not read: JUPYTER_CONFIG_DIR is not an absolute path")
+    problem = ""
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BadServer(f"{NAME} cannot be read ({error.strerror})") from None
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            problem = "is not a regular file"
+        elif status.st_uid not in (os.getuid(), 0):
+            problem = f"belongs to another user (uid {status.st_uid})"
+        elif status.st_mode & 0o022:
+            problem = "may be written by others, who could say where tokens go: chmod 600 it"
+        data = b"" if problem else file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        problem = f"is larger than {_LARGEST >> 20} MiB"
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        problem = problem or "is not UTF-8 text"
+    if problem:
+        raise BadServer(f"{NAME} {problem}; it was not used")
+    return text
+
+
+def _servers(text: str) -> tuple[dict[str, Any], list[str]]:
+    """Give what stands under `servers`, and the names that stand there twice.
+
+    Raises:
+        BadServer: it is no JSON, or not of that shape; with the line.
+    """
+    doubles: list[str] = []
+
+    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        doubles.extend(sorted({name for name in names if names.count(name) > 1}))
+        return dict(pairs)
+
+    try:
+        content = json.loads(text, object_pairs_hook=collect)
+    except json.JSONDecodeError as error:
+        raise BadServer(f"{NAME}, line {error.lineno}: {error.msg}; the file was not used") from None
+    except (RecursionError, ValueError):
+        raise BadServer(f"{NAME} is not JSON that can be read; it was not used") from None
+    servers = content.get("servers", {}) if isinstance(content, dict) else None
+    if not isinstance(servers, dict):
+        raise BadServer(f'{NAME}, line 1: it should be {{"servers": {{"NAME": {{"url": "https://…"}}}}}}')
+    return servers, doubles
+
+
+def _line(text: str, *keys: str) -> int:
+    """Count the line on which the last of these nested keys stands."""
+    position = 0
+    for key in ("servers", *filter(None, keys)):
+        spelt = "|".join(re.escape(json.dumps(key, ensure_ascii=ascii)) for ascii in (True, False))
+        found = re.compile(rf"(?:{spelt})\s*:").search(text, position)
+        if found is None:
+            break
+        position = found.start()
+    return text.count("\n", 0, position) + 1
+
+
+def _content(path: str) -> dict[str, Any]:
+    text = _text(path)
+    if text is None or not text.strip():
+        return {}
+    _servers(text)  # what is broken is not written over
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+def _write(path: str, content: dict[str, Any]) -> None:
+    data = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+    new = f"{path}.{secrets.token_hex(8)}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # In one step: a reader sees the old file or the new one.
+        os.replace(new, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise BadServer(f"{NAME} cannot be written ({error.strerror}); the server is known in this process") from None

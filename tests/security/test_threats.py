@@ -1,0 +1,88 @@
+"""The table of threats is true; and the threats that have no better place."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel_bridge_magic.protocol import record, semicolons, spool
+from tests.security.threats import NOT_HERE, README, THREATS, render
+from tests.support.servers import JupyterServer, private_env
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = (
+    '"); import os #',
+    "'''",
+    "\\",
+    "{0}",
+    "%s",
+    "\n1 / 0",
+    "\u2028",
+    "\N{PILE OF POO}",
+    "]]>",
+    "__import__('os')",
+)
+
+
+def test_the_table_is_made_and_not_written_by_hand() -> None:
+    assert README.read_text("utf-8") == render()
+
+
+@pytest.mark.parametrize("number", range(1, 36))
+def test_each_threat_is_met_or_has_its_reason(number: int) -> None:
+    assert (number in THREATS) != (number in NOT_HERE)
+    for name in THREATS.get(number, ("", ()))[1]:
+        file, _, test = name.partition("::")
+        assert f"def {test}(" in (ROOT / file).read_text("utf-8"), f"there is no {name}"
+
+
+def shape(content: dict[str, Any]) -> list[str]:
+    """The syntax of all code in a request, without the values of its literals."""
+
+    class Blank(ast.NodeTransformer):
+        def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+            return ast.Constant(type(node.value).__name__)
+
+    codes = [content["code"], *content["user_expressions"].values()]
+    return [ast.dump(Blank().visit(ast.parse(code))) for code in codes]
+
+
+def test_t21_the_code_that_we_send_is_constant_but_for_literals() -> None:
+    for constant in (semicolons.arm, semicolons.disarm, record.question, spool.drop):
+        assert constant() == constant()
+    for hostile in HOSTILE:
+        assert shape(dict(spool.arm(hostile))) == shape(dict(spool.arm("client_2")))
+        assert shape(dict(spool.fetch(hostile, 7))) == shape(dict(spool.fetch("client_2", 0)))
+
+
+def test_t31_nothing_of_ours_listens_and_an_import_opens_no_socket(
+    jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path
+) -> None:
+    code = f"""
+import socket, sys
+real = socket.socket.__init__
+opened = []
+socket.socket.__init__ = lambda self, *a, **k: (opened.append(1), real(self, *a, **k))[1]
+import kernel_bridge_magic
+assert not opened, "a socket at import"
+from kernel_bridge_magic import connect, kernels
+import psutil
+kernels()
+for road in ("zmq", "ws"):
+    with connect({shared_kernel!r}, transport=road) as kernel:
+        assert kernel.execute("6 * 7").text == "42"
+        listening = [c for c in psutil.Process().net_connections("all") if c.status == psutil.CONN_LISTEN]
+        assert not listening, listening
+assert opened
+print("none")
+"""
+    env = private_env(tmp_path, jupyter_server.runtime_dir)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("none\n", "")

@@ -1,0 +1,234 @@
+"""Each threat of the design (T1 to T35), and the tests that make it happen.
+
+python -m tests.security.threats      writes THREATS.md, which test_threats.py compares
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["NOT_HERE", "README", "THREATS", "render"]
+
+README = Path(__file__).parent / "THREATS.md"
+SERVER, SOCKET, CANARIES = (
+    "tests/test_server.py",
+    "tests/transports/test_websocket.py",
+    "tests/security/test_canaries.py",
+)
+FILES, USER, AUTH = "tests/discovery/test_runtime_files.py", "tests/security/test_other_user.py", "tests/test_auth.py"
+RELAY, ZMQ, THREAT = "tests/display/test_relay.py", "tests/transports/test_zmq.py", "tests/security/test_threats.py"
+
+#: What it is, and where it is met.
+THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
+    1: (
+        "a redirect carries the secret elsewhere",
+        (
+            f"{SERVER}::test_no_redirect_is_followed",
+            f"{SOCKET}::test_no_redirect_is_followed",
+            f"{CANARIES}::test_rest",
+        ),
+    ),
+    2: (
+        "the port of a stale file is somebody else's",
+        (
+            f"{USER}::test_it_is_told_nothing",
+            f"{SERVER}::test_listener_of_another_user_gets_nothing",
+            f"{SERVER}::test_port_taken_by_another_process_gets_nothing",
+        ),
+    ),
+    3: (
+        "a pid that was used again",
+        (f"{FILES}::test_pid_that_was_used_again", f"{FILES}::test_pid_that_has_ended_or_is_not_ours"),
+    ),
+    4: (
+        "planted runtime files",
+        (
+            "tests/discovery/test_look.py::test_planted_files_do_no_harm",
+            f"{FILES}::test_other_owners",
+            f"{FILES}::test_writable_by_others",
+            f"{FILES}::test_what_is_no_regular_file",
+        ),
+    ),
+    5: ("a file's URL points elsewhere", (f"{FILES}::test_dialled_where_it_listens_never_by_its_url",)),
+    6: (
+        "one server's secret is offered to another",
+        (
+            f"{CANARIES}::test_ten_thousand_pairs_of_urls_share_no_secret",
+            f"{AUTH}::test_a_secret_goes_to_its_own_origin_only",
+            "tests/discovery/test_hubs.py::test_a_hub_cannot_send_the_token_elsewhere",
+        ),
+    ),
+    7: (
+        "a secret's file can be read by others",
+        (
+            f"{AUTH}::test_file_that_others_read_is_refused",
+            "tests/test_server_file.py::test_what_is_saved_is_read_again_and_private",
+        ),
+    ),
+    8: (
+        "a token in notebooks, history, tracebacks, logs",
+        (
+            f"{CANARIES}::test_verbose_tracebacks_of_the_users_own_errors",
+            f"{CANARIES}::test_nothing_is_left_anywhere",
+            f"{AUTH}::test_a_literal_is_refused_and_not_repeated",
+        ),
+    ),
+    9: (
+        "a token in a URL, or in a library's exception",
+        (
+            "tests/test_urls.py::test_token_is_taken_out_and_in_no_repr",
+            f"{CANARIES}::test_rest",
+            f"{CANARIES}::test_websocket",
+        ),
+    ),
+    10: ("~/.netrc replaces our header", (f"{SERVER}::test_proxies_and_netrc_see_nothing",)),
+    11: (
+        "proxies of the environment",
+        (
+            f"{SOCKET}::test_proxies_of_the_environment_are_not_used",
+            f"{SERVER}::test_proxies_and_netrc_see_nothing",
+            "tests/test_tunnels.py::test_a_cell_runs_through_a_proxy_that_sees_no_secret",
+        ),
+    ),
+    12: (
+        "cookies cross ports",
+        (f"{CANARIES}::test_a_cookie_goes_back_to_nobody", f"{SOCKET}::test_cookies_of_a_server_are_not_kept"),
+    ),
+    13: (
+        "no TLS, or one that does not hold",
+        (
+            "tests/test_sockets.py::test_a_token_does_not_cross_the_network_in_clear",
+            "tests/test_sockets.py::test_a_certificate_that_does_not_hold_is_one_sentence",
+            f"{SERVER}::test_tls",
+        ),
+    ),
+    14: (
+        "another hub user's server gets our token",
+        ("tests/discovery/test_hubs.py::test_another_user_s_server_gets_nothing",),
+    ),
+    15: ("active output", ("tests/browser/test_foreign.py::test_no_payload_reaches_the_page",)),
+    16: (
+        "widgets of foreign kernels",
+        (
+            "tests/browser/test_foreign.py::test_no_payload_reaches_the_page",
+            f"{RELAY}::test_output_of_a_foreign_kernel_is_tamed",
+        ),
+    ),
+    17: (
+        "payloads of a reply act here",
+        ("tests/protocol/test_request.py::test_a_page_is_shown_and_all_other_payloads_are_not",),
+    ),
+    18: (
+        "a foreign kernel asks for a password",
+        (
+            f"{RELAY}::test_a_foreign_kernel_s_prompt_says_who_asks",
+            f"{RELAY}::test_a_foreign_prompt_cannot_draw_and_has_an_end",
+            "tests/test_connection.py::test_input_is_refused_at_once_where_nobody_can_be_asked",
+        ),
+    ),
+    20: ("names here are overwritten", ("tests/test_magics.py::test_names_that_are_not_one_s_own_are_refused",)),
+    21: (
+        "injection into the code that we send",
+        (f"{THREAT}::test_t21_the_code_that_we_send_is_constant_but_for_literals",),
+    ),
+    22: (
+        "terminal escapes",
+        (
+            "tests/display/test_escapes.py::test_random_strings_at_all_cuts",
+            f"{RELAY}::test_a_foreign_kernel_cannot_steer_the_terminal_wherever_its_output_is_cut",
+            "tests/display/test_tables.py::test_any_text_fits_and_is_safe",
+        ),
+    ),
+    23: (
+        "bombs",
+        (
+            f"{SERVER}::test_a_huge_body_is_not_read",
+            f"{SOCKET}::test_what_announces_more_than_may_come_ends_the_connection_at_once",
+            "tests/test_bad_input.py::test_a_bomb_is_not_unpacked",
+            "tests/transports/test_inbox.py::test_what_only_shows_something_is_dropped_beyond_the_end_and_taken_again_below_it",
+        ),
+    ),
+    24: ("slow drips", (f"{SERVER}::test_a_drip_ends_at_the_deadline",)),
+    25: (
+        "the wrong target",
+        (
+            "tests/test_matching.py::test_first_level_decides",
+            "tests/test_matching.py::test_stranger_does_not_change_what_a_whole_path_means",
+            "tests/test_bridge.py::test_none_and_several_are_told",
+        ),
+    ),
+    26: ("our own kernel as target", ("tests/test_bridge.py::test_one_s_own_kernel_and_a_dead_one_are_refused",)),
+    27: (
+        "unsigned, wrongly signed, replayed messages",
+        (
+            f"{ZMQ}::test_messages_that_the_kernel_did_not_sign_are_dropped_and_counted",
+            f"{ZMQ}::test_messages_that_are_replayed_are_dropped_and_counted",
+            f"{ZMQ}::test_a_kernel_that_signs_nothing_is_refused",
+        ),
+    ),
+    28: (
+        "names that move",
+        (
+            "tests/test_sockets.py::test_a_name_that_has_moved_gets_nothing",
+            "tests/test_sockets.py::test_localhost_is_this_machine_only",
+        ),
+    ),
+    29: ("secrets inherited by child processes", (f"{CANARIES}::test_nothing_is_left_anywhere",)),
+    30: (
+        "XSRF and logins",
+        (
+            f"{AUTH}::test_vault_without_a_secret_submits_xsrf_twice",
+            f"{CANARIES}::test_logging_in",
+            f"{AUTH}::test_a_typed_password_is_for_one_login_and_a_refused_one_for_none",
+        ),
+    ),
+    31: (
+        "our own attack surface",
+        (
+            f"{THREAT}::test_t31_nothing_of_ours_listens_and_an_import_opens_no_socket",
+            "tests/test_bridge.py::test_nothing_is_opened_started_or_read_before_it_is_needed",
+        ),
+    ),
+    32: (
+        "harm to others on the kernel",
+        ("tests/faults/test_neighbours.py::test_g14_a_few_neighbours_are_left_alone",),
+    ),
+    33: ("a regular expression without end", ("tests/test_bad_input.py::test_a_row_has_tests",)),
+    34: (
+        "configuration planted beside a notebook",
+        (
+            "tests/test_registry.py::test_a_file_beside_the_notebook_has_no_effect",
+            "tests/test_server_file.py::test_it_is_in_the_config_directory_and_never_in_the_current_one",
+        ),
+    ),
+    35: (
+        "our files, readable through a file browser",
+        (
+            "tests/test_overflow.py::test_it_is_made_with_the_first_text_and_the_user_s_only",
+            "tests/test_overflow.py::test_it_goes_with_its_process",
+        ),
+    ),
+}
+
+#: What cannot happen here, and why.
+NOT_HERE = {19: "variables are not transferred: a result is its MIME bundle, and nothing is unpickled"}
+
+
+def render() -> str:
+    """Give the text of THREATS.md."""
+    lines = [
+        "# Threats, met",
+        "",
+        "Written by `python -m tests.security.threats`. T1 to T35 are the numbers of the design's threat model.",
+        "",
+        "| # | threat | met by |",
+        "|---|---|---|",
+    ]
+    for number in range(1, 36):
+        what, tests = THREATS.get(number, (NOT_HERE.get(number, ""), ()))
+        lines.append(f"| T{number} | {what} | {', '.join(f'`{test}`' for test in tests) or '–'} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    README.write_text(render(), "utf-8")

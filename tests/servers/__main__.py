@@ -1,0 +1,68 @@
+"""Start real servers of many kinds and ages, try each, and print a table in Markdown.
+
+python -m tests.servers [--cache DIRECTORY] [--readme] [NAME ...]
+
+The environments are made in the cache, and used again by the next run. The exit status is 1 if anything failed. With
+`--readme` the table goes into the README, if nothing failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from tests.servers.scenes import SCENES, Row, play
+from tests.support.servers import private_env
+
+README = Path(__file__).parents[2] / "README.md"
+BEGIN, END = "<!-- servers: written by python -m tests.servers --readme -->\n", "<!-- /servers -->"
+TITLES = ("server", "version", "listed", "ran a cell over WebSocket", "auth", "seconds")
+
+
+def line(row: Row) -> str:
+    """One line of the table."""
+    return f"| {row.server} | {row.version} | {row.listed} | {row.ran} | {row.auth} | {row.seconds:.1f} |"
+
+
+def main() -> int:
+    """Try all servers, or those that are named."""
+    parser = argparse.ArgumentParser(prog="python -m tests.servers", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cache", type=Path, help="where the environments are made (default: a temporary directory)")
+    parser.add_argument("--readme", action="store_true", help="write the table into the README")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(scene.name for scene in SCENES))
+    options = parser.parse_args()
+    failed: list[str] = []
+    lines = [f"| {' | '.join(TITLES)} |", f"|{'---|' * len(TITLES)}"]
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="kernel-bridge-servers-") as folder:
+        here = Path(folder)
+        cache = (options.cache or here / "cache").resolve()
+        cache.mkdir(parents=True, exist_ok=True)
+        os.environ.update(private_env(here / "user"))
+        print("\n".join(lines), flush=True)
+        for scene in SCENES:
+            if options.names and scene.name not in options.names:
+                continue
+            try:
+                for row in play(scene, cache, here / scene.name):
+                    lines.append(line(row))
+                    print(lines[-1], flush=True)
+            except Exception:
+                failed.append(f"{scene.name}:\n{traceback.format_exc()}")
+                print(line(Row(scene.name, listed="FAILED", ran="FAILED", auth="FAILED")), flush=True)
+    print(f"\nin {time.monotonic() - began:.0f} s")
+    print("\n".join(failed), file=sys.stderr)
+    if options.readme and not failed and not options.names:
+        before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+        table = "\n".join(["", *lines, "", ""])
+        README.write_text(f"{before}{BEGIN}{table}{END}{rest.partition(END)[2]}", encoding="utf-8")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

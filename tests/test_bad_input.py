@@ -1,0 +1,200 @@
+# ruff: noqa: E501 (a table)
+"""The list of bad inputs (FAULTS 3): each row names the tests that show its right answer, or has one here.
+
+A row whose tests are gone fails. What is not built yet says so, and is to be filled in with what builds it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.discovery import look
+from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
+from kernel_bridge_magic.errors import BadAnswer, KernelBridgeError, KernelNotFound
+from kernel_bridge_magic.matching import find_one, selector
+from kernel_bridge_magic.models import Kernel, Session
+from kernel_bridge_magic.options import split_words
+from kernel_bridge_magic.server import ServerAPI
+from tests.support.raw import RawServer, http
+from tests.support.servers import private_env
+
+TESTS = Path(__file__).parent
+NOT_BUILT = "not built yet"
+HERE = "test_bad_input.py::"
+
+ROWS: dict[str, tuple[str, ...]] = {
+    "B1 no match": ("test_matching.py::nothing", "browser/test_remote.py::odd_names_and_what_is_refused"),
+    "B2 two matches": ("test_matching.py::several", "test_magics.py::several_kernels_are_a_table_and_nothing_runs"),
+    "B3 empty match": ("test_matching.py::empty", "test_magics.py::a_bad_line_is_explained_in_one_line"),
+    "B4 bad regex": ("test_matching.py::refused", "test_magics.py::a_bad_line_is_explained_in_one_line"),
+    "B5 ReDoS": ("test_matching.py::refused", "security/test_input_fuzz.py::whatever_is_typed"),
+    "B6 id prefix": ("test_matching.py::levels",),
+    "B7 URL without scheme": ("test_urls.py::refused_with_one_clear_line", "test_cli.py::each_mistake_is_explained"),
+    "B8 upper case": ("test_urls.py::one_server_one_identity",),
+    "B9 IPv6": ("test_urls.py::normalised_base_url", "test_urls.py::refused_with_one_clear_line"),
+    "B10 pages": ("test_urls.py::normalised_base_url",),
+    "B11 base path": ("test_urls.py::normalised_base_url", "test_cli.py::a_password_server_below_a_base_path"),
+    "B12 token in URL": ("test_urls.py::token_is_taken_out", "test_bridge.py::a_token_in_a_url_goes_to_the_vault"),
+    "B13 userinfo": ("test_urls.py::refused_with_one_clear_line",),
+    "B14 port": ("test_urls.py::refused_with_one_clear_line",),
+    "B15 other schemes": ("test_urls.py::refused_with_one_clear_line",),
+    "B16 controls in the host": (
+        "test_urls.py::refused_with_one_clear_line",
+        "security/test_canaries.py::ten_thousand",
+    ),
+    "B17 IDN": ("test_urls.py::normalised_base_url",),
+    "B18 odd tokens": (
+        "test_auth.py::sent_verbatim",
+        "test_auth.py::what_no_header_carries",
+        "test_auth.py::from_file",
+    ),
+    "B19 empty token": ("test_auth.py::vault_forgets_and_shows_nothing", "test_server.py::wrong_token"),
+    "B20 wrong token": ("test_server.py::wrong_token",),
+    "B21 login page": ("test_server.py::wrong_answers_are_one_sentence",),
+    "B22 other answers": ("test_server.py::wrong_answers_are_one_sentence", HERE + "a_bomb_is_not_unpacked"),
+    "B23 password": ("test_cli.py::exec_on_a_password_server", "test_cli.py::a_token_is_asked_for_on_a_terminal"),
+    "B24 TLS": ("test_server.py::tls", "security/test_canaries.py::tls"),
+    "B25 odd paths": (
+        HERE + "a_path_is_one",
+        "test_matching.py::hostile_query",
+        "display/test_tables.py::hostile_names",
+    ),
+    "B26 quotes, globs, dots": (HERE + "a_path_is_meant_as_it_is_written", "test_matching.py::selector_can_be_pasted"),
+    "B27 empty cell": ("test_magics.py::an_empty_body_is_not_sent", "protocol/test_messages.py::an_empty_cell"),
+    "B28 only comments": ("test_magics.py::only_a_comment_is_code",),
+    "B29 another cell magic": ("test_magics.py::another_cell_magic_in_the_body_runs_there",),
+    "B30 NUL, surrogates": ("protocol/test_messages.py::what_no_kernel_can_be_sent",),
+    "B31 20 MB cell": ("test_connection.py::a_cell_beyond_the_server_s_limit_is_refused_here",),
+    "B32 input without anybody": ("test_connection.py::input_is_refused_at_once", "test_nbclient.py::input_is_refused"),
+    "B33 byte-exact": ("test_magics.py::the_body_is_sent_verbatim",),
+    "B34 not Python": ("test_terminal.py::bash",),
+    "B35 timeouts": ("test_options.py::times_that_are_none_are_refused",),
+    "B36 misspelt option": ("test_options.py::a_bad_option_is_one_line", "test_cli.py::each_mistake_is_explained"),
+    "B37 option without value": ("test_options.py::a_bad_option_is_one_line", "test_options.py::two_dashes_end"),
+    "B38 expansion": ("test_magics.py::a_whole_word_is_expanded", "test_magics.py::a_regular_expression_survives"),
+    "B39 fetch of what cannot be": (NOT_BUILT,),
+    "B40 fetch into a bad name": ("test_magics.py::names_that_are_not_one_s_own_are_refused",),
+    "B41 own kernel": ("test_matching.py::own", "test_magics.py::a_kernel_that_waits_for_us_is_refused"),
+    "B42 odd states": ("test_bridge.py::one_s_own_kernel_and_a_dead_one_are_refused", "test_models.py::any_state"),
+    "B43 sessions without kernels": ("discovery/test_look.py::join_counts", "discovery/test_look.py::five_thousand"),
+    "B44 odd lists": ("discovery/test_look.py::bad_data_is_reported", "test_server.py::a_huge_body_is_not_read"),
+    "B45 broken configuration": ("test_server_file.py::broken_json", "test_server_file.py::a_literal_secret"),
+    "B46 runtime directory": (HERE + "any_runtime_directory", "discovery/test_runtime_files.py::bad_directories"),
+    "B47 loaded twice": ("test_magics.py::the_extension_comes_and_goes", "test_magics.py::after_a_reset"),
+    "B48 elsewhere": (HERE + "plain_python", "test_nbclient.py::execution_stops", "test_terminal.py::kernels_fit"),
+    "B49 poor environments": ("test_cli.py::poor_environments", "test_cli.py::a_closed_pipe_is_no_traceback"),
+}
+
+
+def test_every_row_is_there() -> None:
+    assert [row.split(" ")[0] for row in ROWS] == [f"B{number}" for number in range(1, 50)]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_has_tests(row: str) -> None:
+    for pointer in ROWS[row]:
+        if pointer == NOT_BUILT:
+            return
+        file, _, name = pointer.partition("::")
+        assert re.search(rf"def test_{name}", (TESTS / file).read_text(encoding="utf-8")), pointer
+
+
+# -- what has no other place
+
+
+def kernel(path: str, number: int = 0) -> Kernel:
+    return Kernel(f"id{number}-{abs(hash(path))}", "python3", sessions=(Session(path, path.rsplit("/", 1)[-1]),))
+
+
+ODD = [
+    "Übung/Größe.ipynb",
+    "🚀/👩‍👩‍👧 family.ipynb",
+    "דוח/שנתי.ipynb",
+    "日本語/分析.ipynb",
+    "a" * 300 + "/" + "b" * 300 + ".ipynb",
+    "e\u0301.ipynb",
+]
+
+
+@pytest.mark.parametrize("path", ODD, ids=ascii)
+def test_a_path_is_one_however_it_is_spelt(path: str) -> None:
+    kernels = [kernel(path), kernel("other.ipynb", 1)]
+    for form in ("NFC", "NFD"):
+        for query in (path, path.rsplit("/", 1)[-1], path.rsplit("/", 1)[-1].removesuffix(".ipynb")):
+            assert find_one(unicodedata.normalize(form, query), kernels) is kernels[0]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a*b.ipynb", "[x].ipynb", "a?.ipynb", "it's.ipynb", 'say "hi".ipynb', "a b  c.ipynb", "x/../y.ipynb", "$HOME.ipynb",
+     "{a}.ipynb", "-dash.ipynb", "#1.ipynb", "re:x.ipynb", "a,b.ipynb", "a::b.ipynb", "%pct.ipynb", "back\\slash.ipynb"],
+)  # fmt: skip
+def test_a_path_is_meant_as_it_is_written(path: str) -> None:
+    kernels = [kernel(path), kernel("aXb.ipynb", 1), kernel("y.ipynb", 2), kernel("ab.ipynb", 3)]
+    found = selector(kernels[0], kernels)
+    (word,) = split_words(found)  # what is pasted is one word of the line
+    assert find_one(word.text, kernels) is kernels[0]
+    if not path.startswith("re:"):
+        assert find_one(path, kernels) is kernels[0]
+    with pytest.raises(KernelNotFound):
+        find_one("*.ipynb", kernels)
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    # 50 MB in 50 kB: nobody asked for an encoding, so that none is undone (T23)
+    bomb = gzip.compress(b"[" + b"0," * 25_000_000 + b"0]", 1)
+    assert len(bomb) < 2**20
+    with RawServer(http(body=bomb, Content_Encoding="gzip")) as raw:
+        with pytest.raises(BadAnswer, match="not JSON"):
+            ServerAPI(raw.server(), Vault()).kernels()
+        assert b"Accept-Encoding: identity" in raw.requests[0]
+
+
+@pytest.mark.parametrize("how", ["missing", "a file", "unreadable", "empty", "a loop", "NUL", "long"])
+def test_any_runtime_directory_gives_a_listing(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = tmp_path / "runtime"
+    name = str(where)
+    if how == "a file":
+        where.write_text("")
+    elif how == "unreadable":
+        where.mkdir(mode=0o000)
+    elif how == "a loop":
+        where.symlink_to(where)
+    elif how == "long":
+        name = "/" + "x" * 5000
+    if how == "NUL":
+        assert read_runtime_files(["a\0b"]).skipped[0].reason
+        return
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", "" if how == "empty" else name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    listing = look([], Vault())
+    assert listing.kernels == ()
+    assert all(item.reason for item in listing.skipped)
+
+
+def test_plain_python_says_in_one_line_what_is_missing(tmp_path: Path) -> None:
+    code = (
+        "from kernel_bridge_magic import KernelBridgeError, connect, kernels\n"
+        "print(kernels())\n"
+        "try:\n    connect('nothing')\nexcept KernelBridgeError as error:\n    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=private_env(tmp_path), capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "no kernel matches 'nothing' (0 kernels on 0 servers)" in done.stdout
+    assert done.stderr == ""
+
+
+def test_each_of_our_errors_is_one_line() -> None:
+    for cls in KernelBridgeError.__subclasses__():
+        assert "\n" not in str(cls.__doc__).splitlines()[0]
