@@ -5,11 +5,23 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 
 from kernel_bridge_magic.connection import KernelConnection
+from tests.support.records import Record, keep
 from tests.support.roads import ROADS, found, road_to
 from tests.support.servers import JupyterServer
+
+# A loaded machine is no failure: no test here has a deadline but the bounds that it states itself.
+hypothesis.settings.register_profile("without deadlines", deadline=None)
+hypothesis.settings.load_profile("without deadlines")
+
+
+@pytest.fixture(autouse=True)
+def no_config_of_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What somebody keeps in their `kernel_bridge.json` must not come into a test, nor a test's servers into it."""
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path_factory.getbasetemp() / "no-config"))
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +64,17 @@ def connect(jupyter_server: JupyterServer, road: str) -> Iterator[Callable[[str]
     yield open_one
     for connection in opened:
         connection.close()
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Record:
+    """Print what a long run gave, and keep it."""
+
+    def record(**numbers: object) -> None:
+        file = request.path.relative_to(request.config.rootpath).as_posix()
+        name = request.node.name
+        table = keep(name.removeprefix("test_").replace("_", " "), f"pytest -m long {file} -k {name}", numbers)
+        with capsys.disabled():
+            print(table)
+
+    return record

@@ -1,7 +1,7 @@
 """A real JupyterLab or Notebook 7 in a real browser, for tests.
 
     with Lab(tmp_path) as lab:
-        lab.write("a.ipynb", ["1 + 1"])
+        lab.write("a.ipynb", ["1 + 1"])  # a second argument of `open` opens it in Notebook 7
         page = lab.open("a.ipynb")
         page.run_cell(0)
         page.outputs(0)          # as the notebook's model has them, in nbformat
@@ -32,6 +32,8 @@ from urllib.parse import quote
 
 import nbformat
 
+from tests.support.servers import install_kernels
+
 T = TypeVar("T")
 
 PROJECT = Path(__file__).parents[2]
@@ -40,6 +42,7 @@ WAIT_SECONDS = 40.0
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",  # a container's /dev/shm is too small for 10 MB of output
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -72,16 +75,14 @@ def find_chromium() -> str:
 
 
 class Lab:
-    """One server (`app` is `lab` or `notebook`) and one browser, both private and both ended by `close`.
+    """One server with JupyterLab and Notebook 7, and one browser, both private and both ended by `close`.
 
     `directory` holds all that they write; notebooks lie in `root_dir`, by default `directory/root`. The kernels can
-    import the package from this source tree. `env` is added to the server's environment.
+    import the package from this source tree. `env` is added to the server's environment. The browser is started
+    when the first notebook is opened.
     """
 
-    def __init__(
-        self, directory: Path, *, root_dir: Path | None = None, app: str = "lab", env: dict[str, str] | None = None
-    ) -> None:
-        self.app = app
+    def __init__(self, directory: Path, *, root_dir: Path | None = None, env: dict[str, str] | None = None) -> None:
         self.directory = directory
         self.root_dir = root_dir or directory / "root"
         self.env = env or {}
@@ -98,7 +99,6 @@ class Lab:
     def __enter__(self) -> Lab:
         try:
             self._start_server()
-            self.call(self._start_browser)
         except BaseException:
             self.close()
             raise
@@ -138,9 +138,10 @@ class Lab:
         file.write_text(json.dumps({"cells": code, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}))
         return file
 
-    def open(self, path: str) -> Page:
-        """Open the notebook at `path` in a window of its own, and wait until its kernel is idle."""
-        page = Page(self, f"test{next(self._numbers)}")
+    def open(self, path: str, app: str = "lab") -> Page:
+        """Open the notebook at `path` in a window of its own (`app`: `lab` or `notebook`), until its kernel is idle."""
+        self.call(self._start_browser)
+        page = Page(self, f"test{next(self._numbers)}", app)
         self.pages.append(page)
         page.open(path)
         return page
@@ -156,6 +157,17 @@ class Lab:
         finally:
             connection.close()
 
+    def start(self, path: str, kernel: str = "python3") -> str:
+        """Start a kernel for the notebook at `path`, which nobody opens; give its id."""
+        self.write(path, kernel=kernel)
+        model = {"path": path, "name": path, "type": "notebook", "kernel": {"name": kernel}}
+        return str(self.rest("POST", "api/sessions", model)["kernel"]["id"])
+
+    def end_sessions(self) -> None:
+        """End all kernels of notebooks."""
+        for session in self.rest("GET", "api/sessions"):
+            self.rest("DELETE", f"api/sessions/{session['id']}")
+
     def close(self) -> None:
         """End the browser, then the server with its kernels."""
         try:
@@ -169,12 +181,15 @@ class Lab:
             sock.bind(("127.0.0.1", 0))
             self.port = sock.getsockname()[1]
         self.root_dir.mkdir(parents=True, exist_ok=True)
-        app_class = "LabApp" if self.app == "lab" else "JupyterNotebookApp"
         argv = [
-            *(sys.executable, "-m", "jupyterlab" if self.app == "lab" else "notebook", "--no-browser", "--allow-root"),
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
             *("--ip=127.0.0.1", f"--port={self.port}", "--ServerApp.port_retries=0"),
             *(f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.root_dir}"),
-            f"--{app_class}.expose_app_in_browser=True",
+            "--LabApp.expose_app_in_browser=True",
+            "--JupyterNotebookApp.expose_app_in_browser=True",
+            # What is shown in a test may be large; how a server's limit is told is tested elsewhere.
+            "--ZMQChannelsWebsocketConnection.iopub_data_rate_limit=1e9",
+            "--ZMQChannelsWebsocketConnection.iopub_msg_rate_limit=1e6",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--LabApp.news_url=",
         ]
@@ -196,6 +211,7 @@ class Lab:
         }
         for name in names.values():
             (self.directory / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        install_kernels(self.directory / "data")
         for plugin, settings in SETTINGS.items():
             file = self.directory / "settings" / f"{plugin}.jupyterlab-settings"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -214,7 +230,7 @@ class Lab:
                     return
             if self._server.poll() is not None or time.monotonic() > end:
                 log = (self.directory / "server.log").read_text(errors="replace")
-                raise RuntimeError(f"the {self.app} server did not start:\n{log[-3000:]}")
+                raise RuntimeError(f"the server did not start:\n{log[-3000:]}")
             time.sleep(0.05)  # a port that will be listened on cannot be awaited in any other way
 
     def _stop_server(self) -> None:
@@ -230,6 +246,8 @@ class Lab:
             server.wait(5)
 
     def _start_browser(self) -> None:
+        if self._browser:
+            return
         from playwright.sync_api import sync_playwright
 
         self._playwright = sync_playwright().start()
@@ -251,8 +269,9 @@ class Page:
     own here is done with `do`: `page.do(lambda window: window.keyboard.press("Tab"))`.
     """
 
-    def __init__(self, lab: Lab, workspace: str) -> None:
+    def __init__(self, lab: Lab, workspace: str, app: str) -> None:
         self.lab = lab
+        self.app = app
         self.path = ""
         self.workspace = workspace
         self.errors: list[str] = []
@@ -268,12 +287,12 @@ class Page:
         self.path = path
         if self._window is None:
             self.lab.call(self._open_window)
-        if self.lab.app == "lab" and self.do(lambda window: window.url).startswith(self.lab.url):
+        if self.app == "lab" and self.do(lambda window: window.url).startswith(self.lab.url):
             self.js("window.jupyterapp.commands.execute('docmanager:open', {path: arg})", path)
         else:
-            place = f"lab/workspaces/{self.workspace}/tree" if self.lab.app == "lab" else "notebooks"
+            place = f"lab/workspaces/{self.workspace}/tree" if self.app == "lab" else "notebooks"
             url = f"{self.lab.url}{place}/{quote(path)}?token={self.lab.token}"
-            self.do(lambda window: window.goto(url + "&reset" * (self.lab.app == "lab")))
+            self.do(lambda window: window.goto(url + "&reset" * (self.app == "lab")))
         self.wait_for("notebook?.context.isReady && notebook.content.widgets.length")
         self.wait_idle()
 
@@ -312,6 +331,12 @@ class Page:
         if wait:
             self.wait_idle(seconds)
 
+    def run_cells(self, indices: Sequence[int], *, seconds: float = WAIT_SECONDS) -> None:
+        """Run cells one after the other, whatever becomes of each."""
+        for index in indices:
+            self.js(_RUN_TO_END, index)
+        self.wait_idle(seconds)
+
     def run_all(self, *, wait: bool = True, seconds: float = WAIT_SECONDS) -> None:
         """Run all cells, as the menu does: what stands after an error does not run."""
         self.js(_RUN, [0, "notebook:run-all-cells"])
@@ -336,6 +361,22 @@ class Page:
     def wait_text(self, index: int, text: str, seconds: float = WAIT_SECONDS) -> None:
         """Wait until `text` can be read below a cell."""
         self.wait_for("cells[arg[0]].outputArea.node.innerText.includes(arg[1])", [index, text], seconds)
+
+    def answer(self, index: int, text: str) -> str:
+        """Answer what a cell asks; give the type of the box. Boxes of earlier cells may still be there."""
+        self.wait_for("cells[arg].outputArea.node.querySelector('input.jp-Stdin-input')", index)
+        self.js("cells[arg].node.id = 'cell-' + arg", index)
+
+        def fill(window: Any) -> str:
+            box = window.locator(f"#cell-{index} input.jp-Stdin-input")
+            kind = str(box.evaluate("box => box.type"))
+            box.fill(text)
+            box.press("Enter")
+            return kind
+
+        kind = self.do(fill)
+        self.wait_for("!document.getElementById('cell-' + arg).querySelector('input.jp-Stdin-input')", index)
+        return kind
 
     def answer_input(self, text: str) -> None:
         """Wait until a cell asks for input, and answer."""
@@ -413,6 +454,13 @@ _SET_CELL = """(() => {
   while (model.cells.length <= arg[0])
     model.insertCell(model.cells.length, {cell_type: 'code', source: '', metadata: {}});
   model.cells[arg[0]].setSource(arg[1]);
+})()"""
+
+_RUN_TO_END = """(() => {
+  notebook.content.activeCellIndex = arg;
+  notebook.content.deselectAll();
+  notebook.content.mode = 'command';
+  return window.jupyterapp.commands.execute('notebook:run-cell').then(() => true, () => true);
 })()"""
 
 # The command's promise ends with the cell, which may be waiting for input: so it is counted, not awaited.

@@ -78,12 +78,11 @@ def test_leaves_no_event_loop_behind(lab: Lab) -> None:
     assert asyncio.run(two()) == 2
 
 
-def test_notebook_7(needs_browser: None, tmp_path: Path) -> None:
-    with Lab(tmp_path, app="notebook") as notebook:
-        notebook.write("sub/a b.ipynb", ["1+1"])
-        page = notebook.open("sub/a b.ipynb")
-        page.run_cell(0)
-        assert page.outputs(0)[0]["data"]["text/plain"] == "2"
-        page.run_cell(1, "input()", wait=False)
-        page.answer_input("x")
-        page.wait_text(1, "'x'")
+def test_notebook_7(lab: Lab) -> None:
+    lab.write("sub/a b.ipynb", ["1+1"])
+    page = lab.open("sub/a b.ipynb", "notebook")
+    page.run_cell(0)
+    assert page.outputs(0)[0]["data"]["text/plain"] == "2"
+    page.run_cell(1, "input()", wait=False)
+    page.answer_input("x")
+    page.wait_text(1, "'x'")

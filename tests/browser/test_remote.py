@@ -78,22 +78,6 @@ class Desk:
         assert [output["output_type"] for output in outputs] == ["error"]
         return "\n".join(outputs[0]["traceback"])
 
-    def answer(self, place: int, text: str) -> str:
-        """Answer what the cell at `place` asks; give the type of the box. Boxes of earlier cells may still be there."""
-        self.page.wait_for("cells[arg].outputArea.node.querySelector('input.jp-Stdin-input')", place)
-        self.page.js("cells[arg].node.id = 'cell-' + arg", place)
-
-        def fill(window: Any) -> str:
-            box = window.locator(f"#cell-{place} input.jp-Stdin-input")
-            kind = str(box.evaluate("box => box.type"))
-            box.fill(text)
-            box.press("Enter")
-            return kind
-
-        kind = self.page.do(fill)
-        self.page.wait_for("!document.getElementById('cell-' + arg).querySelector('input.jp-Stdin-input')", place)
-        return kind
-
     def text(self, place: int) -> str:
         """What can be read below a cell, without the gaps between outputs."""
         return re.sub(r"\n+", "\n", self.page.text(place))
@@ -115,8 +99,7 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def room(lab: Lab) -> Iterator[Desk]:
-    for session in lab.rest("GET", "api/sessions"):
-        lab.rest("DELETE", f"api/sessions/{session['id']}")  # left by other tests; their `b` would be meant as well
+    lab.end_sessions()  # of other tests: their `b` would be meant as well
     lab.write("remote/b.ipynb", ["print('mine')"])
     lab.write("remote/a.ipynb", list(CELLS.values()))
     page = lab.open("remote/b.ipynb")
@@ -127,8 +110,7 @@ def room(lab: Lab) -> Iterator[Desk]:
     page.run_all()
     yield Desk(lab, page)
     page.close()
-    for session in lab.rest("GET", "api/sessions"):
-        lab.rest("DELETE", f"api/sessions/{session['id']}")
+    lab.end_sessions()
 
 
 @pytest.fixture
@@ -268,13 +250,13 @@ def test_a_cell_magic_in_the_body_is_the_other_kernels(desk: Desk) -> None:
 def test_input_and_getpass(desk: Desk) -> None:
     asks = desk.new("%%remote b\nname = input('who? ')\nprint('hello', name)", wait=False)
     desk.page.wait_text(asks, "who?")
-    assert desk.answer(asks, "ann") == "text"
+    assert desk.page.answer(asks, "ann") == "text"
     desk.page.wait_idle()
     assert desk.text(asks).endswith("hello ann")
 
     secret = desk.new("%%remote b\nimport getpass\nprint(len(getpass.getpass('secret: ')))", wait=False)
     desk.page.wait_text(secret, "secret:")
-    assert desk.answer(secret, "hunter22") == "password"
+    assert desk.page.answer(secret, "hunter22") == "password"
     desk.page.wait_idle()
     assert desk.text(secret).endswith("8")
     assert "hunter22" not in str(desk.page.outputs(secret))

@@ -106,6 +106,9 @@ class _Channels(tornado.websocket.WebSocketHandler):
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         self.owner.handshakes.append(dict(self.request.headers.get_all()))
+        self.owner.uris.append(self.request.uri or "")
+        if self.owner.refusal is None and self.owner.state in (None, "dead"):
+            self.owner.refusal = (404, {}, "")
         if self.owner.refusal is None:
             await super().get(*args, **kwargs)
             return
@@ -197,6 +200,7 @@ class ScriptedServer:
         self.interrupts = 0
         self.received: list[Message] = []
         self.handshakes: list[dict[str, str]] = []
+        self.uris: list[str] = []
         self.handlers: list[_Channels] = []
         #: what a script raised
         self.problems: list[BaseException] = []

@@ -59,17 +59,31 @@ def private_env(directory: Path, runtime_dir: Path | None = None, **more: str) -
     }
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         Path(env[name]).mkdir(parents=True, exist_ok=True, mode=0o700)
-    _install_bash(Path(env["JUPYTER_DATA_DIR"]))
+    install_kernels(Path(env["JUPYTER_DATA_DIR"]))
     return env | more
 
 
-def _install_bash(data_dir: Path) -> None:
-    """Make bash_kernel known below `data_dir`: its package brings no kernelspec, its installer writes elsewhere."""
-    folder = data_dir / "kernels" / "bash"
-    folder.mkdir(parents=True, exist_ok=True)
-    argv = [sys.executable, "-m", "bash_kernel", "-f", "{connection_file}"]
-    spec = {"argv": argv, "display_name": "Bash", "language": "bash", "env": {"PS1": "$"}}
-    (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+def install_kernels(data_dir: Path) -> None:
+    """Make bash's and Deno's kernels known below `data_dir`: their packages bring no kernelspecs."""
+    deno = str(Path(sys.executable).with_name("deno"))
+    specs: list[dict[str, Any]] = [
+        {
+            "argv": [sys.executable, "-m", "bash_kernel", "-f", "{connection_file}"],
+            "display_name": "Bash",
+            "language": "bash",
+            "env": {"PS1": "$"},
+        },
+        {
+            "argv": [deno, "jupyter", "--kernel", "--conn", "{connection_file}"],
+            "display_name": "Deno",
+            "language": "typescript",
+            "env": {"DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"},
+        },
+    ]
+    for spec in specs:
+        folder = data_dir / "kernels" / spec["display_name"].lower()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
 
 
 class _Process:

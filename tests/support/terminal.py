@@ -6,6 +6,7 @@ with Terminal(tmp_path) as terminal:
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 import pexpect
 import pyte
 
+from kernel_bridge_magic.text import without_colours
 from tests.support.servers import private_env
 
 SECONDS = 30.0
@@ -56,6 +58,9 @@ class Terminal:
             codec_errors="replace",
             timeout=SECONDS,
         )  # fmt: skip
+        #: all that came, escapes and all
+        self.raw: list[str] = []
+        self._unseen: list[str] | None = None
         self._child.logfile_read = self
         self._child.delaybeforesend = None
         self._count, self._typed = 1, 0
@@ -69,7 +74,11 @@ class Terminal:
 
     # What pexpect writes all that it reads to.
     def write(self, text: str) -> None:
-        self._stream.feed(text)
+        self.raw.append(text)
+        if self._unseen is not None:
+            self._unseen.append(text)
+        else:
+            self._stream.feed(text)
 
     def flush(self) -> None:
         pass
@@ -87,6 +96,24 @@ class Terminal:
         """Run a cell to its end; give what was printed below it, drawn as the terminal draws it."""
         self.start(cell)
         return self.finish(seconds)
+
+    def run_unseen(self, cell: str, seconds: float = SECONDS) -> str:
+        """Run a cell that prints more than can be drawn in time; give what it printed, without escapes."""
+        self._unseen = kept = []
+        end = time.monotonic() + seconds
+        try:
+            self.start(cell)
+            prompt = f"In [{self._count}]:"
+            while prompt not in without_colours("".join(kept[-20:])):
+                if time.monotonic() > end:
+                    raise AssertionError(f"no prompt within {seconds} s: {''.join(kept)[-300:]!r}")
+                self._read(0.02)
+        finally:
+            self._unseen = None
+        self._child.send("\x0c")  # draw all anew
+        self._expect_prompt(self._count)
+        text = re.sub(r"\x1b[\[\]?0-9;]*[a-zA-Z]|\r", "", "".join(kept))
+        return text[text.rindex(cell.splitlines()[-1]) + len(cell.splitlines()[-1]) :].rpartition("In [")[0].strip()
 
     def start(self, cell: str) -> None:
         """Type a cell, whose lines fit the screen, and run it; wait for nothing."""

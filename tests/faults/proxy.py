@@ -1,0 +1,249 @@
+"""A TCP proxy that breaks connections in the ways in which networks do (toxiproxy's words).
+
+with FaultProxy(server.port) as proxy:
+    ...                                # dial proxy.port
+    proxy.reset()                      # RST on both sides of every connection
+    proxy.hold()                       # a black hole: nothing goes through, nothing is lost
+    proxy.release()
+
+`UP` is what the client sends, `DOWN` what the server sends. A black hole keeps what it has taken, as TCP does, which
+sends again when the network is back. What one connection forgets (a NAT's table) is `hold(for_good=True)`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+UP, DOWN = "up", "down"
+BOTH = (UP, DOWN)
+_CHUNK = 65536
+_NO_LINGER = struct.pack("ii", 1, 0)
+
+
+class Pair:
+    """One connection that was taken: the client's socket, the server's, and two streams between them."""
+
+    def __init__(self, proxy: FaultProxy, client: socket.socket, server: socket.socket) -> None:
+        self.proxy = proxy
+        self.sockets = {UP: client, DOWN: server}  # by what they send to us
+        #: bytes that went through
+        self.passed = {UP: 0, DOWN: 0}
+        self.open = {UP: threading.Event(), DOWN: threading.Event()}
+        self.limits: dict[str, int] = {}
+        self.ended = False
+        #: nothing goes through any more, for good
+        self.forgotten = False
+        self._left: set[str] = set()
+        self._lock = threading.Lock()
+        for way in BOTH:
+            self.open[way].set()
+
+    def start(self) -> None:
+        """Begin to pass on, both ways."""
+        for way in BOTH:
+            self._start(way)
+
+    def _start(self, way: str) -> None:
+        source, target = self.sockets[way], self.sockets[DOWN if way == UP else UP]
+        line: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+        for work in (lambda: self._read(way, source, line), lambda: self._write(way, target, line)):
+            threading.Thread(target=work, daemon=True, name=f"proxy-{way}").start()
+
+    def _read(self, way: str, source: socket.socket, line: queue.SimpleQueue[tuple[float, bytes]]) -> None:
+        data = b"x"
+        while data:
+            data = b""
+            with contextlib.suppress(OSError):
+                data = source.recv(_CHUNK)
+            line.put((time.monotonic() + self.proxy.latency, data))
+        self._left.add(way)
+        if self.forgotten and len(self._left) == len(BOTH):
+            self.close()  # both sides have given it up: nobody hears of this, and the threads end
+
+    def _write(self, way: str, target: socket.socket, line: queue.SimpleQueue[tuple[float, bytes]]) -> None:
+        while not self.ended:
+            due, data = line.get()
+            time.sleep(max(due - time.monotonic(), 0.0))
+            self.open[way].wait()
+            if self.ended:
+                return
+            if not data:
+                with contextlib.suppress(OSError):
+                    target.shutdown(socket.SHUT_WR)
+                return
+            self._pass(way, target, data)
+
+    def _pass(self, way: str, target: socket.socket, data: bytes) -> None:
+        limit = self.limits.get(way)
+        cut = limit is not None and self.passed[way] + len(data) >= limit
+        if cut and limit is not None:
+            data = data[: limit - self.passed[way]]
+        with contextlib.suppress(OSError):
+            for part in self._slices(data):
+                target.sendall(part)
+        self.passed[way] += len(data)
+        if cut:
+            self.reset()
+
+    def _slices(self, data: bytes) -> Iterable[bytes]:
+        rate = self.proxy.rate
+        if not rate:
+            yield data
+            return
+        step = max(rate // 20, 1)
+        for start in range(0, len(data), step):
+            time.sleep(step / rate)
+            yield data[start : start + step]
+
+    def half_close(self, way: str) -> None:
+        """Say that `way` has ended (FIN to whoever listens there); the other way goes on."""
+        with contextlib.suppress(OSError):
+            self.sockets[DOWN if way == UP else UP].shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """RST to both sides."""
+        self._end(_NO_LINGER)
+
+    def close(self) -> None:
+        """FIN to both sides."""
+        self._end(b"")
+
+    def _end(self, linger: bytes) -> None:
+        with self._lock:
+            ended, self.ended = self.ended, True
+        for way in BOTH:
+            self.open[way].set()
+        if ended:
+            return
+        for sock in self.sockets.values():
+            with contextlib.suppress(OSError):
+                if linger:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    # A receive that waits holds the descriptor, and close() alone would send nothing.
+                    sock.shutdown(socket.SHUT_RD)
+                else:
+                    sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+
+
+class FaultProxy:
+    """Listens on `port` of loopback and hands on to `target`, a port there.
+
+    `latency` is in seconds each way, `rate` in bytes a second each way (0: none); both may be changed at any time.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.latency = 0.0
+        self.rate = 0
+        self.pairs: list[Pair] = []
+        self._forgotten: list[Pair] = []
+        self._held: tuple[str, ...] = ()
+        self._limits: dict[str, int] = {}
+        self._refusing = False
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True, name="proxy-accept").start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._take(client)
+
+    def _take(self, client: socket.socket) -> None:
+        try:
+            if self._refusing:
+                raise ConnectionRefusedError
+            server = socket.create_connection(("127.0.0.1", self.target), 5)
+        except OSError:
+            # As near as one can come to "refused" while one listens.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            client.close()
+            return
+        server.settimeout(None)
+        for sock in (client, server):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            pair = Pair(self, client, server)
+            pair.limits, self._limits = dict(self._limits), {}
+            for way in self._held:
+                pair.open[way].clear()
+            self.pairs = [known for known in self.pairs if not known.ended]
+            self.pairs.append(pair)
+            pair.start()
+
+    # -- faults
+
+    def hold(self, *ways: str, for_good: bool = False) -> None:
+        """Let nothing through, both ways unless one is named; new connections hang, too.
+
+        With `for_good` only the connections that are open now hang, and `release` does not free them.
+        """
+        with self._lock:
+            pairs, self.pairs = self.pairs, [] if for_good else self.pairs
+            self._held = () if for_good else (ways or BOTH)
+            for pair in pairs:
+                pair.forgotten = for_good
+                for way in ways or BOTH:
+                    pair.open[way].clear()
+            known = [pair for pair in self._forgotten if not pair.ended]
+            self._forgotten = known + (pairs if for_good else [])
+
+    def release(self) -> None:
+        """Let through again, what was held first."""
+        with self._lock:
+            self._held = ()
+            for pair in self.pairs:
+                for way in BOTH:
+                    pair.open[way].set()
+
+    def reset(self) -> int:
+        """RST on both sides of every connection; gives how many there were."""
+        return self._each(Pair.reset)
+
+    def close_all(self) -> int:
+        """FIN on both sides of every connection; gives how many there were."""
+        return self._each(Pair.close)
+
+    def _each(self, action: Callable[[Pair], None]) -> int:
+        with self._lock:
+            pairs = [pair for pair in self.pairs if not pair.ended]
+        for pair in pairs:
+            action(pair)
+        return len(pairs)
+
+    def refuse(self, refuse: bool = True) -> None:
+        """Reset new connections at once."""
+        self._refusing = refuse
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Reset all connections, and let none be opened while the block runs."""
+        self.refuse()
+        self.reset()
+        yield
+        self.refuse(False)
+
+    def reset_after(self, way: str, count: int) -> None:
+        """RST the next connection as soon as `count` bytes have gone `way`."""
+        with self._lock:
+            self._limits[way] = count
+
+    def __enter__(self) -> FaultProxy:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.release()
+        for pair in [*self.pairs, *self._forgotten]:
+            pair.close()

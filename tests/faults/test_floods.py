@@ -1,0 +1,182 @@
+"""Cells that print more than anybody reads (F35 to F37, G25): real kernels, real sockets."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.display.relay import Relay
+from kernel_bridge_magic.errors import Fate
+from kernel_bridge_magic.runner import run
+from tests.support.servers import JupyterServer, private_env, wait_for
+
+Connect = Callable[[str], KernelConnection]
+Tell = Callable[..., None]
+LongRun = Callable[[str, str], None]
+# With pauses: once a thousand messages wait in the kernel's socket for its own I/O thread, it drops what is more.
+ONE_MESSAGE_EACH = """import sys, time
+for i in range({count}):
+    sys.stdout.write(f'{{i}}\\n')
+    sys.stdout.flush()
+    if i % 256 == 255:
+        time.sleep(0.005)"""
+
+
+class Screen:
+    """A sink that keeps each piece with its time; the first one may take long."""
+
+    can_ask = False
+
+    def __init__(self, blocked: float = 0.0) -> None:
+        self.pieces: list[tuple[float, str]] = []
+        self.missing: int | None = 0
+        self._blocked = blocked
+
+    def stream(self, name: str, text: str) -> None:
+        self.pieces.append((time.monotonic(), text))
+        if self._blocked:
+            seconds, self._blocked = self._blocked, 0.0
+            threading.Event().wait(seconds)  # a front end that takes nothing
+
+    def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
+        self.pieces.append((time.monotonic(), f"<{data['text/plain']}>"))
+
+    def clear(self, wait: bool) -> None: ...
+
+    def result(self, value: object) -> None: ...
+
+    def error(self, error: object) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def ask(self, prompt: str, password: bool) -> str:
+        raise EOFError
+
+    @property
+    def text(self) -> str:
+        return "".join(text for _, text in self.pieces)
+
+
+def flood(kernel: KernelConnection, code: str, screen: Screen) -> float:
+    """Run it, and give the seconds it took."""
+    began = time.monotonic()
+    execution = kernel.start(code, stdin=False, timeout=None, keep_outputs=False)
+    result = run(execution, Relay(screen, kernel.kernel, quiet=True), screen)
+    assert result.fate is Fate.OK
+    screen.missing = result.missing
+    return time.monotonic() - began
+
+
+def holds(screen: Screen, count: int) -> bool:
+    """Whether each number is there once and in order, but for those that the kernel dropped, and that we told of.
+
+    A kernel on a loaded machine may do so, whoever listens.
+    """
+    shown = [int(line) for line in screen.text.split()]
+    return shown == sorted(set(shown)) and screen.missing is not None and len(shown) + screen.missing == count
+
+
+@pytest.mark.parametrize("road", ["zmq"])  # a server's rate limit drops most of so many
+def test_f36_many_messages_are_few_steps_and_none_is_lost(connect: Connect, shared_kernel: str, tell: Tell) -> None:
+    screen = Screen()
+    seconds = flood(connect(shared_kernel), ONE_MESSAGE_EACH.format(count=20_000), screen)
+    assert holds(screen, 20_000)
+    tell(36, f"20 000 messages by ZMQ, {screen.missing} missing and told, shown in {len(screen.pieces)} steps")
+    # Also a step for each 16,384 pieces, and what comes with the end.
+    assert len(screen.pieces) <= seconds * 20 + 5
+
+
+def test_many_updates_are_few_and_the_last_one_is_shown(connect: Connect, shared_kernel: str) -> None:
+    screen = Screen()
+    code = "from IPython.display import display\nh = display(0, display_id=True)\nfor i in range(1, 2001): h.update(i)"
+    seconds = flood(connect(shared_kernel), code, screen)
+    assert screen.pieces[-1][1] == "<2000>"
+    assert len(screen.pieces) <= seconds * 20 + 5
+
+
+def test_a_piece_that_waits_is_shown_though_nothing_more_comes(connect: Connect, shared_kernel: str) -> None:
+    screen = Screen()
+    code = "import time\nprint('a', flush=True)\ntime.sleep(0.01)\nprint('b', flush=True)\ntime.sleep(1)"
+    flood(connect(shared_kernel), code, screen)
+    ended = time.monotonic()
+    assert screen.text == "a\nb\n"
+    assert ended - screen.pieces[-1][0] > 0.5
+
+
+@pytest.mark.parametrize("road", ["zmq"])  # as above
+def test_a_front_end_that_takes_nothing_for_a_while_loses_nothing(connect: Connect, shared_kernel: str) -> None:
+    screen = Screen(blocked=2.0)
+    flood(connect(shared_kernel), ONE_MESSAGE_EACH.format(count=20_000), screen)
+    assert holds(screen, 20_000)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("road", ["zmq"])  # as above
+def test_f36_a_million_messages(connect: Connect, own_kernel: str, tell: Tell, long_run: LongRun) -> None:
+    before = psutil.Process().memory_info().rss
+    screen = Screen()
+    seconds = flood(connect(own_kernel), ONE_MESSAGE_EACH.format(count=1_000_000), screen)
+    grown = (psutil.Process().memory_info().rss - before) / 1e6
+    assert holds(screen, 1_000_000)
+    words = f"a million messages by ZMQ: {screen.missing} missing and told, shown in {len(screen.pieces)} steps, "
+    words += f"{grown:.0f} MB more memory"
+    long_run("G25: a million messages, zmq", f"{seconds:.0f} s (bound 250 s); {words}")
+    tell(36, words, seconds, 250)
+
+
+@pytest.mark.long
+def test_f35_a_hundred_megabytes_in_one_message(
+    connect: Connect, own_kernel: str, road: str, tell: Tell, long_run: LongRun
+) -> None:
+    size = 100_000_000
+    before = psutil.Process().memory_info().rss
+    screen = Screen()
+    # a server's rate limit counts the bytes of what is printed, and would drop as much
+    seconds = flood(connect(own_kernel), f"display({{'text/plain': 'x' * {size}}}, raw=True)", screen)
+    grown = psutil.Process().memory_info().rss - before
+    assert len(screen.text) == size + 2
+    assert grown <= 4 * size
+    words = f"100 MB in one message by {road}: whole, {grown / 1e6:.0f} MB more memory"
+    long_run(f"G25: 100 MB in one message, {road}", f"{seconds:.1f} s (bound 20 s); {words}")
+    tell(35, f"nothing: {words}", seconds, 20)
+
+
+def test_f36_what_a_kernel_cannot_send_is_counted(
+    jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path
+) -> None:
+    # A client that is stopped: the sockets' buffers fill, and the kernel drops what does not fit.
+    marks = tmp_path / "marks"
+    code = (
+        "import sys, pathlib\n"
+        f"mark = pathlib.Path({str(marks)!r})\n"
+        "for i in range(40_000):\n"
+        "    sys.stdout.write(f'{i} ' + 'x' * 1000 + '\\n'); sys.stdout.flush()\n"
+        "    if i % 1000 == 0: mark.write_text(str(i))\n"
+    )
+    env = private_env(tmp_path / "user", jupyter_server.runtime_dir)
+    command = ["exec", "--transport", "zmq", "--kernel-id", own_kernel, "--json", "--code", code]
+    with subprocess.Popen(
+        [sys.executable, "-m", "kernel_bridge_magic", *command], env=env, stdout=subprocess.PIPE, text=True
+    ) as client:
+        wait_for(lambda: marks.exists() and int(marks.read_text() or 0) >= 2000, "the flood", 60)
+        client.send_signal(signal.SIGSTOP)
+        wait_for(lambda: int(marks.read_text() or 0) >= 30_000, "more than the buffers hold", 120)
+        client.send_signal(signal.SIGCONT)
+        stdout, _ = client.communicate(timeout=120)
+    model = json.loads(stdout)
+    shown = [int(line.split()[0]) for output in model["outputs"] for line in output["text"].splitlines()]
+    assert model["fate"] == "ok"
+    assert shown == sorted(set(shown))
+    assert 0 < model["missing"] == 40_000 - len(shown)
