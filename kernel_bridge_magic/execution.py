@@ -286,7 +286,7 @@ class Execution:
         if self._durable is not None and self._durable.usable:
             return steps  # it fetches what is missing
         if self._link.verdict is not None:
-            steps += self._link.overran(self._transport.overruns.take(self.msg_id))
+            steps += self._link.overran(self._transport.overran(self.msg_id, dropped=self._link.was_limited))
         if self._link.wants_count(now):
             first, last = self._link.bounds
             steps += self._link.count(self._transport.missing(self.msg_id, first or self._position, last))

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import hypothesis
 import pytest
 
 from kernel_bridge_magic.connection import KernelConnection
+from tests.support.alone import Turns
 from tests.support.records import Record, keep
 from tests.support.roads import ROADS, found, road_to
-from tests.support.servers import JupyterServer
+from tests.support.servers import JupyterServer, logs_of_the_running
 
 # A loaded machine is no failure: no test here has a deadline but the bounds that it states itself.
 hypothesis.settings.register_profile("without deadlines", deadline=None)
 hypothesis.settings.load_profile("without deadlines")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Turns())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What the servers of this process had to say belongs to a failure: it may not be seen again soon."""
+    report = yield
+    if report.failed and (logs := logs_of_the_running()):
+        report.sections.append(("logs of servers and kernels", logs))
+    return report
 
 
 @pytest.fixture(autouse=True)
@@ -34,13 +50,16 @@ def jupyter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter
 @pytest.fixture(scope="session")
 def shared_kernel(jupyter_server: JupyterServer) -> str:
     """The id of a kernel that every test may run cells in, and none may end."""
-    return jupyter_server.start_kernel(path="shared.ipynb")
+    kernel_id = jupyter_server.start_kernel(path="shared.ipynb")
+    jupyter_server.wait_for_kernel(kernel_id)
+    return kernel_id
 
 
 @pytest.fixture
 def own_kernel(jupyter_server: JupyterServer) -> Iterator[str]:
     """The id of a kernel that this test may end."""
     kernel_id = jupyter_server.start_kernel(path=f"own-{uuid.uuid4().hex[:6]}.ipynb")
+    jupyter_server.wait_for_kernel(kernel_id)
     yield kernel_id
     jupyter_server.request("DELETE", f"api/kernels/{kernel_id}")
 

@@ -78,6 +78,7 @@ def test_a_free_kernel_is_not_busy(connect: Connect, shared_kernel: str) -> None
         kernel.execute("1", if_busy="hope")
 
 
+@pytest.mark.alone
 def test_fail_sends_nothing(owner: Owner, guest: KernelConnection) -> None:
     began = time.monotonic()
     with pytest.raises(NotRun, match="busy") as raised:
@@ -88,6 +89,7 @@ def test_fail_sends_nothing(owner: Owner, guest: KernelConnection) -> None:
     assert guest.execute("'ran' in globals()").text == "False"
 
 
+@pytest.mark.alone
 def test_waiting_is_told_of_within_a_second(owner: Owner, guest: KernelConnection) -> None:
     began = time.monotonic()
     for event in (execution := guest.start("1")):

@@ -94,10 +94,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
 
 
 def client_of(server: JupyterServer, kernel_id: str) -> BlockingKernelClient:
+    server.wait_for_kernel(kernel_id)
     client = BlockingKernelClient(connection_file=str(server.connection_file(kernel_id)))
     client.load_connection_file()
     client.start_channels()
-    wait_for(client.is_alive, "the kernel's heartbeat")  # without one `wait_for_ready` takes it for dead
+    client.hb_channel.time_to_dead = 30.0  # a machine with much to do: `wait_for_ready` would take the kernel for dead
+    wait_for(client.is_alive, "the kernel's heartbeat")
     client.wait_for_ready(timeout=60)
     return client
 

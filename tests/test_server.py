@@ -262,6 +262,7 @@ def test_proxies_and_netrc_see_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path
 # -- time and size
 
 
+@pytest.mark.alone
 def test_a_drip_ends_at_the_deadline() -> None:
     def drip(connection: socket.socket, request: bytes) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
@@ -319,6 +320,7 @@ def test_forbidden_loopback_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         open_socket(server, 1)
 
 
+@pytest.mark.alone
 def test_stopped_server_is_given_up_and_comes_back(jupyter_server: JupyterServer) -> None:
     server = found(jupyter_server)
     api = ServerAPI(server, vault_for(server, jupyter_server.token), timeout=0.5)

@@ -55,6 +55,7 @@ ASK_WHO = 0.25  # between questions to it meanwhile
 
 _CHECK = "check before running again"
 _REPLY_LOST = "the kernel has ended the cell, but its reply is lost; " + _CHECK
+_NO_IDLE = "the kernel's end-of-cell message is missing; output may be, too"
 _MUTE = (
     "its server does not call the kernel busy, and hands nothing on; still waiting (before a gateway, a widget's "
     "binary data stops it)"
@@ -117,6 +118,8 @@ class Link:
         self._wants_proof = False
         self._record_asked_at: float | None = None  # the cell has ended, and its reply is lost
         self._reply_lost = False
+        self._idle_lost = False
+        self._limited = ""  # why the server has dropped output
         self._asked_server_at = now
         self._idle_answers = 0
         self._idle_since_asked = False  # the kernel was free after our last question to it
@@ -199,11 +202,24 @@ class Link:
         # A reply that is lost is told of by itself.
         return self.losses.by_link(gap, self._break_span, told=int(self._reply_lost))
 
-    def overran(self, count: int) -> list[Event]:
-        """Take how many messages the kernel could not send though the link held; give what to say of it."""
-        if not count or self.interrupted_link or self.losses.missing is None:
+    @property
+    def was_limited(self) -> bool:
+        """Whether the server said that it drops output of the cell."""
+        return bool(self._limited)
+
+    def overran(self, gap: Gap | None) -> list[Event]:
+        """Take what never came though the link held, None where nobody can tell; give what to say of it."""
+        if self.interrupted_link:
+            # What the link has lost is counted by itself, and up to the last message that is known.
+            uncounted = self._limited or (_NO_IDLE if self._idle_lost and not self._probe_seen else "")
+        else:
+            uncounted = (self._limited or (_NO_IDLE if self._idle_lost else "")) if gap is None else ""
+        if uncounted:
+            return [self.losses.uncounted(uncounted)]
+        if not gap or not gap.size or self.interrupted_link or self.losses.missing is None:
             return []  # nothing, or told already
-        return [self.losses.no_room(count, "made faster than the kernel can send; --durable loses none")]
+        why = self._limited or "made faster than the kernel can send; --durable loses none"
+        return [self.losses.no_room(gap.size, why, exact=gap.exact)]
 
     def receiving(self, when: float) -> None:
         """Take the time at which the last bytes of a message came that is not whole yet."""
@@ -477,8 +493,9 @@ class Link:
             self._doubtful = event
             return None
         if isinstance(event, Stream) and event.name == "stderr" and is_rate_limit(event.text):
-            raise_it = "the server's rate limit dropped output; ZMQ has none, or raise it: " + _setting(event.text)
-            return self.losses.uncounted(raise_it)
+            first = not self._limited
+            self._limited = f"dropped by the server's rate limit; ZMQ has none, or raise {_setting(event.text)}"
+            return Note("the server drops output beyond its rate limit; how much is told at the end") if first else None
         return event
 
     def _finish(self) -> list[Event]:
@@ -520,9 +537,8 @@ class Link:
         # Above 4000 messages a second the kernel's own queue loses even the idle (FACTS 13). IRkernel sends
         # none for a request that it aborted.
         events = self._finish()
-        counted = self.interrupted_link and self._probe_seen
-        if self.verdict is not None and self.verdict.fate in (Fate.OK, Fate.FAILED) and not counted:
-            events.append(self.losses.uncounted("the kernel's end-of-cell message is missing; output may be, too"))
+        if self.verdict is not None and self.verdict.fate in (Fate.OK, Fate.FAILED):
+            self._idle_lost = True
         return events
 
     def _note_id(self, message: Message) -> None:

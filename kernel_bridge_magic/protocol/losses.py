@@ -43,9 +43,9 @@ class Losses:
         why = "link lost" if gap.exact else "link lost; some may be other clients'"
         return [self._add(more, f"{'' if gap.exact else 'up to '}{_spoken(more)} {when} ({why})")]
 
-    def no_room(self, count: int, where: str) -> Lost:
+    def no_room(self, count: int, where: str, *, exact: bool = True) -> Lost:
         """Take how many messages did not find room, and where; give what to say of it."""
-        return self._add(count, f"{_spoken(count)} ({where})")
+        return self._add(count, f"{'' if exact else 'up to '}{_spoken(count)} ({where})")
 
     def _add(self, count: int, words: str) -> Lost:
         if self.missing is not None:

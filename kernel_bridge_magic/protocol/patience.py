@@ -23,7 +23,7 @@ STILL_SILENT = 10.0  # after the first answer on a new connection
 PATIENCE = 90.0  # as jupyter_server, which gives us up after as long
 IDLE_PATIENCE = 30.0  # with nothing under way nothing can be lost
 LONGEST_WAIT = 30.0
-REFUSED_AGAIN = 1.0  # a server that is told to have ended within 2 s (F12)
+REFUSED_AGAIN = 0.7  # a server that is told to have ended within 2 s (F12)
 JUMP = 2.0  # between two clocks that only sleep can part (R8)
 TELL_EVERY = 5.0  # between two words on one message that is long in coming (F24)
 

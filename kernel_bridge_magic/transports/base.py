@@ -86,7 +86,7 @@ class Transport:
         self.client_id = uuid.uuid4().hex
         self.life = Life(self.client_id)
         self.semicolons = Semicolons()
-        self.overruns = Overruns(self.client_id)
+        self._overruns = Overruns(self.client_id)
         #: what is sent on shell as the last thing when we close the connection
         self.farewell: Mapping[str, Any] | None = None
         #: messages that could not be parsed
@@ -343,6 +343,11 @@ class Transport:
         """See `Gaps.unexplained`; None if nobody can tell."""
         return None
 
+    def overran(self, cell: str, *, dropped: bool) -> Gap | None:
+        """Count what never came of a cell though the link held, see `Overruns.take`."""
+        with self._lock:
+            return self._overruns.take(cell, dropped=dropped)
+
     # -- for subclasses
 
     def _connect(self) -> None:
@@ -389,8 +394,8 @@ class Transport:
             features = message.content.get("supported_features")
             self.features = frozenset(map(str, features)) if isinstance(features, list) else frozenset()
             self.orderly = message.content.get("implementation") == "ipython"
-        self.overruns.receive(message)
         with self._lock:
+            self._overruns.receive(message)
             inbox = self._inboxes.get(message.parent_id)
             targets: list[Subscriber] = [inbox] if inbox is not None else list(self._subscribers)
         for target in targets:

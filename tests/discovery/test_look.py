@@ -198,6 +198,7 @@ def test_a_stopped_server_holds_nobody_up(two: tuple[JupyterServer, JupyterServe
     second.rest("DELETE", f"api/kernels/{seen}")
 
 
+@pytest.mark.alone
 def test_a_stopped_kernel_of_a_server_costs_nothing(
     two: tuple[JupyterServer, JupyterServer, ConsoleKernel],
 ) -> None:
@@ -216,6 +217,7 @@ def test_a_stopped_kernel_of_a_server_costs_nothing(
         first.rest("DELETE", f"api/kernels/{kernel_id}")
 
 
+@pytest.mark.alone
 def test_ten_servers_three_of_them_bad() -> None:
     def freeze(connection: socket.socket, request: bytes) -> None:
         frozen.closing.wait(20)
@@ -320,6 +322,7 @@ def test_join_counts_each_once() -> None:
     assert found == {"a": ("1.ipynb", "2.ipynb"), "b": (), "c": ("3.ipynb",)}
 
 
+@pytest.mark.alone
 def test_planted_files_do_no_harm(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with RawServer(http()) as trap:

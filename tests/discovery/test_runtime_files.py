@@ -195,6 +195,7 @@ def _device(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("make", [_fifo, _socket, _link, _loop, _device, Path.mkdir])
 @pytest.mark.parametrize("name", ["jpserver-1.json", "kernel-1.json"])
 def test_what_is_no_regular_file(tmp_path: Path, make: Callable[[Path], None], name: str) -> None:

@@ -53,6 +53,7 @@ def alive(directory: Path, seconds: float = 2.0) -> tuple[list[Kernel], dict[str
     return kernels, problems
 
 
+@pytest.mark.alone
 def test_a_kernel_that_no_server_knows(console: ConsoleKernel) -> None:
     start = time.monotonic()
     [kernel], problems = alive(console.connection_file.parent)
@@ -66,6 +67,7 @@ def test_a_kernel_that_no_server_knows(console: ConsoleKernel) -> None:
     assert alive(console.connection_file.parent)[0] == [kernel]
 
 
+@pytest.mark.alone
 def test_busy_and_stopped_and_killed(tmp_path: Path) -> None:
     runtime = tmp_path / "runtime"
     with ConsoleKernel(runtime) as kernel:
@@ -171,6 +173,7 @@ def test_a_listener_of_another_user_is_refused(tmp_path: Path) -> None:
             standalone_kernel(file, endpoint(file))
 
 
+@pytest.mark.alone
 def test_many_stale_files_cost_little(tmp_path: Path) -> None:
     for number in range(400):
         (tmp_path / f"kernel-{number}.json").write_text(json.dumps(connection()))

@@ -100,6 +100,7 @@ def test_f27_a_message_that_the_server_calls_too_large_is_told_with_its_size(tel
         tell(27, f"1009: {raised.value}")
 
 
+@pytest.mark.alone
 def test_f14_a_token_that_is_no_longer_valid_is_no_reason_to_go_on(tell: Tell) -> None:
     def script(cell: Any) -> None:
         cell.busy()
@@ -169,6 +170,7 @@ def test_f26_an_idle_connection_is_pinged(monkeypatch: pytest.MonkeyPatch, tell:
     with ScriptedServer(lambda cell: None) as server:
         connection, transport = open_to(server)
         with connection:
+            wait_for(lambda: server.handlers, "the handler of the connection")
             server.handlers[0].on_ping = on_ping  # type: ignore[method-assign]
             assert four.wait(10)
             assert transport.is_open

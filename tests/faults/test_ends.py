@@ -50,6 +50,7 @@ def start(connection: KernelConnection, code: str, directory: Path) -> Run:
     return Run(connection.start(code), directory / "no-truth", 0).start()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("road", ROADS)
 def test_f1_a_kernel_that_is_killed(
     jupyter_server: JupyterServer, own_kernel: str, road: str, tmp_path: Path, tell: Tell
@@ -66,6 +67,7 @@ def test_f1_a_kernel_that_is_killed(
         tell(1, cell.told, cell.now - ended, 4 if road == "ws" else 5)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", ["os._exit(1)", "os.kill(os.getpid(), signal.SIGSEGV)"])
 def test_f2_a_cell_that_ends_its_process(
     jupyter_server: JupyterServer, own_kernel: str, how: str, tmp_path: Path, tell: Tell
@@ -109,6 +111,7 @@ def gone(server: JupyterServer, kernel: str) -> bool:
     return server.request("GET", f"api/kernels/{kernel}")[0] == 404
 
 
+@pytest.mark.alone
 def test_f4_restarted_by_another_client(
     jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell
 ) -> None:
@@ -123,6 +126,7 @@ def test_f4_restarted_by_another_client(
         tell(4, cell.told, cell.ended - asked, 2)
 
 
+@pytest.mark.alone
 def test_f5_restarted_while_the_cell_ignores_signals(
     jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell
 ) -> None:
@@ -136,6 +140,7 @@ def test_f5_restarted_while_the_cell_ignores_signals(
         tell(5, cell.told, cell.ended - asked, 7)
 
 
+@pytest.mark.alone
 def test_f6_restarted_while_our_cell_is_queued(
     jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell
 ) -> None:
@@ -156,6 +161,7 @@ def test_f6_restarted_while_our_cell_is_queued(
         tell(6, cell.told, cell.ended - asked, 3)
 
 
+@pytest.mark.alone
 def test_f7_a_kernel_that_is_deleted(
     jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell
 ) -> None:
@@ -169,6 +175,7 @@ def test_f7_a_kernel_that_is_deleted(
         tell(7, cell.told, cell.ended - asked, 6)
 
 
+@pytest.mark.alone
 def test_f8_quit_in_the_cell_is_told_on_the_next_use(
     jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell
 ) -> None:
@@ -223,6 +230,7 @@ def test_f8_a_kernel_that_exits_behind_a_cell_is_told_below_that_cell(
             pump.close()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize(("fault", "sign"), [(11, signal.SIGTERM), (12, signal.SIGKILL)])
 def test_f11_f12_a_server_that_ends(
@@ -243,6 +251,7 @@ def test_f11_f12_a_server_that_ends(
         tell(fault, f"{road}: {cell.told}", cell.ended - ended, 2 if road == "ws" else 8)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("token", ["token-of-a-test", "another-token"])
 def test_f13_f14_a_server_that_is_started_anew(own_server: JupyterServer, token: str, tmp_path: Path) -> None:
     kernel = own_server.start_kernel(path="a.ipynb")
@@ -259,34 +268,33 @@ def test_f13_f14_a_server_that_is_started_anew(own_server: JupyterServer, token:
             assert again.log_text().count("channels") <= 3, "no storm of tries"
 
 
+@pytest.mark.alone
 def test_f13_a_server_that_is_back_is_told_with_the_kernels_it_has_now(
     own_server: JupyterServer, tmp_path: Path, tell: Tell
 ) -> None:
     # As behind a reverse proxy, which is there while its server is not: alone it is told to have ended within 2 s.
     kernel = own_server.start_kernel(path="a.ipynb")
-    with FaultProxy(own_server.port) as proxy:
+    with FaultProxy(own_server.port) as proxy, JupyterServer(tmp_path / "next") as again:
+        names = ("a.ipynb", "b.ipynb", "a-notebook-with-a-long-name.ipynb", "d.ipynb", "e.ipynb")
+        for kernel_id in [again.start_kernel(path=name) for name in names]:
+            again.wait_for_kernel(kernel_id)
         connection, _, _ = through(own_server, proxy, kernel)
         with connection:
             cell = run(connection, tmp_path, 5000, 0.02)
             cell.until(lambda: len(cell.lines) > 5)
-            proxy.hold()  # what is new waits
+            proxy.target = again.port
             own_server.kill()
-            proxy.reset()
-            with JupyterServer(tmp_path / "next", port=own_server.port) as again:
-                for name in ("a.ipynb", "b.ipynb", "a-notebook-with-a-long-name.ipynb", "d.ipynb", "e.ipynb"):
-                    again.start_kernel(path=name)
-                back = cell.now
-                proxy.reset()  # tries that hang since the server was away
-                proxy.release()
-                cell.join()
-                assert cell.fate is Fate.DIED
-                cell.check()
-                assert "kernel is gone from its server (there now: " in cell.told
-                assert ".ipynb" in cell.told and "and 2 more)" in cell.told
-                assert len(cell.told) <= 160, len(cell.told)
-                tell(13, cell.told, cell.ended - back, 5)
+            back = cell.now
+            cell.join()
+            assert cell.fate is Fate.DIED
+            cell.check()
+            assert "kernel is gone from its server (there now: " in cell.told
+            assert ".ipynb" in cell.told and "and 2 more)" in cell.told
+            assert len(cell.told) <= 160, len(cell.told)
+            tell(13, cell.told, cell.ended - back, 5)
 
 
+@pytest.mark.alone
 def test_f14_a_server_of_ours_that_is_started_anew_is_known_by_its_file_which_is_read_once(
     own_server: JupyterServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Tell
 ) -> None:
@@ -316,6 +324,7 @@ def test_f14_a_server_of_ours_that_is_started_anew_is_known_by_its_file_which_is
         bridge.close()
 
 
+@pytest.mark.alone
 def test_f42_ctrl_c_once_and_twice(jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell) -> None:
     with open_to(jupyter_server, own_kernel, "ws") as connection:
         cell = start(connection, STUBBORN.replace("60", "4"), tmp_path)
@@ -366,6 +375,7 @@ def test_f37_what_waits_here_has_an_end_and_what_is_dropped_is_counted(
         assert (execution.result.fate, execution.result.missing) == (Fate.FAILED, 16)
 
 
+@pytest.mark.alone
 def test_f43_a_local_process_that_ends_leaves_the_cell_running(
     jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell
 ) -> None:

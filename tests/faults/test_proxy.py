@@ -157,6 +157,7 @@ def test_a_half_close_leaves_the_other_way_open(proxy: FaultProxy, echo: Echo) -
         wait_for(lambda: echo.got == b"xmore", "what was sent up", 5)
 
 
+@pytest.mark.alone
 def test_latency_and_rate(proxy: FaultProxy) -> None:
     with dial(proxy) as sock:
         proxy.latency = 0.1

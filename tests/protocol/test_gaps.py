@@ -55,6 +55,14 @@ def test_what_a_cell_of_ours_lost_is_exact() -> None:
     assert gaps.missing(CELL, last(36), last(40)) == Gap(2, True)
 
 
+def test_what_the_server_says_in_the_kernel_s_place_changes_nothing() -> None:
+    gaps = running()
+    header = {"msg_id": f"{OURS}_99_3", "msg_type": "stream", "session": OURS}
+    gaps.receive(Message.parse("iopub", header, {"msg_id": CELL, "session": OURS}, {}, {}))
+    gaps.receive(numbered(36))
+    assert gaps.missing(CELL, last(0), last(36)) == Gap(25, True)
+
+
 def test_numbers_that_come_late_are_not_missing() -> None:
     gaps = running()
     for number in (20, 15, 11, 12, 19):

@@ -146,18 +146,47 @@ def test_an_idle_that_was_lost_in_a_flood_ends_in_silence_and_is_told() -> None:
     assert cell.fate is None
     cell.wait(0.5)
     assert cell.fate is Fate.OK
-    assert any(isinstance(event, Lost) for event in cell.said)
+    assert cell.link.overran(Gap(7, True)) == [
+        Lost("7 messages missing (made faster than the kernel can send; --durable loses none)", 7)
+    ]
+    assert cell.link.losses.missing == 7
+
+
+def test_an_idle_that_was_lost_by_a_kernel_that_numbers_nothing_is_told() -> None:
+    cell = running().get(reply()).wait(REPLY_GRACE + 0.1)
+    assert cell.fate is Fate.OK
+    (lost,) = cell.link.overran(None)
+    assert isinstance(lost, Lost) and "end-of-cell" in lost.reason
     assert cell.link.losses.missing is None
 
 
 @pytest.mark.parametrize(("text", "setting"), [(DATA_RATE, "data"), ("IOPub message rate exceeded.\n…", "msg")])
 def test_what_the_server_drops_is_reported_not_printed(text: str, setting: str) -> None:
-    cell = running().get(stream(text, "stderr", sender=OURS), reply(), status("idle"))
-    (lost,) = (event for event in cell.said if isinstance(event, Lost))
-    assert f"iopub_{setting}_rate_limit" in lost.reason
+    cell = running()
+    assert not cell.link.was_limited
+    for _ in range(3):
+        cell.get(stream(text, "stderr", sender=OURS))
+    cell.get(reply(), status("idle"))
+    assert sum(isinstance(event, Note) and "rate limit" in event.text for event in cell.said) == 1
     assert not any(isinstance(event, Stream) for event in cell.said)
-    assert cell.link.losses.missing is None
     assert cell.fate is Fate.OK
+    assert cell.link.was_limited
+    (lost,) = cell.link.overran(Gap(14_000, True))
+    assert isinstance(lost, Lost)
+    assert lost.reason.startswith("14000 messages missing (dropped by the server's rate limit; ")
+    assert f"iopub_{setting}_rate_limit" in lost.reason
+    assert cell.link.losses.missing == 14_000
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_what_the_server_drops_and_nobody_can_count_is_told(breaks: bool) -> None:
+    cell = running().get(stream(DATA_RATE, "stderr", sender=OURS))
+    if breaks:
+        back(cell)
+    cell.get(reply(), status("idle"))
+    (lost,) = cell.link.overran(Gap(5, True) if breaks else None)
+    assert isinstance(lost, Lost) and "iopub_data_rate_limit" in lost.reason
+    assert cell.link.losses.missing is None
 
 
 def test_a_reply_that_was_lost_is_unknown_once_the_kernel_answers_from_behind_it() -> None:
@@ -206,8 +235,9 @@ def test_a_cell_that_is_over_there_is_not_interrupted_any_more(last: Message) ->
 def test_who_does_not_wait_for_the_rest_is_told_what_is_known() -> None:
     cell = running().get(reply())
     cell.link.interrupt(cell.now)
-    assert any(isinstance(event, Lost) for event in cell.link.interrupt(cell.now))
+    cell.link.interrupt(cell.now)
     assert cell.fate is Fate.OK
+    assert any(isinstance(event, Lost) for event in cell.link.overran(None))
     cell = running().get(status("idle"))
     cell.link.interrupt(cell.now)
     cell.link.interrupt(cell.now)
@@ -828,11 +858,14 @@ def test_no_action_can_run_a_cell() -> None:
 
 def test_what_the_kernel_could_not_send_is_told_once_and_not_beside_another_loss() -> None:
     cell = running().get(reply(), status("idle"))
-    assert cell.link.overran(0) == []
-    (lost,) = cell.link.overran(500)
+    assert cell.link.overran(Gap(0, True)) == []
+    assert cell.link.overran(None) == []
+    (lost,) = cell.link.overran(Gap(500, True))
     assert isinstance(lost, Lost) and lost.reason.startswith("500 messages missing") and cell.link.losses.missing == 500
+    (lost,) = running().get(reply(), status("idle")).link.overran(Gap(1, False))
+    assert isinstance(lost, Lost) and lost.reason.startswith("up to 1 message missing")
     cell = back(running())
-    assert cell.link.overran(500) == []
+    assert cell.link.overran(Gap(500, True)) == []
 
 
 def test_f24_a_message_that_is_still_coming_may_be_what_the_idle_stands_behind() -> None:

@@ -1,47 +1,147 @@
-"""Messages that a kernel could not send, by their numbers."""
+"""Messages that never came though the link held, by their numbers."""
 
 from __future__ import annotations
 
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kernel_bridge_magic.protocol.gaps import Gap
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.protocol.overruns import LEAST, Overruns
+from kernel_bridge_magic.protocol.overruns import FLOOD, FLOOD_SECONDS, LEAST, Overruns
 
 OURS = "client"
 CELL = "client_2"
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def message(number: int, parent: str = CELL, session: str = OURS, channel: str = "iopub") -> Message:
-    header = {"msg_id": f"kernel_1_{number}", "msg_type": "stream", "session": "kernel"}
-    return Message(channel, header, {"msg_id": parent, "session": session}, {}, {})
+def message(
+    number: int,
+    msg_type: str = "stream",
+    *,
+    parent: str = CELL,
+    session: str = OURS,
+    request: str = "execute_request",
+    channel: str = "iopub",
+    state: str = "",
+    life: str = "kernel",
+    rate: float = 1000.0,
+) -> Message:
+    """A message of a kernel that makes `rate` of them a second."""
+    date = (BEGAN + timedelta(seconds=number / rate)).isoformat()
+    header = {"msg_id": f"{life}_1_{number}", "msg_type": msg_type, "session": life, "date": date}
+    origin = {"msg_id": parent, "session": session, "msg_type": request}
+    return Message(channel, header, origin, {}, {"execution_state": state} if state else {})
 
 
-def lost(*messages: Message) -> int:
+def state(number: int, name: str, **more: str) -> Message:
+    return message(number, "status", state=name, **more)
+
+
+def answer(number: int) -> Message:
+    return message(number, "execute_reply", channel="shell")
+
+
+def other(number: int, name: str) -> Message:
+    return state(number, name, parent="other_1", session="other", request="kernel_info_request")
+
+
+def lost(*messages: Message, dropped: bool = False) -> Gap | None:
     overruns = Overruns(OURS)
     for one in messages:
         overruns.receive(one)
-    count = overruns.take(CELL)
-    assert overruns.take(CELL) == 0
-    return count
+    gap = overruns.take(CELL, dropped=dropped)
+    assert overruns.take(CELL) in (None, Gap(0, True)), "told once"
+    return gap
 
 
-def test_a_run_of_numbers_between_two_messages_of_a_cell_is_lost() -> None:
-    assert lost(message(1), message(2), message(3)) == 0
-    assert lost(message(1), message(502), message(503), message(3000)) == 500 + 2496
+def test_nothing_is_missing_of_a_whole_cell() -> None:
+    cell = [state(1, "busy"), message(2), message(3), answer(4), state(5, "idle")]
+    assert lost(*cell) == Gap(0, True)
+    assert lost(*cell[:3], cell[4], cell[3]) == Gap(0, True), "the idle overtook the reply"
+    assert lost(*cell, dropped=True) == Gap(0, True)
+    assert lost(*cell[:3], cell[4], cell[3], dropped=True) == Gap(0, True)
 
 
-def test_a_short_one_may_be_replies_to_others() -> None:
-    assert lost(message(1), message(1 + LEAST)) == 0
-    assert lost(message(1), message(2 + LEAST)) == LEAST
+def test_long_runs_of_numbers_are_lost_wherever_they_are_missing() -> None:
+    assert lost(state(1, "busy"), message(502), message(503), message(3000)) == Gap(500 + 2496, True)
+    assert lost(state(1, "busy"), message(2 + LEAST)) == Gap(LEAST, True)
+
+
+def test_a_short_run_is_a_result_that_was_not_sent_unless_something_is_known_to_be_dropped() -> None:
+    cell = [state(1, "busy"), message(1 + LEAST), answer(2 + LEAST), state(3 + LEAST, "idle")]
+    assert lost(*cell) == Gap(0, True)
+    assert lost(*cell, dropped=True) == Gap(LEAST - 1, False)
+
+
+@pytest.mark.parametrize(("seconds", "size"), [(FLOOD_SECONDS * 0.9, 3), (FLOOD_SECONDS * 1.1, 0)])
+def test_a_short_run_in_a_flood_is_told_as_an_upper_bound(seconds: float, size: int) -> None:
+    rate = FLOOD / seconds
+    flood = [message(number, rate=rate) for number in range(2, FLOOD + 10)]
+    cell = [state(1, "busy"), *flood, message(FLOOD + 13, rate=rate), state(FLOOD + 14, "idle")]
+    assert lost(*cell) == Gap(size, not size)
+
+
+def test_the_cell_s_own_reply_is_no_loss_in_a_flood_either() -> None:
+    flood = [message(number) for number in range(2, FLOOD + 10)]
+    assert lost(state(1, "busy"), *flood, state(FLOOD + 11, "idle"), answer(FLOOD + 10)) == Gap(0, True)
+
+
+def test_without_the_idle_the_numbers_up_to_the_reply_count() -> None:
+    assert lost(state(1, "busy"), message(2), answer(400)) == Gap(397, True)
+    assert lost(state(1, "busy"), answer(400), message(2)) == Gap(397, True)
+
+
+def test_other_clients_requests_leave_holes_of_their_own() -> None:
+    cell = [state(1, "busy"), message(2), other(3, "busy"), other(5, "idle"), message(6), state(8, "idle"), answer(7)]
+    assert lost(*cell) == Gap(0, True)
+    assert lost(*cell, dropped=True) == Gap(0, True)
+    assert lost(state(1, "busy"), other(3, "busy"), message(600)) == Gap(596, False)
 
 
 def test_what_stands_between_others_or_in_another_life_is_not_ours() -> None:
-    other = "other_1"
-    assert lost(message(1), message(100, other, "other"), message(300)) == 0
-    assert lost(message(1, other, "other"), message(100, other, "other")) == 0
-    new = Message("iopub", {"msg_id": "new_1_900", "msg_type": "stream", "session": "new"}, {"msg_id": CELL}, {}, {})
-    assert lost(message(1), new) == 0
+    assert lost(other(1, "busy"), other(100, "idle"), state(300, "busy"), message(301)) == Gap(0, True)
+    assert lost(state(1, "busy"), state(2, "idle"), other(900, "busy")) == Gap(0, True)
+    assert lost(state(1, "busy"), message(900, life="new")) == Gap(0, True)
 
 
-def test_replies_and_ids_that_are_no_numbers_are_left_alone() -> None:
-    assert lost(message(1), message(50, channel="shell"), message(2)) == 0
-    random = Message("iopub", {"msg_id": "a-b-c", "session": "kernel"}, {"msg_id": CELL, "session": OURS}, {}, {})
-    assert lost(random, random) == 0
+def test_what_the_server_says_in_the_kernel_s_place_is_not_counted() -> None:
+    said = message(40_000, life=OURS)
+    assert lost(state(1, "busy"), said, message(2), message(300)) == Gap(297, True)
+
+
+def test_a_kernel_whose_ids_are_no_numbers_is_left_alone() -> None:
+    header = {"msg_id": "a-b-c", "session": "kernel"}
+    one = Message("iopub", header, {"msg_id": CELL, "session": OURS, "msg_type": "execute_request"}, {}, {})
+    assert lost(one, one) is None
+
+
+def test_a_date_that_is_none_is_no_flood() -> None:
+    flood = [message(number) for number in range(2, FLOOD + 10)]
+    for one in flood:
+        one.header["date"] = None
+    assert lost(state(1, "busy"), *flood, message(FLOOD + 13)) == Gap(0, True)
+
+
+def test_cells_that_nobody_asks_about_do_not_add_up() -> None:
+    overruns = Overruns(OURS)
+    for number in range(1000):
+        overruns.receive(state(number, "busy", parent=f"client_{number}"))
+    assert len(overruns._cells) <= 100
+
+
+def test_floods_with_random_losses_are_never_told_too_small() -> None:
+    generator = random.Random(7)
+    for _ in range(50):
+        count = 3000
+        numbers = range(2, count)
+        dropped: set[int] = set()
+        for _ in range(generator.randrange(4)):
+            start = generator.randrange(FLOOD + 2, count)
+            dropped |= set(range(start, min(start + generator.choice((1, 3, 30, 300)), count)))
+        cell = [state(1, "busy"), *(message(n) for n in numbers if n not in dropped)]
+        cell += generator.sample([answer(count), state(count + 1, "idle")], 2)
+        gap = lost(*cell)
+        assert gap is not None
+        assert gap.size == len(dropped)

@@ -48,6 +48,7 @@ class Player:
         self.said: list[tuple[float, Event | Action]] = []
         self.asked = self.answered = 0
         self.gap: Gap | str | None = ""
+        self.overran = False
         if row.state == RUNNING:
             self.get(status("busy"))
 
@@ -64,6 +65,10 @@ class Player:
     def tick(self) -> None:
         self.now += TICK
         self.keep(self.link.tick(self.now))
+        if self.gap != "" and self.link.verdict is not None and not self.overran:
+            assert not isinstance(self.gap, str)
+            self.overran = True
+            self.keep(self.link.overran(self.gap))
         if self.gap != "" and self.link.wants_count(self.now):
             assert not isinstance(self.gap, str)
             self.keep(self.link.count(self.gap))

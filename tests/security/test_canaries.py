@@ -442,6 +442,7 @@ def test_logging_in(stage: Stage, play: Callable[..., Scene], outcome: str) -> N
     look_for_leaks(stage, scene, password)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("road", ["rest", "ws"])
 @pytest.mark.parametrize("how", ["silent", "drips"])
 def test_timeouts(stage: Stage, play: Callable[..., Scene], how: str, road: str) -> None:

@@ -26,7 +26,8 @@ import psutil
 
 START_SECONDS = 40.0
 _EXTENSIONS = ("jupyterlab", "notebook", "notebook_shim", "jupyter_lsp", "jupyter_server_terminals")
-_RUNNING: set[subprocess.Popen[bytes]] = set()
+_RUNNING: dict[subprocess.Popen[bytes], Path] = {}
+_TAIL = 3000
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -99,7 +100,7 @@ class _Process:
                 list(argv), env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 start_new_session=True,
             )  # fmt: skip
-        _RUNNING.add(self.process)
+        _RUNNING[self.process] = log
 
     @property
     def pid(self) -> int:
@@ -123,7 +124,7 @@ class _Process:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    _RUNNING.discard(process)
+    _RUNNING.pop(process, None)
     children: list[psutil.Process] = []
     with contextlib.suppress(psutil.Error):
         children = psutil.Process(process.pid).children(recursive=True)
@@ -138,6 +139,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     for child in children:
         with contextlib.suppress(psutil.Error):
             child.kill()
+
+
+def logs_of_the_running() -> str:
+    """The ends of the log files of every process that runs now: for a test that failed."""
+    tails = (f"{log}\n{log.read_text('utf-8', 'replace')[-_TAIL:]}" for log in _RUNNING.values() if log.exists())
+    return "\n".join(tails)
 
 
 @atexit.register
@@ -254,6 +261,12 @@ class JupyterServer(_Process):
         model = {"path": path, "name": path.rsplit("/", 1)[-1], "type": "notebook", "kernel": {"name": name or ""}}
         return str(self.rest("POST", "api/sessions", model)["kernel"]["id"])
 
+    def wait_for_kernel(self, kernel_id: str) -> None:
+        """Wait until a kernel has all its ports; it is started again if one of them was taken meanwhile."""
+        file = self.connection_file(kernel_id)
+        # A kernel opens the heartbeat's port last.
+        wait_for(lambda: file.exists() and heart_beats(json.loads(file.read_text())), "the kernel's heartbeat")
+
     def __enter__(self) -> JupyterServer:
         return self
 
@@ -265,6 +278,19 @@ def _hashed(password: str) -> str:
     from jupyter_server.auth import passwd
 
     return str(passwd(password))
+
+
+def heart_beats(info: Mapping[str, Any], seconds: float = 0.5) -> bool:
+    """Ask the heartbeat of the kernel of a connection file once."""
+    import zmq
+
+    sep = "-" if info.get("transport") == "ipc" else ":"
+    context: zmq.Context[Any] = zmq.Context.instance()
+    with context.socket(zmq.REQ) as sock:
+        sock.linger = 0
+        sock.connect(f"{info.get('transport', 'tcp')}://{info['ip']}{sep}{info['hb_port']}")
+        sock.send(b"ping")
+        return bool(sock.poll(int(seconds * 1000)))
 
 
 class ConsoleKernel(_Process):
@@ -306,15 +332,7 @@ class ConsoleKernel(_Process):
 
     def heartbeat(self, seconds: float = 0.5) -> bool:
         """Ask the kernel's heartbeat once."""
-        import zmq
-
-        sep = "-" if self.info.get("transport") == "ipc" else ":"
-        context: zmq.Context[Any] = zmq.Context.instance()
-        with context.socket(zmq.REQ) as sock:
-            sock.linger = 0
-            sock.connect(f"{self.info.get('transport', 'tcp')}://{self.info['ip']}{sep}{self.info['hb_port']}")
-            sock.send(b"ping")
-            return bool(sock.poll(int(seconds * 1000)))
+        return heart_beats(self.info, seconds)
 
     def __enter__(self) -> ConsoleKernel:
         return self

@@ -182,6 +182,7 @@ def test_a_port_that_is_closed_is_told_at_once() -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.alone
 def test_a_server_that_says_nothing_is_given_up() -> None:
     with RawServer(lambda connection, request: connection.recv(1) and None) as raw:
         transport = WebSocketTransport(Kernel(id="k"), raw.server(), Vault())
