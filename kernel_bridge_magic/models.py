@@ -171,6 +171,14 @@ class Kernel:
         return self.spec.language
 
     @property
+    def here(self) -> bool:
+        """Whether its server is a process that we see on this machine, and its end would be the kernel's.
+
+        A URL may mean a tunnel or a proxy, and a server may stand before a gateway: those end alone.
+        """
+        return self.server is None or (self.server.source == "runtime" and bool(self.connection_file))
+
+    @property
     def own(self) -> bool:
         """Whether it is ours in the sense of FAULTS 0: its output may act with our rights."""
         return self.server.own if self.server else bool(self.connection_file)

@@ -13,9 +13,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kernel_bridge_magic.protocol.life import is_from_server
 from kernel_bridge_magic.protocol.messages import Message
 
-__all__ = ["Gap", "Gaps", "Repeats", "numbered"]
+__all__ = ["Gap", "Gaps", "Numbering", "Repeats", "numbered"]
 
 _FOLLOWERS = 3  # numbers that came right behind their predecessor: then it is a counter
 _MOST_HOLES = 100_000  # a kernel that counts in steps of two would fill our memory
@@ -39,11 +40,42 @@ class _Hole:
     above: str
 
 
+class Numbering:
+    """Which messages the kernel's own process has numbered.
+
+    A server's words in the kernel's place have numbers of their own, and what a child prints that the kernel forked
+    has its session, and numbers of the child's.
+    """
+
+    def __init__(self, client_id: str) -> None:
+        self._client_id = client_id
+        #: the kernel's `session`, and the name of its counter; "" before they are known
+        self.session = self.life = ""
+        #: our requests whose cells have children that printed
+        self.forked: set[str] = set()
+
+    def number(self, message: Message) -> int | None:
+        """Give the number of a message; None where it has none of the kernel's."""
+        name, number = numbered(message)
+        if not name or is_from_server(message, self._client_id):
+            return None
+        # Only the kernel itself speaks of its state, and answers.
+        speaks = message.channel != "iopub" or bool(message.execution_state)
+        if message.sender != self.session or (name != self.life and speaks):
+            self.session, self.life = message.sender, name
+            self.forked.clear()
+        elif name != self.life:
+            self.forked.add(message.parent_id)
+            return None
+        return number
+
+
 class Gaps:
     """The numbers of one connection's kernel, and which of them have not come since the link first broke."""
 
     def __init__(self, client_id: str) -> None:
         self._client_id = client_id
+        self._numbering = Numbering(client_id)
         self._watching = False
         self._blind = False
         self._life = ""
@@ -67,11 +99,11 @@ class Gaps:
 
     def receive(self, message: Message) -> None:
         """Take any message of the connection, in the order in which they come."""
-        life, number = numbered(message)
-        if not life or message.sender == self._client_id:
-            return  # what a server says in a kernel's place has numbers of its own
-        if life != self._life:
-            self._reset(life)
+        number = self._numbering.number(message)
+        if number is None:
+            return
+        if self._numbering.life != self._life:
+            self._reset(self._numbering.life)
         parent = message.parent_id
         self._note_strangers(message, number)
         if self._watching:
@@ -100,26 +132,32 @@ class Gaps:
         """The `msg_id` of the last message so far, "" before the first."""
         return f"{self._life}_{self._top}" if self._life and self._top >= 0 else ""
 
-    def missing(self, cell: str, first: str, last: str) -> Gap | None:
+    def missing(self, cell: str, first: str, last: str, *, alone: bool = False) -> Gap | None:
         """Count what did not come of a cell between two messages; None where this kernel's ids are no numbers.
 
         `cell` is the `msg_id` of the request, `first` the `msg_id` of its first message, or the `position` before it
-        was sent, `last` the `msg_id` of its last message; "" for no bound.
+        was sent, `last` the `msg_id` of its last message; "" for no bound. `alone`: the server says that nobody else
+        is connected: then what stands between two requests of ours is ours as well.
         """
         if (self._blind and not first) or not self._counts() or (first and self._number_of(first, -1) < 0):
             return None
+        if cell in self._numbering.forked:
+            return None  # what its children have printed is not numbered with it
         after, upto = self._number_of(first, -1), self._number_of(last, self._top)
         holes = [
             (min(hole.stop, upto) - max(hole.start, after + 1), hole)
             for hole in self._holes
             if hole.start < upto and hole.stop > after + 1
         ]
-        ours = all(hole.below == cell == hole.above for _, hole in holes)
+        ours = all(self._is_ours(parent, cell, alone) for _, hole in holes for parent in (hole.below, hole.above))
         count = sum(width for width, _ in holes)
         for number, states in self._nudges.values():
             if after < number < upto:
                 count -= 1 + ("busy" not in states)  # its reply goes to the server; it drops the first message
         return Gap(max(count, 0), ours and not after < self._foreign <= upto)
+
+    def _is_ours(self, parent: str, cell: str, alone: bool) -> bool:
+        return parent == cell or (alone and parent.startswith(f"{self._client_id}_"))
 
     def unexplained(self, first: str) -> int | None:
         """How many of the numbers behind the message `first` neither came nor belong, for sure, to the server itself.

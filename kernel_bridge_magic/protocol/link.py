@@ -81,11 +81,23 @@ class Verdict:
 
 
 class Link:
-    """The watch over one cell."""
+    """The watch over one cell.
 
-    def __init__(self, request: Request, *, now: float, timeout: float | None = None, served: bool = True) -> None:
+    `served`: the kernel has a server. `here`: that is a process that we see, whose end is the kernel's.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        now: float,
+        timeout: float | None = None,
+        served: bool = True,
+        here: bool = True,
+    ) -> None:
         self.request = request
         self._served = served
+        self._here = here
         self.verdict: Verdict | None = None
         #: outputs that were given on; a stream counts its lines
         self.shown = 0
@@ -106,6 +118,8 @@ class Link:
         self._down_clock = self._down_why = ""
         self._told_down = False
         self._back_at: float | None = None
+        #: whether the server said, when the link was back, that nobody else is connected to the kernel
+        self.alone = False
         self._break_span = ("", "")  # the time of day of the first break, and of the last return
         self._busy_id = self._last_id = ""
         self._probe = ""
@@ -212,8 +226,10 @@ class Link:
         if self.interrupted_link:
             # What the link has lost is counted by itself, and up to the last message that is known.
             uncounted = self._limited or (_NO_IDLE if self._idle_lost and not self._probe_seen else "")
+        elif gap is None:
+            uncounted = self._limited or (_NO_IDLE if self._idle_lost else "")
         else:
-            uncounted = (self._limited or (_NO_IDLE if self._idle_lost else "")) if gap is None else ""
+            uncounted = "" if gap.size else self._limited
         if uncounted:
             return [self.losses.uncounted(uncounted)]
         if not gap or not gap.size or self.interrupted_link or self.losses.missing is None:
@@ -260,6 +276,8 @@ class Link:
         `connections` is how many it has to the kernel, None if it does not say; it was asked at `asked_at`. `there`
         names, after a 404, the kernels that the server has instead.
         """
+        if self._back_at is not None:
+            self.alone = connections == 1
         if self.verdict is not None:
             return
         if self._proof is not None and state:
@@ -615,9 +633,10 @@ class Link:
     def _conclude_link(self, *, server_alive: bool) -> None:
         if self._sign is not None:
             self._conclude_gone(self._sign.value)
-        elif server_alive:
+        elif server_alive or not self._here:
             state = "the cell may still be running" if self.request.started else "the cell may have run"
-            self._judge(Fate.UNKNOWN, f"link lost ({self._lost_link}); {state}; {_CHECK}")
+            what = "link lost" if server_alive else "server does not answer any more"
+            self._judge(Fate.UNKNOWN, f"{what} ({self._lost_link}); {state}; {_CHECK}")
         else:
             self._conclude_gone(f"server does not answer any more ({self._lost_link})")
 

@@ -6,17 +6,17 @@ an ipykernel gives its messages (`gaps`) tell: those that came on no channel bet
 
 Not every hole is a loss. A reply to another client takes a number, and so does a result that is made and not sent
 (of an object that has `_ipython_display_`). So a short hole counts only in the midst of a flood, or where it is known
-that something was dropped, and is then called an upper bound.
+that something was dropped, and is then called an upper bound; so is any hole beside messages that are not the cell's.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kernel_bridge_magic.protocol.gaps import Gap, numbered
+from kernel_bridge_magic.protocol.gaps import Gap, Numbering, numbered
 from kernel_bridge_magic.protocol.messages import Message
 
 __all__ = ["FLOOD", "FLOOD_SECONDS", "LEAST", "Overruns"]
@@ -26,14 +26,14 @@ LEAST = 10
 #: A queue of a thousand that is full was filled by at least as many messages, in no time.
 FLOOD = 500
 FLOOD_SECONDS = 2.0
-_MOST_CELLS = 100  # whose counts wait to be taken; one that is taken is forgotten
+_MOST_CHILDREN = 1000
 
 
 @dataclass(slots=True)
 class _Cell:
-    """One of our requests: the numbers of its first message and of its last, and of those between that never came."""
+    """One of our cells: the numbers of its first message and of its last, and of those between that never came."""
 
-    first: int
+    first: int | None = None
     last: int | None = None
     #: in long holes, in short ones of a flood, in other short ones
     long: int = 0
@@ -41,46 +41,79 @@ class _Cell:
     faint: int = 0
     #: numbers in holes that came later, on another channel or out of order
     late: int = 0
-    #: other clients' requests that the kernel worked on meanwhile
-    others: set[str] = field(default_factory=set)
+    #: other clients' requests that the kernel answered meanwhile: each reply leaves a hole
+    answers: int = 0
+    #: whether anything came meanwhile that was not the cell's
+    mixed: bool = False
     replied: int = -1
 
+    @property
+    def runs(self) -> bool:
+        return self.first is not None and self.last is None
+
     def spans(self, number: int) -> bool:
-        return self.first < number and (self.last is None or number < self.last)
+        return self.first is not None and self.first < number and (self.last is None or number < self.last)
+
+    def skip(self, count: int, flood: bool) -> None:
+        if count >= LEAST:
+            self.long += count
+        elif flood:
+            self.short += count
+        else:
+            self.faint += count
 
 
 class Overruns:
-    """Counts, for each of our own cells, the messages that never came though the link held."""
+    """Counts, for each cell that is expected, the messages that never came though the link held."""
 
     def __init__(self, client_id: str) -> None:
-        self._client_id = client_id
-        self._reset("")
+        self._numbering = Numbering(client_id)
+        self._cells: dict[str, _Cell] = {}
+        self._reset()
 
-    def _reset(self, life: str) -> None:
-        self._life = life
+    def _reset(self) -> None:
+        self._life = self._numbering.life
         self._top = -1  # the highest number on IOPub, where order is kept
         self._ahead: set[int] = set()  # numbers of other channels beyond it
         self._dates: deque[Any] = deque(maxlen=FLOOD)  # of the last messages on IOPub, by the kernel's clock
-        self._cells: dict[str, _Cell] = {}
+        self._children: dict[str, int] = {}  # processes that it forked: their highest numbers
+        self._cells = {cell: _Cell() for cell in self._cells}
+
+    def expect(self, cell: str) -> None:
+        """Count what never comes of a cell, by the `msg_id` of its request, until that is taken."""
+        self._cells[cell] = _Cell()
 
     def receive(self, message: Message) -> None:
         """Take any message of the connection, in the order in which they come."""
-        life, number = numbered(message)
-        if not life or message.sender == self._client_id:
-            return  # what a server says in a kernel's place has numbers of its own
-        if life != self._life:
-            self._reset(life)
-        if number < self._top:
+        number = self._numbering.number(message)
+        if self._numbering.life != self._life:
+            self._reset()
+        if message.channel == "iopub":
+            self._note_parent(message, number)
+        if number is None:
+            self._take_child_s(message)
+        elif number < self._top:
             for cell in self._cells.values():
                 cell.late += cell.spans(number)
         elif message.channel != "iopub":
             self._ahead.add(number)
         else:
             self._move_to(number, message)
-        if message.channel == "iopub":
-            self._note_parent(message, number)
-        elif message.msg_type == "execute_reply" and message.parent_id in self._cells:
-            self._cells[message.parent_id].replied = number
+        own = self._cells.get(message.parent_id)
+        if own is not None and number is not None:
+            if message.execution_state == "idle":
+                own.last = number
+            elif message.msg_type == "execute_reply":
+                own.replied = number
+
+    def _note_parent(self, message: Message, number: int | None) -> None:
+        for cell_id, cell in self._cells.items():
+            if cell_id == message.parent_id:
+                cell.first = number if cell.first is None else cell.first
+            elif cell.runs:
+                cell.mixed = True
+                asked = str(message.parent_header.get("msg_type"))
+                cell.answers += message.execution_state == "idle" and asked.endswith("_request")
 
     def _move_to(self, number: int, message: Message) -> None:
         skipped = number - self._top - 1
@@ -88,12 +121,15 @@ class Overruns:
             skipped -= sum(n < number for n in self._ahead)
             self._ahead = {n for n in self._ahead if n > number}
         if skipped and self._cells:
-            kind = "long" if skipped >= LEAST else "short" if self._is_flood(message) else "faint"
-            for cell in self._cells.values():
-                if cell.last is None:
-                    setattr(cell, kind, getattr(cell, kind) + skipped)
+            self._skip(skipped, message, number)
         self._top = number
         self._dates.append(message.header.get("date"))
+
+    def _skip(self, count: int, message: Message, number: int) -> None:
+        flood = count < LEAST and self._is_flood(message)
+        for cell in self._cells.values():
+            if cell.runs and cell.first != number:
+                cell.skip(count, flood)
 
     def _is_flood(self, message: Message) -> bool:
         if len(self._dates) < FLOOD:
@@ -101,30 +137,28 @@ class Overruns:
         began, now = _parse(self._dates[0]), _parse(message.header.get("date"))
         return began is not None and now is not None and now - began <= FLOOD_SECONDS
 
-    def _note_parent(self, message: Message, number: int) -> None:
-        parent = message.parent_header
-        if parent.get("session") != self._client_id:
-            if message.execution_state:
-                for cell in self._cells.values():
-                    if cell.last is None:
-                        cell.others.add(message.parent_id)
-        elif parent.get("msg_type") == "execute_request":
-            if message.parent_id not in self._cells:
-                self._cells[message.parent_id] = _Cell(number)
-                while len(self._cells) > _MOST_CELLS:
-                    del self._cells[next(iter(self._cells))]
-            if message.execution_state == "idle":
-                self._cells[message.parent_id].last = number
+    def _take_child_s(self, message: Message) -> None:
+        """A child that the kernel forked counts on from where it was forked."""
+        name, number = numbered(message)
+        if not name or message.sender != self._numbering.session:
+            return
+        top = self._children.get(name)
+        if top is not None and number - top > LEAST:
+            for cell in self._cells.values():
+                if cell.runs:
+                    cell.long += number - top - 1
+        if len(self._children) < _MOST_CHILDREN or name in self._children:
+            self._children[name] = max(number, -1 if top is None else top)
 
     def take(self, cell: str, *, dropped: bool = False) -> Gap | None:
-        """Count what never came of a cell, once; None where this kernel's messages have no numbers.
+        """Count what never came of a cell, once; None where that cannot be: the messages have no numbers, say.
 
         `dropped`: it is known that something was. Without the cell's idle the numbers up to its reply count as well.
         """
-        if not self._life:
-            return None
         found = self._cells.pop(cell, None)
-        if found is None:
+        if not self._life or (dropped and cell in self._numbering.forked):
+            return None
+        if found is None or found.first is None:
             return Gap(0, True)
         faint, short = (0, found.short + found.faint) if dropped else (found.faint, found.short)
         late = max(found.late - faint, 0)  # numbers that are accounted for, the short holes' first
@@ -132,14 +166,15 @@ class Overruns:
         short = max(short - late, 0)
         if found.last is None and found.replied > self._top:
             missing += found.replied - self._top - 1 - sum(n < found.replied for n in self._ahead)
-        if missing + short <= len(found.others):
+        if not missing and not dropped and short <= found.answers:
             return Gap(0, True)
-        return Gap(missing + short, not short and not found.others)
+        whole = not short and not found.mixed and cell not in self._numbering.forked
+        return Gap(missing + short, whole)
 
 
 def _parse(date: Any) -> float | None:
-    """Give a header's date as seconds since 1970; None where it is none."""
+    """Give a header's date as seconds since 1970; None where it is none. jupyter_client has parsed it already."""
     try:
-        return datetime.fromisoformat(date).timestamp()
+        return (date if isinstance(date, datetime) else datetime.fromisoformat(date)).timestamp()
     except (TypeError, ValueError):
         return None

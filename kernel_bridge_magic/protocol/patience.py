@@ -24,6 +24,8 @@ PATIENCE = 90.0  # as jupyter_server, which gives us up after as long
 IDLE_PATIENCE = 30.0  # with nothing under way nothing can be lost
 LONGEST_WAIT = 30.0
 REFUSED_AGAIN = 0.7  # a server that is told to have ended within 2 s (F12)
+REFUSALS_HERE = 2  # tries
+REFUSALS = 40  # half a minute
 JUMP = 2.0  # between two clocks that only sleep can part (R8)
 TELL_EVERY = 5.0  # between two words on one message that is long in coming (F24)
 
@@ -191,11 +193,14 @@ class Failure(enum.Enum):
 class Retry:
     """When to try again: at once, then after 0 to 2**n - 1 s, at random, so that not all come back together.
 
-    With `once` the server said that it does not want us (close codes 1008, 4xxx): one try only.
+    With `once` the server said that it does not want us (close codes 1008, 4xxx): one try only. `here`: it is a
+    process that we saw, so that a port which nobody listens on says that it has ended. Elsewhere that may be a tunnel
+    or a proxy, which comes back.
     """
 
-    def __init__(self, *, once: bool = False) -> None:
+    def __init__(self, *, once: bool = False, here: bool = True) -> None:
         self._once = once
+        self._refusals = REFUSALS_HERE if here else REFUSALS
         self._tries = 0
         self._refused = 0
         self._hopeless = False
@@ -204,7 +209,7 @@ class Retry:
         """Take note that a try failed."""
         self._tries += 1
         self._refused = self._refused + 1 if why is Failure.REFUSED else 0
-        self._hopeless = self._once or why in (Failure.DENIED, Failure.NO_KERNEL) or self._refused >= 2
+        self._hopeless = self._once or why in (Failure.DENIED, Failure.NO_KERNEL) or self._refused >= self._refusals
 
     def wait(self, chance: float) -> float | None:
         """Give the seconds until the next try, None to give up. `chance` is a random number from 0 to 1."""

@@ -60,6 +60,7 @@ class Comes(enum.Enum):
     MODEL = "server asked: busy"
     IDLE_TWICE = "server asked: idle, twice"
     NOBODY = "server asked: no answer"
+    NOBODY_THERE = "a server that we do not see, asked: no answer"
     HEART_STOPS = "no heartbeat, twice"
     NO_GREETING = "a heartbeat and no greeting (its Python is not running), twice"
     BREAKS = "the link breaks"
@@ -184,6 +185,7 @@ CELL = (
     Row("R7", RUNNING, (C.CLOSED,), asks=Action.ASK_SERVER),
     Row("R7", RUNNING, (C.CLOSED, C.MODEL), fate=Fate.UNKNOWN, says="may still be running"),
     Row("R7", RUNNING, (C.CLOSED, C.NOBODY), fate=Fate.DIED, says="server does not answer any more"),
+    Row("R7", RUNNING, (C.CLOSED, C.NOBODY_THERE), fate=Fate.UNKNOWN, says="may still be running"),
 )  # fmt: skip
 
 #: What is a sign of the kernel's end, in the messages of a connection.

@@ -183,6 +183,8 @@ class Transport:
         if inbox is not None:
             with self._lock:
                 self._inboxes[msg_id] = inbox
+                if msg_type == "execute_request" and not content.get("silent"):
+                    self._overruns.expect(msg_id)
         self._used = time.monotonic()
         try:
             if self._closing or self._closed is not None:
@@ -298,6 +300,7 @@ class Transport:
         """Stop routing the answers of a request; what still comes goes to the subscribers."""
         with self._lock:
             self._inboxes.pop(msg_id, None)
+            self._overruns.take(msg_id)
         self._used = time.monotonic()
 
     def subscribe(self, subscriber: Subscriber) -> None:
@@ -335,7 +338,7 @@ class Transport:
         """The kernel's last message so far, by its `msg_id`: what `missing` counts from. "" if nothing is counted."""
         return ""
 
-    def missing(self, cell: str, first: str, last: str) -> Gap | None:
+    def missing(self, cell: str, first: str, last: str, *, alone: bool) -> Gap | None:
         """Count what broken links lost of a cell, see `Gaps.missing`; None if nobody can tell."""
         return None
 

@@ -76,13 +76,14 @@ ELSEWHERE = {
     30: "tests/transports/test_zmq.py::test_messages_that_the_kernel_did_not_sign_are_dropped_and_counted, "
     "tests/transports/test_zmq.py::test_messages_that_are_replayed_are_dropped_and_counted",
     46: "tests/test_twenty_clients.py::test_a_thousand_of_a_thousand_cells_get_their_own_output",
-    47: "tests/test_server.py::test_name_that_is_not_known, tests/test_sockets.py::test_ipv6",
+    47: "tests/test_server.py::test_name_that_is_not_known, tests/test_sockets.py::test_ipv6, "
+    "tests/test_sockets.py::test_a_silent_address_does_not_hide_the_next",
 }
 
 #: What of a fault cannot be made to happen here, and why.
 NOT_HERE = {
     38: "nothing puts this machine to sleep: the clocks that go apart and the dead connection are made by the test",
-    47: "no address here swallows packets: a name that is not known and loopback by IPv6 are what there is",
+    47: "no address here swallows packets: a name that is not known, and a listener whose queue is full",
 }
 
 

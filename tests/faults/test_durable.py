@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +11,17 @@ import pytest
 
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.errors import Fate
+from kernel_bridge_magic.protocol.events import Queued, Stream
+from kernel_bridge_magic.protocol.messages import Message
 from tests.faults.proxy import FaultProxy
-from tests.faults.truth import run, through
+from tests.faults.truth import Run, run, through
 from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer, wait_for
 
 Tell = Callable[..., None]
 LongRun = Callable[[str, str], None]
 HOOKED = "'send' in get_ipython().kernel.session.__dict__"
+WAITS = "import os, sys, time\nwhile not os.path.exists({path!r}): time.sleep(0.02)\n"
 
 
 def left_behind(other: KernelConnection) -> str:
@@ -99,6 +103,104 @@ def test_f20_a_cell_that_ends_while_we_are_away_is_fetched(
             other.execute("1")  # behind the cell: it has ended
         cell.join()
         assert (cell.fate, cell.lines, cell.losses) == (Fate.OK, list(range(30)), [])
+        assert left_behind(other) == "False"
+
+
+def test_more_than_one_chunk_is_fetched_before_the_cell_is_called_over(
+    jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    other, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    connection, _, _ = through(jupyter_server, proxy, own_kernel)
+    go = tmp_path / "go"
+    lines = "for i in range(130): sys.stdout.write(f'L{i}\\n' + '.' * 100_000 + '\\n'); sys.stdout.flush()"
+    code = f"print('on', flush=True)\n{WAITS.format(path=str(go))}{lines}"
+    with other, connection:
+        cell = Run(connection.start(code, durable=True), tmp_path / "none", 130).start()
+        cell.until(lambda: any(isinstance(event, Stream) for _, event in cell.events))
+        with proxy.away():
+            go.touch()
+            other.execute("1")  # behind the cell: it has ended
+        cell.join()
+        assert (cell.fate, cell.lines, cell.losses) == (Fate.OK, list(range(130)), [])
+        assert not [note for note in cell.notes if "remembers" in note]
+        assert left_behind(other) == "False"
+
+
+@pytest.mark.parametrize("free", ["meanwhile", "later"])
+def test_a_link_that_breaks_while_the_cell_is_queued_leaves_the_kernel_busy_and_loses_nothing(
+    jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path, free: str
+) -> None:
+    owner, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    watcher, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    seen: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    watcher.subscribe(seen)
+    connection, transport, _ = through(jupyter_server, proxy, own_kernel)
+    with owner, watcher, connection:
+        go = tmp_path / "go"
+        code = f"import os, time\nwhile not os.path.exists({str(go)!r}): print('.', flush=True); time.sleep(0.05)"
+        busy = Run(owner.start(code), tmp_path / "none", 0).start()
+        busy.until(lambda: busy.started)
+        cell = run(connection, tmp_path, 30, 0.02, durable=True)
+        cell.until(lambda: any(isinstance(event, Queued) for _, event in cell.events))
+        with proxy.away():
+            if free == "meanwhile":
+                go.touch()
+                wait_for(lambda: len(cell.printed) == 30, "the last line")
+                owner.execute("1")  # behind the cell: it has ended
+        wait_for(lambda: transport.reconnects == 1, "the link", 90)
+        durable = cell.execution._durable
+        assert durable is not None
+        wait_for(lambda: durable._fetches, "the fetch")
+        if free == "later":
+            shown = len(busy.events)
+            busy.until(lambda: len(busy.events) > shown + 10)  # whatever answered us would have come meanwhile
+            assert jupyter_server.rest("GET", f"api/kernels/{own_kernel}")["execution_state"] == "busy"
+            go.touch()
+        cell.join()
+        assert (cell.fate, cell.lines, cell.losses) == (Fate.OK, list(range(30)), [])
+        assert left_behind(owner) == "False"
+        states = []
+        while not seen.empty():
+            message = seen.get()
+            states += [(message.parent_id, message.execution_state)] if message.execution_state else []
+        owners = busy.execution.msg_id
+        assert states[states.index((owners, "busy")) + 1] == (owners, "idle")
+
+
+def test_what_children_print_through_a_break_is_said_to_be_uncounted(
+    jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    other, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    connection, _, _ = through(jupyter_server, proxy, own_kernel)
+    first, last = tmp_path / "first", tmp_path / "last"
+    code = f"""
+import os, sys, time
+def say(what): sys.stdout.write(what); sys.stdout.flush()
+if not (child := os.fork()):
+    for number in range(100): say('kid\\n')
+    os._exit(0)
+os.waitpid(child, 0)
+say('on\\n')
+{WAITS.format(path=str(first))}
+for number in range(30): say(f'L{{number}}\\n')
+open({str(last)!r}, 'w').close()
+"""
+    with other, connection:
+        cell = Run(connection.start(code, durable=True), tmp_path / "none", 30).start()
+
+        def text() -> str:
+            return "".join(event.text for _, event in cell.events if isinstance(event, Stream))
+
+        cell.until(lambda: "on" in text() and text().count("kid") == 100)
+        with proxy.away():
+            first.touch()
+            wait_for(last.exists, "the last line")
+            other.execute("1")
+        cell.join()
+        assert (cell.fate, cell.lines, cell.losses) == (Fate.OK, list(range(30)), [])
+        assert text().count("kid") == 100
+        assert len([note for note in cell.notes if "child processes" in note]) == 1
+        assert cell.execution.result is not None and cell.execution.result.missing is None
         assert left_behind(other) == "False"
 
 

@@ -55,12 +55,33 @@ def test_what_a_cell_of_ours_lost_is_exact() -> None:
     assert gaps.missing(CELL, last(36), last(40)) == Gap(2, True)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_between_two_requests_of_ours_it_is_exact_only_where_nobody_else_is_connected(alone: bool) -> None:
+    gaps = running()
+    gaps.receive(numbered(36, parent="ours_8"))
+    assert gaps.missing(CELL, last(0), last(36), alone=alone) == Gap(25, alone)
+    gaps.receive(numbered(40, parent="theirs_1", asker="theirs"))
+    assert gaps.missing(CELL, last(0), last(40), alone=alone) == Gap(25 + 3, False)
+
+
 def test_what_the_server_says_in_the_kernel_s_place_changes_nothing() -> None:
     gaps = running()
     header = {"msg_id": f"{OURS}_99_3", "msg_type": "stream", "session": OURS}
     gaps.receive(Message.parse("iopub", header, {"msg_id": CELL, "session": OURS}, {}, {}))
     gaps.receive(numbered(36))
     assert gaps.missing(CELL, last(0), last(36)) == Gap(25, True)
+
+
+def test_what_children_of_the_cell_print_makes_the_loss_uncountable_and_forgets_nothing_else() -> None:
+    gaps = running()
+    header = {"msg_id": f"{LIFE}_9999_11", "msg_type": "stream", "session": LIFE}
+    gaps.receive(Message.parse("iopub", header, {"msg_id": CELL, "session": OURS}, {}, {}))
+    gaps.receive(numbered(36))
+    assert gaps.missing(CELL, last(0), last(36)) is None
+    for number in (37, 38):
+        gaps.receive(numbered(number, parent="ours_8"))
+    gaps.receive(numbered(44, parent="ours_8"))
+    assert gaps.missing("ours_8", last(37), last(44)) == Gap(5, True)
 
 
 def test_numbers_that_come_late_are_not_missing() -> None:

@@ -179,12 +179,13 @@ def test_what_the_server_drops_is_reported_not_printed(text: str, setting: str) 
 
 
 @pytest.mark.parametrize("breaks", [False, True])
-def test_what_the_server_drops_and_nobody_can_count_is_told(breaks: bool) -> None:
+@pytest.mark.parametrize("gap", [None, Gap(0, True)])
+def test_what_the_server_drops_and_nobody_can_count_is_told(breaks: bool, gap: Gap | None) -> None:
     cell = running().get(stream(DATA_RATE, "stderr", sender=OURS))
     if breaks:
         back(cell)
     cell.get(reply(), status("idle"))
-    (lost,) = cell.link.overran(Gap(5, True) if breaks else None)
+    (lost,) = cell.link.overran(Gap(5, True) if breaks else gap)
     assert isinstance(lost, Lost) and "iopub_data_rate_limit" in lost.reason
     assert cell.link.losses.missing is None
 

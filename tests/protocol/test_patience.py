@@ -143,6 +143,15 @@ def test_a_server_that_is_gone_is_believed_after_two_seconds_at_most() -> None:
     assert 0.5 <= waited < 2
 
 
+def test_elsewhere_it_may_be_a_tunnel_that_comes_back() -> None:
+    retry = Retry(here=False)
+    waited = 0.0
+    while (wait := retry.wait(1.0)) is not None:
+        waited += wait
+        retry.failed(Failure.REFUSED)
+    assert 20 < waited < 40
+
+
 def test_a_refusal_between_other_failures_is_not_believed() -> None:
     retry = Retry()
     for why in (Failure.REFUSED, Failure.OTHER, Failure.REFUSED, Failure.OTHER):

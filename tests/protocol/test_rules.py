@@ -106,6 +106,10 @@ class Player:
             self.link.server_says("idle", self.now)
         self.tick()
 
+    def nobody_there(self) -> None:
+        self.link._here = False
+        self.link.server_says("", self.now)
+
     def heart_stops(self) -> None:
         for _ in range(2):
             self.link.heartbeat(False)
@@ -141,6 +145,7 @@ class Player:
             Comes.MODEL: lambda: self.link.server_says("busy", self.now),
             Comes.IDLE_TWICE: self.server_idle,
             Comes.NOBODY: lambda: self.link.server_says("", self.now),
+            Comes.NOBODY_THERE: self.nobody_there,
             Comes.HEART_STOPS: self.heart_stops,
             Comes.NO_GREETING: self.no_greeting,
             Comes.BREAKS: lambda: self.link.broke("the server closed the connection", "10:00:00", self.now),

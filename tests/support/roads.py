@@ -24,7 +24,7 @@ def known(server: JupyterServer) -> tuple[Server, Vault]:
     vault = Vault()
     if server.token:
         vault.put(base.origin, Secret(server.token))
-    return Server(base.url, "test", base.origin, trusted=True), vault
+    return Server(base.url, "test", base.origin, "runtime", pid=server.pid), vault
 
 
 def found(server: JupyterServer, kernel_id: str, path: str = "a.ipynb") -> Kernel:
