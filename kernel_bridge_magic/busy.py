@@ -8,9 +8,12 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import threading
 import time
+from typing import Any
 
 from kernel_bridge_magic.errors import BadOption, CannotConnect, LinkError, NotRun
+from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import SUBSHELLS, Message, evaluate_content, evaluated
 from kernel_bridge_magic.transports.base import Closed, Transport
 from kernel_bridge_magic.transports.inbox import Inbox
@@ -22,6 +25,7 @@ IF_BUSY = ("wait", "fail", "subshell")
 
 _BUSY_SECONDS = 0.5  # an idle kernel answers in milliseconds
 _ANSWER_SECONDS = 2.0  # a control thread answers in milliseconds, unless native code holds the GIL
+_LATE_SECONDS = 600.0  # for a subshell that native code has held up, and that somebody must delete
 _IDENT = "__import__('threading').get_ident()"
 _RAISE = (
     "(lambda c: c.pythonapi.PyThreadState_SetAsyncExc(c.c_ulong({ident}), c.py_object(KeyboardInterrupt)))"
@@ -33,10 +37,17 @@ _LOOK_BUSY = (
     "parent=p, ident=k._topic('status'))).start())"
     "(get_ipython().kernel, get_ipython().kernel.get_parent('control'), __import__('threading'))"
 )
-# In the kernel's shell channel thread, which deletes subshells, when this request is over.
+# In the kernel's shell channel thread, which deletes subshells, when this request is over. Nobody may be there by then
+# for `look_busy`, so it is done here: main's lock is held while it runs something, and if that ends just then, main's
+# own loop, which is free again, says so.
 _LEAVE = (
-    "(lambda m: m._shell_channel_io_loop.call_later(0.2, m._delete_subshell, {id}))"
-    "(get_ipython().kernel.shell_channel_thread.manager)"
+    "(lambda k, p, m: (lambda say: m._shell_channel_io_loop.call_later(0.2, lambda: (m._delete_subshell({id}), "
+    "k._main_asyncio_lock.locked() and (say('busy'), "
+    "k.io_loop.add_callback(lambda: k._main_asyncio_lock.locked() or say('idle'))))))"
+    "(lambda state: k.session.send(k.iopub_socket, 'status', {{'execution_state': state}}, "
+    "parent=p, ident=k._topic('status')) and None))"
+    "(get_ipython().kernel, get_ipython().kernel.get_parent('shell'), "
+    "get_ipython().kernel.shell_channel_thread.manager)"
 )
 
 
@@ -63,15 +74,25 @@ def subshell_for(transport: Transport, if_busy: str, kernel: str) -> Subshell | 
         return None
     if if_busy == "fail":
         raise NotRun("the kernel is busy; nothing was sent. Safe to run again", kernel=kernel)
-    if not transport.features:
+    asked = not transport.features
+    if asked:
         # The answer tells the transport.
         transport.ask("kernel_info_request", {}, channel="control", seconds=_ANSWER_SECONDS, harmless=True)
     if SUBSHELLS not in transport.features:
+        if asked:
+            _look_busy_if_it_can(transport)
         raise NotRun("the kernel is busy and has no subshells (ipykernel 7 has); nothing was sent", kernel=kernel)
     try:
         return Subshell(transport)
     except CannotConnect as problem:
         raise NotRun(f"the kernel is busy, and {problem}; nothing was sent", kernel=kernel) from None
+
+
+def _look_busy_if_it_can(transport: Transport) -> None:
+    # Other kernels would be asked to run Python.
+    if transport.info.get("implementation") == "ipython":
+        with contextlib.suppress(LinkError):
+            look_busy(transport)
 
 
 class Subshell:
@@ -84,11 +105,39 @@ class Subshell:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        reply = transport.ask("create_subshell_request", {}, channel="control", seconds=_ANSWER_SECONDS) or {}
-        if reply.get("status") != "ok" or not isinstance(reply.get("subshell_id"), str):
-            raise CannotConnect("it made no subshell")
         #: its id, for the header of what it shall handle
-        self.id: str = reply["subshell_id"]
+        self.id = ""
+        inbox = Inbox()
+        asked = transport.send("create_subshell_request", {}, channel="control", inbox=inbox)
+        reply = _reply(inbox, _ANSWER_SECONDS)
+        if reply is None:
+            # It may be made yet, and nobody else would delete it.
+            late = threading.Thread(
+                target=self._delete_when_made, args=(asked, inbox), name="kernel-bridge-subshell", daemon=True
+            )
+            late.start()
+            raise CannotConnect("it did not make a subshell in time")
+        transport.forget(asked)
+        if not self._take(reply):
+            raise CannotConnect("it made no subshell")
+
+    def _take(self, reply: dict[str, Any]) -> bool:
+        """Take the answer, and tell whether there is a subshell; if not, have the request's own idle put right."""
+        made = reply.get("subshell_id")
+        self.id = made if reply.get("status") == "ok" and isinstance(made, str) else ""
+        if not self.id and reply:
+            with contextlib.suppress(LinkError):
+                look_busy(self._transport)
+        return bool(self.id)
+
+    def _delete_when_made(self, asked: str, inbox: Inbox) -> None:
+        """Wait for the answer to `asked`, and delete what it tells of; runs in a thread of its own."""
+        try:
+            reply = _reply(inbox, _LATE_SECONDS)
+        finally:
+            self._transport.forget(asked)
+        if reply is not None and self._take(reply):
+            self.delete()
 
     def evaluate(self, expression: str) -> str:
         """Give the representation of an expression's value over there; "" if there is none in time."""
@@ -115,11 +164,26 @@ class Subshell:
             look_busy(self._transport)
 
     def delete_itself(self) -> None:
-        """Have it deleted over there behind the cell that it runs, whether or not we are there still."""
+        """Have it deleted over there behind the cell that it runs, whether or not we are there still.
+
+        If main is at work then, the kernel says once more that it is busy, as after `delete`.
+        """
         with contextlib.suppress(LinkError):
-            code = _LEAVE.format(id=json.dumps(self.id))
-            content = evaluate_content(value=code)
+            content = evaluate_content(value=_LEAVE.format(id=json.dumps(self.id)))
             self._transport.send("execute_request", content, subshell=self.id)
+
+
+def _reply(inbox: Inbox, seconds: float) -> dict[str, Any] | None:
+    """Give the content of the reply on control; {} if the end came first, None if nothing came within `seconds`."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(queue.Empty):
+        while True:
+            item = inbox.get(timeout=max(deadline - time.monotonic(), 0.0))
+            if isinstance(item, Closed | Sign):
+                return {}
+            if isinstance(item, Message) and item.channel == "control":
+                return item.content
+    return None
 
 
 def look_busy(transport: Transport) -> None:

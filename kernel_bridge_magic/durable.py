@@ -20,10 +20,20 @@ __all__ = ["Durable"]
 _PAUSE = 0.2  # seconds between two fetches: a flood has many holes
 _HEADLESS = 0.5  # seconds between a cell's reply and its idle, until that is fetched
 _DROP_SECONDS = 1.0  # for a kernel to end its keeping
+_ANSWER_SECONDS = 10.0  # for the answer to a fetch while something is held back for it; it takes milliseconds
+_MOMENT = 1.0  # what was under way already comes within it
+_SILENT_SECONDS = 95.0  # a link that says nothing for that long is declared broken before (R7)
+
+_NOT_KEPT = "that kernel does not keep this cell's output (--durable needs ipykernel 7 there); it runs without"
+_UNFETCHED = "{}: what is missing of the output cannot be fetched any more (--durable); some may be missing"
+_CHILDREN = "the cell's child processes print, too: whether any of that was lost cannot be told"
 
 
 class Durable:
     """The keeping of one cell. The cell itself is sent by the caller, as `cell`, behind this.
+
+    The requests beside the cell go over the control channel only once it is known that the kernel keeps the cell's
+    messages. Before that their idle is seen, and would turn a kernel that is busy for its owner to idle (FACTS 15).
 
     Raises:
         BadOption: that kernel is known to have no way to keep anything; nothing was sent.
@@ -38,13 +48,16 @@ class Durable:
         #: the `msg_id` that the cell must be sent with
         self.cell = transport.new_id()
         self._spool = spool.Spool(self.cell)
-        self._gone = False  # with the kernel's process, or with our connection
+        self._armed = False  # the kernel is known to keep the cell's messages
+        self._gone = False  # with the kernel's process, or with our connection; or it never did
         self._asked: set[str] = set()
         self._fetch = ""  # the request that is under way
         self._fetches = 0
         self._fetched_at = 0.0
         self._headless_at = 0.0
+        self._overdue = Overdue()
         self._told_lost = 0
+        self._told_children = False
         self._arming = transport.send("execute_request", spool.arm(self.cell), inbox=inbox)
         self._asked.add(self._arming)
 
@@ -53,12 +66,25 @@ class Durable:
         """Whether what is missing can be fetched."""
         return self._spool.usable
 
+    @property
+    def uncounted(self) -> bool:
+        """Whether nobody can tell how much is missing."""
+        return self._spool.uncounted
+
+    def newly_lost(self) -> int:
+        """Give how many messages the ring lost since the last call."""
+        lost = self._spool.lost
+        more, self._told_lost = lost - self._told_lost, lost
+        return more
+
     def take(self, item: object, now: float) -> list[object]:
         """Take what came; give what is to be handled in its place, in order."""
         kept = self._spool
         if isinstance(item, Message) and item.parent_id in self._asked:
             return self._take_answer(item, now)
         if isinstance(item, Message):
+            if item.parent_id == self.cell and item.sender != self._transport.client_id:
+                self._take_begin()
             return list(kept.receive(item))
         if isinstance(item, Broken):
             self._fetch = ""
@@ -66,55 +92,128 @@ class Durable:
         elif isinstance(item, Back):
             kept.back()
         elif isinstance(item, Sign | Closed):
-            self._gone = True
+            self._armed, self._gone = False, True
             return [*kept.give_up(), item]
         return [item]
 
+    def _take_begin(self) -> None:
+        """The kernel has come to the cell, and so to the request before it, whose answer may be lost."""
+        info = dict(self._transport.info)
+        if not self._gone and info and not spool.needs(info):
+            self._take_armed()
+
+    def _take_armed(self) -> None:
+        if not self._armed:
+            self._armed = True
+            if self._fetch:  # on shell, where it waits for the cell's end
+                self._fetch, self._spool.wanted = "", True
+
     def _take_answer(self, message: Message, now: float) -> list[object]:
-        if message.parent_id == self._arming:
-            if message.channel != "shell" or spool.is_armed(message.content):
-                return []
-            note = "that kernel does not keep this cell's output (--durable needs ipykernel 7 there); it runs without"
-            return [Note(note), *self._spool.give_up()]
         self._spool.beside(message)
-        if message.channel != "control" or message.parent_id != self._fetch:
+        if message.parent_id == self._arming:
+            if message.channel != "shell":
+                return []
+            if spool.is_armed(message.content):
+                self._gone = False  # whatever had ended before, this is a kernel that keeps
+                self._take_armed()
+                return []
+            self._armed, self._gone = False, True
+            return [Note(_NOT_KEPT), *self._spool.give_up()]
+        if message.channel not in ("control", "shell") or message.parent_id != self._fetch:
             return []
         self._fetch, self._fetched_at = "", now
-        return list(self._spool.fetched(spool.Catch.parse(message.content)))
+        catch = spool.Catch.parse(message.content)
+        if catch is not None:
+            self._take_armed()
+            return list(self._spool.fetched(catch))
+        self._gone = not self._armed
+        return self._give_up("the kernel has nothing of this cell")
 
-    def mind(self, now: float, *, ended: bool) -> int:
-        """Fetch if that is wanted and the cell's fate is not known; give how many more messages the ring lost."""
+    def _give_up(self, why: str) -> list[object]:
+        return [Note(_UNFETCHED.format(why)), *self._spool.give_up()]
+
+    def mind(self, now: float) -> list[object]:
+        """Fetch if that is wanted, while the cell's fate is not known; give what is to be handled, in order."""
         kept = self._spool
         if not kept.headless:
             self._headless_at = now
         elif not kept.holding and now - self._headless_at >= _HEADLESS:
             self._headless_at = now
             kept.hold()
-        ready = not self._fetch and now - self._fetched_at >= _PAUSE
-        if kept.wanted and kept.usable and ready and not ended:
-            kept.wanted = False
-            self._fetches += 1
-            msg_id = spool.quiet_id(self.cell, str(self._fetches))
-            with contextlib.suppress(LinkError):  # it is fetched when the link is back
-                self._asked.add(msg_id)
-                fetch = spool.fetch(self.cell, kept.start)
-                self._fetch = self._transport.send(
-                    "execute_request", fetch, channel="control", inbox=self._inbox, msg_id=msg_id
-                )
-        more, self._told_lost = kept.lost - self._told_lost, kept.lost
-        return more
+        waits = bool(self._fetch) and kept.waiting
+        if self._overdue.tick(now, self._transport.heard_iopub, self._transport.receiving_at, waits=waits):
+            self._fetch = ""
+            return self._give_up("the kernel does not answer")
+        if kept.wanted and kept.usable and not self._fetch and now - self._fetched_at >= _PAUSE:
+            self._ask()
+        return self._note_children()
+
+    def let_go(self) -> list[object]:
+        """The cell's fate is known, and nothing more is fetched: give what is to be handled, in order."""
+        held = self._spool.give_up() if self._spool.holding else []
+        return [*held, *self._note_children()]
+
+    def _note_children(self) -> list[object]:
+        if self._told_children or not self._spool.uncounted:
+            return []
+        self._told_children = True
+        return [Note(_CHILDREN)]
+
+    def _ask(self) -> None:
+        kept = self._spool
+        kept.asked()
+        self._fetches += 1
+        msg_id = spool.quiet_id(self.cell, str(self._fetches))
+        self._asked.add(msg_id)
+        with contextlib.suppress(LinkError):  # it is fetched when the link is back
+            self._fetch = self._transport.send(
+                "execute_request",
+                spool.fetch(self.cell, kept.start),
+                # On shell it comes behind the cell, and tells whether anything was kept.
+                channel="control" if self._armed else "shell",
+                inbox=self._inbox,
+                msg_id=msg_id,
+            )
 
     def end(self) -> None:
-        """Have the other side forget the cell's messages, and wait a moment until it has."""
+        """Have the other side forget the cell's messages; wait a moment until it has, if it can do so now.
+
+        Sends nothing where nothing is kept. A link that is lost is no error.
+        """
         for asked in self._asked:
             self._transport.forget(asked)
         if self._gone:
             return
+        msg_id = spool.quiet_id(self.cell, spool.DROP)
         with contextlib.suppress(LinkError):
-            self._transport.ask(
-                "execute_request",
-                spool.drop(),
-                channel="control",
-                seconds=_DROP_SECONDS,
-                msg_id=spool.quiet_id(self.cell, spool.DROP),
-            )
+            if self._armed:
+                seconds = _DROP_SECONDS
+                self._transport.ask("execute_request", spool.drop(), channel="control", seconds=seconds, msg_id=msg_id)
+            else:
+                # Behind the cell, which waits for its turn: nobody waits for it here.
+                self._transport.send("execute_request", spool.drop(), msg_id=msg_id)
+
+
+class Overdue:
+    """Tells whether an answer that is waited for will not come, though the link holds. Pure.
+
+    A silence proves nothing: a network that is away without a word, a kernel that is stopped or whose Python does not
+    run. What else comes meanwhile tells that both are there.
+    """
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._proven_at = float("inf")
+
+    def tick(self, now: float, heard: float, receiving: float, *, waits: bool) -> bool:
+        """Tell, and begin anew where nothing waits. Times are in seconds on a monotonic clock.
+
+        `heard` is when something last came, `receiving` when the last bytes of a message that is not whole yet.
+        """
+        if not waits or self._since is None:
+            self._since, self._proven_at = now if waits else None, float("inf")
+            return False
+        if heard >= self._since + _MOMENT:
+            self._proven_at = min(self._proven_at, now)
+        enough = min(self._proven_at + _MOMENT, self._since + _SILENT_SECONDS)
+        return now >= max(self._since + _ANSWER_SECONDS, enough) and now - receiving >= _MOMENT

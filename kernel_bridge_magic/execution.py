@@ -46,8 +46,10 @@ _BEFORE_ASKING = 0.05  # seconds of silence: what was shown before the question 
 _PROOF_SECONDS = 3.0  # for a restarted kernel's output to find its way here
 _LATEST_ASKING = 1.0  # seconds, if there is no silence
 _ANSWER_SECONDS = 4.0  # for an interrupt that is under way to be done; a server has 3 s
+_SERVER_SECONDS = 0.5  # it answers in milliseconds
 _ARM_SECONDS = 0.3  # an idle kernel answers in milliseconds
 _GREETING_SECONDS = 2.0  # it takes milliseconds, unless native code holds the GIL
+_NO_INPUT = "\x04"  # ipykernel makes an EOFError of it
 _LINGER = 0.05  # seconds for what an unorderly kernel sends after its idle
 
 
@@ -107,6 +109,9 @@ class Execution:
         self._asked_record = ""
         self._subshell = subshell
         self._thread = 0 if subshell is None else subshell.thread()
+        #: whether a question is refused here: over there that would be for the main shell's cell as well
+        self._refuses = subshell is not None and not stdin
+        stdin = stdin or self._refuses
         content = execute_content(check_code(code), store_history=store_history, allow_stdin=stdin)
         self._began = time.monotonic()
         self._news = transport.take_news()
@@ -114,22 +119,30 @@ class Execution:
         _prepare(transport, self._subshell_id)
         check()  # the last moment at which nothing is done for it over there
         self._durable = Durable(transport, self._inbox) if durable else None
-        self._position = transport.position()
-        msg_id = self._durable.cell if self._durable else transport.new_id()
-        transport.send(
-            "execute_request",
-            content,
-            inbox=self._inbox,
-            metadata={semicolons.GUEST: metadata or {}, **record.mark(msg_id)},
-            subshell=self._subshell_id,
-            msg_id=msg_id,
+        try:
+            self._position = transport.position()
+            msg_id = self._durable.cell if self._durable else transport.new_id()
+            transport.send(
+                "execute_request",
+                content,
+                inbox=self._inbox,
+                metadata={semicolons.GUEST: metadata or {}, **record.mark(msg_id)},
+                subshell=self._subshell_id,
+                msg_id=msg_id,
+            )
+        except BaseException:
+            if self._durable is not None:
+                self._durable.end()  # nobody else would
+            raise
+        self._link = Link(
+            Request(msg_id), now=self._began, timeout=timeout, served=control.has_server, here=kernel.here
         )
-        self._link = Link(Request(msg_id), now=self._began, timeout=timeout, served=control.has_server)
         #: when the iteration is to give a `Tick`, once, whatever comes; on the monotonic clock
         self.wake_at: float | None = None
         #: whether it was interrupted from here
         self.interrupted = False
         self._interrupting = False
+        self._asking_server = False
         self._late: list[object] = []  # what came while the end of the interrupt was waited for
         #: the outcome, None until the iteration has come to its end
         self.result: RemoteResult | None = None
@@ -196,6 +209,7 @@ class Execution:
                     steps += self._link.tick(now)
                     if self._link.wants_proof:
                         self._link.proven(self._transport.unexplained(self._position))
+                    steps += self._mind_durable(now)  # at a verdict it gives what it holds back
                     steps += self._count(now)
                 elif self._link.verdict is not None:
                     steps += self._count(now)
@@ -245,6 +259,18 @@ class Execution:
                 else:
                     self._late.append(item)
 
+    def _await_server(self) -> None:
+        """Wait a moment for what the server says, if it was asked: whether anybody else is connected to the kernel."""
+        end = time.monotonic() + _SERVER_SECONDS
+        while self._asking_server and self._link.verdict is not None and time.monotonic() < end:
+            check()
+            with contextlib.suppress(queue.Empty):
+                item = self._inbox.get(timeout=PATIENCE)
+                if isinstance(item, _ServerSays):
+                    self._take_now(item, time.monotonic())
+                else:
+                    self._late.append(item)
+
     @property
     def _left_running(self) -> bool:
         verdict = self._link.verdict
@@ -288,13 +314,23 @@ class Execution:
         if self._link.verdict is not None:
             steps += self._link.overran(self._transport.overran(self.msg_id, dropped=self._link.was_limited))
         if self._link.wants_count(now):
+            self._await_server()
             first, last = self._link.bounds
-            steps += self._link.count(self._transport.missing(self.msg_id, first or self._position, last))
+            first = first or self._position
+            gap = self._transport.missing(self.msg_id, first, last, alone=self._link.alone)
+            steps += self._link.count(gap)
         return steps
 
     def _mind_durable(self, now: float) -> list[Event | Action]:
-        lost = self._durable.mind(now, ended=self._link.verdict is not None) if self._durable is not None else 0
-        return [self._link.losses.no_room(lost, "more than the other side keeps")] if lost else []
+        if self._durable is None:
+            return []
+        items = self._durable.mind(now) if self._link.verdict is None else self._durable.let_go()
+        steps = [step for item in items for step in self._take_now(item, now)]
+        if lost := self._durable.newly_lost():
+            steps.append(self._link.losses.no_room(lost, "more than the other side keeps"))
+        if self._durable.uncounted:
+            self._link.losses.missing = None
+        return steps
 
     def _take(self, item: object) -> list[Event | Action]:
         now = time.monotonic()
@@ -321,6 +357,7 @@ class Execution:
         elif isinstance(item, Back):
             return self._link.back(item.seconds, item.clock, now)
         elif isinstance(item, _ServerSays):
+            self._asking_server = False
             self._link.server_says(
                 item.state, now, connections=item.connections, asked_at=item.asked_at, there=item.there
             )
@@ -337,10 +374,15 @@ class Execution:
 
     def _ask(self) -> list[Event | Action]:
         question, self._question = self._question, None
+        if question is not None and self._refuses:
+            with contextlib.suppress(LinkError):
+                self.answer(_NO_INPUT)
+            return []
         return [] if question is None else [question]
 
     def _act(self, action: Action) -> None:
         if action is Action.ASK_SERVER:
+            self._asking_server = True
             self._beside(self._ask_outside)
         elif action is Action.ASK_KERNEL:
             if self._asked:

@@ -141,12 +141,15 @@ class Mirror:
         self._answers: dict[str, _Answer] = {}
         self._told = False
         self._last: tuple[Execution, float] | None = None  # the last cell that wants notes, and when it ended
+        self._prefix = ""  # of the `msg_id` of every request of the connection, "" before its first cell
         connection.subscribe(self)
 
     # -- from the connection
 
     def put(self, item: object) -> None:
         """Take what no request claims; the transport's thread calls this."""
+        if isinstance(item, Message) and not self._is_wanted(item):
+            return  # here: while nothing is shown, what other clients do would add up
         with self._lock:
             running = self._running
             if running is not None:
@@ -154,12 +157,19 @@ class Mirror:
                 return
         self._pump.put(self, item)
 
+    def _is_wanted(self, message: Message) -> bool:
+        """Whether `take` may have a use for it; rather too much, as a request of ours may not be noted down yet."""
+        if message.msg_type in ("comm_msg", "comm_close"):
+            return True  # for whose comm is known when what came before is handled
+        return message.channel == "iopub" and bool(self._prefix) and message.parent_id.startswith(self._prefix)
+
     @contextlib.contextmanager
     def cell(self, execution: Execution, parent: Parent, sink: CellSink, *, quiet: bool = False) -> Iterator[None]:
         """While the block runs, what comes is handled where `execution` is shown, which is in `sink`.
 
         `parent` is the message of this front end that runs the cell. With `quiet` it wants no notes.
         """
+        self._prefix = execution.msg_id.rpartition("_")[0]
         with self._order:
             self._comms.sent(execution.msg_id, parent)
         self._pump.settle(_SETTLE_SECONDS)
@@ -168,13 +178,17 @@ class Mirror:
         try:
             yield
         finally:
-            sink.finish()
-            with self._lock:
-                self._last = None if quiet else (execution, time.monotonic())
-                self._running, self._sink = None, None
-                left = execution.leftovers()
-                for item in left:
-                    self._pump.put(self, item)
+            try:
+                sink.finish()
+            finally:
+                self._end_cell(execution, quiet)
+
+    def _end_cell(self, execution: Execution, quiet: bool) -> None:
+        with self._lock:
+            self._last = None if quiet else (execution, time.monotonic())
+            self._running, self._sink = None, None
+            for item in execution.leftovers():
+                self._pump.put(self, item)
 
     def take_event(self, event: Event) -> bool:
         """Handle an event of the running cell, if it is a widget's or goes into one; else give False."""

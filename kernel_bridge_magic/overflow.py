@@ -6,10 +6,14 @@ import atexit
 import contextlib
 import os
 import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
 
-__all__ = ["Overflow"]
+__all__ = ["Overflow", "Shelf"]
 
 _MOST = 1 << 30  # bytes: a cell that prints for ever must not fill the disk
+_FLAGS = os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class Overflow:
@@ -24,8 +28,9 @@ class Overflow:
         self.path = ""
         #: why not all of it is kept, "" while it is
         self.problem = ""
+        #: bytes in the file
+        self.size = 0
         self._descriptor = -1
-        self._size = 0
         self._pid = os.getpid()
 
     def write(self, text: str) -> None:
@@ -36,10 +41,10 @@ class Overflow:
             if not self.path:
                 self._open()
             data = text.encode("utf-8", "backslashreplace")
-            if self._size + len(data) > _MOST:
+            if self.size + len(data) > _MOST:
                 self.problem = f"more than {_MOST >> 30} GiB"
                 return
-            self._size += len(data)
+            self.size += len(data)
             view = memoryview(data)
             while view:
                 view = view[os.write(self._descriptor, view) :]
@@ -51,6 +56,17 @@ class Overflow:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def restart(self) -> None:
+        """Begin anew in the same file; in a new one if it has gone, or is another process's."""
+        self.close()
+        self.size, self.problem = 0, ""
+        if self.path and self._pid == os.getpid():
+            with contextlib.suppress(OSError):
+                self._descriptor = os.open(self.path, _FLAGS | os.O_TRUNC)
+                return
+            atexit.unregister(self.remove)
+        self.path, self._pid = "", os.getpid()
 
     def remove(self) -> None:
         """Remove the file; not in a process that was forked off."""
@@ -66,7 +82,36 @@ class Overflow:
         directory = jupyter_runtime_dir()
         os.makedirs(directory, mode=0o700, exist_ok=True)
         path = os.path.join(directory, f"kernel-bridge-output-{os.getpid()}-{secrets.token_hex(6)}.txt")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        self._descriptor = os.open(path, flags, 0o600)
+        self._descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
         self.path = path
         atexit.register(self.remove)
+
+
+class Shelf:
+    """The files of what is too large to show, one for each key, and at most `most` bytes in all.
+
+    An animation of such pictures must not fill the disk either: the oldest make room. The newest always stays.
+    """
+
+    def __init__(self, most: int = _MOST) -> None:
+        #: bytes that are kept in all
+        self.most = most
+        self._files: OrderedDict[str, Overflow] = OrderedDict()  # the newest last
+        self._unnamed = 0
+        self._lock = threading.Lock()
+
+    def put(self, key: str, texts: Iterable[str]) -> Overflow:
+        """Keep texts in the place of what `key` had before; "" is a key of its own each time. Gives the closed file."""
+        with self._lock:
+            if not key:
+                self._unnamed += 1
+            file = self._files.pop(key, None) or Overflow()
+            file.restart()
+            for text in texts:
+                file.write(text)
+            file.close()
+            if file.path:
+                self._files[key or f" {self._unnamed}"] = file
+            while len(self._files) > 1 and sum(kept.size for kept in self._files.values()) > self.most:
+                self._files.popitem(last=False)[1].remove()
+            return file

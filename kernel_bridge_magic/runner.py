@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from kernel_bridge_magic.display.relay import Relay, Sink
+from kernel_bridge_magic.errors import Fate, LinkError
 from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.interrupts import interrupts_to
 from kernel_bridge_magic.protocol.events import InputRequest
@@ -14,6 +15,11 @@ from kernel_bridge_magic.protocol.pace import Pace
 from kernel_bridge_magic.results import RemoteResult
 
 __all__ = ["run"]
+
+_LOOK_SECONDS = 0.2  # between looks at a link that is down
+_SETTLE_SECONDS = 1.0  # for what the server kept to come when the link is back: the question may be over
+
+AsUsual = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
@@ -24,34 +30,97 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
     """
     pace = Pace()
     with interrupts_to(execution.interrupt) as as_usual:
+        questions = _Questions(execution, relay, sink, as_usual)
         for came in execution:
             for event in pace.take(came, time.monotonic()):
                 if isinstance(event, InputRequest):
-                    _ask(execution, event, relay, sink, as_usual)
+                    questions.ask(event)
                 else:
                     relay.show(event)
-            execution.wake_at = pace.due
+            due = [when for when in (pace.due, questions.mind(time.monotonic())) if when is not None]
+            execution.wake_at = min(due, default=None)
         for event in pace.flush(time.monotonic()):
             relay.show(event)
-    relay.finish()
     assert execution.result is not None
+    if questions.unanswered and execution.result.fate in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
+        relay.note("the answer was not sent; the cell may wait for it there, and everybody with it")
+    relay.finish()
     return execution.result
 
 
-def _ask(
-    execution: Execution,
-    event: InputRequest,
-    relay: Relay,
-    sink: Sink,
-    as_usual: Callable[[], contextlib.AbstractContextManager[None]],
-) -> None:
-    try:
-        # Inside the try as a whole: an interrupt may come while the handlers change places.
-        with as_usual():
-            value = sink.ask(relay.prompt(event.prompt), event.password)
-    except KeyboardInterrupt:
-        execution.interrupt()
-        return
-    except EOFError:
-        value = "\x04"  # what ipykernel reads as the end of input
-    execution.answer(value)
+class _Questions:
+    """The questions of one cell, and an answer that waits until the link is back.
+
+    A connection that is closed is no matter here: the rules tell what became of the cell, and end it.
+    """
+
+    def __init__(self, execution: Execution, relay: Relay, sink: Sink, as_usual: AsUsual) -> None:
+        self._execution = execution
+        self._relay = relay
+        self._sink = sink
+        self._as_usual = as_usual
+        self._kept: str | None = None
+        self._kept_for = ""  # the question that it answers, also when it has been sent
+        self._back_at: float | None = None
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether there is an answer that was not sent."""
+        return self._kept is not None
+
+    def ask(self, event: InputRequest) -> None:
+        """Ask the user, and answer or interrupt. What was asked already, and waits for the link, is not asked again."""
+        question = _open_question(self._execution)
+        if question and question == self._kept_for:
+            return
+        self._kept = None  # the kernel asks something else: it waits no more for that
+        try:
+            # Inside the try as a whole: an interrupt may come while the handlers change places.
+            with self._as_usual():
+                value = self._sink.ask(self._relay.prompt(event.prompt), event.password)
+        except KeyboardInterrupt:
+            self._execution.interrupt()
+            return
+        except EOFError:
+            value = "\x04"  # what ipykernel reads as the end of input
+        self._answer(value, question)
+
+    def mind(self, now: float) -> float | None:
+        """Send the answer that waits, if it can be; give when to come back for it, None if nothing waits.
+
+        A kernel gives an answer to whoever asks when it comes. If the cell's question is over, which the server's
+        kept messages tell, that may be somebody else: so those are waited for.
+        """
+        if self._kept is None:
+            return None
+        if _open_question(self._execution) != self._kept_for:
+            self._kept = None
+            return None
+        if not _is_up(self._execution):
+            self._back_at = None
+        elif self._back_at is None:
+            self._back_at = now
+        elif now - self._back_at >= _SETTLE_SECONDS:
+            self._answer(self._kept, self._kept_for)
+        return None if self._kept is None else now + _LOOK_SECONDS
+
+    def _answer(self, value: str, question: str) -> None:
+        self._back_at = None
+        try:
+            self._execution.answer(value)
+        except LinkError:
+            # Nothing was sent, so that sending it once later is right.
+            self._kept, self._kept_for = value, question
+        else:
+            self._kept = None
+
+
+def _open_question(execution: Execution) -> str:
+    """The `msg_id` of the kernel's last question, "" before the first or where it gives none."""
+    msg_id = execution._stdin_parent.get("msg_id")
+    return msg_id if isinstance(msg_id, str) else ""
+
+
+def _is_up(execution: Execution) -> bool:
+    """Whether the cell's link is neither down nor closed."""
+    return execution._transport.is_open

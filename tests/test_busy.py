@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import ipykernel
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from kernel_bridge_magic.busy import is_busy, look_busy
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.errors import BadOption, NotRun, RemoteError, TimedOut
-from kernel_bridge_magic.protocol.events import Event, ExecuteResult, Queued, Started, Stream
+from kernel_bridge_magic.protocol.events import Event, ExecuteResult, InputRequest, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import Message
 from tests.support.servers import JupyterServer, wait_for
 
@@ -58,6 +59,22 @@ def owner(connect: Connect, own_kernel: str) -> Iterator[Owner]:
 @pytest.fixture
 def guest(owner: Owner, connect: Connect, own_kernel: str) -> KernelConnection:
     return connect(own_kernel)
+
+
+class Watcher:
+    """Another client, which notes each time that the kernel calls itself busy."""
+
+    def __init__(self, connection: KernelConnection) -> None:
+        self._busy: list[str] = []
+        connection.subscribe(self)
+
+    def put(self, item: object) -> None:
+        if isinstance(item, Message) and item.execution_state == "busy":
+            self._busy.append(item.parent_id)
+
+    def was_told_again(self) -> bool:
+        """Whether it has said so a second time for one request."""
+        return len(self._busy) > len(set(self._busy))
 
 
 def subshells(connection: KernelConnection) -> list[str]:
@@ -155,6 +172,72 @@ def test_a_cell_that_is_left_takes_its_subshell_along_at_its_end(
 
 
 @with_subshells
+def test_a_busy_kernel_looks_busy_after_a_cell_that_was_left(
+    owner: Owner, guest: KernelConnection, connect: Connect, jupyter_server: JupyterServer, own_kernel: str
+) -> None:
+    def state() -> str:
+        return str(jupyter_server.rest("GET", f"api/kernels/{own_kernel}")["execution_state"])
+
+    watcher = Watcher(connect(own_kernel))
+    with pytest.raises(TimedOut, match="goes on there"):
+        guest.execute("import time; time.sleep(1)", timeout=0.5, if_busy="subshell")
+    guest.close()  # nobody is there to do it
+    wait_for(watcher.was_told_again, "the kernel's word that it is busy")
+    assert owner.thread.is_alive()
+    wait_for(lambda: state() == "busy", "busy")
+    assert owner.unharmed()
+    wait_for(lambda: state() == "idle", "idle")
+
+
+@with_subshells
+def test_a_kernel_that_is_idle_when_a_left_cell_ends_is_not_called_busy(connect: Connect, own_kernel: str) -> None:
+    owner = Owner(connect(own_kernel), "import time\ntime.sleep(1)\n'main is done'")
+    watcher = Watcher(other := connect(own_kernel))
+    with pytest.raises(TimedOut, match="goes on there"):
+        connect(own_kernel).execute("import time; time.sleep(2)", timeout=0.3, if_busy="subshell")
+    assert owner.unharmed()
+    wait_for(lambda: subshells(other) == [], "the subshell's end")
+    assert other.execute("1").text == "1"  # what had to be said was said before
+    assert not watcher.was_told_again()
+
+
+@with_subshells
+def test_a_subshell_that_is_made_late_is_deleted(connect: Connect, own_kernel: str, tmp_path: Path) -> None:
+    guest = connect(own_kernel)
+    guest.execute("1")
+    # Native code that keeps the GIL: no thread of the kernel says anything meanwhile (F10).
+    go = tmp_path / "go"
+    code = (
+        f"import ctypes, os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\n"
+        "ctypes.PyDLL(None).sleep(5)\n'main is done'"
+    )
+    owner = Owner(connect(own_kernel), code)
+    go.touch()
+    with pytest.raises(NotRun, match="subshell"):
+        guest.execute("ran = True", if_busy="subshell")
+    assert owner.unharmed()
+    wait_for(lambda: subshells(guest) == [], "the subshell's end")  # the question is behind that for a subshell
+    wait_for(lambda: not guest._transport._inboxes, "the end of the wait for it")
+    assert guest.execute("'ran' in globals()").text == "False"
+
+
+def test_a_busy_kernel_that_was_asked_what_it_can_do_looks_busy_again(connect: Connect, own_kernel: str) -> None:
+    watcher = Watcher(connect(own_kernel))
+    old = (
+        "kernel = get_ipython().kernel\ninfo = {**kernel.kernel_info, 'supported_features': ['debugger']}\n"
+        "type(kernel).kernel_info = property(lambda self: info)\n"
+    )
+    owner = Owner(connect(own_kernel), old + MAIN)
+    guest = connect(own_kernel)
+    guest._transport.features = frozenset()  # as it is before the first answer
+    with pytest.raises(NotRun, match="no subshells"):
+        guest.execute("1", if_busy="subshell")
+    assert owner.thread.is_alive()
+    wait_for(watcher.was_told_again, "the kernel's word that it is busy")
+    assert owner.unharmed()
+
+
+@with_subshells
 def test_a_busy_kernel_looks_busy_after_a_subshell_and_idle_at_its_end(
     owner: Owner, guest: KernelConnection, jupyter_server: JupyterServer, own_kernel: str
 ) -> None:
@@ -191,3 +274,23 @@ def test_a_kernel_without_subshells_is_said_and_runs_nothing(owner: Owner, guest
         guest.execute("ran = True", if_busy="subshell")
     assert owner.unharmed()
     assert guest.execute("'ran' in globals()").text == "False"
+
+
+@with_subshells
+def test_an_owner_s_question_is_asked_though_a_guest_cannot_be(
+    connect: Connect, own_kernel: str, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    wait = f"import time, pathlib\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.02)\n"
+    owner = connect(own_kernel).start(wait + "input('owner? ')", stdin=True)
+    events = iter(owner)
+    assert any(isinstance(event, Started) for event in events)
+    guest = connect(own_kernel)
+    assert guest.execute("1 + 1", if_busy="subshell").text == "2"
+    with pytest.raises(RemoteError) as refused:
+        guest.execute("input('guest? ')", if_busy="subshell")
+    assert refused.value.ename == "EOFError"
+    go.touch()
+    assert any(isinstance(event, InputRequest) and event.prompt == "owner? " for event in events)
+    owner.answer("yes")
+    assert [event.data["text/plain"] for event in events if isinstance(event, ExecuteResult)] == ["'yes'"]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import ipykernel
 import pytest
 
+from kernel_bridge_magic import durable as durable_module
 from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.errors import BadOption, Fate
+from kernel_bridge_magic.durable import Durable, Overdue
+from kernel_bridge_magic.errors import BadCell, BadOption, Fate
 from kernel_bridge_magic.execution import Execution
-from kernel_bridge_magic.protocol.events import Event, Note, Started, Stream
+from kernel_bridge_magic.protocol.events import Event, Note, Queued, Started, Stream
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import Message, execute_content
 from tests.support.roads import found, road_to
@@ -23,6 +26,15 @@ OLD = ipykernel.version_info < (7,)
 new_enough = pytest.mark.skipif(OLD, reason="needs ipykernel 7, which keeps output")
 SEND = "s = get_ipython().kernel.session; (s.send.__func__ is type(s).send, 'send' in s.__dict__)"
 AS_IT_WAS = "(True, False)"
+HOOKED = "'send' in get_ipython().kernel.session.__dict__"
+PRINTS_UNTIL = """
+import os, time
+while not os.path.exists({path!r}):
+    print('.', flush=True); time.sleep(0.05)
+"""
+WAITS = "import os, time\nwhile not os.path.exists({path!r}): time.sleep(0.02)\n"
+# On control, which nothing else is served on meanwhile.
+BLOCKS = "import threading; _blocked = threading.Event(); _blocked.wait(60)"
 
 
 class Going:
@@ -45,13 +57,45 @@ class Going:
             pass
         return event
 
+    @property
+    def durable(self) -> Durable:
+        assert self.execution._durable is not None
+        return self.execution._durable
+
+    @property
+    def text(self) -> str:
+        return "".join(event.text for event in self.events if isinstance(event, Stream))
+
+    @property
+    def notes(self) -> str:
+        return "\n".join(event.text for event in self.events if isinstance(event, Note))
+
     def fetch(self) -> None:
         """Have it fetch, as after a break, and wait until it has."""
-        durable = self.execution._durable
-        assert durable is not None
-        before = durable._fetches
-        durable._spool.hold()
-        wait_for(lambda: durable._fetches > before and not durable._fetch, "the fetch")
+        before = self.durable._fetches
+        self.durable._spool.hold()
+        wait_for(lambda: self.durable._fetches > before and not self.durable._fetch, "the fetch")
+
+    def fetch_in_vain(self) -> None:
+        """Have it fetch from a kernel that does not answer."""
+        self.durable._spool.hold()
+        wait_for(lambda: self.durable._fetch, "the request")
+
+
+def block_control(kernel: KernelConnection) -> None:
+    content = execute_content(BLOCKS, silent=True)
+    kernel._transport.send("execute_request", content, channel="control")
+    wait_for(lambda: kernel.execute("'_blocked' in globals()").text == "True", "the block")
+
+
+def states_since(seen: queue.SimpleQueue[Message], busy: str) -> list[tuple[str, str]]:
+    """The states that came from the busy of a request on: each with its parent."""
+    came = []
+    while not seen.empty():
+        message = seen.get()
+        if message.execution_state:
+            came.append((message.parent_id, message.execution_state))
+    return came[came.index((busy, "busy")) + 1 :]
 
 
 @new_enough
@@ -89,7 +133,7 @@ def test_a_fetch_and_the_end_of_the_keeping_leave_a_busy_kernel_busy(
         busy.until(Stream)  # printed after the end of the keeping, or on the way then
     assert state() == "busy"
     # What would be seen if such requests were not kept quiet:
-    content = execute_content("", silent=True, allow_stdin=False)
+    content = execute_content("", silent=True)
     asked = kernel._transport.send("execute_request", content, channel="control", inbox=queue.SimpleQueue())
     wait_for(lambda: state() == "idle", "the idle of a request on control")
     busy.execution.interrupt()
@@ -99,6 +143,129 @@ def test_a_fetch_and_the_end_of_the_keeping_leave_a_busy_kernel_busy(
         came.add(seen.get().parent_id)
     assert asked in came
     assert not [parent for parent in came if parent.startswith(f"{cell.execution.msg_id}-")]
+
+
+@new_enough
+def test_a_cell_that_is_left_queued_leaves_the_kernel_busy_for_its_owner(
+    connect: Connect, jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path
+) -> None:
+    kernel, owner, watcher = connect(own_kernel), connect(own_kernel), connect(own_kernel)
+    seen: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    watcher.subscribe(seen)
+    busy = Going(owner.start(PRINTS_UNTIL.format(path=str(tmp_path / "free"))))
+    busy.until(Started)
+    cell = Going(kernel.start("ran = 1", durable=True))
+    cell.until(Queued)
+    cell.execution.interrupt()
+    cell.thread.join(30)
+    assert cell.execution.result is not None and cell.execution.result.fate is Fate.LEFT_RUNNING
+    assert not kernel._transport._inboxes  # so that the connection expires
+    for _ in range(20):
+        busy.until(Stream)  # printed after the end of the keeping, or on the way then
+    assert jupyter_server.rest("GET", f"api/kernels/{own_kernel}")["execution_state"] == "busy"
+    (tmp_path / "free").touch()
+    busy.thread.join(30)
+    assert owner.execute("ran").text == "1"
+    assert owner.execute(SEND).text == AS_IT_WAS
+    assert states_since(seen, busy.execution.msg_id)[0] == (busy.execution.msg_id, "idle")
+
+
+@new_enough
+def test_what_children_print_holds_nothing_back(connect: Connect, own_kernel: str) -> None:
+    fork = """
+import os
+if not (child := os.fork()):
+    for _ in range(200):
+        print('kid', flush=True)
+        get_ipython().kernel.session.msg_id  # a hole among the child's numbers
+    os._exit(0)
+os.waitpid(child, 0)
+print('parent', flush=True)
+"""
+    cell = Going(connect(own_kernel).start(fork, durable=True))
+    cell.thread.join(30)
+    assert (cell.text.count("kid"), cell.text.count("parent")) == (200, 1)
+    assert cell.execution.result is not None and cell.execution.result.missing == 0
+    assert cell.durable._fetches < 3  # others' requests leave holes, too
+
+
+@new_enough
+def test_what_is_held_back_is_given_if_the_kernel_does_not_answer(
+    connect: Connect, own_kernel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable_module, "_ANSWER_SECONDS", 1.0)
+    kernel, other = connect(own_kernel), connect(own_kernel)
+    block_control(other)
+    file = tmp_path / "go"
+    code = f"print('on', flush=True)\n{WAITS.format(path=str(file))}print('off', flush=True); _blocked.n = 1"
+    cell = Going(kernel.start(code, durable=True))
+    cell.until(Started)
+    cell.fetch_in_vain()
+    file.touch()
+    # The cell ends, and its reply and its idle wait; what others run shows that the link and the kernel are there.
+    wait_for(lambda: other.execute("1") and not cell.thread.is_alive(), "the end of the wait")
+    assert cell.text == "on\noff\n"
+    assert "does not answer" in cell.notes and "some may be missing" in cell.notes
+    assert cell.execution.result is not None and cell.execution.result.fate is Fate.OK
+    other.execute("_blocked.set()")
+    wait_for(lambda: other.execute(HOOKED).text == "False", "the end of the keeping")
+
+
+@new_enough
+def test_what_is_held_back_is_given_when_the_cell_is_left_running(
+    connect: Connect, own_kernel: str, tmp_path: Path
+) -> None:
+    kernel, other = connect(own_kernel), connect(own_kernel)
+    block_control(other)
+    first, last = tmp_path / "first", tmp_path / "last"
+    code = f"""
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print('on', flush=True)
+{WAITS.format(path=str(first))}
+print('held', flush=True)
+{WAITS.format(path=str(last))}
+"""
+    cell = Going(kernel.start(code, durable=True))
+    cell.until(Stream)
+    cell.fetch_in_vain()
+    first.touch()
+    wait_for(lambda: cell.durable._spool.waiting, "what is held")
+    cell.execution.interrupt()
+    cell.execution.interrupt()
+    cell.thread.join(30)
+    assert cell.text == "on\nheld\n"
+    assert cell.execution.result is not None and cell.execution.result.fate is Fate.LEFT_RUNNING
+    last.touch()
+    other.execute("_blocked.set()")
+    wait_for(lambda: other.execute(HOOKED).text == "False", "the end of the keeping")
+
+
+@new_enough
+def test_a_cell_that_cannot_be_sent_leaves_nothing_behind(jupyter_server: JupyterServer, own_kernel: str) -> None:
+    connection, transport = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    with connection:
+        with pytest.raises(BadCell, match="too large"):
+            connection.start("#" * 11 * 2**20, durable=True)
+        assert not transport._inboxes
+        assert connection.execute(SEND).text == AS_IT_WAS
+
+
+def test_only_an_answer_that_others_overtake_is_overdue() -> None:
+    def told(*heard: float, at: int, receiving: float = float("-inf"), waits: bool = True) -> bool:
+        overdue, told = Overdue(), False
+        for now in range(100, at + 1):
+            last = max((when for when in heard if when <= now), default=0.0)
+            told = overdue.tick(float(now), last, receiving, waits=waits)
+        return told
+
+    assert not told(105, at=109)
+    assert told(105, at=110)
+    assert not told(100.5, at=190)  # that was under way; since then nothing came: is there a link?
+    assert told(100.5, at=195)
+    assert not told(130, at=130) and told(130, at=131)  # the kernel was stopped
+    assert not told(105, at=130, receiving=129.5)  # it may be what comes, on a slow link
+    assert not told(105, at=300, waits=False)
 
 
 @new_enough
@@ -119,7 +286,7 @@ def test_of_those_who_never_came_back_the_last_three_are_kept(connect: Connect, 
     kernel = connect(own_kernel)
     for _ in range(5):
         execution = kernel.start("1", durable=True)
-        execution._durable._gone = True  # type: ignore[union-attr]  # as if our process had ended
+        execution._durable.end = lambda: None  # type: ignore[union-attr,method-assign]  # as if our process had ended
         for _ in execution:
             pass
     kept = "list(get_ipython().kernel.session.send.spools.cells)"
@@ -150,7 +317,9 @@ def test_a_kernel_that_cannot_is_refused_and_nothing_is_run(connect: Connect, ca
 
 
 def test_a_kernel_that_has_not_said_what_it_is_and_cannot_says_so_with_the_cell(connect: Connect, cannot: str) -> None:
-    kernel = connect(cannot)
+    kernel, watcher = connect(cannot), connect(cannot)
+    seen: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    watcher.subscribe(seen)
     kernel._transport.ask("kernel_info_request", {}, seconds=10)  # the answers to earlier ones are in, too
     kernel._transport.info = {}  # as of a kernel that has been busy since we came
     cell = Going(kernel.start("print(1)" if OLD else "echo 1", durable=True))
@@ -158,3 +327,9 @@ def test_a_kernel_that_has_not_said_what_it_is_and_cannot_says_so_with_the_cell(
     assert isinstance(note, Note) and "runs without" in note.text
     cell.thread.join(30)
     assert cell.execution.result is not None and cell.execution.result.fate is Fate.OK
+    watcher.execute("1" if OLD else "echo 1")  # behind all that came before
+    came = set()
+    while not seen.empty():
+        came.add(seen.get().parent_id)
+    assert cell.execution.msg_id in came
+    assert not [parent for parent in came if parent.startswith(f"{cell.execution.msg_id}-")]

@@ -11,6 +11,12 @@ from typing import Any
 import pytest
 from jupyter_client import BlockingKernelClient
 
+from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.display.relay import Sink
+from kernel_bridge_magic.display.twins import Forward
+from kernel_bridge_magic.mirror import Mirror, Pump
+from kernel_bridge_magic.protocol.comms import Parent
+from kernel_bridge_magic.protocol.messages import Message
 from tests.support.servers import JupyterServer, wait_for
 
 SECONDS = 20.0
@@ -274,3 +280,76 @@ def test_widgets_end_with_their_kernel_and_with_the_extension(
         assert status == 200
     here.until(all_closed)
     assert here.client.comm_info(target_name="jupyter.widget", reply=True)["content"]["comms"] == {}
+
+
+# -- a mirror by itself, between two connections
+
+
+class Screen:
+    """A front end without widgets, and the sink of all its cells; `problem` is what the end of a cell raises."""
+
+    def __init__(self) -> None:
+        self.printed: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.problem: Exception | None = None
+
+    def late(self, parent: Parent) -> Sink:
+        return self  # type: ignore[return-value] # as much of one as these tests need
+
+    def twins(self, forward: Forward) -> None:
+        return None
+
+    def stream(self, name: str, text: str) -> None:
+        self.printed.put(text)
+
+    def finish(self) -> None:
+        if self.problem is not None:
+            raise self.problem
+
+
+@pytest.fixture
+def pump() -> Iterator[Pump]:
+    pump = Pump()
+    yield pump
+    pump.close()
+
+
+def test_of_other_clients_only_comm_messages_wait_with_a_cell(
+    connect: Callable[[str], KernelConnection], shared_kernel: str, pump: Pump
+) -> None:
+    """Showing may stand still for long, in a stopped terminal or at a question."""
+    kernel, other = connect(shared_kernel), connect(shared_kernel)
+    mirror = Mirror(kernel, screen := Screen(), pump)
+    execution = kernel.start("1")
+    with mirror.cell(execution, None, screen):  # type: ignore[arg-type] # see above
+        other.execute("for n in range(50): print(n, flush=True)\ndisplay(1)\n2")
+        other.execute("from comm import create_comm\ncreate_comm(target_name='theirs').send({})")
+        # All that came before this answer has been routed.
+        kernel._transport.ask("kernel_info_request", {}, seconds=20, whole=True)
+        kernel._transport.ask("kernel_info_request", {}, channel="control", seconds=20, whole=True)
+        left = [it for it in execution.leftovers() if isinstance(it, Message)]
+    theirs = {it.msg_type for it in left if it.parent_header.get("session") != kernel._transport.client_id}
+    assert theirs <= {"comm_msg", "comm_close"}
+    execution = kernel.start("import threading\nthreading.Timer(0.3, print, ['late'], {'end': ''}).start()")
+    with mirror.cell(execution, None, screen):  # type: ignore[arg-type]
+        for _ in execution:
+            pass
+    assert screen.printed.get(timeout=SECONDS) == "late"  # what is ours is shown
+    mirror.close()
+
+
+def test_a_cell_whose_end_cannot_be_shown_is_over(
+    connect: Callable[[str], KernelConnection], shared_kernel: str, pump: Pump
+) -> None:
+    kernel = connect(shared_kernel)
+    mirror = Mirror(kernel, screen := Screen(), pump)
+    screen.problem = OSError("disk full")
+    execution = kernel.start("1")
+    with pytest.raises(OSError, match="disk full"), mirror.cell(execution, None, screen):  # type: ignore[arg-type]
+        for _ in execution:
+            pass
+    screen.problem = None
+    parent = {"msg_id": execution.msg_id}
+    header = {"msg_type": "stream", "msg_id": "late", "session": "its own"}
+    mirror.put(Message("iopub", header, parent, {}, {"name": "stdout", "text": "late\n"}))
+    assert screen.printed.get(timeout=SECONDS) == "late\n"
+    mirror.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.overflow import Overflow
+from kernel_bridge_magic.overflow import Overflow, Shelf
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +56,57 @@ def test_a_place_that_takes_nothing_is_no_error(monkeypatch: pytest.MonkeyPatch,
     spool = Overflow()
     spool.write("x")
     assert spool.path == "" and spool.problem
+
+
+def test_it_begins_anew_in_the_same_file(directory: Path) -> None:
+    spool = Overflow()
+    spool.write("first")
+    spool.close()
+    path = spool.path
+    spool.restart()
+    spool.write("2")
+    spool.close()
+    assert (spool.path, Path(path).read_text(), spool.size) == (path, "2", 1)
+    Path(path).unlink()  # by its user, who may
+    spool.restart()
+    spool.write("third")
+    assert spool.path != path and Path(spool.path).read_text() == "third"
+    spool.remove()
+
+
+def test_a_forked_process_begins_a_file_of_its_own(directory: Path) -> None:
+    spool = Overflow()
+    spool.write("x")
+    path = spool.path
+    spool._pid = os.getpid() + 1
+    spool.restart()
+    spool.write("y")
+    assert Path(path).read_text() == "x"
+    assert Path(spool.path).read_text() == "y"
+
+
+def test_a_shelf_has_one_file_for_each_key(directory: Path) -> None:
+    shelf = Shelf()
+    one = shelf.put("one", ["a", "b"])
+    assert shelf.put("one", ["c"]).path == one.path
+    assert Path(one.path).read_text() == "c"
+    assert len({one.path, shelf.put("two", ["d"]).path, shelf.put("", ["e"]).path, shelf.put("", ["f"]).path}) == 4
+    assert len(list(directory.iterdir())) == 4
+
+
+def test_a_shelf_has_room_for_the_newest(directory: Path) -> None:
+    shelf = Shelf(most=100)
+    for key in ("one", "two", "one", "three"):  # "two" is the oldest by then
+        shelf.put(key, ["x" * 40])
+    assert len(list(directory.iterdir())) == 2
+    large = shelf.put("", ["y" * 1000])
+    assert [str(path) for path in directory.iterdir()] == [large.path]
+
+
+def test_a_shelf_without_a_place_keeps_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "file"))
+    shelf = Shelf()
+    assert shelf.put("one", ["x"]).problem
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    assert Path(shelf.put("one", ["y"]).path).read_text() == "y"

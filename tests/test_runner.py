@@ -8,17 +8,31 @@ import random
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.errors import BadCell, Fate, FateError, LeftRunning, RemoteError
 from kernel_bridge_magic.interrupts import interrupts_to
+from kernel_bridge_magic.models import Server
 from kernel_bridge_magic.protocol.events import Started, Stream
+from kernel_bridge_magic.protocol.frames import encode
+from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from kernel_bridge_magic.runner import run
+from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.transports.websocket import WebSocketTransport
+from kernel_bridge_magic.transports.zmq import ZMQTransport
+from kernel_bridge_magic.urls import parse_base_url
+from tests.faults.proxy import FaultProxy
+from tests.support.roads import found, known
+from tests.support.scripted import LIFE, Cell, ScriptedKernel, ScriptedServer, _Channels
+from tests.support.servers import JupyterServer, wait_for
 
 Connect = Callable[[str], KernelConnection]
 
@@ -30,6 +44,8 @@ class Screen:
         self.shown: list[tuple[Any, ...]] = []
         self.answers = answers or []
         self.on_text: Callable[[str], None] = lambda text: None
+        self.on_ask: Callable[[], None] = lambda: None
+        self.on_note: Callable[[str], None] = lambda text: None
 
     def stream(self, name: str, text: str) -> None:
         self.shown.append((name, text))
@@ -49,12 +65,14 @@ class Screen:
 
     def note(self, text: str) -> None:
         self.shown.append(("note", text))
+        self.on_note(text)
 
     def ask(self, prompt: str, password: bool) -> str:
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
             raise answer
         self.shown.append(("ask", prompt, password))
+        self.on_ask()
         return str(answer)
 
     @property
@@ -67,8 +85,8 @@ def kernel(connect: Connect, shared_kernel: str) -> KernelConnection:
     return connect(shared_kernel)
 
 
-def run_in(kernel: KernelConnection, code: str, screen: Screen, **options: Any) -> RemoteResult:
-    relay = Relay(screen, kernel.kernel, quiet=True)
+def run_in(kernel: KernelConnection, code: str, screen: Screen, *, quiet: bool = True, **options: Any) -> RemoteResult:
+    relay = Relay(screen, kernel.kernel, quiet=quiet)
     options.setdefault("keep_outputs", False)
     return run(kernel.start(code, stdin=bool(screen.answers), **options), relay, screen)
 
@@ -113,6 +131,170 @@ def test_ctrl_c_at_a_question_interrupts_the_cell_there(kernel: KernelConnection
     assert isinstance(result.error, RemoteError)
     assert result.error.ename == "KeyboardInterrupt"
     assert kernel.execute("1").text == "1"
+
+
+# -- an answer for which there is no link
+
+
+def test_a_kernel_that_dies_under_a_question_is_told_like_any_other(tmp_path: Path) -> None:
+    def script(cell: Cell) -> None:
+        cell.busy()
+        cell.send("stdin", "input_request", {"prompt": "name? ", "password": False})
+
+    with ScriptedKernel(script, tmp_path) as dying:
+        transport = ZMQTransport(dying.kernel)
+        transport.open(10)
+        with KernelConnection(dying.kernel, transport, Control(dying.kernel, None)) as connection:
+            screen = Screen(["ann"])
+
+            def die() -> None:
+                dying.stop()
+                wait_for(lambda: not connection.is_open, "the end of the connection")
+
+            screen.on_ask = die
+            result = run_in(connection, "input('name? ')", screen)
+    assert result.fate is Fate.DIED
+    assert isinstance(result.error, FateError)
+
+
+def test_a_real_kernel_gets_the_answer_when_the_link_is_back(jupyter_server: JupyterServer, own_kernel: str) -> None:
+    with FaultProxy(jupyter_server.port) as proxy:
+        _, vault = known(jupyter_server)
+        base = parse_base_url(f"http://127.0.0.1:{proxy.port}/")
+        vault.put(base.origin, Secret(jupyter_server.token))
+        server = Server(base.url, "proxied", base.origin, trusted=True)
+        there = found(jupyter_server, own_kernel)
+        transport = WebSocketTransport(there, server, vault)
+        transport.open(75)
+        with KernelConnection(there, transport, Control(there, ServerAPI(server, vault))) as connection:
+            screen = Screen(["ann"])
+
+            def cut() -> None:
+                proxy.refuse()
+                proxy.reset()
+                wait_for(lambda: not connection.is_open, "the end of the link")
+
+            screen.on_ask = cut
+            screen.on_note = lambda text: proxy.refuse(False)  # "link lost": the answer was given before that
+            result = run_in(connection, "input('name? ')", screen, quiet=False)
+            assert (result.fate, result.text) == (Fate.OK, "'ann'")
+
+
+class Asking:
+    """A server whose kernel asks, and whose link is down when the answer is given.
+
+    When it is back the same question comes `again`, or an`other`. With `left` it does not come back.
+    """
+
+    def __init__(
+        self,
+        server: ScriptedServer,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        again: bool = False,
+        other: bool = False,
+        left: bool = False,
+    ) -> None:
+        self.server = server
+        self.again, self.other, self.left = again, other, left
+        server.script = self._ask
+        by_the_book = _Channels._by_the_book
+
+        def unless_it_waits(*given: Any) -> None:
+            if not hasattr(self, "cell"):
+                by_the_book(*given)
+
+        monkeypatch.setattr(_Channels, "_by_the_book", unless_it_waits)
+        transport = WebSocketTransport(server.kernel, server.server, Vault())
+        transport.open(10)
+        control = Control(server.kernel, ServerAPI(server.server, Vault()))
+        self.connection = KernelConnection(server.kernel, transport, control)
+        self.cell: Cell
+        self.screen = Screen(["ann", "bob"])
+        self.screen.on_ask = self._go_down
+        self.screen.on_note = self._come_back
+
+    def _ask(self, cell: Cell) -> None:
+        self.cell = cell
+        cell.busy()
+        self._send("iopub", "stream", {"name": "stdout", "text": ""}, "twice")
+        self._send("iopub", "stream", {"name": "stdout", "text": ""}, "twice")  # ids that say nothing of repeats
+        self._send("stdin", "input_request", {"prompt": "name? ", "password": False}, "first")
+        if self.left:
+            return
+        wait_for(lambda: len(self.server.handlers) > 1, "the link")
+        if self.again:
+            self._send("stdin", "input_request", {"prompt": "name? ", "password": False}, "first")
+        if self.other:
+            self._send("stdin", "input_request", {"prompt": "name? ", "password": False}, "second")
+        wait_for(lambda: self.answers, "the answer")
+        self._send("shell", "execute_reply", {"status": "ok", "execution_count": 1}, "reply")
+        self._send("iopub", "status", {"execution_state": "idle"}, "idle")
+
+    def _send(self, channel: str, msg_type: str, content: dict[str, Any], msg_id: str) -> None:
+        handler = self.server.handlers[-1]
+        header = {"msg_id": msg_id, "msg_type": msg_type, "session": LIFE}
+        payload = encode(Message(channel, header, self.cell.header, {}, content), self.server.subprotocol)
+        handler.soon(lambda: handler.write_message(payload, binary=isinstance(payload, bytes)))
+
+    @property
+    def answers(self) -> list[str]:
+        return [str(it.content["value"]) for it in self.server.received if it.msg_type == "input_reply"]
+
+    @property
+    def asked(self) -> int:
+        return sum(item[0] == "ask" for item in self.screen.shown)
+
+    def _go_down(self) -> None:
+        if self.asked > 1:
+            return
+        self.server.refusal = (503, {}, "")
+        self.cell.drop()  # type: ignore[attr-defined] # a WebSocket's
+        wait_for(lambda: not self.connection.is_open, "the end of the link")
+
+    def _come_back(self, text: str) -> None:
+        if "link lost" in text and "trying" in text:  # only now has the answer been given
+            if self.left:
+                interrupt_ourselves()
+            else:
+                self.server.refusal = None
+
+
+def test_an_answer_waits_for_the_link_and_is_sent_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedServer() as server:
+        asking = Asking(server, monkeypatch)
+        with asking.connection as connection:
+            result = run_in(connection, "input('name? ')", asking.screen, quiet=False)
+        assert result.fate is Fate.OK
+        assert (asking.answers, asking.asked) == (["ann"], 1)
+
+
+def test_a_question_that_is_given_again_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedServer() as server:
+        asking = Asking(server, monkeypatch, again=True)
+        with asking.connection as connection:
+            result = run_in(connection, "input('name? ')", asking.screen, quiet=False)
+        assert result.fate is Fate.OK
+        assert (asking.answers, asking.asked) == (["ann"], 1)
+
+
+def test_another_question_is_asked_and_not_given_the_answer_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedServer() as server:
+        asking = Asking(server, monkeypatch, other=True)
+        with asking.connection as connection:
+            result = run_in(connection, "input('name? ')", asking.screen, quiet=False)
+        assert result.fate is Fate.OK
+        assert (asking.answers, asking.asked) == (["bob"], 2)
+
+
+def test_an_answer_that_was_never_sent_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedServer() as server:
+        asking = Asking(server, monkeypatch, left=True)
+        with asking.connection as connection:
+            result = run_in(connection, "input('name? ')", asking.screen, quiet=False)
+        assert result.fate is Fate.LEFT_RUNNING
+        assert asking.answers == []
+        assert "the answer was not sent" in asking.screen.shown[-1][1]
 
 
 def test_a_bad_cell_changes_no_handler(kernel: KernelConnection) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from kernel_bridge_magic.display.notebook import NotebookSink
-from kernel_bridge_magic.overflow import Overflow
+from kernel_bridge_magic.overflow import Overflow, Shelf
 from kernel_bridge_magic.protocol.tails import MAX_OUTPUT, Tail, size_of, spoken
 from kernel_bridge_magic.results import RemoteValue
 
 __all__ = ["CappedSink"]
+
+_bundles = Shelf()  # of all cells: a later one may update an earlier one's display
 
 
 class CappedSink(NotebookSink):
@@ -17,7 +19,8 @@ class CappedSink(NotebookSink):
 
     The first 15/16 are shown as they come. What comes then is held: if it fits, it is shown when the cell ends, or
     before anything that is no text. If not, all text goes into a file, and the end of it is shown when the cell ends.
-    A bundle above the limit goes into such a file, too, and a line says so. What is no text is shown at once.
+    A bundle above the limit goes into such a file, too, one for each display id, and a line says so. What is no text
+    is shown at once.
     """
 
     def __init__(self, shell: Any, limit: int = MAX_OUTPUT) -> None:
@@ -84,7 +87,7 @@ class CappedSink(NotebookSink):
         """Publish a MIME bundle, or say where a too large one is."""
         if self._overflow is None:
             self._release()
-        super().display(self._small(data), metadata, display_id, update)
+        super().display(self._small(data, display_id), metadata, display_id, update)
 
     def result(self, value: RemoteValue) -> None:
         """Show a true result."""
@@ -116,16 +119,17 @@ class CappedSink(NotebookSink):
         """Write one line of ours at once."""
         super().stream("stderr", f"kernel-bridge: {text}\n")
 
-    def _small(self, data: dict[str, Any]) -> dict[str, Any]:
+    def _small(self, data: dict[str, Any], display_id: str) -> dict[str, Any]:
         large = {mime: str(value) for mime, value in data.items() if len(str(value)) > self._limit}
         if not large:
             return data
-        overflow = Overflow()
-        for text in large.values():
-            overflow.write(text)
-        overflow.close()
+        overflow = _bundles.put(display_id, large.values())
         size = sum(map(len, large.values())) / 1e6
-        kept = f"it is in {overflow.path} until this kernel ends"
+        kept = f"it is in {overflow.path} until this kernel ends; of such files the newest {_most_kept()} are kept"
         where = f"not kept: {overflow.problem}" if overflow.problem else kept
         line = f"<{', '.join(large)}: {size:,.1f} MB, too large to show; {where}>"
         return {**{mime: value for mime, value in data.items() if mime not in large}, "text/plain": line}
+
+
+def _most_kept() -> str:
+    return f"{_bundles.most / 2**30:g} GiB"

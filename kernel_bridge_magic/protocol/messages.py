@@ -157,8 +157,12 @@ def execute_content(
 
 
 def evaluate_content(code: str = "", **expressions: str) -> dict[str, Any]:
-    """The content of a silent `execute_request` of our own: nothing is shown, counted, or asked for."""
-    return execute_content(code, silent=True, allow_stdin=False, user_expressions=expressions)
+    """The content of a silent `execute_request` of our own: nothing is shown, counted, or asked for.
+
+    It allows stdin, though: an ipykernel takes what the last request says for all that run, and beside somebody's
+    running cell a `false` would make its `input()` fail.
+    """
+    return execute_content(code, silent=True, user_expressions=expressions)
 
 
 def evaluated(content: Mapping[str, Any], name: str) -> str:

@@ -16,6 +16,7 @@ import json
 import zlib
 from typing import Any
 
+from kernel_bridge_magic.protocol.gaps import numbered
 from kernel_bridge_magic.protocol.life import is_rate_limit
 from kernel_bridge_magic.protocol.messages import SUBSHELLS, Message, evaluate_content, evaluated, text
 
@@ -191,7 +192,10 @@ class Catch(list[Message]):
 
 
 class Spool:
-    """What is known here of one cell's spool: what came, what is held back, whether to fetch."""
+    """What is known here of one cell's spool: what came, what is held back, whether to fetch.
+
+    Children that the cell forks print under numbers of their own, and past the ring: theirs is given on as it comes.
+    """
 
     def __init__(self, cell: str) -> None:
         self.cell = cell
@@ -205,31 +209,51 @@ class Spool:
         self.wanted = False
         self._seen: set[str] = set()
         self._upto = 0  # all numbers below were seen, or are lost
-        self._came = 0  # distinct messages that came, and those that are lost
+        self._came = 0  # distinct messages of the ring that came, and those that are lost
         self._held: list[Message] = []
+        self._had = 0  # how many of those came before the last fetch went out
         self._others: set[int] = set()
+        self._counter = ""  # what the ids of the ring's messages begin with, "" before it is known
         self._number = -1  # of the last message on IOPub, in the kernel's own count
         #: the reply is in, and the cell's idle is not
         self.headless = False
         self._ended = False
+        self._children = self._lossy = False
 
     @property
     def start(self) -> int:
         """The number to fetch from."""
         return max(self._upto, self._came - _MARGIN, 0)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something came that is held back."""
+        return bool(self._held)
+
+    @property
+    def uncounted(self) -> bool:
+        """Whether children printed while messages were lost: nobody can tell whether theirs were."""
+        return self._children and self._lossy
+
     def receive(self, message: Message) -> list[Message]:
         """Take a message that came by itself; give those that may be shown now."""
         ours = message.parent_id == self.cell
         if not self.usable or message.channel == "stdin":
             return [message]
-        if ours and message.msg_type == "stream" and is_rate_limit(text(message.content.get("text"))):
+        if ours and _tells_limit(message):
             self.hold()
+            self._lossy = True
+            self._held.append(message)  # to be told if nothing can be fetched
             return []
+        if ours and not self.holding:
+            self._learn(message)
+        if ours and self._is_childs(message):
+            return self._fresh([message])
         if ours and not self.holding and message.msg_id not in self._seen and self._skips(message):
             # Lost, or another client's: the fetch will tell.
             self.hold()
         if self.holding:
+            # The answer to a question about the cell, too: it says that all before it has come.
             self._held.append(message)
             return []
         return self._fresh([message])
@@ -239,28 +263,35 @@ class Spool:
         self.holding = self.wanted = self.usable
 
     def _skips(self, message: Message) -> bool:
-        number = _number(message)
+        number = self._own(message)
         if message.channel != "iopub" or number < 0 or self._number < 0 or number <= self._number + 1:
             return False
         # A fetch takes numbers, too: without this each would make the next one needed.
         return any(one not in self._others for one in range(self._number + 1, min(number, self._number + 100)))
 
     def beside(self, message: Message) -> None:
-        """Take a message that answers one of our fetches: its number is no hole."""
-        self._others.add(_number(message))
+        """Take a message that answers a request of ours beside the cell: its number is no hole."""
+        self._learn(message)
+        self._others.add(self._own(message))
 
     def broke(self) -> None:
         """Take the break of the link."""
-        self.holding, self.wanted = self.usable, False
+        self.holding, self.wanted, self._lossy = self.usable, False, True
 
     def back(self) -> None:
         """Take the return of the link."""
         self.wanted = self.usable
 
+    def asked(self) -> None:
+        """Take note that a fetch goes out."""
+        self.wanted, self._had = False, len(self._held)
+
     def fetched(self, catch: Catch | None) -> list[Message]:
         """Take a chunk, None if there is none to be had; give what may be shown now."""
         if catch is None:
             return self.give_up()
+        for message in catch[:1]:
+            self._learn(message)
         if catch.start > self._came:
             self.lost += catch.start - self._came
             self._came = catch.start
@@ -271,12 +302,16 @@ class Spool:
             return shown
         self.holding = False
         held, self._held = self._held, []
-        for message in held:
-            shown += self.receive(message)  # it may have holes of its own
+        for place, message in enumerate(held):
+            if message.parent_id == self.cell and _tells_limit(message):
+                continue
+            # What came before the fetch went out has no hole that a further one could fill; the rest may have.
+            shown += self._fresh([message]) if place < self._had else self.receive(message)
+        self._had = 0
         return shown
 
     def give_up(self) -> list[Message]:
-        """The spool is gone, with its kernel or with the connection; give what was held back."""
+        """Nothing can be fetched any more, or nobody waits for it; give what was held back."""
         self.usable = self.holding = self.wanted = False
         held, self._held = self._held, []
         return self._fresh(held)
@@ -288,21 +323,38 @@ class Spool:
                 if message.msg_id in self._seen:
                     continue
                 self._seen.add(message.msg_id)
-                self._came += 1
-                self._note(message)
+                if self._is_childs(message):
+                    self._children = True
+                else:
+                    self._note(message)
             fresh.append(message)
         return fresh
 
     def _note(self, message: Message) -> None:
+        number = self._own(message)
+        self._came += number >= 0
         if message.channel == "shell":
             self.headless = not self._ended
         elif message.channel == "iopub":
-            self._number = max(self._number, _number(message))
+            self._number = max(self._number, number)
             if message.execution_state == "idle":
                 self._ended, self.headless = True, False
 
+    def _learn(self, message: Message) -> None:
+        """Take a message that the kernel's own process has made."""
+        self._counter = self._counter or numbered(message)[0]
 
-def _number(message: Message) -> int:
-    """The number that an ipykernel gives a message, -1 if there is none."""
-    number = message.msg_id.rpartition("_")[2]
-    return int(number) if number.isdecimal() else -1
+    def _own(self, message: Message) -> int:
+        """The number that the kernel's own process gave a message; -1 for all others, which the ring does not have."""
+        counter, number = numbered(message)
+        return number if counter and counter == self._counter else -1
+
+    def _is_childs(self, message: Message) -> bool:
+        """Whether it is from another process under the kernel's name; a server's messages bear another."""
+        counter = numbered(message)[0]
+        session, own = (name.rpartition("_")[0] for name in (counter, self._counter))
+        return bool(session) and session == own and counter != self._counter
+
+
+def _tells_limit(message: Message) -> bool:
+    return message.msg_type == "stream" and is_rate_limit(text(message.content.get("text")))

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from kernel_bridge_magic.display import capped
 from kernel_bridge_magic.display.capped import CappedSink
+from kernel_bridge_magic.overflow import Shelf
 from tests.support.shells import private_shell
 
 LIMIT = 1600  # 1500 at once, 100 held
@@ -19,6 +21,7 @@ LINE = "x" * 9 + "\n"
 @pytest.fixture(autouse=True)
 def directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.setattr(capped, "_bundles", Shelf(most=5000))
     return tmp_path / "runtime"
 
 
@@ -87,6 +90,29 @@ def test_a_bundle_that_is_too_large_is_a_line_and_a_file(sink: CappedSink, capsy
     assert said.startswith("<text/html: 0.0 MB, too large to show; it is in ")
     found = re.search(r"in (\S+) until", said)
     assert found and Path(found[1]).read_text() == "y" * 2000
+
+
+def test_an_animation_of_too_large_bundles_has_one_file(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], directory: Path
+) -> None:
+    for frame in range(5):
+        # The last by another cell, which has a sink of its own.
+        CappedSink(shell, LIMIT).display({"text/html": str(frame) * 2000}, {}, "kernel:plot", frame > 0)
+    (file,) = directory.iterdir()
+    assert file.read_text() == "4" * 2000
+    assert capsys.readouterr().out.count(str(file)) == 5
+
+
+def test_too_large_bundles_without_an_id_make_room_for_the_newest(
+    sink: CappedSink, capsys: pytest.CaptureFixture[str], directory: Path
+) -> None:
+    for frame in range(5):
+        sink.display({"text/html": str(frame) * 2000}, {}, "", False)
+    assert sorted(file.read_text()[0] for file in directory.iterdir()) == ["3", "4"]
+    last = capsys.readouterr().out.splitlines()[-1]
+    found = re.search(r"in (\S+) until", last)
+    assert found and Path(found[1]).read_text() == "4" * 2000
+    assert "of such files the newest" in last
 
 
 def test_without_a_place_for_it_that_is_said(

