@@ -34,14 +34,12 @@ class Secret:
     """A token or password. Only `reveal()` gives it; repr, str and format do not, and it cannot be pickled.
 
     Raises:
-        BadServer: it cannot be sent in a header (a character beyond Latin-1, or a line break).
+        BadServer: it has a line break or NUL inside.
     """
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
-        if any(ord(char) > 255 for char in value):
-            raise BadServer("the secret has characters beyond Latin-1, which no HTTP header can carry")
         if any(char in value for char in "\r\n\0"):
             raise BadServer("the secret has a line break or NUL inside: it must be one line")
         self._value = value
@@ -160,7 +158,13 @@ class Vault:
         """Keep `secret` for `origin`; an empty one means that the server wants none.
 
         What was only `found` (in a runtime file) does not replace what the user has given.
+
+        Raises:
+            BadServer: it has characters that a header cannot carry; a password may.
         """
+        if not secret.reveal().isascii():
+            # Latin-1 would do for REST, but websocket-client sends headers in UTF-8: the server would see two tokens.
+            raise BadServer("the token has characters beyond ASCII, which no HTTP header carries: is it a password?")
         with self._lock:
             if found and origin in self._given:
                 return
@@ -189,15 +193,39 @@ class Vault:
                 self._secrets.pop(borrower, None)
 
     def lend(self, lender: Origin, borrower: Origin) -> None:
-        """Let a hub's token go to one of its user's own servers, or that server's token to the hub.
-
-        Both are the same scheme, host and port; what was put for the borrower itself is kept.
-        """
+        """Let a hub's token go to one of its user's own servers; what was put for that itself is kept."""
         assert lender[:3] == borrower[:3], "a secret does not leave its host"
         with self._lock:
             if lender in self._secrets and (borrower not in self._secrets or borrower in self._lent):
                 self._secrets[borrower] = self._secrets[lender]
                 self._lent[borrower] = lender
+
+    def adopt(self, given: Origin, found: Origin) -> None:
+        """Let what the user gave for one name of a server hold for its other one, whose process is known to listen."""
+        with self._lock:
+            if given in self._given and found not in self._given:
+                self._given.add(found)
+                if given in self._secrets:
+                    self._secrets[found] = self._secrets[given]
+                else:
+                    self._secrets.pop(found, None)
+            if given in self._passwords and found not in self._cookies:
+                self._passwords.setdefault(found, self._passwords[given])
+
+    def alone(self, origin: Origin, other: Origin) -> Vault:
+        """Give a vault that holds nothing but the secret for `origin`, for another path of the same host."""
+        assert origin[:3] == other[:3], "a secret does not leave its host"
+        vault = Vault()
+        with self._lock:
+            secret = self._secrets.get(origin)
+        if secret is not None:
+            vault.put(other, secret)
+        return vault
+
+    def withhold(self, origin: Origin) -> None:
+        """Send the secret for `origin` nowhere until `put_owner` says whose it is."""
+        with self._lock:
+            self._withheld.add(origin)
 
     def owner(self, origin: Origin) -> str | None:
         """Give the name of whose token it is that is kept for `origin`; "" if nobody can say, None if not asked yet."""

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kernel_bridge_magic.arguments import parse
@@ -19,6 +19,7 @@ from kernel_bridge_magic.errors import (
     AmbiguousKernel,
     AuthRefused,
     BadInput,
+    BadServer,
     Fate,
     KernelBridgeError,
     NotRun,
@@ -40,7 +41,25 @@ PIPE_CLOSED = 141  # what a shell says of a process that SIGPIPE ended
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; give the exit status (INTERFACE 5)."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    with _streams():
+        return _main(list(sys.argv[1:] if argv is None else argv))
+
+
+@contextlib.contextmanager
+def _streams() -> Iterator[None]:
+    """Let what was closed (`>&-`) lead nowhere: print would write to stdout what is for stderr (B49)."""
+    # Nor must the next socket get the number of a standard stream: others write to that.
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    with contextlib.ExitStack() as stack:
+        for stream, redirect in ((sys.stdout, contextlib.redirect_stdout), (sys.stderr, contextlib.redirect_stderr)):
+            if stream is None:
+                stack.enter_context(redirect(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
+        yield
+
+
+def _main(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             # A name that the terminal's encoding lacks is escaped, not a crash (B49).
@@ -183,7 +202,8 @@ def _check(bridge: Bridge, options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from kernel_bridge_magic.demo import demo
 
-    return demo(shell=not options.no_shell and sys.stdin.isatty() and sys.stdout.isatty())
+    is_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    return demo(shell=not options.no_shell and is_terminal)
 
 
 # -- which kernel, which code
@@ -228,15 +248,17 @@ def _refuse_alone(options: argparse.Namespace) -> None:
 
 
 def _give_secret(bridge: Bridge, options: argparse.Namespace) -> Server:
-    """Make the server of `--base-url`, and put its secret where it is kept."""
+    """Make the server of `--base-url`, and put its secret where it is kept. What is saved of it counts less."""
+    from kernel_bridge_magic.urls import parse_base_url
+
     server = bridge.server_at(options.base_url, ca_file=options.ca_file, allow_plain_http=options.allow_plain_http)
+    in_url = parse_base_url(options.base_url).token is not None
+    server = bridge.registry.override(server, secret=bool(options.token or options.password) or in_url)
     if options.token:
         bridge.vault.put(server.origin, _secret("token", options.token))
     elif options.password:
         password = _secret("password", options.password)
         bridge.vault.put_password(server.origin, lambda: password, once=True)
-    elif os.environ.get("JUPYTER_TOKEN"):
-        bridge.vault.put(server.origin, _secret("token", "env:JUPYTER_TOKEN"))
     return server
 
 
@@ -246,12 +268,19 @@ def _can_ask() -> bool:
 
 def _ask(bridge: Bridge, url: str, server: Server) -> None:
     """Ask for the token or the password; which of the two it is, the server says."""
-    secret = _secret("token or password", "ask")
-    bridge.vault.put(server.origin, secret)
+    from kernel_bridge_magic.urls import hub_and_user
+
+    # A hub's servers know no password; and what is refused as another user's server must not get it as one.
+    token_only = any(hub_and_user(server.origin.base_path))
+    secret = _secret("token" if token_only else "token or password", "ask")
+    bridge.registry.override(server, secret=True)
     try:
+        bridge.vault.put(server.origin, secret)
         bridge.reach(url)
-    except AuthRefused:
+    except (AuthRefused, BadServer):  # BadServer: no header carries it, so that it is no token
         bridge.vault.forget(server.origin)
+        if token_only:
+            raise
         bridge.log_in(server, secret)
 
 
@@ -278,6 +307,8 @@ def _code(options: argparse.Namespace) -> str:
         return str(options.code)
     try:
         if options.code_stdin:
+            if sys.stdin is None:
+                raise BadInput("the code cannot be read from standard input: it is closed")
             return sys.stdin.buffer.read().decode("utf-8")
         with open(options.code_file, encoding="utf-8") as file:
             return file.read()

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from kernel_bridge_magic import ports
 from kernel_bridge_magic.auth import Vault
@@ -25,13 +26,14 @@ from kernel_bridge_magic.named_servers import may_have_unread
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.sockets import explain, stages
 from kernel_bridge_magic.text import count
-from kernel_bridge_magic.transports.websocket import knock
+from kernel_bridge_magic.transports.handshake import knock
 from kernel_bridge_magic.tunnels import proxy_for
 
 __all__ = ["STEPS", "check"]
 
 STEPS = ("DNS", "TCP", "peer", "TLS", "base URL", "auth", "XSRF", "kernels", "WebSocket")
 _SECONDS = 5.0  # for each step
+_UNREADABLE = "is it a Jupyter server? If so, please report it"
 
 
 class _Stop(Exception):
@@ -44,15 +46,19 @@ def check(server: Server, vault: Vault, *, unready: str = "", seconds: float = _
     Raises nothing for what it finds on the way.
     """
     doctor = _Doctor(server, vault, unready, seconds)
-    with contextlib.suppress(_Stop):
+    try:
         doctor.connection()
         doctor.base_url()
         doctor.auth()
         doctor.xsrf()
         doctor.kernels()
         doctor.websocket()
-    made = [step.name for step in doctor.steps]
-    return Checkup(server, (*doctor.steps, *(Step(name, None, "not tried") for name in STEPS if name not in made)))
+    except _Stop:
+        pass
+    except Exception as error:  # what a server says may break anything, and its text may hold secrets (FAULTS T9)
+        name = (doctor.missing() or STEPS[-1:])[0]
+        doctor.add(name, False, f"it answers what cannot be read ({type(error).__name__})", _UNREADABLE)
+    return Checkup(server, (*doctor.steps, *(Step(name, None, "not tried") for name in doctor.missing())))
 
 
 class _Doctor:
@@ -68,6 +74,10 @@ class _Doctor:
 
     def add(self, name: str, ok: bool | None, seen: str, remedy: str = "") -> None:
         self.steps.append(Step(name, ok, seen, remedy))
+
+    def missing(self) -> list[str]:
+        """Name the steps that were not made, in their order."""
+        return [name for name in STEPS if name not in [step.name for step in self.steps]]
 
     def fail(self, name: str, error: KernelBridgeError, *, stop: bool = True) -> None:
         self.add(name, False, *self._words(error))
@@ -277,7 +287,8 @@ class _Doctor:
         quiet = [kernel for kernel in self.found if not may_have_unread(kernel) and kernel.state != "busy"]
         quiet.sort(key=lambda kernel: -(kernel.connections or 0))
         ways += [
-            (kernel.title, f"api/kernels/{kernel.id}/channels?session_id={uuid.uuid4().hex}") for kernel in quiet[:1]
+            (kernel.title, f"api/kernels/{quote(kernel.id, safe='')}/channels?session_id={uuid.uuid4().hex}")
+            for kernel in quiet[:1]
         ]
         status = 404
         for what, path in ways:

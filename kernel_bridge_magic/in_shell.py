@@ -7,6 +7,7 @@ magic is used.
 from __future__ import annotations
 
 import getpass
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from kernel_bridge_magic.display.servers import ServerList
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.display.twins import Forward, Twins
-from kernel_bridge_magic.errors import BadOption, OwnKernel
+from kernel_bridge_magic.errors import BadOption, BadServer, OwnKernel
 from kernel_bridge_magic.interrupts import aside, held
 from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.models import Kernel
@@ -175,7 +176,19 @@ class InShell:
 
 
 def _ask(what: str) -> str:
-    return getpass.getpass(f"{what}: ")
+    """Ask for a secret, as `registry.Ask` says.
+
+    Raises:
+        BadServer: nobody can be asked here.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Where getpass finds no terminal it warns, and reads on: the rest of a script that is piped in, say.
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            return getpass.getpass(f"{what}: ")
+    except (NotImplementedError, EOFError, OSError, getpass.GetPassWarning):
+        pass  # NotImplementedError is ipykernel's, of a front end without stdin: nbclient, papermill
+    raise BadServer("nobody can be asked for its secret here; name its place, env:VAR or file:PATH")
 
 
 class _Notebook:

@@ -13,11 +13,13 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from kernel_bridge_magic.errors import BadMatch, KernelNotFound, OwnKernel
-from kernel_bridge_magic.models import Kernel, Server
+from kernel_bridge_magic.errors import BadMatch, BadServer, KernelNotFound, OwnKernel
+from kernel_bridge_magic.models import Kernel, Origin, Server
 from kernel_bridge_magic.patterns import search_all
 from kernel_bridge_magic.text import visible
+from kernel_bridge_magic.urls import parse_base_url
 
 __all__ = [
     "TESTS",
@@ -218,9 +220,18 @@ def narrow(query: str, named: Sequence[Named]) -> tuple[str, Sequence[Named]]:
 
 
 def is_server(name: str, server: Server) -> bool:
-    """Whether `name` is the server's name, or its URL in any case, with a final slash or without; or its hub's."""
-    name = unicodedata.normalize("NFC", name)
-    same_name = name == unicodedata.normalize("NFC", server.name)
-    if same_name or name.rstrip("/").lower() == server.url.rstrip("/").lower():
+    """Whether `name` is the server's name, or a URL of it as `parse_base_url` reads them; or its hub's."""
+    if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", server.name):
+        return True
+    # A server on a unix socket is shown by a URL that its origin does not follow from.
+    if "://" in name and (name == server.url or _origin(re.split("[?#]", name)[0]) == server.origin):
         return True
     return server.hub is not None and is_server(name, server.hub)
+
+
+@lru_cache(maxsize=64)  # it is asked for each kernel of a listing; no query comes here, as it may hold a token
+def _origin(url: str) -> Origin | None:
+    try:
+        return parse_base_url(url).origin
+    except BadServer:
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from datetime import UTC, datetime, timedelta
 
 from kernel_bridge_magic.auth import Secret
@@ -13,7 +14,7 @@ from kernel_bridge_magic.levels import is_server
 from kernel_bridge_magic.models import Kernel, Listing, Server
 from kernel_bridge_magic.urls import parse_base_url
 
-__all__ = ["may_have_unread", "only", "read_url"]
+__all__ = ["may_have_unread", "only", "read_url", "without_secrets"]
 
 _RECENTLY = timedelta(minutes=10)
 
@@ -49,9 +50,15 @@ def only(listing: Listing, server: str) -> Listing:
     reports = tuple(report for report in listing.servers if is_server(server, report.server))
     if not reports:
         known = ", ".join(report.server.name for report in listing.servers) or "none"
-        raise BadServer(f"no server is called {server!r} (known: {known}); add it with %servers --add URL --name NAME")
+        shown = without_secrets(server)
+        raise BadServer(f"no server is called {shown!r} (known: {known}); add it with %servers --add URL --name NAME")
     kernels = tuple(kernel for kernel in listing.kernels if kernel.server and is_server(server, kernel.server))
     return dataclasses.replace(listing, kernels=kernels, servers=reports, skipped=())
+
+
+def without_secrets(name: str) -> str:
+    """Cut off what may be a secret in a text that should name a server: a URL's query, and a user's password."""
+    return re.sub(r"[^/@:]*:[^/@]*@", "", re.split("[?#]", name)[0])
 
 
 def may_have_unread(kernel: Kernel) -> bool:

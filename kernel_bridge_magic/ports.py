@@ -1,12 +1,24 @@
-"""Who listens: looked at with psutil before a secret goes out (FAULTS T2, T3)."""
+"""Who listens: looked at with psutil and in /proc before a secret goes out (FAULTS T2, T3)."""
 
 from __future__ import annotations
 
 import os
 import socket
+import sys
+from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["LOOPBACK", "is_ours", "listening_addresses", "peer", "who_listens"]
+__all__ = [
+    "LOOPBACK",
+    "is_loopback",
+    "is_ours",
+    "is_within",
+    "listening_addresses",
+    "owner",
+    "peer",
+    "stranger",
+    "who_listens",
+]
 
 #: What a listener on every address, or on loopback, is dialled at.
 LOOPBACK = {"127.0.0.1": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "::1": "::1", "::ffff:0.0.0.0": "127.0.0.1"}
@@ -65,5 +77,117 @@ def peer(sock: socket.socket) -> tuple[int, int] | None:
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return None
-    pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
+    pid, uid, _gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("iII")))
     return pid, uid
+
+
+def is_loopback(address: str) -> bool:
+    """Tell an address that only this machine has."""
+    return address == "::1" or address.startswith(("127.", "::ffff:127."))
+
+
+def is_within(sock: socket.socket) -> bool:
+    """Tell a connection within this machine: a unix socket, loopback, or any address that is our own end, too.
+
+    Raises:
+        OSError: the connection has broken.
+    """
+    if sock.family == getattr(socket, "AF_UNIX", None):
+        return True
+    ip = sock.getpeername()[0]
+    return is_loopback(ip) or bool(ip == sock.getsockname()[0])
+
+
+def stranger(sock: socket.socket) -> str:
+    """Name the user at the other end of a connection within this machine: `user bob`.
+
+    "" if that is ourselves or root, or cannot be known, or if it leads to another machine.
+
+    Raises:
+        OSError: the connection has broken.
+    """
+    uid = owner(sock) if is_within(sock) else None
+    if uid is None or uid in (0, os.getuid()):
+        return ""
+    import pwd
+
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"uid {uid}"
+
+
+def owner(sock: socket.socket) -> int | None:
+    """Give the uid of who listens at the other end of a connection within this machine; None where it is not known.
+
+    Raises:
+        OSError: the connection has broken.
+    """
+    if sock.family == getattr(socket, "AF_UNIX", None):
+        seen = peer(sock)
+        uid = seen[1] if seen else None
+    else:
+        uid = _listener(sock)
+    # In a container that knows no users but ours, root outside it looks like a stranger.
+    return None if uid == _UNMAPPED and not _sees_all_users() else uid
+
+
+_UNMAPPED = 65534  # how Linux shows a uid that has none here, /proc/sys/kernel/overflowuid; else it is `nobody`
+
+
+def _sees_all_users() -> bool:
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as file:
+            return file.read().split() == ["0", "0", str(2**32 - 1)]
+    except OSError:
+        return True
+
+
+def _listener(sock: socket.socket) -> int | None:
+    """Look the listener's uid up in Linux's table of TCP sockets, which names those of other users, too.
+
+    Listeners stand first in it. If there is none any more, the uid is that of who has accepted the connection: a
+    thief who closes the port at once is seen nevertheless. Where root listens, any of its servants may accept.
+    """
+    (ip, port), (own_ip, own_port) = (_plain(address) for address in (sock.getpeername(), sock.getsockname()))
+    tables = [("tcp6", "", ["::"])]
+    if ":" not in ip:
+        tables = [("tcp", "", ["0.0.0.0"]), ("tcp6", "::ffff:", ["::", "::ffff:0.0.0.0"])]
+    for name, prefix, everywhere in tables:
+        listening = {_written(address, port) for address in [prefix + ip, *everywhere]}
+        ends = [_written(prefix + ip, port), _written(prefix + own_ip, own_port)]
+        accepted = None
+        for _, local, remote, state, _, _, _, uid, _, inode in _rows(f"/proc/net/{name}"):
+            if state == _LISTEN and local in listening:
+                return int(uid)
+            if [local, remote] == ends and inode != "0":  # 0: not accepted yet
+                accepted = int(uid)
+        if accepted is not None:
+            return accepted
+    return None
+
+
+_LISTEN = "0A"  # TCP_LISTEN of the kernel's tcp_states.h
+
+
+def _rows(path: str) -> Iterator[list[str]]:
+    """Give the first ten words of each line but the heading; nothing where there is no such table."""
+    try:
+        with open(path, encoding="ascii") as file:
+            next(file, "")
+            for line in file:
+                yield line.split()[:10]
+    except OSError:
+        return
+
+
+def _plain(address: tuple[Any, ...]) -> tuple[str, int]:
+    """Give address and port without a zone; IPv4 is written as such, also where an IPv6 socket speaks it."""
+    return address[0].partition("%")[0].removeprefix("::ffff:"), address[1]
+
+
+def _written(ip: str, port: int) -> str:
+    """Write an address as the table does: hexadecimal, in words of the machine's byte order."""
+    packed = socket.inet_pton(socket.AF_INET6 if ":" in ip else socket.AF_INET, ip)
+    words = (int.from_bytes(packed[start : start + 4], sys.byteorder) for start in range(0, len(packed), 4))
+    return "".join(f"{word:08X}" for word in words) + f":{port:04X}"

@@ -12,14 +12,21 @@ from kernel_bridge_magic import server_file
 from kernel_bridge_magic.auth import Secret, Vault, read_secret
 from kernel_bridge_magic.entries import BadEntry, Entry, read_entry
 from kernel_bridge_magic.errors import BadServer
+from kernel_bridge_magic.levels import is_server
 from kernel_bridge_magic.models import Origin, Server
-from kernel_bridge_magic.named_servers import read_url
+from kernel_bridge_magic.named_servers import read_url, without_secrets
 from kernel_bridge_magic.sockets import check_ca_file
+from kernel_bridge_magic.text import visible
+from kernel_bridge_magic.urls import parse_base_url
 
 __all__ = ["Ask", "Registry"]
 
 Ask = Callable[[str], str]
-"""Asks the user for `"token"` or `"password"`."""
+"""Asks the user for a secret; it is told which one, as `token of lab (https://lab.example/)`.
+
+Raises:
+    BadServer: there is nobody to ask.
+"""
 
 
 @dataclass
@@ -60,15 +67,14 @@ class Registry:
             return {known.server.origin: known.problem for known in self._known.values() if known.problem}
 
     def ask_for_secrets(self, ask: Ask, name: str | None = None) -> None:
-        """Ask for the secrets that are to be asked for: all, or that of one server.
+        """Ask for the secrets that are to be asked for: all, or that of one server, by name or URL.
 
-        Raises:
-            BadServer: what was typed cannot be a secret.
+        Where nobody can be asked, or what was typed cannot be a secret, `unready` has the reason.
         """
         with self._lock:
             self._refresh()
             for known in self._known.values():
-                if name is None or name in (known.server.name, known.server.url):
+                if name is None or is_server(name, known.server):
                     self._make_ready(known, ask)
 
     def add(self, entry: Entry, *, save: bool = False, ask: Ask | None = None) -> Server:
@@ -80,15 +86,13 @@ class Registry:
         server, secret = read_url(entry.url, name=entry.name, source="saved" if save else "added", entry=entry)
         ca_file = os.path.abspath(os.path.expanduser(entry.ca_file)) if entry.ca_file else ""
         check_ca_file(ca_file)
-        server, entry = replace(server, ca_file=ca_file), replace(entry, name=server.name, url=server.url)
-        entry = replace(entry, ca_file=ca_file)
         if save and secret is not None and not entry.token:
             raise BadServer("the URL's token is not saved; leave it out, and write --token env:VAR, file:PATH or ask")
         with self._lock:
             self._refresh()
-            known = self._known.get(server.name)
-            if known is not None and known.server.origin != server.origin:
-                raise BadServer(f"there is a server {server.name!r} already ({known.server.url}); give another --name")
+            name = self._name_for(server, chosen=bool(entry.name))
+            server = replace(server, name=name, ca_file=ca_file)
+            entry = replace(entry, name=name, url=server.url, ca_file=ca_file)
             made = _Known(server, entry)
             if secret is not None and not entry.token:
                 self._vault.put(server.origin, secret)
@@ -100,22 +104,69 @@ class Registry:
             server_file.save_entry(server_file.file_path(), entry)
         return server
 
-    def remove(self, name: str) -> Server:
-        """Forget a server and its secret, here and in `kernel_bridge.json`.
+    def _name_for(self, server: Server, *, chosen: bool) -> str:
+        """Give the name that a server is added under: one name means one server, and one server has one name.
 
         Raises:
-            BadServer: there is none of that name, or it is the configuration's.
+            BadServer: the name is another server's, or the server has another name and this one was `chosen`.
+        """
+        for name, known in self._known.items():
+            if known.server.origin == server.origin and name != server.name:
+                if chosen:
+                    raise BadServer(
+                        f"{server.url} is known already, as {name!r}: add it under that name, or --remove {name} first"
+                    )
+                return name
+        other = self._known.get(server.name)
+        if other is not None and other.server.origin != server.origin:
+            raise BadServer(f"there is a server {server.name!r} already ({other.server.url}); give another --name")
+        return server.name
+
+    def override(self, given: Server, *, secret: bool) -> Server:
+        """Let what the user says now of a server that is known win over what is kept of it, in this process.
+
+        With `secret` it is given now: that which is kept is neither read nor asked for. Gives the server as it is
+        used from now on; one that is not known as it is.
         """
         with self._lock:
             self._refresh()
-            known = self._known.get(name)
-            if known is None:
+            for known in self._known.values():
+                if known.server.origin != given.origin:
+                    continue
+                known.server = replace(
+                    known.server,
+                    ca_file=given.ca_file or known.server.ca_file,
+                    allow_plain_http=given.allow_plain_http or known.server.allow_plain_http,
+                )
+                if secret:
+                    known.ready, known.problem = True, ""
+                return known.server
+            return given
+
+    def remove(self, name: str) -> Server:
+        """Forget a server and its secret, here and in `kernel_bridge.json`, whichever way it was added last.
+
+        Raises:
+            BadServer: there is none of that name, or it is the configuration's, or the file cannot be written.
+        """
+        with self._lock:
+            self._refresh()
+            known, path = self._known.get(name), server_file.file_path()
+            saved = next((entry for entry in server_file.read_file(path)[0] if entry.name == name), None)
+            if known is None and saved is None:
                 names = ", ".join(self._known) or "none"
-                raise BadServer(f"no added server is called {name!r} (added: {names})")
-            if known.server.source == "config":
+                raise BadServer(f"no added server is called {without_secrets(name)!r} (added: {names})")
+            if known is not None and known.server.source == "config":
                 raise BadServer(f"{name!r} comes from c.KernelBridge.servers: take it out there")
-            if known.server.source == "saved":
-                server_file.remove_entry(server_file.file_path(), name)
+            self._seen = None  # another entry of that name or server may count now
+            if known is None:
+                # The second name of a server that stands in the file twice, see `_replace`.
+                assert saved is not None
+                server_file.remove_entry(path, name)
+                return read_url(saved.url, name=name, source="saved", entry=saved)[0]
+            saved_here = saved is not None and parse_base_url(saved.url).origin == known.server.origin
+            if saved_here or known.server.source == "saved":
+                server_file.remove_entry(path, name)
             del self._known[name]
             self._added.discard(name)
             self._vault.forget(known.server.origin)
@@ -144,24 +195,36 @@ class Registry:
             except BadEntry as error:
                 passed_over = [("", str(error))]
             notes += [f"{where}: {why}" for _, why in passed_over]
-        self.notes = tuple(notes)
-        self._replace({entry.name: (source, entry) for source, entry in entries})
+        self.notes = (*notes, *self._replace({entry.name: (source, entry) for source, entry in entries}))
 
-    def _replace(self, wanted: Mapping[str, tuple[str, Entry]]) -> None:
+    def _replace(self, wanted: Mapping[str, tuple[str, Entry]]) -> list[str]:
+        """Know what is wanted, and what was added; give one line for each that is a server under a second name."""
+        added = {name: known for name, known in self._known.items() if name in self._added}
+        names = {known.server.origin: name for name, known in added.items()}
         fresh: dict[str, _Known] = {}
-        for name, (source, entry) in wanted.items():
+        doubles = []
+        # The configuration first: as of two servers with one name, it counts of two names for one server.
+        for name, (source, entry) in sorted(wanted.items(), key=lambda item: item[1][0] != "config"):
+            if name in added:
+                fresh[name] = added[name]
+                continue
+            server, _ = read_url(entry.url, name=name, source=source, entry=entry)
+            first = names.setdefault(server.origin, name)
+            if first != name:
+                where = f"c.KernelBridge.servers[{name!r}]" if source == "config" else f"{server_file.NAME}: {name}"
+                doubles.append(f"{where}: it is the same server as {first!r}, so that name is used")
+                continue
             old = self._known.get(name)
-            if old is not None and (name in self._added or (old.entry, old.server.source) == (entry, source)):
-                fresh[name] = old
-            else:
-                server, _ = read_url(entry.url, name=name, source=source, entry=entry)
-                fresh[name] = _Known(server, entry)
-        for name, known in self._known.items():
-            if name in self._added and name not in fresh:
-                fresh[name] = known
-            elif name not in fresh or fresh[name].server.origin != known.server.origin:
+            if old is None or (old.entry, old.server.source) != (entry, source):
+                old = _Known(server, entry)
+            fresh[name] = old
+        fresh |= added
+        left = {known.server.origin for known in fresh.values()}
+        for known in self._known.values():
+            if known.server.origin not in left:
                 self._vault.forget(known.server.origin)
         self._known = fresh
+        return doubles
 
     # -- secrets
 
@@ -170,7 +233,8 @@ class Registry:
             return
         try:
             if ask is None and "ask" in (known.entry.token, known.entry.password):
-                raise BadServer("its secret is to be asked for: %servers asks, and so does -s NAME")
+                # What came of asking says more.
+                raise BadServer(known.problem or "its secret is to be asked for: %servers asks, and so does -s NAME")
             self._read_secrets(known, ask)
             known.ready, known.problem = True, ""
         except BadServer as error:
@@ -178,10 +242,11 @@ class Registry:
 
     def _read_secrets(self, known: _Known, ask: Ask | None) -> None:
         entry, origin = known.entry, known.server.origin
+        whose = f"of {visible(known.server.name)} ({visible(known.server.url)})"
         if entry.token:
-            self._vault.put(origin, read_secret(entry.token, ask=ask and (lambda: ask("token"))))
+            self._vault.put(origin, read_secret(entry.token, ask=ask and (lambda: ask(f"token {whose}"))))
         if entry.password:
-            password = read_secret(entry.password, ask=ask and (lambda: ask("password")), what="password")
+            password = read_secret(entry.password, ask=ask and (lambda: ask(f"password {whose}")), what="password")
             self._vault.put_password(origin, _reader(entry.password, password), once=entry.password == "ask")
 
 

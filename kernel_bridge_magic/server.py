@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -19,6 +21,7 @@ from kernel_bridge_magic.models import KernelSpec, Server
 from kernel_bridge_magic.refusals import not_json, refusal
 from kernel_bridge_magic.sockets import open_socket
 from kernel_bridge_magic.timed import Timed
+from kernel_bridge_magic.urls import hub_and_user, server_url
 
 if TYPE_CHECKING:
     import http.client
@@ -85,10 +88,18 @@ class ServerAPI:
         return version if isinstance(version, str) else ""
 
     def is_hub(self) -> bool:
-        """Tell whether a JupyterHub is at this base URL (`GET hub/api`, which wants no token)."""
+        """Tell whether a JupyterHub is at this base URL (`GET hub/api`, which wants no token).
+
+        Raises:
+            ServerError: that cannot be known: a hub that is being started anew answers with 503, say.
+        """
         answer = self._call("GET", "hub/api")
+        if answer.status == 404:
+            return False
+        if answer.status != 200:
+            self._refuse(answer)
         try:
-            return answer.status == 200 and isinstance(json.loads(answer.body).get("version"), str)
+            return isinstance(json.loads(answer.body).get("version"), str)
         except (ValueError, AttributeError, RecursionError):
             return False
 
@@ -148,26 +159,69 @@ class ServerAPI:
     def log_in(self, password: Secret) -> None:
         """Log in with a password, as the login page does; the cookies go to the vault, the password nowhere.
 
+        It is sent only where a login page asks for it. One that is refused is dropped, as it would be refused again.
+
         Raises:
             AuthRefused: the password is wrong, or there is no such login.
+            ServerUnreachable: nobody can log in there now; the password is kept.
         """
+        self._refuse_hub()
         self._drop()  # what is open may be a connection that no secret must be sent on
         self._logging_in = True
         page = self._ask("GET", "login")
+        if 300 <= page.status < 400 and self._has_login():
+            return  # another thread was faster, or it was not for want of a login that we were refused
+        if page.status != 200 or not _asks_for_password(page):
+            raise self._no_login(page, "it has no password login")
         cookies = _cookies(page.cookies)
         form = {"password": password.reveal(), "_xsrf": cookies.get("_xsrf", "")}
         self._vault.put_cookies(self.server.origin, cookies)
         answer = self._ask("POST", "login?next=%2F", Hidden(urlencode(form)))
         found = _cookies(answer.cookies)
         # A right password redirects to the page that was asked for; a wrong one shows the form again (FACTS 4).
-        accepted = answer.status in (301, 302, 303) and bool(found)
-        self._vault.login_was(self.server.origin, accepted)
-        if not accepted:
+        redirected = answer.status in (301, 302, 303)
+        again = redirected and answer.location.partition("?")[0].rstrip("/").endswith("/login")
+        if redirected and found:
+            self._vault.login_was(self.server.origin, accepted=True)
+            self._vault.put_cookies(self.server.origin, {**cookies, **found})
+        elif again or answer.status == 401 or (answer.status in (200, 403) and _asks_for_password(answer)):
+            self._vault.login_was(self.server.origin, accepted=False)
             self._vault.forget(self.server.origin)
-            if answer.status in (404, 405):
-                raise AuthRefused(f"{self.server.name} has no password login; give its token with --token")
             raise AuthRefused(f"{self.server.name}: {answer.status}: password not accepted")
-        self._vault.put_cookies(self.server.origin, {**cookies, **found})
+        else:
+            raise self._no_login(answer, "its login says neither yes nor no to the password")
+
+    def _refuse_hub(self) -> None:
+        """Refuse to log in to a hub user's server: it knows no password, and what shows one there is not the hub.
+
+        Raises:
+            ServerError: it is one, or that cannot be known.
+        """
+        path, user = hub_and_user(self.server.origin.base_path)
+        if not user:
+            return
+        url, origin = server_url(*self.server.origin[:3], path)
+        hub = replace(self.server, url=url, origin=origin)
+        if ServerAPI(hub, Vault(), self.timeout, until=self._until).is_hub():
+            raise AuthRefused(
+                f"{self.server.name}: a JupyterHub's servers have no password login; give a hub token with --token "
+                f"env:VAR, made on {url}hub/token"
+            )
+
+    def _has_login(self) -> bool:
+        """Tell whether cookies of a login are sent, and not only those of the login's page."""
+        sent = Hidden(self._vault.headers(self.server.origin).get("Cookie", ""))
+        return any(name and not name.startswith("_xsrf=") for name in sent.split("; "))
+
+    def _no_login(self, answer: _Answer, seen: str) -> ServerError:
+        start = f"{self.server.name}: {answer.status}: "
+        if answer.status >= 500 or answer.status == 429:
+            return ServerUnreachable(f"{start}nobody can log in there now; try again later")
+        # A hub's own URL leads to its login, which is for browsers.
+        token = "a hub token" if "/hub/" in answer.location else "its token"
+        if 300 <= answer.status < 400:
+            seen = "its login leads to another page, which is not followed"
+        return AuthRefused(f"{start}{seen}; give {token} with --token env:VAR")
 
     def _act(self, method: str, kernel_id: str, action: str = "", timeout: float | None = None) -> None:
         answer = self._call(method, f"api/kernels/{_quoted(kernel_id)}{action}", {}, timeout)
@@ -286,6 +340,10 @@ class ServerAPI:
         location, kind = response.getheader("Location") or "", response.getheader("Content-Type") or ""
         cookies = tuple(response.headers.get_all("Set-Cookie") or ())
         return _Answer(response.status, location, kind.lower(), content, cookies)
+
+
+def _asks_for_password(page: _Answer) -> bool:
+    return re.search(rb"""\b(?:type|name)\s*=\s*["']?password\b""", page.body[: 1 << 20], re.IGNORECASE) is not None
 
 
 def kernelspec(name: str, spec: Any) -> KernelSpec:

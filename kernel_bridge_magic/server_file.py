@@ -17,7 +17,7 @@ from typing import Any
 from kernel_bridge_magic.entries import BadEntry, Entry, read_entry
 from kernel_bridge_magic.errors import BadServer
 
-__all__ = ["file_path", "read_file", "remove_entry", "save_entry", "stamp"]
+__all__ = ["NAME", "file_path", "read_file", "remove_entry", "save_entry", "stamp"]
 
 NAME = "kernel_bridge.json"
 _LARGEST = 1 << 20
@@ -70,18 +70,19 @@ def save_entry(path: str, entry: Entry) -> None:
     """
     content = _content(path)
     content.setdefault("servers", {})[entry.name] = entry.as_json()
-    _write(path, content)
+    _write(path, content, "the server is known in this process")
 
 
 def remove_entry(path: str, name: str) -> None:
-    """Take an entry out of the file.
+    """Take an entry out of the file; one that is not there is no error.
 
     Raises:
         BadServer: as `save_entry`.
     """
     content = _content(path)
-    content.get("servers", {}).pop(name, None)
-    _write(path, content)
+    if name in content.get("servers", {}):
+        del content["servers"][name]
+        _write(path, content, f"{name!r} is still in it")
 
 
 def _text(path: str) -> str | None:
@@ -161,7 +162,7 @@ def _content(path: str) -> dict[str, Any]:
     return content
 
 
-def _write(path: str, content: dict[str, Any]) -> None:
+def _write(path: str, content: dict[str, Any], otherwise: str) -> None:
     data = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
     new = f"{path}.{secrets.token_hex(8)}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -176,4 +177,4 @@ def _write(path: str, content: dict[str, Any]) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(new)
-        raise BadServer(f"{NAME} cannot be written ({error.strerror}); the server is known in this process") from None
+        raise BadServer(f"{NAME} cannot be written ({error.strerror}); {otherwise}") from None

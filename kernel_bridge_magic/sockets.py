@@ -13,12 +13,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from kernel_bridge_magic import ports
 from kernel_bridge_magic.errors import BadServer, ServerUnreachable
 from kernel_bridge_magic.models import Server
-from kernel_bridge_magic.tunnels import is_here, proxy_for, tunnel
+from kernel_bridge_magic.tunnels import is_here, proxy_for, seconds_left, tunnel
 
 if TYPE_CHECKING:
     import ssl
@@ -87,18 +88,19 @@ def stages(server: Server, timeout: float, *, secret: bool) -> Iterator[tuple[st
     where = proxy[:2] if proxy else (server.origin.host, server.origin.port)
     addresses = [] if server.socket_path else resolve(server, *where, deadline)
     yield "DNS", addresses
-    sock = _unix(server, timeout) if server.socket_path else _tcp(addresses, deadline)
+    path = server.socket_path
+    sock = _dial(socket.AF_UNIX, path, timeout) if path else _tcp(addresses, deadline)
     try:
         if proxy is not None:
-            sock.settimeout(_left(deadline))
-            tunnel(server, proxy, sock)
+            tunnel(server, proxy, sock, deadline)
         yield "TCP", sock
         _look_at_peer(server, sock)
-        if secret and proxy is None and not server.socket_path:
+        if secret and proxy is None:
+            _refuse_stranger(server, sock)
             _keep_secret(server, sock)
         yield "peer", sock
         if server.origin.scheme == "https":
-            sock.settimeout(_left(deadline))
+            sock.settimeout(seconds_left(deadline))
             sock = _tls(server, sock)
             yield "TLS", sock
     except BaseException:
@@ -106,18 +108,14 @@ def stages(server: Server, timeout: float, *, secret: bool) -> Iterator[tuple[st
         raise
 
 
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _unix(server: Server, timeout: float) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def _dial(family: int, address: Any, seconds: float) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.settimeout(timeout)
-        sock.connect(server.socket_path)
+        sock.settimeout(seconds)
+        sock.connect(address)
+        if family in (socket.AF_INET, socket.AF_INET6):
+            # Small requests must not wait for the acknowledgement of the one before.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         sock.close()
         raise
@@ -126,21 +124,24 @@ def _unix(server: Server, timeout: float) -> socket.socket:
 
 def _tcp(addresses: Sequence[tuple[int, Any]], deadline: float) -> socket.socket:
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "")
-    for family, address in addresses:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+    others = _in_turn(addresses)
+    while others:
+        family, address = others.pop(0)
         try:
-            sock.settimeout(_left(deadline))
-            sock.connect(address)
-            # Small requests must not wait for the acknowledgement of the one before.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock
+            seconds = seconds_left(deadline)
+            if others:  # one that is silent, as IPv6 is in some networks, must not hide them (FAULTS F47)
+                seconds = min(seconds, max(1.0, min(3.0, seconds / (len(others) + 1))))
+            return _dial(family, address, seconds)
         except OSError as error:
-            sock.close()
             failure = error
-        except BaseException:
-            sock.close()
-            raise
     raise failure
+
+
+def _in_turn(addresses: Sequence[tuple[int, Any]]) -> list[tuple[int, Any]]:
+    """Let IPv6 and IPv4 take turns, the one that came first first (RFC 8305, section 4)."""
+    first = [item for item in addresses if item[0] == addresses[0][0]]
+    other = [item for item in addresses if item[0] != addresses[0][0]]
+    return [item for pair in zip_longest(first, other) for item in pair if item]
 
 
 def resolve(server: Server, host: str, port: int, deadline: float) -> list[tuple[int, Any]]:
@@ -165,31 +166,40 @@ def resolve(server: Server, host: str, port: int, deadline: float) -> list[tuple
     else:
         threading.Thread(target=look_up, daemon=True, name="kernel-bridge-dns").start()
     try:
-        found = answer.get(timeout=_left(deadline))
+        found = answer.get(timeout=seconds_left(deadline))
     except queue.Empty:
         found = None
     if found is None:
         raise ServerUnreachable(f"{server.name}: the host name {host} is not known; check the URL, or the network")
     # `localhost` is this machine, whatever a name server says (RFC 6761; FAULTS T28).
     strict = is_here(host)
-    return [(family, address) for family, _, _, _, address in found if not strict or _is_loopback(address[0])]
-
-
-def _is_loopback(address: str) -> bool:
-    return address == "::1" or address.startswith(("127.", "::ffff:127."))
+    return [(family, address) for family, _, _, _, address in found if not strict or ports.is_loopback(address[0])]
 
 
 _WHERE: dict[str, bool] = {}
 """Host names that were connected to, and whether they were this machine."""
 
 
-def _keep_secret(server: Server, sock: socket.socket) -> None:
-    """Refuse to send a secret over a network in clear, or to a name that has moved (FAULTS T13, T28).
+def _refuse_stranger(server: Server, sock: socket.socket) -> None:
+    """Refuse to send a secret to another user of this machine, where an ended tunnel was (FAULTS T2).
 
-    This machine is loopback, and any address that is also our own end of the connection.
+    A tunnel listens as ourselves. Of runtime files more is known, and with https the certificate says who it is.
     """
-    host, peer = server.origin.host, sock.getpeername()[0]
-    here = _is_loopback(peer) or peer == sock.getsockname()[0]
+    if server.source == "runtime" or server.trusted or server.origin.scheme == "https":
+        return
+    if who := ports.stranger(sock):
+        place = server.socket_path or f"port {server.origin.port} of this machine"
+        raise ServerUnreachable(
+            f"{server.name}: {place} is used by {who}, so nothing was sent; "
+            "has a tunnel ended? If you trust them, add it with --trust"
+        )
+
+
+def _keep_secret(server: Server, sock: socket.socket) -> None:
+    """Refuse to send a secret over a network in clear, or to a name that has moved (FAULTS T13, T28)."""
+    if server.socket_path:
+        return
+    host, here = server.origin.host, ports.is_within(sock)
     if server.origin.scheme != "https" and not here and not server.allow_plain_http:
         raise ServerUnreachable(
             f"{server.name}: its token or password would cross the network unencrypted; use https://, an ssh tunnel, "
@@ -262,7 +272,9 @@ def explain(server: Server, error: Exception, timeout: float) -> ServerUnreachab
             f"{where}: the certificate of {place} {reason}; {_TLS_REMEDIES.get(code, _TLS_REMEDY)}"
         )
     if isinstance(error, TimeoutError):
-        return ServerUnreachable(f"{where} did not answer within {timeout:g} s; is it stopped, or behind a firewall?")
+        return ServerUnreachable(
+            f"{where} did not answer within {round(timeout, 1):g} s; is it stopped, or behind a firewall?"
+        )
     if hasattr(error, "library"):  # ssl.SSLError, which is not imported for plain http
         return ServerUnreachable(f"{where}: {place} does not speak TLS as we do; is it http:// instead of https:// ?")
     number = error.errno if isinstance(error, OSError) else None

@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import os
 import socket
+import time
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from kernel_bridge_magic.errors import ServerUnreachable
 from kernel_bridge_magic.models import Server
 
-__all__ = ["Proxy", "is_here", "proxy_for", "tunnel"]
+__all__ = ["Proxy", "is_here", "proxy_for", "seconds_left", "tunnel"]
 
 _LONGEST_ANSWER = 16 * 1024
 
@@ -67,23 +68,22 @@ def proxy_for(server: Server) -> Proxy | None:
     raise ServerUnreachable(f"{server.name}: the proxy in https_proxy {problem}; correct it, or set no_proxy")
 
 
-def tunnel(server: Server, proxy: Proxy, sock: socket.socket) -> None:
-    """Ask the proxy at the other end of `sock` to connect it through to the server.
+def tunnel(server: Server, proxy: Proxy, sock: socket.socket, deadline: float) -> None:
+    """Ask the proxy at the other end of `sock` to connect it through to the server, by a `deadline` (monotonic).
 
     Raises:
         ServerUnreachable: it does not.
-        OSError: the connection to it broke, or timed out.
+        TimeoutError: it has not answered in whole by the deadline, however often a byte of its answer came.
+        OSError: the connection to it broke.
     """
     host = server.origin.host
     where = f"[{host}]:{server.origin.port}" if ":" in host else f"{host}:{server.origin.port}"
     lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
     if proxy.login:
         lines.append("Proxy-Authorization: Basic " + base64.b64encode(proxy.login.encode()).decode())
+    sock.settimeout(seconds_left(deadline))
     sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
-    answer = b""
-    # One byte at a time: what comes behind the head is the server's.
-    while not answer.endswith(b"\r\n\r\n") and len(answer) < _LONGEST_ANSWER and (byte := sock.recv(1)):
-        answer += byte
+    answer = _answer(sock, deadline)
     status = answer.split(b"\r\n", 1)[0].split(b" ", 2)[1:2]
     if status == [b"200"] and answer.endswith(b"\r\n\r\n"):
         return
@@ -92,3 +92,28 @@ def tunnel(server: Server, proxy: Proxy, sock: socket.socket) -> None:
         raise ServerUnreachable(f"{server.name}: {name} wants a login; put it in https_proxy, or set no_proxy")
     code = status[0].decode("ascii", "replace") if status and status[0].isdigit() else "no HTTP answer"
     raise ServerUnreachable(f"{server.name}: {name} does not connect to {where} ({code}); set no_proxy to go straight")
+
+
+def _answer(sock: socket.socket, deadline: float) -> bytes:
+    """Read the head of an answer, or as much of it as came and as may be long."""
+    answer = b""
+    # One byte at a time: what comes behind the head is the server's. A socket's own timeout is for each byte (T24).
+    while not answer.endswith(b"\r\n\r\n") and len(answer) < _LONGEST_ANSWER:
+        sock.settimeout(seconds_left(deadline))
+        byte = sock.recv(1)
+        if not byte:
+            break
+        answer += byte
+    return answer
+
+
+def seconds_left(deadline: float) -> float:
+    """Give the seconds until a point of the monotonic clock.
+
+    Raises:
+        TimeoutError: there are none.
+    """
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

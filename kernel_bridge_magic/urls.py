@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, quote, unquote
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.models import Origin
 
-__all__ = ["BaseURL", "parse_base_url", "server_url"]
+__all__ = ["BaseURL", "hub_and_user", "parse_base_url", "server_url"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LONGEST = 8192
@@ -86,6 +86,19 @@ def server_url(scheme: str, host: str, port: int, base_path: str) -> tuple[str, 
     shown = f"[{host}]" if ":" in host else host
     shown += "" if _DEFAULT_PORTS.get(scheme) == port else f":{port}"
     return f"{scheme}://{shown}{base_path}", Origin(scheme, host, port, base_path)
+
+
+def hub_and_user(base_path: str) -> tuple[str, str]:
+    """Take `/base/user/NAME/…` apart: the base path of a hub, and the name; `("", "")` for another path.
+
+    The first `user` is the hub's, however it is spelt: what stands behind a user's name is that user's to answer.
+    """
+    segments = [segment for segment in base_path.split("/") if segment]
+    names = [unquote(segment) for segment in segments]
+    place = names.index("user") if "user" in names else len(names)
+    if place + 1 >= len(names):
+        return "", ""
+    return "/" + "".join(f"{segment}/" for segment in segments[:place]), names[place + 1]
 
 
 def _refuse_controls(text: str) -> None:

@@ -29,18 +29,65 @@ def test_a_secret_shows_itself_to_reveal_alone() -> None:
     assert secret == Secret(CANARY) and secret != Secret("x") and secret != CANARY
 
 
-@pytest.mark.parametrize("value", ["+/=%&#", " ends ", "x" * 4096, "é"])
+@pytest.mark.parametrize("value", ["+/=%&#", " ends ", "x" * 4096])
 def test_sent_verbatim(value: str) -> None:
     vault = Vault()
     vault.put(HERE, Secret(value))
     assert vault.headers(HERE) == {"Authorization": f"token {value}"}
 
 
-@pytest.mark.parametrize("value", ["a\nb", "a\r", "a\0", "日本"])
+@pytest.mark.parametrize("value", ["a\nb", "a\r", "a\0", "日本", "é"])
 def test_what_no_header_carries_is_refused_unseen(value: str) -> None:
     with pytest.raises(BadServer) as error:
-        Secret(CANARY + value)
+        Vault().put(HERE, Secret(CANARY + value))
     assert CANARY not in str(error.value)
+
+
+def test_a_password_may_have_any_characters() -> None:
+    vault = Vault()
+    vault.put_password(HERE, lambda: Secret("日本é"))
+    password = vault.password(HERE)
+    assert password is not None and password.reveal() == "日本é"
+
+
+def test_what_was_given_for_one_name_of_a_server_holds_for_its_other_one() -> None:
+    vault, other = Vault(), HERE._replace(host="localhost")
+    vault.put(HERE, Secret("of its file"), found=True)
+    vault.adopt(other, HERE)
+    assert vault.headers(HERE) == {"Authorization": "token of its file"}, "nothing was given"
+    vault.put(other, Secret("given"))
+    vault.adopt(other, HERE)
+    assert vault.headers(HERE) == {"Authorization": "token given"}
+    vault.put(HERE, Secret("given for this one"))
+    vault.adopt(other, HERE)
+    assert vault.headers(HERE) == {"Authorization": "token given for this one"}
+    vault.put_password(other, lambda: Secret("pw"), once=True)
+    vault.adopt(other, HERE)
+    assert vault.password(HERE) == Secret("pw")
+    vault.put_cookies(HERE, {"in": "yes"})
+    vault.login_was(HERE, accepted=True)
+    vault.adopt(other, HERE)
+    assert vault.password(HERE) is None, "it was for one login"
+
+
+def test_a_secret_is_withheld_until_it_is_known_whose_it_is() -> None:
+    vault = Vault()
+    vault.put(HERE, Secret(CANARY))
+    vault.withhold(HERE)
+    assert "Authorization" not in vault.headers(HERE)
+    vault.put_owner(HERE, "ann", withhold=False)
+    assert vault.headers(HERE)["Authorization"] == f"token {CANARY}"
+
+
+def test_a_vault_for_one_question_holds_one_secret() -> None:
+    vault, hub = Vault(), HERE._replace(base_path="/hub/")
+    vault.put(HERE, Secret("mine"))
+    vault.put(hub, Secret("the hub's"))
+    alone = vault.alone(HERE, hub)
+    assert alone.headers(hub) == {"Authorization": "token mine"}
+    assert not alone.has(HERE)
+    with pytest.raises(AssertionError):
+        vault.alone(HERE, HERE._replace(host="evil.example"))
 
 
 def test_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,13 @@ import pytest
 from kernel_bridge_magic.auth import Vault
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
-from kernel_bridge_magic.errors import BadAnswer, KernelBridgeError, KernelNotFound
+from kernel_bridge_magic.errors import BadAnswer, BadServer, KernelBridgeError, KernelNotFound
+from kernel_bridge_magic.levels import is_server
 from kernel_bridge_magic.matching import find_one, selector
-from kernel_bridge_magic.models import Kernel, Session
+from kernel_bridge_magic.models import Kernel, Listing, Session
+from kernel_bridge_magic.named_servers import only, read_url
 from kernel_bridge_magic.options import split_words
+from kernel_bridge_magic.registry import Registry
 from kernel_bridge_magic.server import ServerAPI
 from tests.support.raw import RawServer, http
 from tests.support.servers import private_env
@@ -38,11 +42,15 @@ ROWS: dict[str, tuple[str, ...]] = {
     "B5 ReDoS": ("test_matching.py::refused", "security/test_input_fuzz.py::whatever_is_typed"),
     "B6 id prefix": ("test_matching.py::levels",),
     "B7 URL without scheme": ("test_urls.py::refused_with_one_clear_line", "test_cli.py::each_mistake_is_explained"),
-    "B8 upper case": ("test_urls.py::one_server_one_identity",),
+    "B8 upper case": ("test_urls.py::one_server_one_identity", HERE + "a_server_s_url_is_one"),
     "B9 IPv6": ("test_urls.py::normalised_base_url", "test_urls.py::refused_with_one_clear_line"),
     "B10 pages": ("test_urls.py::normalised_base_url",),
     "B11 base path": ("test_urls.py::normalised_base_url", "test_cli.py::a_password_server_below_a_base_path"),
-    "B12 token in URL": ("test_urls.py::token_is_taken_out", "test_bridge.py::a_token_in_a_url_goes_to_the_vault"),
+    "B12 token in URL": (
+        "test_urls.py::token_is_taken_out",
+        "test_bridge.py::a_token_in_a_url_goes_to_the_vault",
+        HERE + "a_server_that_is_not_known_is_named_without_its_secret",
+    ),
     "B13 userinfo": ("test_urls.py::refused_with_one_clear_line",),
     "B14 port": ("test_urls.py::refused_with_one_clear_line",),
     "B15 other schemes": ("test_urls.py::refused_with_one_clear_line",),
@@ -60,7 +68,11 @@ ROWS: dict[str, tuple[str, ...]] = {
     "B20 wrong token": ("test_server.py::wrong_token",),
     "B21 login page": ("test_server.py::wrong_answers_are_one_sentence",),
     "B22 other answers": ("test_server.py::wrong_answers_are_one_sentence", HERE + "a_bomb_is_not_unpacked"),
-    "B23 password": ("test_cli.py::exec_on_a_password_server", "test_cli.py::a_token_is_asked_for_on_a_terminal"),
+    "B23 password": (
+        "test_cli.py::exec_on_a_password_server",
+        "test_cli.py::a_token_is_asked_for_on_a_terminal",
+        "test_server.py::a_password_is_dropped_when_it_is_refused",
+    ),
     "B24 TLS": ("test_server.py::tls", "security/test_canaries.py::tls"),
     "B25 odd paths": (
         HERE + "a_path_is_one",
@@ -90,7 +102,11 @@ ROWS: dict[str, tuple[str, ...]] = {
     "B46 runtime directory": (HERE + "any_runtime_directory", "discovery/test_runtime_files.py::bad_directories"),
     "B47 loaded twice": ("test_magics.py::the_extension_comes_and_goes", "test_magics.py::after_a_reset"),
     "B48 elsewhere": (HERE + "plain_python", "test_nbclient.py::execution_stops", "test_terminal.py::kernels_fit"),
-    "B49 poor environments": ("test_cli.py::poor_environments", "test_cli.py::a_closed_pipe_is_no_traceback"),
+    "B49 poor environments": (
+        "test_cli.py::poor_environments",
+        "test_cli.py::a_closed_pipe_is_no_traceback",
+        "test_cli.py::closed_streams_are_no_traceback",
+    ),
 }
 
 
@@ -156,6 +172,60 @@ def test_a_bomb_is_not_unpacked() -> None:
         with pytest.raises(BadAnswer, match="not JSON"):
             ServerAPI(raw.server(), Vault()).kernels()
         assert b"Accept-Encoding: identity" in raw.requests[0]
+
+
+CANARY = "canary-a0b1"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("lab", True),
+        ("https://lab.example/user/Bob/", True),
+        ("https://lab.example/user/Bob", True),
+        ("HTTPS://Lab.Example:443/user/Bob/lab/tree/x.ipynb", True),
+        (f"https://lab.example/user/Bob/?token={CANARY}", True),
+        ("https://hub.example:443/hub/home", True),  # its hub's
+        ("https://lab.example/user/bob/", False),
+        ("http://lab.example/user/Bob/", False),
+        ("https://lab.example:444/user/Bob/", False),
+        ("https://lab.example/", False),
+        ("LAB", False),
+        ("://", False),
+        ("https://[/", False),
+    ],
+)
+def test_a_server_s_url_is_one_however_it_is_spelt_and_no_other_one(name: str, is_one: bool) -> None:
+    hub, _ = read_url("https://hub.example/", name="hub", source="added")
+    server, _ = read_url("https://lab.example/user/Bob/", name="lab", source="added")
+    assert is_server(name, replace(server, hub=hub)) is is_one
+
+
+def test_a_socket_s_server_is_meant_by_both_of_its_urls() -> None:
+    server, _ = read_url("http+unix://%2Frun%2Fj.sock/a/", source="added")
+    assert is_server("http+unix://%2Frun%2Fj.sock/a/lab", server) and is_server(server.url, server)
+    assert not is_server("http+unix://%2Frun%2Fother.sock/a/", server)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (f"host:8888/?token={CANARY}", "'host:8888/'"),
+        (f"host:8888/#{CANARY}", "'host:8888/'"),
+        (f"ann:{CANARY}@host:8888/", "'host:8888/'"),
+        (f"https://ann:{CANARY}@host:8888/", "'https://host:8888/'"),
+        ("ann@lab", "'ann@lab'"),
+    ],
+)
+def test_a_server_that_is_not_known_is_named_without_its_secret(
+    name: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(Vault())
+    for refuse in (lambda: only(Listing((), (), ()), name), lambda: registry.remove(name)):
+        with pytest.raises(BadServer) as error:
+            refuse()
+        assert f"is called {shown} (" in str(error.value)
+        assert CANARY not in str(error.value)
 
 
 @pytest.mark.parametrize("how", ["missing", "a file", "unreadable", "empty", "a loop", "NUL", "long"])

@@ -396,7 +396,7 @@ def test_a_token_that_is_asked_for_is_asked_once(bridge: Bridge) -> None:
         token="ask",
         ask=lambda what: asked_for.append(what) or "word",  # type: ignore[func-returns-value]
     )
-    assert asked_for == ["token"]
+    assert asked_for == ["token of lab (http://lab.example/)"]
     assert bridge.vault.has(server.origin)
 
 

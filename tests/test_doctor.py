@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -194,3 +196,48 @@ def test_a_gateway_that_does_not_list_its_kernels() -> None:
 def test_nobody_listens_and_no_such_name() -> None:
     assert failed(check(*known(f"http://127.0.0.1:{free_port()}/"))).name == "TCP"
     assert failed(check(*known("https://no-such-host.invalid/"))).name == "DNS"
+
+
+def test_a_kernel_s_id_leads_to_no_other_route() -> None:
+    kernels = http(body=json.dumps([{"id": "../../x?y#z", "execution_state": "idle", "connections": 1}]).encode())
+    with RawServer({**JSON, "kernels": kernels}) as raw:
+        check(*known(f"http://127.0.0.1:{raw.port}/", CANARY))
+        (channels,) = [request for request in raw.requests if b"/channels?" in request]
+    assert channels.startswith(b"GET /api/kernels/..%2F..%2Fx%3Fy%23z/channels?session_id=")
+
+
+def test_half_a_character_in_a_kernel_s_id_is_a_line_of_its_step() -> None:
+    kernels = http(body=b'[{"id": "\\ud800", "execution_state": "idle", "connections": 1}]')
+    with RawServer({**JSON, "kernels": kernels}) as raw:
+        step = failed(check(*known(f"http://127.0.0.1:{raw.port}/", CANARY)))
+    assert (step.name, step.seen) == ("WebSocket", "it answers what cannot be read (UnicodeEncodeError)")
+
+
+def test_half_a_character_in_what_a_hub_says_is_a_line_of_its_step() -> None:
+    user = b'{"name": "ann", "servers": {"": {"name": "", "url": "/user/\\ud800/", "ready": true}}}'
+
+    def hub(connection: socket.socket, request: bytes) -> None:
+        path = request.split(b" ")[1].partition(b"?")[0]
+        bodies = {b"/hub/api": b'{"version": "5"}', b"/hub/api/user": user}
+        connection.sendall(http(body=bodies[path]) if path in bodies else NONE)
+
+    with RawServer(hub) as raw:
+        step = failed(check(*known(f"http://127.0.0.1:{raw.port}/", CANARY)))
+    assert step.name in ("base URL", "auth")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_another_user_of_this_machine_is_named_at_the_peer() -> None:
+    os.seteuid(65534)
+    try:
+        listener = socket.create_server(("127.0.0.1", 0))
+    finally:
+        os.seteuid(0)
+    with listener:
+        port = listener.getsockname()[1]
+        step = failed(check(*known(f"http://127.0.0.1:{port}/", CANARY)))
+    assert (step.name, step.seen) == (
+        "peer",
+        f"port {port} of this machine is used by user nobody, so nothing was sent",
+    )
+    assert "--trust" in step.remedy

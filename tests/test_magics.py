@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import json
 import re
 import subprocess
 import sys
@@ -11,15 +13,16 @@ from typing import Any
 import ipykernel
 import pytest
 import trustme
-from IPython.core.error import UsageError
+from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
-from kernel_bridge_magic.errors import BadCell, BadInput, Fate, LeftRunning, NotRun, OwnKernel, RemoteError
+from kernel_bridge_magic.errors import BadCell, BadInput, BadServer, Fate, LeftRunning, NotRun, OwnKernel, RemoteError
 from kernel_bridge_magic.magics import BridgeMagics
 from kernel_bridge_magic.protocol.events import Stream
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from kernel_bridge_magic.server import ServerAPI
-from tests.support.servers import JupyterServer, private_env, wait_for
+from tests.support.raw import RawServer, http
+from tests.support.servers import JupyterServer, free_port, private_env, wait_for
 from tests.support.shells import private_shell
 
 Capture = pytest.CaptureFixture[str]
@@ -523,6 +526,63 @@ def test_a_password_that_was_typed_is_for_one_login_and_a_wrong_one_for_one_try(
     bridge = magics(shell).bridge
     assert bridge.vault.password(report.server.origin) is None
     assert bridge.vault.way(report.server.origin) == "password"
+
+
+def keep(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, **servers: dict[str, Any]) -> None:
+    """Save these servers for this test."""
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
+    file = tmp_path / "kernel_bridge.json"
+    file.write_text(json.dumps({"servers": servers}))
+    file.chmod(0o600)
+
+
+def test_a_prompt_says_whose_secret_it_asks_for(
+    shell: InteractiveShell, server: JupyterServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"http://localhost:{server.port}/"
+    keep(tmp_path, monkeypatch, lab={"url": url, "token": "ask"})
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "nothing"))
+    prompts = []
+    monkeypatch.setattr("getpass.getpass", lambda prompt: prompts.append(prompt) or server.token)  # type: ignore[func-returns-value]
+    (report,) = run(shell, "%servers")
+    assert (prompts, report.problem) == ([f"token of lab ({url}): "], "")
+
+
+@pytest.mark.parametrize("line", ["%servers", "%servers --check", "%kernels -s lab"])
+@pytest.mark.parametrize(
+    "refusal", [StdinNotImplementedError("no stdin"), EOFError(), OSError("no tty"), getpass.GetPassWarning()]
+)
+def test_where_nobody_can_be_asked_one_line_says_so_and_the_rest_works(
+    shell: InteractiveShell, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: Capture, line: str, refusal: Any
+) -> None:
+    def refuse(prompt: str) -> str:
+        raise refusal
+
+    monkeypatch.setattr("getpass.getpass", refuse)
+    with RawServer(http(body=b'{"version": "2"}')) as raw:
+        keep(tmp_path, monkeypatch, lab={"url": raw.server().url, "token": "ask"})
+        run(shell, line)
+    lines = capsys.readouterr().out.splitlines()
+    assert [text for text in lines if "nobody can be asked for its secret here" in text and "env:VAR" in text]
+    if line == "%servers":
+        assert len(run(shell, line)) == 2, "the server that was found here is listed all the same"
+    with pytest.raises(BadServer, match="nobody can be asked"):
+        run(shell, f"%servers --add http://127.0.0.1:{free_port()}/ --name other --token ask")
+
+
+def test_what_no_terminal_asks_is_not_read_from_a_script(tmp_path: Any) -> None:
+    env = private_env(tmp_path)
+    (tmp_path / "config" / "kernel_bridge.json").write_text(
+        json.dumps({"servers": {"lab": {"url": "http://127.0.0.1:9/", "token": "ask"}}})
+    )
+    (tmp_path / "config" / "kernel_bridge.json").chmod(0o600)
+    script = "%load_ext kernel_bridge_magic\n%servers\nprint('the ' + 'rest')\n"
+    done = subprocess.run(
+        [sys.executable, "-m", "IPython", "--simple-prompt", "--colors=NoColor"],
+        input=script, env=env, capture_output=True, text=True, timeout=60, check=False, start_new_session=True,
+    )  # fmt: skip
+    assert "nobody can be asked" in done.stdout
+    assert "the rest" in done.stdout
 
 
 def test_a_server_with_a_ca_of_its_own(

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import trustme
 
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.entries import Entry
 from kernel_bridge_magic.errors import BadServer
+from kernel_bridge_magic.named_servers import read_url
 from kernel_bridge_magic.registry import Registry
 from kernel_bridge_magic.server_file import save_entry
 
@@ -107,11 +108,141 @@ def test_what_is_to_be_asked_for_is_asked_once(file: Path) -> None:
         return CANARY
 
     registry.ask_for_secrets(ask, "lab")
-    assert asked == ["token"] and set(registry.unready()) == {pw.origin}
+    assert asked == ["token of lab (https://lab.example/)"] and set(registry.unready()) == {pw.origin}
     registry.ask_for_secrets(ask)
     registry.ask_for_secrets(ask)
-    assert asked == ["token", "password"] and registry.unready() == {}
+    assert asked[1:] == ["password of pw (https://pw.example/)"] and registry.unready() == {}
     assert vault.way(pw.origin) == "password"
+
+
+def test_where_nobody_can_be_asked_it_is_that_server_s_problem(file: Path) -> None:
+    save_entry(str(file), Entry("lab", URL, token="ask"))
+    save_entry(str(file), Entry("open", "https://open.example/"))
+    registry = Registry(Vault())
+
+    def nobody(what: str) -> str:
+        raise BadServer("nobody can be asked here")
+
+    registry.ask_for_secrets(nobody)
+    lab, _ = registry.servers()
+    assert registry.unready() == {lab.origin: "nobody can be asked here"}
+    registry.ask_for_secrets(lambda what: CANARY, "HTTPS://lab.example:443/lab")
+    assert registry.unready() == {}
+
+
+# -- one name, one server
+
+
+def test_what_is_removed_is_removed_where_it_was_saved_too(file: Path) -> None:
+    registry = Registry(Vault())
+    registry.add(Entry("lab", URL), save=True)
+    registry.add(Entry("lab", URL, trust=True))
+    assert names(registry) == [("lab", "added")]
+    registry.remove("lab")
+    assert names(registry) == names(Registry(Vault())) == []
+    assert json.loads(file.read_text()) == {"servers": {}}
+
+
+def test_another_server_that_was_saved_under_the_name_stays(file: Path) -> None:
+    registry = Registry(Vault())
+    registry.add(Entry("lab", URL))
+    save_entry(str(file), Entry("lab", "https://other.example/"))
+    assert [server.url for server in registry.servers()] == [URL]
+    registry.remove("lab")
+    assert [server.url for server in registry.servers()] == ["https://other.example/"]
+
+
+def test_what_was_added_over_the_configuration_gives_way_to_it_again(file: Path) -> None:
+    registry = Registry(Vault(), lambda: {"lab": {"url": URL}})
+    registry.add(Entry("lab", URL, trust=True))
+    registry.remove("lab")
+    assert names(registry) == [("lab", "config")]
+
+
+def test_a_file_that_cannot_be_written_is_said_as_it_is(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry(Vault())
+    registry.add(Entry("lab", URL), save=True)
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("os.replace", refuse)
+    with pytest.raises(BadServer, match=r"Read-only file system\); 'lab' is still in it"):
+        registry.remove("lab")
+    assert names(registry) == [("lab", "saved")]
+
+
+def test_a_server_has_one_name(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_TOKEN", CANARY)
+    vault = Vault()
+    registry = Registry(vault)
+    registry.add(Entry("a", URL, token="env:LAB_TOKEN"))
+    with pytest.raises(BadServer, match="known already, as 'a'"):
+        registry.add(Entry("b", "HTTPS://lab.example:443/lab"))
+    # Without a name of its own it is the one that is known.
+    assert registry.add(Entry("", f"{URL}tree", trust=True)).name == "a"
+    (only,) = registry.servers()
+    assert (only.name, only.trusted, vault.has(only.origin)) == ("a", True, True)
+    registry.remove("a")
+    assert not vault.has(only.origin)
+
+
+def test_a_second_name_in_the_file_is_said_and_can_be_removed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_TOKEN", CANARY)
+    for name in ("a", "b"):
+        save_entry(str(file), Entry(name, URL, token="env:LAB_TOKEN"))
+    vault = Vault()
+    registry = Registry(vault)
+    assert names(registry) == [("a", "saved")]
+    assert registry.notes == ("kernel_bridge.json: b: it is the same server as 'a', so that name is used",)
+    assert registry.remove("a").name == "a"
+    (left,) = registry.servers()
+    assert left.name == "b" and vault.has(left.origin) and registry.notes == ()
+    save_entry(str(file), Entry("c", URL))
+    registry.servers()
+    assert registry.remove("c").name == "c"
+    assert names(registry) == [("b", "saved")] and vault.has(left.origin)
+
+
+def test_of_two_names_that_of_the_configuration_counts(file: Path) -> None:
+    save_entry(str(file), Entry("a", URL))
+    registry = Registry(Vault(), lambda: {"b": {"url": URL}, "c": {"url": URL}})
+    assert names(registry) == [("b", "config")]
+    in_config, in_file = registry.notes
+    assert in_config.startswith("c.KernelBridge.servers['c']: ") and in_file.startswith("kernel_bridge.json: a: ")
+
+
+# -- what is said now
+
+
+@pytest.mark.parametrize("kept", ["env:OLD", "ask", "env:NOT_SET_AT_ALL"])
+def test_a_secret_that_is_given_now_wins_over_the_one_that_is_kept(
+    file: Path, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLD", CANARY)
+    save_entry(str(file), Entry("lab", URL, token=kept, trust=True))
+    vault = Vault()
+    registry = Registry(vault)
+    given, _ = read_url("https://lab.example/lab", source="option")
+    used = registry.override(given, secret=True)
+    vault.put(given.origin, Secret("new"))
+    assert (used.name, used.trusted) == ("lab", True)
+    registry.servers()
+    assert registry.unready() == {}
+    assert vault.headers(given.origin) == {"Authorization": "token new"}
+
+
+def test_how_to_get_there_is_what_is_said_now(file: Path) -> None:
+    save_entry(str(file), Entry("lab", URL, ca_file="/old.pem"))
+    registry = Registry(Vault())
+    given, _ = read_url(URL, source="option", entry=Entry("", URL, ca_file="/new.pem", allow_plain_http=True))
+    registry.override(given, secret=False)
+    (used,) = registry.servers()
+    assert (used.ca_file, used.allow_plain_http) == ("/new.pem", True)
+    registry.override(read_url(URL, source="option")[0], secret=False)
+    assert registry.servers() == [used]
+    other, _ = read_url("https://other.example/", source="option")
+    assert registry.override(other, secret=True) is other
 
 
 @pytest.mark.parametrize(

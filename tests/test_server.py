@@ -259,6 +259,128 @@ def test_proxies_and_netrc_see_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path
         assert CANARY.encode() not in head.split(b"\r\n")[0]
 
 
+# -- logging in
+
+FORM = b'<form method=post><input type="password" name="password"></form>'
+PAGE = http(body=FORM, Set_Cookie="_xsrf=x; Path=/")
+LOGGED_IN = http("302 Found", b"", Location="/", Set_Cookie="username=ann; Path=/")
+
+
+class Login(RawServer):
+    """Answers GET and POST of `login` with what the test says, and `hub/api` as a hub does if `is_hub`."""
+
+    def __init__(self, page: bytes = PAGE, answer: bytes = LOGGED_IN, *, is_hub: bool = False) -> None:
+        super().__init__(self._reply)
+        self.page, self.answer, self.is_hub = page, answer, is_hub
+
+    def _reply(self, connection: socket.socket, request: bytes) -> None:
+        head = request.split(b"\r\n")[0]
+        if b"hub/api" in head:
+            connection.sendall(http(body=b'{"version": "5"}') if self.is_hub else http("404 Not Found"))
+        elif head.startswith(b"GET") and b"login" in head:
+            connection.sendall(self.page)
+        elif head.startswith(b"POST"):
+            while CANARY.encode() not in request and (more := connection.recv(4096)):
+                request += more
+            self.requests[-1] = request
+            connection.sendall(self.answer)
+        else:
+            logged_in = b"username=ann" in request
+            connection.sendall(http() if logged_in else http("403 Forbidden"))
+
+    @property
+    def told(self) -> list[bytes]:
+        return [request for request in self.requests if CANARY.encode() in request]
+
+
+def with_password(server: Server) -> ServerAPI:
+    vault = Vault()
+    vault.put_password(server.origin, lambda: Secret(CANARY))
+    return ServerAPI(server, vault)
+
+
+def test_a_password_is_sent_where_a_page_asks_for_it() -> None:
+    with Login() as raw:
+        api = with_password(raw.server())
+        assert api.kernels() == []
+        assert len(raw.told) == 1
+        assert raw.told[0].startswith(b"POST /login")
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        (http("404 Not Found", FORM), "404: it has no password login; give its token"),
+        (http("302 Found", b"", Location="/hub/login"), "302: .*another page.*give a hub token"),
+        (http("302 Found", FORM, Location="/"), "302: .*another page"),
+        (http("200 OK", b"<html>welcome"), "200: it has no password login"),
+        (http("401 Unauthorized", FORM), "401: it has no password login"),
+        (http("503 Service Unavailable", FORM), "503: nobody can log in there now"),
+    ],
+)
+def test_no_password_is_sent_where_nothing_asks_for_it(page: bytes, says: str) -> None:
+    with Login(page) as raw:
+        api = with_password(raw.server())
+        for _ in range(2):  # it was not judged, so that it is kept
+            with pytest.raises(ServerError, match=says) as caught:
+                api.log_in(Secret(CANARY))
+            assert "\n" not in str(caught.value)
+        assert api._vault.password(api.server.origin) is not None
+        assert not [head for head in raw.requests if head.startswith(b"POST")] and not raw.told
+
+
+@pytest.mark.parametrize("path", ["/user/bob/", "/base/user/bob/gpu/", "/%75ser/bob/"])
+def test_no_password_goes_to_a_hub_s_server(path: str) -> None:
+    with Login(is_hub=True) as raw:
+        api = with_password(raw.server(base=path))
+        with pytest.raises(AuthRefused, match=r"no password login; give a hub token .*/hub/token"):
+            api.kernels()
+        assert not raw.told
+    # A path that only looks like a hub's is anybody's.
+    with Login() as raw:
+        assert with_password(raw.server(base=path)).kernels() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "says", "kept"),
+    [
+        (http("401 Unauthorized", FORM), AuthRefused, "401: password not accepted", False),
+        (http("200 OK", FORM), AuthRefused, "200: password not accepted", False),
+        (http("403 Forbidden", FORM), AuthRefused, "403: password not accepted", False),
+        (http("302 Found", b"", Location="/login?next=%2F"), AuthRefused, "302: password not accepted", False),
+        (http("503 Service Unavailable"), ServerUnreachable, "503: nobody can log in there now", True),
+        (http("500 Internal Server Error", FORM), ServerUnreachable, "500: nobody can log in", True),
+        (http("429 Too Many Requests"), ServerUnreachable, "429: nobody can log in", True),
+        (http("403 Forbidden", b"_xsrf missing"), AuthRefused, "403: its login says neither", True),
+        (http("302 Found", b"", Location="/"), AuthRefused, "302: .*another page", True),
+    ],
+)
+def test_a_password_is_dropped_when_it_is_refused_and_only_then(
+    answer: bytes, error: type[ServerError], says: str, kept: bool
+) -> None:
+    with Login(answer=answer) as raw:
+        api = with_password(raw.server())
+        with pytest.raises(error, match=says):
+            api.kernels()
+        raw.answer = LOGGED_IN
+        if kept:
+            assert api.kernels() == []
+        else:
+            with pytest.raises(AuthRefused):
+                api.kernels()
+        assert len(raw.told) == 1 + kept
+
+
+def test_a_login_that_holds_is_not_made_anew() -> None:
+    with Login() as raw:
+        api = with_password(raw.server())
+        assert api.kernels() == []
+        raw.page = http("302 Found", b"", Location="/")  # what a login page is to who is logged in
+        api.log_in(Secret(CANARY))
+        assert api.kernels() == []
+        assert len(raw.told) == 1
+
+
 # -- time and size
 
 

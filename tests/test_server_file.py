@@ -39,6 +39,13 @@ def test_what_is_saved_is_read_again_and_private(path: str) -> None:
     assert os.listdir(os.path.dirname(path)) == ["kernel_bridge.json"]  # nothing half written is left
 
 
+def test_what_is_not_there_is_removed_without_a_write(path: str) -> None:
+    save_entry(path, LAB)
+    before = stamp(path)
+    remove_entry(path, "other")
+    assert stamp(path) == before
+
+
 def test_what_else_is_in_the_file_stays(path: str) -> None:
     write(path, '{"servers": {"old": {"url": "https://old.example/", "later": 1}}, "more": [1]}')
     before = stamp(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pwd
 import socket
 import ssl
 import subprocess
@@ -12,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -104,6 +107,118 @@ def test_ipv6() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
         port = listener.getsockname()[1]
         open_socket(Server(f"http://[::1]:{port}/", "six", Origin("http", "::1", port, "/")), 3).close()
+
+
+# -- names with several addresses
+
+
+@contextlib.contextmanager
+def black_hole() -> Iterator[int]:
+    """A port of ::1 where connections are neither taken nor refused."""
+    with (
+        socket.create_server(("::1", 0), family=socket.AF_INET6, backlog=0) as listener,
+        contextlib.ExitStack() as all_,
+    ):
+        for _ in range(4):  # until its queue is full: what comes then is dropped
+            full = all_.enter_context(socket.socket(socket.AF_INET6))
+            full.setblocking(False)
+            full.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("timeout", "hosts", "within"),
+    [
+        (3, ["::1", "127.0.0.1"], 2.5),
+        (60, ["::1", "127.0.0.1"], 3.5),
+        (60, ["::1", "::1", "::1", "127.0.0.1"], 3.5),
+    ],
+)
+def test_a_silent_address_does_not_hide_the_next(
+    timeout: float, hosts: list[str], within: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with black_hole() as port, socket.create_server(("127.0.0.1", port)):
+        # What a name server would say: there is none here.
+        known = [socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0] for host in hosts]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: known)
+        server = Server(f"http://two.example:{port}/", "two", Origin("http", "two.example", port, "/"))
+        began = time.monotonic()
+        with open_socket(server, timeout, secret=False) as sock:
+            assert sock.getpeername() == ("127.0.0.1", port)
+            assert sock.gettimeout() == timeout
+        assert time.monotonic() - began < within
+
+
+def test_the_last_address_may_take_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    with black_hole() as port:
+        known = socket.getaddrinfo("::1", port, type=socket.SOCK_STREAM)[:1]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: known * 2)
+        server = Server(f"http://two.example:{port}/", "two", Origin("http", "two.example", port, "/"))
+        began = time.monotonic()
+        with pytest.raises(ServerUnreachable, match=r"did not answer within 3\.2 s"):
+            open_socket(server, 3.2, secret=False)
+        assert 3.1 < time.monotonic() - began < 3.7
+
+
+# -- another user of this machine
+
+# Listens where it is told, as `nobody`, and prints of each connection what came over it.
+THIEF = """
+import os, socket, sys
+path = sys.argv[1]
+s = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+s.bind(path or ('127.0.0.1', 0))
+os.setgid(65534); os.setuid(65534)
+s.listen()
+print('' if path else s.getsockname()[1], flush=True)
+while True:
+    c, _ = s.accept()
+    data = c.recv(65536)
+    print(repr(data), flush=True)
+    if data: c.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\n[]')
+    c.close()
+"""
+# As the one above, but it opens its port when it is `nobody` already.
+TCP_THIEF = THIEF.replace("s = socket", "os.setgid(65534); os.setuid(65534); s = socket", 1)
+
+
+@contextlib.contextmanager
+def thief(path: str = "") -> Iterator[tuple[Server, Any]]:
+    """A server that the user added, and what came to whoever has taken its place."""
+    command = [sys.executable, "-S", "-c", THIEF if path else TCP_THIEF, path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/", env={}) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        origin = Origin("unix", path, 0, "/") if path else Origin("http", "localhost", int(port), "/")
+        try:
+            yield Server(f"http://localhost:{port or 80}/", "tunnel", origin, "saved", socket_path=path), process.stdout
+        finally:
+            process.kill()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+@pytest.mark.parametrize("source", ["added", "saved", "config", "option"])
+def test_a_secret_does_not_go_to_another_user_of_this_machine(kind: str, source: str, tmp_path: Path) -> None:
+    with thief(str(tmp_path / "s") if kind == "unix" else "") as (server, came):
+        server = replace(server, source=source)
+        place = server.socket_path or f"port {server.origin.port} of this machine"
+        user = pwd.getpwuid(65534).pw_name
+        with pytest.raises(
+            ServerUnreachable, match=rf"{place} is used by user {user}, so nothing was sent; .*--trust"
+        ) as no:
+            ServerAPI(server, vault_for(server)).kernels()
+        assert "\n" not in str(no.value)
+        assert came.readline() == "b''\n"
+        with pytest.raises(ServerUnreachable, match="nothing was sent"):
+            ServerAPI(server, Vault()).log_in(Secret(CANARY))
+        assert came.readline() == "b''\n"
+        # Without a secret there is nothing to keep, and whom the user trusts is sent it.
+        assert ServerAPI(server, Vault()).kernels() == []
+        assert CANARY not in came.readline()
+        trusted = replace(server, trusted=True)
+        assert ServerAPI(trusted, vault_for(trusted)).kernels() == []
+        assert CANARY in came.readline()
 
 
 # -- certificates

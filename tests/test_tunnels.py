@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from kernel_bridge_magic.models import Kernel, Origin, Server
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.tunnels import Proxy, proxy_for
+from tests.support.raw import RawServer
 from tests.support.servers import JupyterServer
 
 CANARY = "canary-90be"
@@ -131,6 +133,20 @@ def test_a_proxy_that_refuses_is_one_sentence(answer: bytes, says: str, monkeypa
         with pytest.raises(ServerUnreachable, match=says) as raised:
             ServerAPI(server, Vault()).kernels()
         assert CANARY not in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_proxy_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drip(connection: socket.socket, request: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+        while not proxy.closing.wait(0.1):
+            connection.sendall(b"y")
+
+    with RawServer(drip) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        began = time.monotonic()
+        with pytest.raises(ServerUnreachable, match=r"did not answer within 0\.5 s"):
+            ServerAPI(FAR, Vault(), timeout=0.5).kernels()
+        assert 0.4 < time.monotonic() - began < 0.7
 
 
 FAR = Server(f"https://{NAME}/", "lab", Origin("https", NAME, 443, "/"))

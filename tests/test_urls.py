@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.models import Origin
-from kernel_bridge_magic.urls import parse_base_url, server_url
+from kernel_bridge_magic.urls import hub_and_user, parse_base_url, server_url
 
 
 @pytest.mark.parametrize(
@@ -133,3 +133,20 @@ def test_anything_is_read_or_refused(text: str, before: str) -> None:
     assert parsed.url.isascii() and parsed.url.endswith("/") and " " not in parsed.url
     if parsed.origin.scheme != "unix":
         assert parse_base_url(parsed.url).origin == parsed.origin
+
+
+@pytest.mark.parametrize(
+    ("path", "hub", "user"),
+    [
+        ("/user/ann/", "/", "ann"),
+        ("/a/b/user/ann%20b/gpu/", "/a/b/", "ann b"),
+        ("/%75ser/bob/", "/", "bob"),
+        ("/user/mallory/user/alice/", "/", "mallory"),
+        ("/user/bob/files/x.ipynb", "/", "bob"),
+        ("/user/", "", ""),
+        ("/", "", ""),
+        ("/users/ann/", "", ""),
+    ],
+)
+def test_whose_server_a_path_of_a_hub_is(path: str, hub: str, user: str) -> None:
+    assert hub_and_user(path) == (hub, user)

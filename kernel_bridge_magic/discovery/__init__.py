@@ -24,7 +24,7 @@ from kernel_bridge_magic.discovery.runtime_files import (
     runtime_dirs,
 )
 from kernel_bridge_magic.discovery.standalone import endpoints, file_kernel_id, standalone_kernel
-from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, ServerReport, Session, Skipped
+from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, Session, Skipped
 
 __all__ = ["look"]
 
@@ -56,20 +56,14 @@ def look(
     until = time.monotonic() + deadline
     files = read_runtime_files(runtime_dirs(), min(_FILE_SECONDS, deadline / 2)) if local else RuntimeFiles()
     found, skipped = read_servers(files.servers, vault)
-    all_servers = _without_doubles(found, servers)
+    all_servers = _without_doubles(found, servers, vault)
     if given_only:
         names = {server.name for server in servers}
         all_servers = [server for server in all_servers if server.name in names]
     where, unusable = endpoints(files.kernels)
     heartbeats = Heartbeats(list(where.values()), min(_HEARTBEAT_SECONDS, deadline))
     try:
-        asked = [server for server in all_servers if server.origin not in skip]
-        answers = ask_all(asked, vault, until, deadline)
-        by_origin = {server.origin: found for server, found in zip(asked, answers, strict=True)}
-        for server in all_servers:
-            if server.origin in skip:
-                by_origin[server.origin] = [Answer(ServerReport(server, problem=skip[server.origin]))]
-        ordered = [answer for server in all_servers for answer in by_origin[server.origin]]
+        ordered = [answer for answers in ask_all(all_servers, vault, until, deadline, skip) for answer in answers]
         usable = [file for file in files.kernels if file.path in where]
         rows = _attach(_merge(ordered), usable, own_id)
         claimed = {kernel.connection_file for kernel in rows}
@@ -90,11 +84,11 @@ def look(
     return Listing(tuple(_in_order(rows)), reports, tuple(sorted(everything, key=lambda item: item.path)))
 
 
-def _without_doubles(found: Sequence[Server], given: Sequence[Server]) -> list[Server]:
+def _without_doubles(found: Sequence[Server], given: Sequence[Server], vault: Vault) -> list[Server]:
     """Put servers of runtime files and given ones together, each once, sorted by name and URL.
 
     `localhost`, 127.0.0.1 and ::1 with the port of a server of ours are that server: its pid was seen to listen
-    there. It then has the name that its user gave it.
+    there. It then has the name that its user gave it, and the secret.
     """
     whole: dict[Origin, Server] = {}
     for server in found:
@@ -106,6 +100,7 @@ def _without_doubles(found: Sequence[Server], given: Sequence[Server]) -> list[S
             origin = loopback.get(origin._replace(host=""), origin)
         if origin in whole and whole[origin].source == "runtime":
             whole[origin] = replace(whole[origin], name=server.name, ca_file=server.ca_file)
+            vault.adopt(server.origin, origin)
         else:
             whole.setdefault(origin, server)
     return sorted(whole.values(), key=lambda server: (server.name, server.url, server.socket_path))

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from kernel_bridge_magic.auth import Vault
@@ -33,10 +34,17 @@ class Answer:
     kernels: list[Kernel] = field(default_factory=list)
 
 
-def ask_all(servers: Sequence[Server], vault: Vault, until: float, seconds: float) -> list[list[Answer]]:
+def ask_all(
+    servers: Sequence[Server],
+    vault: Vault,
+    until: float,
+    seconds: float,
+    skip: Mapping[Origin, str] = MappingProxyType({}),
+) -> list[list[Answer]]:
     """Ask every server for its kernels, until the monotonic clock shows `until`; answers for each, in order.
 
-    There is one, but a hub gives one for each server of its user.
+    There is one, but a hub gives one for each server of its user. Those in `skip` are not asked: the text there is
+    their problem.
 
     `seconds` is what a server that says nothing is said to have had.
     """
@@ -45,15 +53,18 @@ def ask_all(servers: Sequence[Server], vault: Vault, until: float, seconds: floa
 
     def run(number: int, server: Server) -> None:
         try:
-            answer = _ask(server, vault, until, seconds)
+            answer = _ask(server, vault, until, seconds, skip)
         except Exception:
             # What a server sends must not end a listing, whatever we forgot to think of (FAULTS B44).
             answer = [Answer(ServerReport(server, problem="it answers with something that makes no sense"))]
         answers.put((number, answer))
 
-    for number, server in enumerate(servers):
-        threading.Thread(target=run, args=(number, server), daemon=True, name="kernel-bridge-ask").start()
     found: dict[int, list[Answer]] = {}
+    for number, server in enumerate(servers):
+        if server.origin in skip:
+            found[number] = [Answer(ServerReport(server, problem=skip[server.origin]))]
+            continue
+        threading.Thread(target=run, args=(number, server), daemon=True, name="kernel-bridge-ask").start()
     while len(found) < len(servers):
         try:
             # A little longer than the threads have: they know better why there is no answer.
@@ -68,7 +79,7 @@ def ask_all(servers: Sequence[Server], vault: Vault, until: float, seconds: floa
     ]
 
 
-def _ask(server: Server, vault: Vault, until: float, seconds: float) -> list[Answer]:
+def _ask(server: Server, vault: Vault, until: float, seconds: float, skip: Mapping[Origin, str]) -> list[Answer]:
     start = time.monotonic()
     if server.source != "runtime":
         try:
@@ -81,7 +92,7 @@ def _ask(server: Server, vault: Vault, until: float, seconds: float) -> list[Ans
     if server.source != "runtime" and answer.report.problem and not answer.kernels and server.hub is None:
         running, others = servers_of(server, vault, seconds, until)
         if running or others:
-            asked = ask_all(running, vault, until, seconds)
+            asked = ask_all(running, vault, until, seconds, skip)
             return [*(one for answers in asked for one in answers), *map(Answer, others)]
     return [answer]
 

@@ -9,34 +9,36 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
-from urllib.parse import unquote
 
 from kernel_bridge_magic.auth import Vault
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError
 from kernel_bridge_magic.models import Server, ServerReport
 from kernel_bridge_magic.server import ServerAPI
-from kernel_bridge_magic.urls import server_url
+from kernel_bridge_magic.urls import hub_and_user, server_url
 
 __all__ = ["other_user", "servers_of"]
 
-_USER_PATH = re.compile(r"(/(?:.*/)?)user/([^/]+)/(?:[^/]+/)?")
+_CHILD_PATH = re.compile(r"/(?:.*/)?user/[^/]+/(?:[^/]+/)?")
+_MOST_CHILDREN = 100  # a thread each
 
 
 def other_user(server: Server, vault: Vault, seconds: float, until: float | None = None) -> tuple[str, str]:
     """Say why our token must not go to a server, and what to do; `("", "")` if it may.
 
-    The hub is asked once, and the answer kept in the vault, which then withholds the token.
+    The hub is asked once, and the answer kept in the vault, which withholds the token until it is there.
 
     Raises:
-        ServerError: there is a hub, and it does not answer or does not know the token.
+        ServerError: it cannot be known whether there is a hub, or that does not answer or does not know the token.
     """
-    found = _USER_PATH.fullmatch(server.origin.base_path)
-    if found is None or server.source == "runtime" or server.trusted or not vault.has(server.origin):
+    hub_path, user = hub_and_user(server.origin.base_path)
+    if not user or server.source == "runtime" or server.trusted or not vault.has(server.origin):
         return "", ""
-    user, owner = unquote(found[2]), vault.owner(server.origin)
+    owner = vault.owner(server.origin)
     if owner is None:
-        owner = _owner(_at(server, found[1]), server, vault, seconds, until)
+        vault.withhold(server.origin)
+        owner = _owner(_at(server, hub_path), server, vault, seconds, until)
         vault.put_owner(server.origin, owner, withhold=owner not in ("", user))
     if owner in ("", user):
         return "", ""
@@ -48,16 +50,22 @@ def other_user(server: Server, vault: Vault, seconds: float, until: float | None
 
 def _owner(hub: Server, server: Server, vault: Vault, seconds: float, until: float | None) -> str:
     """Ask whose token it is; "" where there is no hub."""
-    api = ServerAPI(hub, vault, seconds, until=until)
-    if not api.is_hub():
-        return ""
-    vault.lend(server.origin, hub.origin)
+    try:
+        if not ServerAPI(hub, Vault(), seconds, until=until).is_hub():
+            return ""
+    except AuthRefused as error:
+        problem = str(error).partition("; ")[0]
+        raise AuthRefused(f"{problem}; whether this is a hub cannot be known; --trust if the server is yours") from None
+    # With no other secret: who was given what for the hub itself is another question.
+    api = ServerAPI(hub, vault.alone(server.origin, hub.origin), seconds, until=until)
+    page = f"{hub.url}hub/token"
     try:
         name = api.hub_user().get("name")
     except AuthRefused:
-        page = f"{hub.url}hub/token"
         raise AuthRefused(f"{server.name}: 403: the hub does not know this token; make one on {page}") from None
-    return name if isinstance(name, str) else ""
+    if not isinstance(name, str) or not name:
+        raise AuthRefused(f"{server.name}: the hub does not say whose token this is; make one on {page}")
+    return name
 
 
 def _at(server: Server, base_path: str) -> Server:
@@ -70,16 +78,16 @@ def servers_of(hub: Server, vault: Vault, seconds: float, until: float) -> tuple
 
     `([], [])` if there is no hub at this URL.
     """
-    api = ServerAPI(hub, vault, seconds, until=until)
     page = f"{hub.url}hub/"
     try:
-        if not api.is_hub():
+        if not ServerAPI(hub, Vault(), seconds, until=until).is_hub():
             return [], []
-        if not vault.has(hub.origin):
-            return [], [
-                ServerReport(hub, 0, "this hub wants a token", f"make one on {page}token, give it with --token")
-            ]
-        model = api.hub_user()
+    except KernelBridgeError:
+        return [], []
+    if not vault.has(hub.origin):
+        return [], [ServerReport(hub, 0, "this hub wants a token", f"make one on {page}token, give it with --token")]
+    try:
+        model = ServerAPI(hub, vault, seconds, until=until).hub_user()
     except AuthRefused:
         return [], [ServerReport(hub, 0, "403: the hub does not know this token", f"make one on {page}token")]
     except KernelBridgeError:
@@ -89,7 +97,10 @@ def servers_of(hub: Server, vault: Vault, seconds: float, until: float) -> tuple
         needs = "give it the scopes read:servers and access:servers, or add a server's own URL, …/user/NAME/"
         return [], [ServerReport(hub, 0, "this token may not list servers", needs)]
     running, others = [], []
-    for item in servers.values():
+    if len(servers) > _MOST_CHILDREN:
+        more = len(servers) - _MOST_CHILDREN
+        others.append(ServerReport(hub, 0, f"{more} more of its servers are not asked", "add them by their own URLs"))
+    for item in islice(servers.values(), _MOST_CHILDREN):
         child = _child(hub, item)
         if child is None:
             continue
@@ -110,6 +121,8 @@ def _state(item: Mapping[str, Any]) -> str:
 def _child(hub: Server, item: Any) -> Server | None:
     """Make a server of what the hub tells: below the hub's own scheme, host and port in any case."""
     name, path = (item.get("name"), item.get("url")) if isinstance(item, Mapping) else (None, None)
-    if not isinstance(name, str) or not isinstance(path, str) or not _USER_PATH.fullmatch(path) or "\\" in path:
+    if not isinstance(name, str) or not isinstance(path, str) or not _CHILD_PATH.fullmatch(path):
+        return None
+    if not path.isprintable() or "\\" in path:
         return None
     return replace(_at(hub, path), name=f"{hub.name}/{name}" if name else hub.name, hub=hub)

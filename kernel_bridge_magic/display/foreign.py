@@ -24,8 +24,11 @@ _LATEX = "text/latex"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _FRAMED = ("text/html", "image/svg+xml")  # the best first; the rest (javascript, vnd.*) has no meaning alone
 
-# MathJax makes links and page elements of these, which act in the page.
-_ACTIVE_LATEX = re.compile(r"\\(?:href|url|class|cssId|style|data|unicode|require|html\w*|mmlToken)\b|<", re.IGNORECASE)
+# MathJax makes links and page elements of these, which act in the page. A name ends at what is no letter of ASCII:
+# `\href1` is `\href` and a 1. What it finds in the text of a page it draws, too, whoever wrote the page.
+_ACTIVE_LATEX = re.compile(
+    r"\\(?:(?:href|url|class|cssId|style|bbox|data|unicode|require|csname|mmlToken)(?![a-z])|html)", re.I | re.A
+)
 
 # Libraries that notebooks load their plots' scripts from. All else is forbidden, the local server above all: what is
 # in the sandbox has no cookies there, and is not even to ask.
@@ -46,7 +49,7 @@ def tame(data: dict[str, Any]) -> dict[str, Any]:
     if "text/plain" in static:
         static["text/plain"] = spell_out(_joined(static["text/plain"]))
     latex = _joined(data.get(_LATEX, ""))
-    if _LATEX in data and not _ACTIVE_LATEX.search(latex):
+    if _LATEX in data and "<" not in latex and not _ACTIVE_LATEX.search(latex):
         static[_LATEX] = latex
     if len(static) == len(data):
         return static
@@ -173,7 +176,8 @@ def _cleaned(source: str) -> str | None:
         link_rel=None,
     )
     try:
-        return clean if _Meaning(source).found == _Meaning(clean).found else None
+        meaning = _Meaning(clean)
+        return clean if _Meaning(source).found == meaning.found and not meaning.has_active_latex() else None
     except AssertionError:  # Python's reader of HTML gives up at `<![`
         return None
 
@@ -188,6 +192,7 @@ class _Meaning(HTMLParser):
     def __init__(self, source: str) -> None:
         super().__init__()
         self.found: list[object] = []
+        self._texts: list[str] = []
         self.feed(source)
         self.close()
 
@@ -199,6 +204,14 @@ class _Meaning(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.found += data.split()
+        self._texts.append(data)
+
+    def has_active_latex(self) -> bool:
+        """Whether its words hold what MathJax would make something of that acts.
+
+        MathJax reads through some tags, such as wbr, and takes others for a line break.
+        """
+        return any(_ACTIVE_LATEX.search(between.join(self._texts)) for between in ("", "\n"))
 
     def handle_decl(self, decl: str) -> None:
         self.found.append(decl)

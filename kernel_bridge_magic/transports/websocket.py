@@ -8,14 +8,13 @@ the environment would get loopback connections; small messages wait 48 ms unless
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import random
 import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -30,18 +29,19 @@ from kernel_bridge_magic.errors import (
 )
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import Note
-from kernel_bridge_magic.protocol.frames import V1, decode, encode
+from kernel_bridge_magic.protocol.frames import decode, encode
 from kernel_bridge_magic.protocol.gaps import Gap, Gaps, Repeats
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 from kernel_bridge_magic.protocol.patience import Failure, Incoming, Retry, Silence, Step, Wake
 from kernel_bridge_magic.server import ServerAPI, open_socket
 from kernel_bridge_magic.text import cut_end, visible
 from kernel_bridge_magic.transports.base import Back, Broken, Transport
+from kernel_bridge_magic.transports.handshake import Bounded, options, untraced, ws_url
 
 if TYPE_CHECKING:
     from kernel_bridge_magic.transports.watched import WatchedSocket
 
-__all__ = ["CONNECT_TIMEOUT", "WebSocketTransport", "knock"]
+__all__ = ["CONNECT_TIMEOUT", "WebSocketTransport"]
 
 #: A first connection to a busy kernel answers only when the kernel is free, or after 60 s (FACTS 3).
 CONNECT_TIMEOUT = 70.0
@@ -78,48 +78,6 @@ class _End(NamedTuple):
     def unwanted(self) -> bool:
         """Whether the server said that it does not want us (FAULTS F27)."""
         return self.code == 1008 or self.code >= 4000
-
-
-def knock(server: Server, vault: Vault, path: str, timeout: float) -> int:
-    """Open a WebSocket at `path` below the base URL and close it again; give the HTTP status, 101 if it opened.
-
-    0 is an answer that is none of HTTP's.
-
-    Raises:
-        ServerUnreachable: nobody answers.
-    """
-    import websocket
-
-    raw = open_socket(server, timeout, secret=vault.way(server.origin) != "none")
-    connection = websocket.WebSocket()
-    try:
-        with _untraced():
-            connection.connect(_ws_url(server) + path, socket=raw, **_options(server, vault, timeout))
-        return int(connection.getstatus() or 0)
-    except Exception as error:
-        # Its text may hold cookies and the server's page (FACTS 4): only the status is looked at.
-        return int(getattr(error, "status_code", None) or 0)
-    finally:
-        with contextlib.suppress(Exception):
-            connection.close(timeout=_CLOSE_SECONDS)
-        raw.close()
-
-
-def _ws_url(server: Server) -> str:
-    base = "http://localhost" + server.origin.base_path if server.socket_path else server.url
-    return f"ws{base[4:]}"
-
-
-def _options(server: Server, vault: Vault, timeout: float) -> dict[str, Any]:
-    headers = {"Sec-WebSocket-Protocol": V1, **vault.headers(server.origin)}
-    cookie = headers.pop("Cookie", None)
-    return {
-        "header": [f"{key}: {value}" for key, value in headers.items()],
-        "cookie": cookie,
-        "suppress_origin": True,
-        "redirect_limit": 0,
-        "timeout": timeout,
-    }
 
 
 class WebSocketTransport(Transport):
@@ -192,8 +150,10 @@ class WebSocketTransport(Transport):
         connection.frame_buffer = _capped(connection.frame_buffer, self)
         problem: AuthRefused | CannotConnect | None = None
         try:
-            with _untraced():
-                connection.connect(self._url(), socket=raw, **_options(self._server, self._vault, seconds))
+            with untraced():
+                bounded = Bounded(raw, time.monotonic() + seconds)
+                connection.connect(self._url(), socket=bounded, **options(self._server, self._vault, seconds))
+            connection.sock = raw
             if connection.getstatus() != 101:
                 # Versions before 1.7 take a redirect that they do not follow for a connection.
                 raise websocket.WebSocketException
@@ -212,7 +172,7 @@ class WebSocketTransport(Transport):
         self.send("kernel_info_request", {})
 
     def _url(self) -> str:
-        base = _ws_url(self._server)
+        base = ws_url(self._server)
         return f"{base}api/kernels/{quote(self._kernel.id, safe='')}/channels?session_id={self.client_id}"
 
     def _refusal(self, error: Exception, seconds: float) -> AuthRefused | CannotConnect:
@@ -307,7 +267,7 @@ class WebSocketTransport(Transport):
         self._tell_running(Broken(end.reason, _clock(end.silent)))
         retry = self._retry
         if retry is None or lost_at - self._back_at > _SHORT_LIVED:
-            retry = self._retry = Retry(once=end.unwanted)
+            retry = self._retry = Retry(once=end.unwanted, here=self._kernel.here)
         else:
             # A link that breaks as soon as it is back: each try counts, as if it had failed.
             retry.failed(Failure.DENIED if end.unwanted else Failure.OTHER)
@@ -320,7 +280,7 @@ class WebSocketTransport(Transport):
                 self._drop()
                 why = self._failure(problem)
                 if why is not Failure.NO_KERNEL and self._is_renewed():
-                    retry = self._retry = Retry()
+                    retry = self._retry = Retry(here=self._kernel.here)
                     continue
                 retry.failed(why)
                 self.denied = why is Failure.DENIED
@@ -436,10 +396,10 @@ class WebSocketTransport(Transport):
         with self._lock:
             return self._gaps.position
 
-    def missing(self, cell: str, first: str, last: str) -> Gap | None:
+    def missing(self, cell: str, first: str, last: str, *, alone: bool) -> Gap | None:
         """Count what broken links lost of a cell, see `Gaps.missing`."""
         with self._lock:
-            return self._gaps.missing(cell, first, last)
+            return self._gaps.missing(cell, first, last, alone=alone)
 
     def unexplained(self, first: str) -> int | None:
         """See `Gaps.unexplained`."""
@@ -528,22 +488,6 @@ def _capped(buffer: Any, transport: WebSocketTransport) -> Any:
                 raise _TooLarge
 
     return Capped(buffer.recv, buffer.skip_utf8_validation)
-
-
-@contextlib.contextmanager
-def _untraced() -> Iterator[None]:
-    """Keep what this thread does out of `websocket.enableTrace`: a handshake holds our token and their cookies."""
-    thread = threading.get_ident()
-    logger = logging.getLogger("websocket")
-
-    def others(record: logging.LogRecord) -> bool:
-        return threading.get_ident() != thread
-
-    logger.addFilter(others)
-    try:
-        yield
-    finally:
-        logger.removeFilter(others)
 
 
 def _shut(connection: WatchedSocket) -> None:

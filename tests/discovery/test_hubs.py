@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.doctor import check
+from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.levels import is_server
 from kernel_bridge_magic.models import Listing, Server
 from kernel_bridge_magic.urls import parse_base_url
@@ -27,6 +29,7 @@ class Hub(RawServer):
 
     def __init__(self) -> None:
         super().__init__(self._answer)
+        self.says = b""  # in the place of all that the hub itself says
         self.running = {"/base/user/ann/gpu/": "ann", "/base/user/bob/": "bob", "/base/user/ann@x/": "ann@x"}
         self.servers: Any = {
             "": {"name": "", "ready": False, "stopped": True, "pending": None, "url": "/base/user/ann/"},
@@ -39,6 +42,8 @@ class Hub(RawServer):
         connection.sendall(self._reply(path, token))
 
     def _reply(self, path: str, token: str) -> bytes:
+        if self.says and path.startswith("/base/hub/"):
+            return self.says
         if path == "/base/hub/api":
             return http(body=b'{"version": "6.1.1"}')
         if path.startswith("/base/hub/api/user?"):
@@ -169,3 +174,99 @@ def test_a_path_like_a_hub_s_without_one(monkeypatch: pytest.MonkeyPatch, tmp_pa
         vault = Vault()
         vault.put(base.origin, Secret("any"))
         assert len(look([Server(base.url, "x", base.origin)], vault).kernels) == 1
+
+
+# -- nothing goes to another user's server, whatever the hub does and however the URL is spelt
+
+
+def sent_to(hub: Hub, path: str) -> list[bytes]:
+    """The requests for something below a path that had a token."""
+    return [head for head in hub.requests if path.encode() in head.partition(b"\r\n")[0] and b"Authorization" in head]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http("503 Service Unavailable", b"{}"),
+        http("429 Too Many Requests", b"{}"),
+        http("302 Found", b"", Location="https://sso.example/"),
+        http("403 Forbidden", b"{}"),
+    ],
+)
+@pytest.mark.parametrize("how", ["look", "reach", "by id", "check"])
+def test_a_hub_that_does_not_say_is_no_reason_to_send_anything(hub: Hub, answer: bytes, how: str) -> None:
+    hub.says = answer
+    server, vault = added(hub, "/base/user/bob/", "of-ann")
+    if how == "look":
+        assert look([server], vault).servers[0].problem
+    elif how == "check":
+        assert any(step.ok is False for step in check(server, vault).steps)
+    else:
+        bridge = Bridge()
+        bridge.vault.put(server.origin, Secret("of-ann"))
+        with pytest.raises(KernelBridgeError):
+            bridge.reach(server.url) if how == "reach" else bridge.find_by_id("3f9c", server.url)
+        bridge.close()
+    assert not sent_to(hub, "/user/bob/")
+    hub.says = b""  # it is back, and nothing was concluded from its silence
+    assert "server of bob" in problem(look([server], vault))
+    assert not sent_to(hub, "/user/bob/")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/base/user/bob/files/x.ipynb",
+        "/base/user/bob/proxy/8888/",
+        "/base/%75ser/bob/",
+        "/base/user/%62ob/",
+        "/base/user/bob/user/ann/",
+    ],
+)
+def test_the_spelling_of_a_url_does_not_matter(hub: Hub, path: str) -> None:
+    assert "it is the server of bob" in problem(seen(hub, path, "of-ann"))
+    assert {head.split(b" ")[1].split(b"?")[0] for head in hub.requests if b"Authorization" in head} == {
+        b"/base/hub/api/user"
+    }
+
+
+def test_the_hub_is_asked_with_the_very_token_that_would_be_sent(hub: Hub) -> None:
+    base = parse_base_url(f"http://127.0.0.1:{hub.port}/base/")
+    server, vault = added(hub, "/base/user/bob/", "of-bob")
+    vault.put(base.origin, Secret("of-ann"))
+    assert len(look([server], vault).kernels) == 1
+    server, vault = added(hub, "/base/user/bob/", "of-ann")
+    vault.put(base.origin, Secret("of-bob"))
+    assert "server of bob" in problem(look([server], vault))
+    assert vault.headers(base.origin)["Authorization"] == "token of-bob"
+
+
+@pytest.mark.parametrize("name", [None, "", 7])
+def test_a_hub_that_names_nobody_is_not_believed(hub: Hub, name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TOKENS, "of-nobody", name)
+    assert "does not say whose token" in problem(seen(hub, "/base/user/bob/", "of-nobody"))
+    assert not sent_to(hub, "/user/bob/")
+
+
+def test_a_hub_that_names_thousands_of_servers_gets_no_thousands_of_threads(hub: Hub) -> None:
+    many = {
+        str(n): {"name": f"s{n}", "ready": False, "pending": None, "url": f"/base/user/ann/s{n}/"} for n in range(2000)
+    }
+    hub.servers = many
+    reports = seen(hub, "/base/", "of-ann").servers
+    assert len(reports) == 101
+    assert any(report.problem == "1900 more of its servers are not asked" for report in reports)
+
+
+def test_a_surrogate_in_what_a_hub_says_is_left_out(hub: Hub) -> None:
+    hub.servers = {"": {"name": "", "ready": True, "url": "/base/user/\ud800/"}}
+    assert "none of its servers" in problem(seen(hub, "/base/", "of-ann"))
+
+
+def test_a_server_of_a_hub_that_was_silent_is_not_asked_again_at_once(hub: Hub) -> None:
+    server, vault = added(hub, "/base/", "of-ann")
+    gpu = next(report.server for report in look([server], vault).servers if report.server.name == "hub/gpu")
+    hub.requests.clear()
+    listing = look([server], vault, skip={gpu.origin: "did not answer"})
+    assert "did not answer" in [report.problem for report in listing.servers]
+    assert not sent_to(hub, "/user/ann/gpu/")

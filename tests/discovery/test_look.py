@@ -156,6 +156,16 @@ def test_a_server_given_by_another_loopback_name_is_the_same(
     assert mine.pid == first.pid and mine.source == "runtime"
 
 
+def test_a_password_given_for_another_loopback_name_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with JupyterServer(tmp_path, token="", password="pw") as server:
+        monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(server.runtime_dir))
+        url, origin, _ = parse_base_url(server.url.replace("127.0.0.1", "localhost"))
+        vault = Vault()
+        assert "token or password" in problems(look([Server(url, "mine", origin)], vault))["mine"]
+        vault.put_password(origin, lambda: Secret("pw"))
+        assert problems(look([Server(url, "mine", origin)], vault)) == {}
+
+
 def test_only_what_is_given(two: tuple[JupyterServer, JupyterServer, ConsoleKernel]) -> None:
     second = two[1]
     url, origin, _ = parse_base_url(second.url)

@@ -149,7 +149,7 @@ DEEP = b"[" * 30_000 + b"]" * 30_000
         ({"port": 0}, "'port' is not a number"),
         ({"token": 5}, "'token' is not text"),
         ({"token": "a\r\nX: y"}, "line break"),
-        ({"token": "日"}, "Latin-1"),
+        ({"token": "日"}, "ASCII"),
         ({"base_url": ["/"]}, "'base_url' is not text"),
         ({"base_url": "//evil.example\\x"}, "base_url is not a path"),
         ({"base_url": "x"}, "base_url is not a path"),

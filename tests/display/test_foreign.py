@@ -260,11 +260,38 @@ def test_formulas_are_drawn(latex: str) -> None:
 @pytest.mark.parametrize(
     "latex",
     ["$\\href{javascript:x}{y}$", "$\\url{x}$", "\\HREF{x}", "\\class{jp-x}{y}", "\\cssId{x}{y}", "\\style{x}{y}",
-     "\\unicode{x}", "\\require{html}", "<img src=x onerror=1>", "\\htmlData{x}{y}"],
+     "\\unicode{x}", "\\require{html}", "<img src=x onerror=1>", "\\htmlData{x}{y}", "\\let\\x\\href1", "\\hrefé",
+     "\\url_", "\\bbox[position:fixed]{x}"],
 )  # fmt: skip
 def test_formulas_that_could_act_are_text(latex: str) -> None:
     assert tame({"text/latex": latex}) == {"text/plain": latex}
     assert tame({"text/latex": latex, "text/plain": "f"}) == {"text/plain": "f"}
+
+
+@pytest.mark.parametrize("latex", ["$x^2 &lt; \\frac{1}{2}$", "$\\hrefs \\urls \\dataset$", "href, url and class"])
+def test_formulas_in_a_page_are_drawn(latex: str) -> None:
+    pytest.importorskip("nh3")
+    assert tame({"text/html": f"<p>{latex}</p>"}) == {"text/html": f"<p>{latex}</p>"}
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "$\\href{javascript:alert(1)}{x}$",
+        "<p>\\(\\style{position:fixed}{x}\\)</p>",
+        "<table><tr><td>$\\class{jp-x}{y}$</td></tr></table>",
+        "$&#92;href{javascript:x}{y}$",
+        "$&bsol;href{javascript:x}{y}$",
+        "$\\hr<wbr>ef{javascript:x}{y}$",
+        "$\\href<br>{javascript:x}{y}$",
+        "$\\href<wbr>{javascript:x}{y}$",
+        "$\\let\\x\\href1$",
+        "$\\bbox[position:fixed]{x}$",
+        "$\\require{html}$",
+    ],
+)
+def test_formulas_in_a_page_that_could_act_go_into_a_sandbox(html: str) -> None:
+    assert framed(tame({"text/html": html})["text/html"]) == html
 
 
 def test_of_metadata_the_size_of_pictures_is_kept() -> None:
@@ -297,6 +324,8 @@ def test_markdown_becomes_text() -> None:
     assert tame({"text/markdown": markdown}) == {"text/plain": markdown}
     assert tame({"text/markdown": [markdown, "\nmore"]}) == {"text/plain": f"{markdown}\nmore"}
     assert tame({"text/markdown": markdown, "text/plain": "text"}) == {"text/plain": "text"}
+    latex = "$\\href{javascript:x}{y}$"
+    assert tame({"text/markdown": latex}) == {"text/plain": latex}
 
 
 @pytest.mark.usefixtures("no_cleaner")

@@ -427,7 +427,11 @@ def test_logging_in(stage: Stage, play: Callable[..., Scene], outcome: str) -> N
 
     def script(connection: socket.socket, request: bytes) -> None:
         if next(first) == 0:
-            connection.sendall(answer(body=b"<form>", Set_Cookie=f"_xsrf={scene.theirs}; Path=/"))
+            connection.sendall(
+                answer(
+                    body=b'<form><input type="password" name="password">', Set_Cookie=f"_xsrf={scene.theirs}; Path=/"
+                )
+            )
         else:
             while scene.ours.encode() not in request and (more := connection.recv(4096)):
                 request += more

@@ -34,6 +34,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             f"{USER}::test_it_is_told_nothing",
             f"{SERVER}::test_listener_of_another_user_gets_nothing",
             f"{SERVER}::test_port_taken_by_another_process_gets_nothing",
+            "tests/test_sockets.py::test_a_secret_does_not_go_to_another_user_of_this_machine",
         ),
     ),
     3: (
@@ -104,9 +105,19 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
     ),
     14: (
         "another hub user's server gets our token",
-        ("tests/discovery/test_hubs.py::test_another_user_s_server_gets_nothing",),
+        (
+            "tests/discovery/test_hubs.py::test_another_user_s_server_gets_nothing",
+            "tests/discovery/test_hubs.py::test_a_hub_that_does_not_say_is_no_reason_to_send_anything",
+            "tests/discovery/test_hubs.py::test_the_spelling_of_a_url_does_not_matter",
+        ),
     ),
-    15: ("active output", ("tests/browser/test_foreign.py::test_no_payload_reaches_the_page",)),
+    15: (
+        "active output",
+        (
+            "tests/browser/test_foreign.py::test_no_payload_reaches_the_page",
+            "tests/display/test_foreign.py::test_formulas_in_a_page_that_could_act_go_into_a_sandbox",
+        ),
+    ),
     16: (
         "widgets of foreign kernels",
         (
@@ -148,7 +159,15 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/transports/test_inbox.py::test_what_only_shows_something_is_dropped_beyond_the_end_and_taken_again_below_it",
         ),
     ),
-    24: ("slow drips", (f"{SERVER}::test_a_drip_ends_at_the_deadline",)),
+    24: (
+        "slow drips",
+        (
+            f"{SERVER}::test_a_drip_ends_at_the_deadline",
+            "tests/transports/test_handshake.py::test_a_knock_ends_in_time_whatever_drips",
+            "tests/transports/test_handshake.py::test_a_kernel_s_connection_is_given_up_in_time_whatever_drips",
+            "tests/test_tunnels.py::test_a_proxy_that_drips_is_not_waited_for",
+        ),
+    ),
     25: (
         "the wrong target",
         (

@@ -1,0 +1,164 @@
+"""Who listens at the other end, by real sockets of another user; most of it needs root to become one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kernel_bridge_magic import ports
+from tests.support.far import can_be_far, far_machine
+
+NOBODY = 65534
+NAME = pwd.getpwuid(NOBODY).pw_name
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[None]:
+    """What is made meanwhile is another user's."""
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def listen(host: str) -> socket.socket:
+    six = ":" in host
+    return socket.create_server(
+        (host, 0), family=socket.AF_INET6 if six else socket.AF_INET, dualstack_ipv6=six and host != "::1", backlog=5
+    )
+
+
+@pytest.fixture
+def own_address() -> str:
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        probe.connect(("192.0.2.77", 9))  # sends nothing; tells which address we would have
+        return str(probe.getsockname()[0])
+
+
+WAYS = pytest.mark.parametrize(
+    ("host", "dialled"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("0.0.0.0", "own"),
+        ("::", "127.0.0.1"),
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "::ffff:127.0.0.1"),
+        ("::1", "::1"),
+        ("::", "::1"),
+    ],
+)
+
+
+@WAYS
+def test_we_are_no_stranger(host: str, dialled: str, own_address: str) -> None:
+    with listen(host) as listener:
+        where = own_address if dialled == "own" else dialled, listener.getsockname()[1]
+        with socket.create_connection(where, 5) as sock:
+            assert ports.is_within(sock)
+            assert ports.owner(sock) == os.getuid()
+            assert ports.stranger(sock) == ""
+
+
+@as_root
+@WAYS
+def test_another_user_is_named(host: str, dialled: str, own_address: str) -> None:
+    with nobody():
+        listener = listen(host)
+    with listener:
+        where = own_address if dialled == "own" else dialled, listener.getsockname()[1]
+        with socket.create_connection(where, 5) as sock:
+            assert ports.owner(sock) == NOBODY
+            assert ports.stranger(sock) == f"user {NAME}"
+
+
+@as_root
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])
+def test_who_accepts_and_closes_the_port_is_seen_nevertheless(host: str) -> None:
+    with nobody():
+        listener = listen(host)
+    with socket.create_connection(("127.0.0.1", listener.getsockname()[1]), 5) as sock:
+        with nobody():
+            accepted, _ = listener.accept()
+        listener.close()
+        with accepted:
+            assert ports.stranger(sock) == f"user {NAME}"
+
+
+@as_root
+def test_a_servant_of_root_is_no_stranger() -> None:
+    # A web server opens its port as root, and its workers accept as somebody else.
+    with listen("127.0.0.1") as listener, socket.create_connection(listener.getsockname(), 5) as sock:
+        with nobody():
+            accepted, _ = listener.accept()
+        with accepted:
+            assert ports.owner(sock) == 0
+
+
+@as_root
+def test_a_user_without_a_name_is_a_number() -> None:
+    os.seteuid(54321)
+    try:
+        listener = listen("127.0.0.1")
+    finally:
+        os.seteuid(0)
+    with listener, socket.create_connection(listener.getsockname(), 5) as sock:
+        assert ports.stranger(sock) == "uid 54321"
+
+
+@as_root
+def test_a_unix_socket_is_whose_who_listens(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        for who, expected in ((contextlib.nullcontext, ""), (nobody, f"user {NAME}")):
+            with who():
+                listener.listen()
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(path)
+                assert ports.is_within(sock)
+                assert ports.stranger(sock) == expected
+
+
+@as_root
+def test_whoever_has_the_port_here_is_nothing_to_another_machine() -> None:
+    if not can_be_far():
+        pytest.skip("no network namespaces here")
+    with nobody():
+        here = listen("0.0.0.0")
+    port = here.getsockname()[1]
+    code = f"import socket; s = socket.create_server(('0.0.0.0', {port})); print(flush=True); s.accept()[0].recv(1)"
+    with here, far_machine() as (address, prefix):
+        command = [*prefix, sys.executable, "-S", "-c", code]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            with socket.create_connection((address, port), 5) as sock:
+                assert not ports.is_within(sock)
+                assert ports.stranger(sock) == ""
+
+
+@as_root
+def test_where_all_others_look_the_same_nobody_is_known() -> None:
+    code = (
+        "import socket, sys; from kernel_bridge_magic import ports;"
+        "print(ports.owner(socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)))"
+    )
+    with nobody():
+        listener = listen("127.0.0.1")
+    with listener:
+        command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code, str(listener.getsockname()[1])]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    if done.stderr.startswith("unshare:"):
+        pytest.skip("no user namespaces here")
+    assert done.stdout == "None\n"

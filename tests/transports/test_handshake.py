@@ -1,0 +1,95 @@
+"""How a WebSocket is opened, against servers that drip and flood."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import socket
+import time
+
+import pytest
+
+from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.errors import (
+    CannotConnect,
+)
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.transports.handshake import knock
+from kernel_bridge_magic.transports.websocket import WebSocketTransport
+from tests.support.raw import RawServer, http
+
+
+def opened(request: bytes) -> bytes:
+    """The right answer to a handshake."""
+    key = re.search(rb"Sec-WebSocket-Key: (.*)\r", request)
+    assert key is not None
+    accept = base64.b64encode(hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    return head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+
+
+def test_a_knock_gives_the_status() -> None:
+    with RawServer(lambda connection, request: connection.sendall(opened(request))) as raw:
+        assert knock(raw.server(), Vault(), "api/events/subscribe", 5) == 101
+        assert raw.requests[0].startswith(b"GET /api/events/subscribe HTTP/1.1\r\n")
+    for answer, status in ((http("403 Forbidden", b"no" * 5000), 403), (http(), 200), (b"\0\1", 0)):
+        with RawServer(answer) as raw:
+            assert knock(raw.server(), Vault(), "x", 5) == status
+
+
+@pytest.mark.parametrize(
+    ("begins", "status"),
+    [
+        (b"", 0),
+        (b"HTTP/1.1 101 Switching Protocols\r\nX: ", 0),
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9999\r\n\r\n", 0),
+        (b"opened", 101),  # the answer to our close drips
+        (b"opened\x81\x7e\xff\xff", 101),
+    ],
+)
+def test_a_knock_ends_in_time_whatever_drips(begins: bytes, status: int) -> None:
+    def drip(connection: socket.socket, request: bytes) -> None:
+        connection.sendall(begins.replace(b"opened", opened(request)))
+        while not raw.closing.wait(0.05):
+            connection.sendall(b"\x81")
+
+    with RawServer(drip) as raw:
+        server = raw.server()
+        began = time.monotonic()
+        assert knock(server, Vault(), "x", 0.4) == status
+        assert time.monotonic() - began < 0.6
+
+
+def test_a_kernel_s_connection_is_given_up_in_time_whatever_drips(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kernel_bridge_magic.transports.websocket.CONNECT_TIMEOUT", 0.3)
+
+    def drip(connection: socket.socket, request: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nX: ")
+        while not raw.closing.wait(0.05):
+            connection.sendall(b"x")
+
+    with RawServer(drip) as raw:
+        transport = WebSocketTransport(Kernel(id="k"), raw.server(), Vault())
+        began = time.monotonic()
+        with pytest.raises(CannotConnect, match="did not open the connection"):
+            transport.open(20)
+        assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    "begins", [b"HTTP/1.1 101 Switching\r\n", b"HTTP/1.1 403 No\r\nContent-Length: 9999999999\r\n\r\n"]
+)
+def test_a_knock_reads_no_flood(begins: bytes) -> None:
+    sent = 0
+
+    def flood(connection: socket.socket, request: bytes) -> None:
+        nonlocal sent
+        connection.sendall(begins)
+        while sent < 100 << 20:
+            connection.sendall(b"X: " + b"y" * 65531 + b"\r\n")
+            sent += 65536
+
+    with RawServer(flood) as raw:
+        assert knock(raw.server(), Vault(), "x", 30) == 0
+        assert sent < 16 << 20  # what the system takes for us
