@@ -156,6 +156,17 @@ class Execution:
         """The `msg_id` of the request."""
         return self._link.request.msg_id
 
+    @property
+    def question(self) -> str:
+        """The `msg_id` of the kernel's last question, "" before the first or where it gives none."""
+        msg_id = self._stdin_parent.get("msg_id")
+        return msg_id if isinstance(msg_id, str) else ""
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether the cell's link is neither down nor closed."""
+        return self._transport.is_open
+
     def hand(self, event: Aside) -> None:
         """Put an event among those of the cell, behind what has come so far."""
         self._inbox.put(event)

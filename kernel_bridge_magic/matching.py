@@ -247,4 +247,5 @@ def _closest(query: str, kernels: Sequence[Kernel]) -> list[str]:
 
 
 def _shown(query: str) -> str:
+    query = re.sub(r"(token=)[^&\s]*", r"\1***", query, flags=re.IGNORECASE)  # of a URL that was pasted
     return f"'{cut_end(visible(clean(query)), 80)}'"

@@ -70,7 +70,7 @@ class _Questions:
 
     def ask(self, event: InputRequest) -> None:
         """Ask the user, and answer or interrupt. What was asked already, and waits for the link, is not asked again."""
-        question = _open_question(self._execution)
+        question = self._execution.question
         if question and question == self._kept_for:
             return
         self._kept = None  # the kernel asks something else: it waits no more for that
@@ -93,10 +93,10 @@ class _Questions:
         """
         if self._kept is None:
             return None
-        if _open_question(self._execution) != self._kept_for:
+        if self._execution.question != self._kept_for:
             self._kept = None
             return None
-        if not _is_up(self._execution):
+        if not self._execution.is_linked:
             self._back_at = None
         elif self._back_at is None:
             self._back_at = now
@@ -113,14 +113,3 @@ class _Questions:
             self._kept, self._kept_for = value, question
         else:
             self._kept = None
-
-
-def _open_question(execution: Execution) -> str:
-    """The `msg_id` of the kernel's last question, "" before the first or where it gives none."""
-    msg_id = execution._stdin_parent.get("msg_id")
-    return msg_id if isinstance(msg_id, str) else ""
-
-
-def _is_up(execution: Execution) -> bool:
-    """Whether the cell's link is neither down nor closed."""
-    return execution._transport.is_open

@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, BadMatch, KernelNotFound, OwnKernel
-from kernel_bridge_magic.matching import Level, find_many, find_one, match, match_level, selector, split_server
+from kernel_bridge_magic.matching import (
+    Level,
+    find_many,
+    find_one,
+    match,
+    match_level,
+    not_found,
+    selector,
+    split_server,
+)
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, ServerReport, Session
 
 PYTHON = KernelSpec("python3", "Python 3 (ipykernel)", "python")
@@ -361,3 +370,8 @@ def test_any_text_gives_one_line_or_a_kernel(query: str, kernels: list[Kernel]) 
 def test_stranger_does_not_change_what_a_whole_path_means(kernels: list[Kernel], stranger: Kernel) -> None:
     one = kernel(1, "some/where/over.ipynb")
     assert match("some/where/over.ipynb", [*kernels, one, stranger]) == [one]
+
+
+def test_a_token_in_what_was_pasted_is_not_repeated() -> None:
+    text = str(not_found("https://host/?token=canary-77&x=1::nb", []))
+    assert "canary" not in text and "token=***" in text

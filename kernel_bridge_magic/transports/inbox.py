@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 from typing import Any
 
+from kernel_bridge_magic.protocol.events import Aside
 from kernel_bridge_magic.protocol.messages import Message
 
 __all__ = ["HEAVY", "MOST_BYTES", "Inbox"]
@@ -31,9 +32,10 @@ class Inbox:
 
     def put(self, item: object) -> None:
         """Take one item; called by the connection's thread if it is a message."""
-        size = _size(item) if isinstance(item, Message) else 0
-        if isinstance(item, Message):
-            if self._came - self._gone + size > self._most and item.msg_type in HEAVY:
+        message = item.item if isinstance(item, Aside) else item
+        size = _size(message) if isinstance(message, Message) else 0
+        if isinstance(message, Message):
+            if self._came - self._gone + size > self._most and message.msg_type in HEAVY:
                 self.dropped += 1
                 return
             self._came += size
