@@ -120,7 +120,7 @@ class Execution:
         check()  # the last moment at which nothing is done for it over there
         self._durable = Durable(transport, self._inbox) if durable else None
         try:
-            self._position = transport.position()
+            self._position, self._breaks = transport.position(), transport.breaks
             msg_id = self._durable.cell if self._durable else transport.new_id()
             transport.send(
                 "execute_request",
@@ -328,7 +328,9 @@ class Execution:
             self._await_server()
             first, last = self._link.bounds
             first = first or self._position
-            gap = self._transport.missing(self.msg_id, first, last, alone=self._link.alone)
+            # A connection that broke again may have taken requests of its own along, which leave numbers as well.
+            alone = self._link.alone and self._transport.breaks - self._breaks == 1
+            gap = self._transport.missing(self.msg_id, first, last, alone=alone)
             steps += self._link.count(gap)
         return steps
 

@@ -21,14 +21,16 @@ from tests.support.servers import JupyterServer, wait_for
 OLD = ipykernel.version_info < (7,)
 with_subshells = pytest.mark.skipif(OLD, reason="needs ipykernel 7, which has subshells")
 Connect = Callable[[str], KernelConnection]
-MAIN = "import time\nfor _ in range(40): time.sleep(0.1)\n'main is done'"
+MAIN = "import os, time\nwhile not os.path.exists({go!r}): time.sleep(0.05)\n'main is done'"
 
 
 class Owner:
-    """Somebody else's cell, which runs in the kernel."""
+    """Somebody else's cell, which runs in the kernel until `unharmed` is asked; `before` runs first."""
 
-    def __init__(self, connection: KernelConnection, code: str = MAIN) -> None:
+    def __init__(self, connection: KernelConnection, go: Path, code: str = MAIN, *, before: str = "") -> None:
         self.events: list[Event] = []
+        self._go = go
+        code = before + code.format(go=str(go))
         started: queue.SimpleQueue[None] = queue.SimpleQueue()
         execution = connection.start(code)
 
@@ -43,17 +45,18 @@ class Owner:
         started.get(timeout=30)
 
     def unharmed(self) -> bool:
-        """Wait for the end, and say whether the cell came to it by itself."""
+        """Let it end, and say whether the cell came to that by itself."""
+        self._go.touch()
         self.thread.join(30)
         results = [event for event in self.events if isinstance(event, ExecuteResult)]
         return [event.data["text/plain"] for event in results] == ["'main is done'"]
 
 
 @pytest.fixture
-def owner(connect: Connect, own_kernel: str) -> Iterator[Owner]:
-    owner = Owner(connect(own_kernel))
+def owner(connect: Connect, own_kernel: str, tmp_path: Path) -> Iterator[Owner]:
+    owner = Owner(connect(own_kernel), tmp_path / "go")
     yield owner
-    owner.thread.join(30)
+    owner.unharmed()
 
 
 @pytest.fixture
@@ -180,7 +183,7 @@ def test_a_busy_kernel_looks_busy_after_a_cell_that_was_left(
 
     watcher = Watcher(connect(own_kernel))
     with pytest.raises(TimedOut, match="goes on there"):
-        guest.execute("import time; time.sleep(1)", timeout=0.5, if_busy="subshell")
+        guest.execute("import time; time.sleep(2)", timeout=1, if_busy="subshell")
     guest.close()  # nobody is there to do it
     wait_for(watcher.was_told_again, "the kernel's word that it is busy")
     assert owner.thread.is_alive()
@@ -190,12 +193,15 @@ def test_a_busy_kernel_looks_busy_after_a_cell_that_was_left(
 
 
 @with_subshells
-def test_a_kernel_that_is_idle_when_a_left_cell_ends_is_not_called_busy(connect: Connect, own_kernel: str) -> None:
-    owner = Owner(connect(own_kernel), "import time\ntime.sleep(1)\n'main is done'")
+def test_a_kernel_that_is_idle_when_a_left_cell_ends_is_not_called_busy(
+    owner: Owner, connect: Connect, own_kernel: str, tmp_path: Path
+) -> None:
+    left = tmp_path / "left"
     watcher = Watcher(other := connect(own_kernel))
     with pytest.raises(TimedOut, match="goes on there"):
-        connect(own_kernel).execute("import time; time.sleep(2)", timeout=0.3, if_busy="subshell")
+        connect(own_kernel).execute(MAIN.format(go=str(left)), timeout=1, if_busy="subshell")
     assert owner.unharmed()
+    left.touch()
     wait_for(lambda: subshells(other) == [], "the subshell's end")
     assert other.execute("1").text == "1"  # what had to be said was said before
     assert not watcher.was_told_again()
@@ -208,10 +214,10 @@ def test_a_subshell_that_is_made_late_is_deleted(connect: Connect, own_kernel: s
     # Native code that keeps the GIL: no thread of the kernel says anything meanwhile (F10).
     go = tmp_path / "go"
     code = (
-        f"import ctypes, os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\n"
+        "import ctypes, os, time\nwhile not os.path.exists({go!r}): time.sleep(0.01)\n"
         "ctypes.PyDLL(None).sleep(5)\n'main is done'"
     )
-    owner = Owner(connect(own_kernel), code)
+    owner = Owner(connect(own_kernel), go, code)
     go.touch()
     with pytest.raises(NotRun, match="subshell"):
         guest.execute("ran = True", if_busy="subshell")
@@ -221,13 +227,15 @@ def test_a_subshell_that_is_made_late_is_deleted(connect: Connect, own_kernel: s
     assert guest.execute("'ran' in globals()").text == "False"
 
 
-def test_a_busy_kernel_that_was_asked_what_it_can_do_looks_busy_again(connect: Connect, own_kernel: str) -> None:
+def test_a_busy_kernel_that_was_asked_what_it_can_do_looks_busy_again(
+    connect: Connect, own_kernel: str, tmp_path: Path
+) -> None:
     watcher = Watcher(connect(own_kernel))
     old = (
         "kernel = get_ipython().kernel\ninfo = {**kernel.kernel_info, 'supported_features': ['debugger']}\n"
         "type(kernel).kernel_info = property(lambda self: info)\n"
     )
-    owner = Owner(connect(own_kernel), old + MAIN)
+    owner = Owner(connect(own_kernel), tmp_path / "go", before=old)
     guest = connect(own_kernel)
     guest._transport.features = frozenset()  # as it is before the first answer
     with pytest.raises(NotRun, match="no subshells"):

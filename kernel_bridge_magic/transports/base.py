@@ -101,6 +101,8 @@ class Transport:
         self.orderly = True
         #: whether a link that breaks is opened again, so that it matters where the kernel's messages stood before
         self.reopens = False
+        #: how often the link broke, or was tried in vain: each may have left requests over there that nobody hears of
+        self.breaks = 0
         #: whether somebody wants it open though no request is under way
         self.kept = False
         self._inboxes: dict[str, Inbox] = {}

@@ -261,6 +261,7 @@ class WebSocketTransport(Transport):
     def _get_back(self, end: _End) -> str | None:
         """Open the link again, for as long as a request waits; None when it is open, else the reason of the end."""
         lost_at = time.monotonic()
+        self.breaks += 1
         with self._lock:
             self._gaps.broke()
             self._repeats.broke()
@@ -277,6 +278,7 @@ class WebSocketTransport(Transport):
             try:
                 self._dial(RECONNECT_TIMEOUT)
             except KernelBridgeError as problem:
+                self.breaks += 1
                 self._drop()
                 why = self._failure(problem)
                 if why is not Failure.NO_KERNEL and self._is_renewed():

@@ -107,8 +107,10 @@ class _Process:
         return self.process.pid
 
     def signal(self, number: int) -> None:
-        """Send a signal to this process alone, e.g. SIGSTOP."""
+        """Send a signal to this process alone; a SIGSTOP has stopped it when this returns."""
         os.kill(self.process.pid, number)
+        if number == signal.SIGSTOP:
+            wait_for(lambda: psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED, "the stop")
 
     def kill(self) -> None:
         """SIGKILL this process alone; its files stay, as after a crash."""
