@@ -137,7 +137,7 @@ class Gaps:
 
         `cell` is the `msg_id` of the request, `first` the `msg_id` of its first message, or the `position` before it
         was sent, `last` the `msg_id` of its last message; "" for no bound. `alone`: the server says that nobody else
-        is connected: then what stands between two requests of ours is ours as well.
+        is connected: then what stands between another request of ours and the cell is the cell's.
         """
         if (self._blind and not first) or not self._counts() or (first and self._number_of(first, -1) < 0):
             return None
@@ -149,7 +149,8 @@ class Gaps:
             for hole in self._holes
             if hole.start < upto and hole.stop > after + 1
         ]
-        ours = all(self._is_ours(parent, cell, alone) for _, hole in holes for parent in (hole.below, hole.above))
+        # Behind the cell a whole request of the server's own may be missing, of which nothing was heard.
+        ours = all(hole.above == cell and self._is_ours(hole.below, cell, alone) for _, hole in holes)
         count = sum(width for width, _ in holes)
         for number, states in self._nudges.values():
             if after < number < upto:

@@ -56,12 +56,13 @@ def test_what_a_cell_of_ours_lost_is_exact() -> None:
 
 
 @pytest.mark.parametrize("alone", [False, True])
-def test_between_two_requests_of_ours_it_is_exact_only_where_nobody_else_is_connected(alone: bool) -> None:
+def test_between_another_request_of_ours_and_the_cell_it_is_exact_where_nobody_else_is_connected(alone: bool) -> None:
     gaps = running()
     gaps.receive(numbered(36, parent="ours_8"))
-    assert gaps.missing(CELL, last(0), last(36), alone=alone) == Gap(25, alone)
-    gaps.receive(numbered(40, parent="theirs_1", asker="theirs"))
-    assert gaps.missing(CELL, last(0), last(40), alone=alone) == Gap(25 + 3, False)
+    assert gaps.missing("ours_8", last(10), last(36), alone=alone) == Gap(25, alone)
+    assert gaps.missing(CELL, last(0), last(36), alone=alone) == Gap(25, False), "behind it anything may be missing"
+    gaps.receive(numbered(38, parent="ours_8"))
+    assert gaps.missing("ours_8", last(36), last(38), alone=alone) == Gap(1, True)
 
 
 def test_what_the_server_says_in_the_kernel_s_place_changes_nothing() -> None:
