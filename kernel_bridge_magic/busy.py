@@ -37,17 +37,18 @@ _LOOK_BUSY = (
     "parent=p, ident=k._topic('status'))).start())"
     "(get_ipython().kernel, get_ipython().kernel.get_parent('control'), __import__('threading'))"
 )
-# In the kernel's shell channel thread, which deletes subshells, when this request is over. Nobody may be there by then
-# for `look_busy`, so it is done here: main's lock is held while it runs something, and if that ends just then, main's
-# own loop, which is free again, says so.
+# In the kernel's shell channel thread, which deletes subshells, when this request is over; `add_callback` wakes it.
+# Nobody may be there by then for `look_busy`, so it is done here: main's lock is held while it runs something, and if
+# that ends just then, main's own loop, which is free again, says so.
 _LEAVE = (
-    "(lambda k, p, m: (lambda say: m._shell_channel_io_loop.call_later(0.2, lambda: (m._delete_subshell({id}), "
-    "k._main_asyncio_lock.locked() and (say('busy'), "
-    "k.io_loop.add_callback(lambda: k._main_asyncio_lock.locked() or say('idle'))))))"
+    "(lambda k, p, m, loop: (lambda say: loop.add_callback(lambda: loop.call_later(0.2, lambda: ("
+    "m._delete_subshell({id}), k._main_asyncio_lock.locked() and (say('busy'), "
+    "k.io_loop.add_callback(lambda: k._main_asyncio_lock.locked() or say('idle')))))) and None)"
     "(lambda state: k.session.send(k.iopub_socket, 'status', {{'execution_state': state}}, "
     "parent=p, ident=k._topic('status')) and None))"
     "(get_ipython().kernel, get_ipython().kernel.get_parent('shell'), "
-    "get_ipython().kernel.shell_channel_thread.manager)"
+    "get_ipython().kernel.shell_channel_thread.manager, "
+    "get_ipython().kernel.shell_channel_thread.manager._shell_channel_io_loop)"
 )
 
 

@@ -1,7 +1,7 @@
 """The road to a kernel of this machine: its ZMQ sockets, signed and encrypted by `jupyter_client`.
 
-`rcvhwm=0`, or a flood would lose messages, `idle` among them; `immediate=1` and no linger, or a cell sent to a
-kernel that is gone would run in the next one (FACTS 2, 15). All sockets belong to the one thread: other
+`rcvhwm=0`, or a flood would lose messages, `idle` among them; `immediate=1`, and no linger for a kernel that is gone, or
+a cell sent to it would run in the next one (FACTS 2, 15). All sockets belong to the one thread: other
 threads put messages into a list and ring a bell.
 """
 
@@ -28,6 +28,7 @@ _CONNECT_SECONDS = 3.0  # until all channels are connected: on one machine this 
 _STARTING_SECONDS = 60.0  # a server writes the file before it starts the process
 _WELCOME_SECONDS = 0.5  # for the subscription to be proven; a busy kernel of old proves nothing before
 _LOOK_AROUND_MS = 1000
+_FLUSH_MS = 500  # for what was sent last to leave; a kernel that is there takes it in milliseconds
 _DIGESTS = 4096  # signatures that are not taken a second time
 _BATCH = 200  # messages of one channel before the others have their turn
 _NOT_RUNNING = "the kernel does not listen where its connection file says; it has ended"
@@ -175,6 +176,8 @@ class ZMQTransport(Transport):
             while self._outbox and not self._closing:
                 self._transmit(self._outbox.popleft())
             self._subscribe_anew()
+        while self._outbox and self.life.ended is None:
+            self._transmit(self._outbox.popleft())  # what was sent just before the close
         return ""
 
     def _subscribe_anew(self) -> None:
@@ -315,9 +318,12 @@ class ZMQTransport(Transport):
             bell, self._bell_in = self._bell_in, None
         for channel in self._monitors:
             self._sockets[channel].disable_monitor()
-        for made in (*self._sockets.values(), *self._monitors.values(), self._bell_out, bell):
-            if made is not None:
-                made.close(0)
+        linger = _FLUSH_MS if self.life.ended is None else 0
+        for made in self._sockets.values():
+            made.close(linger)
+        for aside in (*self._monitors.values(), self._bell_out, bell):
+            if aside is not None:
+                aside.close(0)
         if self._context is not None:
             # A socket that jupyter_client made and could not connect is known to the context alone.
             self._context.destroy(0)

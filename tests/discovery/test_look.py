@@ -133,6 +133,7 @@ def within(seconds: float, work: Callable[[], Listing]) -> Listing:
     raise AssertionError(f"took {times} s, not less than {seconds}")
 
 
+@pytest.mark.alone
 def test_fast_when_all_is_well(two: tuple[JupyterServer, JupyterServer, ConsoleKernel]) -> None:
     vault = Vault()
     look([], vault)

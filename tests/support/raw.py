@@ -50,6 +50,8 @@ class RawServer:
             # 0x16 begins a TLS handshake, which has no end that we could see.
             while b"\r\n\r\n" not in request and request[:1] != b"\x16" and (data := connection.recv(65536)):
                 request += data
+            if request and b"\r\n\r\n" not in request and request[:1] != b"\x16":
+                return  # a stranger: some kernel's client may still try a port that was its kernel's
             self.requests.append(request)
             if not request:
                 return  # it was only looked whether somebody listens

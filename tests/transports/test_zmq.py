@@ -19,6 +19,7 @@ from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import CannotConnect, Fate, KernelDied, LinkLost
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event, Queued, Started, Stream
+from kernel_bridge_magic.protocol.messages import execute_content
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.raw import RawServer, http
 from tests.support.scripted import Cell, ScriptedKernel
@@ -352,3 +353,15 @@ def test_output_without_end_is_read_while_nobody_looks(tmp_path: Path) -> None:
             assert execution.result.fate is Fate.OK
             (output,) = execution.result.outputs
             assert output["text"] == "".join(f"{n}\n" for n in range(5_000)) + "done\n"
+
+
+def test_what_was_sent_just_before_the_close_arrives(tmp_path: Path) -> None:
+    came = threading.Event()
+    with ScriptedKernel(lambda cell: came.set(), tmp_path) as kernel:
+        for _ in range(20):
+            came.clear()
+            transport = ZMQTransport(kernel.kernel)
+            transport.open(10)
+            transport.send("execute_request", execute_content("last words"))
+            transport.close()
+            assert came.wait(10)
