@@ -1,7 +1,7 @@
 """The road to a kernel of this machine: its ZMQ sockets, signed and encrypted by `jupyter_client`.
 
-`rcvhwm=0`, or a flood would lose messages, `idle` among them; `immediate=1`, and no linger for a kernel that is gone, or
-a cell sent to it would run in the next one (FACTS 2, 15). All sockets belong to the one thread: other
+`rcvhwm=0`, or a flood would lose messages, `idle` among them; `immediate=1`, and no linger for a kernel that is gone,
+or a cell sent to it would run in the next one (FACTS 2, 15). All sockets belong to the one thread: other
 threads put messages into a list and ring a bell.
 """
 
