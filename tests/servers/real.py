@@ -157,7 +157,7 @@ class Hub(RealServer):
     def start_server(self, user: str, name: str = "") -> None:
         """Start a user's server, and wait until it runs."""
         self.request("POST", f"api/users/{user}/servers/{name}")
-        wait_for(lambda: self._server(user, name).get("ready"), f"the server {user}/{name}", 60, 0.1)
+        wait_for(lambda: self._server(user, name).get("ready"), f"the server {user}/{name}", 180, 0.1)
 
     def stop_server(self, user: str, name: str = "") -> None:
         """Stop a user's server."""
