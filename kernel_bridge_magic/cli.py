@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 OK, RAISED, UNUSABLE, LOST, TIMEOUT, INTERRUPTED = 0, 1, 2, 3, 124, 130
+_TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PIPE_CLOSED = 141  # what a shell says of a process that SIGPIPE ended
 
 
@@ -74,11 +76,17 @@ def _main(arguments: list[str]) -> int:
             return INTERRUPTED
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain once more when it closes stdout.
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, *_TAKES_NO_MORE):
+            raise
+        # Python would complain once more when it closes stdout.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
+        if error.errno == errno.EPIPE:
+            return PIPE_CLOSED  # whoever read our output has gone
+        with contextlib.suppress(OSError):
+            print(f"kernel-bridge: the output could not be written: {error.strerror}", file=sys.stderr)
+        return LOST
 
 
 def _run(arguments: list[str]) -> int:

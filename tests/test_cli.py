@@ -487,6 +487,17 @@ def test_poor_environments_crash_nothing(run: Run, env: dict[str, str | None]) -
     assert run("list", env=env).returncode == 0
 
 
+@pytest.mark.parametrize("arguments", [("list",), ("exec", "--kernel-match", "training", "--code", "print(1)")])
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_full_disk_behind_stdout_is_one_line(
+    place: dict[str, Any], arguments: tuple[str, ...], more: tuple[str, ...]
+) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command(*arguments, *more), env=place["env"], stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 3
+    assert done.stderr.decode() == "kernel-bridge: the output could not be written: No space left on device\n"
+
+
 def test_a_closed_pipe_is_no_traceback(place: dict[str, Any]) -> None:
     process = subprocess.Popen(
         command("exec", "--kernel-match", "training", "--code", "for n in range(100_000): print(n)"),

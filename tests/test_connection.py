@@ -541,9 +541,10 @@ def test_a_kernel_without_a_server_is_interrupted_by_message(tmp_path_factory: p
         transport = ZMQTransport(kernel)
         transport.open(10)
         with KernelConnection(kernel, transport, Control(kernel, None)) as connection:
-            execution = connection.start("import time; time.sleep(60)")
+            # Before the code itself runs, an interrupt would take the reply away.
+            execution = connection.start("print('runs', end='', flush=True); import time; time.sleep(60)")
             for event in execution:
-                if isinstance(event, Started):
+                if isinstance(event, Stream):
                     execution.interrupt()
             assert execution.result is not None
             assert isinstance(execution.result.error, RemoteError)

@@ -20,7 +20,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -32,7 +31,7 @@ from urllib.parse import quote
 
 import nbformat
 
-from tests.support.servers import install_kernels
+from tests.support.servers import free_port, install_kernels
 
 T = TypeVar("T")
 
@@ -140,10 +139,15 @@ class Lab:
 
     def open(self, path: str, app: str = "lab") -> Page:
         """Open the notebook at `path` in a window of its own (`app`: `lab` or `notebook`), until its kernel is idle."""
+        page = self.window(app)
+        page.open(path)
+        return page
+
+    def window(self, app: str = "lab") -> Page:
+        """Give a new window, for `Page.open`."""
         self.call(self._start_browser)
         page = Page(self, f"test{next(self._numbers)}", app)
         self.pages.append(page)
-        page.open(path)
         return page
 
     def rest(self, method: str, path: str, body: Any = None) -> Any:
@@ -177,9 +181,7 @@ class Lab:
             self._stop_server()
 
     def _start_server(self) -> None:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port = sock.getsockname()[1]
+        self.port = free_port()
         self.root_dir.mkdir(parents=True, exist_ok=True)
         argv = [
             *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),

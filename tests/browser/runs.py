@@ -29,6 +29,7 @@ def there(code):
 # A kernel that is still starting would have its first cell say that it waits.
 for match in {matches}:
     get_ipython().run_line_magic('remote', f'-q --no-raise-error {{match}} 1')"""
+LATER = "there('later.join()')"
 SETTLE_SECONDS = 15.0
 # What each cell shows, as text and as HTML; of ten megabytes of x it is enough to say how many they are.
 _SEEN = r"""cells.map(cell => cell.outputArea.node).map(node => [node.innerText, node.innerHTML].map(
@@ -140,18 +141,24 @@ def in_browser(lab: Lab, directory: Path, app: str) -> Run:
     """Run all rows in one notebook of each kernel natively, and in one of ours there."""
     _start_there(lab, app)
     native: dict[str, Shown | Exception] = {}
-    for kernel in _kernels():
-        rows = [row for row in ROWS if row.kernel == kernel]
-        with _page(lab, app, f"rows/native-{kernel}-{app}.ipynb", kernel) as page:
+    with _page(lab, app) as page:
+        # Python's rows make a page slow in the end.
+        for kernel in reversed(_kernels()):
+            path = f"rows/native-{kernel}-{app}.ipynb"
+            lab.write(path, kernel=kernel)
+            page.open(path)
+            rows = [row for row in ROWS if row.kernel == kernel]
             native |= _run_in_page(page, rows, "", NATIVE if kernel == "python3" else "")
-    with _page(lab, app, f"rows/remote-{app}.ipynb", "python3") as page:
+    with _page(lab, app) as page:
+        path = f"rows/remote-{app}.ipynb"
+        lab.write(path)
+        page.open(path)
         return Run(native, _run_in_page(page, ROWS, app, _setup(app)))
 
 
 @contextlib.contextmanager
-def _page(lab: Lab, app: str, path: str, kernel: str) -> Iterator[Page]:
-    lab.write(path, kernel=kernel)
-    page = lab.open(path, app)
+def _page(lab: Lab, app: str) -> Iterator[Page]:
+    page = lab.window(app)
     try:
         yield page
     finally:
@@ -330,13 +337,15 @@ def _execute(
     rows: Sequence[Row], front: str, setup: str, kernel: str, env: dict[str, str]
 ) -> dict[str, Shown | Exception]:
     cells = {row.name: _cells(row, _match(row.kernel, front) if front else "") for row in rows}
-    sources = [*([setup] if setup else []), *(source for row in rows for source in cells[row.name])]
+    # What comes late would come into the next row's cell.
+    waits = {row.name: [LATER] * row.later for row in rows}
+    sources = [*([setup] if setup else []), *(cell for row in rows for cell in cells[row.name] + waits[row.name])]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     NotebookClient(notebook, timeout=60, kernel_name=kernel, allow_errors=True).execute(env=env)
     saved = iter(notebook.cells[1 if setup else 0 :])
     shown: dict[str, Shown | Exception] = {}
     for row in rows:
-        outputs = [_joined(next(saved).outputs) for _ in cells[row.name]]
+        outputs = [_joined(next(saved).outputs) for _ in cells[row.name] + waits[row.name]][: len(cells[row.name])]
         shown[row.name] = Shown(outputs, "\n".join(map(_text_of, outputs)))
     return shown
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -18,24 +19,39 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 START_SECONDS = 40.0
+DEAF_SECONDS = 3.0  # a kernel that listens for us and has no heartbeat has lost that port
 _EXTENSIONS = ("jupyterlab", "notebook", "notebook_shim", "jupyter_lsp", "jupyter_server_terminals")
 _RUNNING: dict[subprocess.Popen[bytes], Path] = {}
 _TAIL = 3000
 
 
+def _ports() -> Iterator[int]:
+    # Below those that the system gives out, of which a kernel takes five and opens them a second later; and where no
+    # other process of pytest-xdist looks: two servers were once given the same.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first, size = 11000 + worker % 10 * 2000, 2000
+    for number in itertools.count(os.getpid() * 37):
+        yield first + number % size
+
+
+_PORTS = _ports()
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """Name a port on which nobody listens now."""
+    """Name a port on which nobody listens now, and that was not named before."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.bind((host, 0))
-        return int(sock.getsockname()[1])
+    for port in itertools.islice(_PORTS, 2000):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.bind((host, port))
+            return port
+    raise AssertionError(f"no port is free on {host}")
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = START_SECONDS, every: float = 0.02) -> Any:
@@ -266,8 +282,27 @@ class JupyterServer(_Process):
     def wait_for_kernel(self, kernel_id: str) -> None:
         """Wait until a kernel has all its ports; it is started again if one of them was taken meanwhile."""
         file = self.connection_file(kernel_id)
-        # A kernel opens the heartbeat's port last.
-        wait_for(lambda: file.exists() and heart_beats(json.loads(file.read_text())), "the kernel's heartbeat")
+        deaf = 0.0
+
+        def is_ready() -> bool:
+            nonlocal deaf
+            if not file.exists():
+                return False
+            info = json.loads(file.read_text())
+            if heart_beats(info):
+                return True
+            # An ipykernel whose heartbeat's port was taken lives on without one: the server gives new ports to one
+            # that dies early.
+            if not is_listening(info["ip"], info["shell_port"]):
+                deaf = 0.0
+            elif not deaf:
+                deaf = time.monotonic()
+            elif time.monotonic() - deaf > DEAF_SECONDS:
+                deaf = 0.0
+                end_kernel_of(file)
+            return False
+
+        wait_for(is_ready, "the kernel's heartbeat")
 
     def __enter__(self) -> JupyterServer:
         return self
@@ -280,6 +315,20 @@ def _hashed(password: str) -> str:
     from jupyter_server.auth import passwd
 
     return str(passwd(password))
+
+
+def is_listening(host: str, port: int) -> bool:
+    """Whether anybody takes TCP connections at a port of this machine."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
+        return True
+    return False
+
+
+def end_kernel_of(connection_file: Path) -> None:
+    """SIGKILL the kernel that was started with a connection file."""
+    for process in psutil.process_iter(["cmdline"]):
+        if str(connection_file) in (process.info["cmdline"] or ()):
+            process.kill()
 
 
 def heart_beats(info: Mapping[str, Any], seconds: float = 0.5) -> bool:

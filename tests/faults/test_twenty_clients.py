@@ -1,21 +1,24 @@
-"""Twenty clients on one kernel, fifty cells each (F46): everybody gets their own output, and nobody is disturbed."""
+"""Twenty clients on one kernel, many cells each (F46, G13): all get their own output, and nobody is disturbed."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+
+import pytest
 
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.errors import RemoteError
 from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer
 
-CLIENTS, CELLS = 20, 50
+CLIENTS = 20
 FAILING = 7  # every so many cells one raises: the others' must not be aborted
 
 
-def work(connection: KernelConnection, number: int, start: threading.Barrier, wrong: list[str]) -> None:
+def work(connection: KernelConnection, number: int, cells: int, start: threading.Barrier, wrong: list[str]) -> None:
     start.wait(60)
-    for cell in range(CELLS):
+    for cell in range(cells):
         mine = f"client {number} cell {cell}"
         code = f"for part in range(3): print('{mine} part', part)\n"
         code += f"raise ValueError('{mine}')" if cell % FAILING == 0 else f"'{mine}'"
@@ -34,7 +37,23 @@ def work(connection: KernelConnection, number: int, start: threading.Barrier, wr
             wrong.append(f"{mine} by {connection.transport}: {result.text!r}, {result.error!r}, {result.missing}")
 
 
-def test_a_thousand_of_a_thousand_cells_get_their_own_output(jupyter_server: JupyterServer, own_kernel: str) -> None:
+def test_f46_two_hundred_cells_get_their_own_output(
+    jupyter_server: JupyterServer, own_kernel: str, tell: Callable[..., None]
+) -> None:
+    run_beside_each_other(jupyter_server, own_kernel, 10)
+    tell(46, f"nothing: 200 cells of {CLIENTS} clients, each with its own output")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_g13_a_thousand_of_a_thousand_cells_get_their_own_output(
+    jupyter_server: JupyterServer, own_kernel: str, long_run: Callable[[str, str], None]
+) -> None:
+    run_beside_each_other(jupyter_server, own_kernel, 50)
+    long_run("G13: cells of 20 clients, by both roads", "0 of 1000 wrong")
+
+
+def run_beside_each_other(jupyter_server: JupyterServer, own_kernel: str, cells: int) -> None:
     kernel = found(jupyter_server, own_kernel)
     owner, _ = road_to(jupyter_server, kernel, "zmq")
     owner.execute("x = 1", store_history=True)
@@ -43,7 +62,7 @@ def test_a_thousand_of_a_thousand_cells_get_their_own_output(jupyter_server: Jup
     wrong: list[str] = []
     start = threading.Barrier(CLIENTS)
     threads = [
-        threading.Thread(target=work, args=(connection, number, start, wrong))
+        threading.Thread(target=work, args=(connection, number, cells, start, wrong))
         for number, connection in enumerate(connections)
     ]
     try:
