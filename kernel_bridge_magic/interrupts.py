@@ -54,6 +54,11 @@ class _Hold:
 _hold: _Hold | None = None  # the main thread's
 
 
+def _is_deaf() -> bool:
+    """Whether Ctrl-C is not meant for this process: a job in the background of a script must not hear it."""
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 def _ours() -> _Hold | None:
     return _hold if threading.current_thread() is threading.main_thread() else None
 
@@ -66,7 +71,7 @@ def held() -> Iterator[None]:
     the interrupt is spent.
     """
     global _hold
-    if threading.current_thread() is not threading.main_thread() or _hold is not None:
+    if threading.current_thread() is not threading.main_thread() or _hold is not None or _is_deaf():
         yield
         return
     ours = _Hold()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Callable, Generator, Iterator
 
@@ -21,6 +22,9 @@ hypothesis.settings.load_profile("without deadlines")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Turns())
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job, whose children would all be deaf to Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -57,6 +57,19 @@ def test_a_hold_inside_another_is_the_outer_one() -> None:
     assert done == [1]
 
 
+def test_a_process_that_ignores_interrupts_goes_on_ignoring_them() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    came: list[str] = []
+    try:
+        with held(), interrupts_to(lambda: came.append("one")):
+            interrupt_ourselves()
+            check()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert came == []
+
+
 def test_an_error_is_not_replaced_by_the_interrupt() -> None:
     with pytest.raises(ZeroDivisionError), held():
         interrupt_ourselves()

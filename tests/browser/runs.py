@@ -70,9 +70,10 @@ _VARYING = [
 
 
 def _normal(text: str) -> str:
+    text = re.sub(r"x{500,}", lambda found: f"x*{len(found[0])}", text)  # first: there are ten megabytes of it
     for pattern, instead in _VARYING:
         text = re.sub(pattern, instead, text)
-    return re.sub(r"x{500,}", lambda found: f"x*{len(found[0])}", text)
+    return text
 
 
 def _normal_json(value: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import IO, Any
 import pytest
 
 #: Where the tests are that take longest: they go first, so that no process is left with them in the end.
-_FIRST = ("tests/browser/", "tests/faults/", "tests/test_cli")
+_FIRST = ("tests/browser/test_rows", "tests/browser/", "tests/faults/", "tests/test_cli")
 
 
 class Turns:
