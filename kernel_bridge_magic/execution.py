@@ -418,7 +418,7 @@ class Execution:
     def _ask_outside(self) -> None:
         asked_at = time.monotonic()
         state, connections = self._control.look()
-        there = self._control.others() if state is None and self._link.interrupted_link else ""
+        there = self._control.others() if state is None and self._link.outage.happened else ""
         self._inbox.put(_ServerSays(state, connections, asked_at, there))
         beats = self._control.beats()
         self._inbox.put(_Heartbeat(beats, self._transport.greets(_GREETING_SECONDS) if beats else None))
