@@ -167,6 +167,11 @@ class Execution:
         """Whether the cell's link is neither down nor closed."""
         return self._transport.is_open
 
+    @property
+    def breaks(self) -> int:
+        """How often the link has broken, or could not be opened again, since the cell was sent."""
+        return self._transport.breaks - self._breaks
+
     def hand(self, event: Aside) -> None:
         """Put an event among those of the cell, behind what has come so far."""
         self._inbox.put(event)
@@ -329,7 +334,7 @@ class Execution:
             first, last = self._link.bounds
             first = first or self._position
             # A connection that broke again may have taken requests of its own along, which leave numbers as well.
-            alone = self._link.alone and self._transport.breaks - self._breaks == 1
+            alone = self._link.alone and self.breaks == 1
             gap = self._transport.missing(self.msg_id, first, last, alone=alone)
             steps += self._link.count(gap)
         return steps
