@@ -13,14 +13,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from kernel_bridge_magic.arguments import parse
+from kernel_bridge_magic.base_url import give_secret, refuse_alone, server_url
 from kernel_bridge_magic.errors import (
     AmbiguousKernel,
-    AuthRefused,
     BadInput,
-    BadServer,
     Fate,
     KernelBridgeError,
     NotRun,
@@ -31,7 +30,7 @@ from kernel_bridge_magic.text import visible
 
 if TYPE_CHECKING:
     from kernel_bridge_magic.bridge import Bridge
-    from kernel_bridge_magic.models import Kernel, Server
+    from kernel_bridge_magic.models import Kernel
     from kernel_bridge_magic.results import RemoteResult
 
 __all__ = ["main"]
@@ -108,7 +107,7 @@ def _list(options: argparse.Namespace) -> int:
     from kernel_bridge_magic.bridge import Bridge
 
     bridge = Bridge()
-    shown = bridge.kernels(options.match, _server(bridge, options), verbose=options.verbose)
+    shown = bridge.kernels(options.match, server_url(bridge, options), verbose=options.verbose)
     if options.json:
         from kernel_bridge_magic.contract import listing_model
 
@@ -122,14 +121,14 @@ def _list(options: argparse.Namespace) -> int:
 
 def _exec(options: argparse.Namespace) -> int:
     from kernel_bridge_magic.bridge import Bridge
-    from kernel_bridge_magic.display.plain import PlainSink
+    from kernel_bridge_magic.display.plain import PlainSink, SilentSink
     from kernel_bridge_magic.display.relay import Relay
     from kernel_bridge_magic.runner import run
 
     code = _code(options)
     bridge = Bridge()
     kernel = _find(bridge, options)
-    sink = _Silent() if options.json else PlainSink()
+    sink = SilentSink() if options.json else PlainSink()
     relay = Relay(sink, kernel)
     connection = bridge.connect(kernel, options.transport, note=relay.note)
     try:
@@ -159,7 +158,7 @@ def _interrupt(options: argparse.Namespace) -> int:
     from kernel_bridge_magic.bridge import Bridge
 
     bridge = Bridge()
-    kernel = bridge.find(options.match, _server(bridge, options))
+    kernel = bridge.find(options.match, server_url(bridge, options))
     bridge.interrupt(kernel)
     if options.json:
         from kernel_bridge_magic.contract import VERSION, kernel_model
@@ -176,7 +175,7 @@ def _servers(options: argparse.Namespace) -> int:
     bridge = Bridge()
     if options.check is not None:
         return _check(bridge, options)
-    listing = bridge.look(_server(bridge, options))
+    listing = bridge.look(server_url(bridge, options))
     if options.json:
         from kernel_bridge_magic.contract import servers_model
 
@@ -192,9 +191,9 @@ def _check(bridge: Bridge, options: argparse.Namespace) -> int:
     if options.base_url is None and "://" in options.check:
         options.base_url = options.check
     if options.base_url is None:
-        _refuse_alone(options)
+        refuse_alone(options)
     else:
-        _give_secret(bridge, options)
+        give_secret(bridge, options)
     checkups = bridge.check(options.base_url or options.check)
     if options.json:
         from kernel_bridge_magic.contract import checks_model
@@ -218,7 +217,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _find(bridge: Bridge, options: argparse.Namespace) -> Kernel:
-    server = _server(bridge, options)
+    server = server_url(bridge, options)
     if options.kernel_id is not None:
         return bridge.find_by_id(options.kernel_id, server)
     if options.kernel_match is not None:
@@ -227,87 +226,6 @@ def _find(bridge: Bridge, options: argparse.Namespace) -> Kernel:
 
     listing = bridge.look(server)
     return find_only(listing.kernels, listing.servers)
-
-
-def _server(bridge: Bridge, options: argparse.Namespace) -> str | None:
-    """Give the URL of `--base-url`, once it is known how we say who we are there."""
-    url: str | None = options.base_url
-    if url is None:
-        _refuse_alone(options)
-        return None
-    server = _give_secret(bridge, options)
-    if password := bridge.vault.password(server.origin):
-        bridge.log_in(server, password)
-    try:
-        bridge.reach(url)
-    except AuthRefused:
-        if options.token or options.password or not _can_ask():
-            raise
-        _ask(bridge, url, server)
-    return url
-
-
-def _refuse_alone(options: argparse.Namespace) -> None:
-    if options.token or options.password or options.ca_file or options.allow_plain_http:
-        raise BadInput(
-            "--token, --password, --ca-file and --allow-plain-http go with --base-url: servers that are looked up "
-            "have their own"
-        )
-
-
-def _give_secret(bridge: Bridge, options: argparse.Namespace) -> Server:
-    """Make the server of `--base-url`, and put its secret where it is kept. What is saved of it counts less."""
-    from kernel_bridge_magic.urls import parse_base_url
-
-    server = bridge.server_at(options.base_url, ca_file=options.ca_file, allow_plain_http=options.allow_plain_http)
-    in_url = parse_base_url(options.base_url).token is not None
-    server = bridge.registry.override(server, secret=bool(options.token or options.password) or in_url)
-    if options.token:
-        bridge.vault.put(server.origin, _secret("token", options.token))
-    elif options.password:
-        password = _secret("password", options.password)
-        bridge.vault.put_password(server.origin, lambda: password, once=True)
-    return server
-
-
-def _can_ask() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def _ask(bridge: Bridge, url: str, server: Server) -> None:
-    """Ask for the token or the password; which of the two it is, the server says."""
-    from kernel_bridge_magic.urls import hub_and_user
-
-    # A hub's servers know no password; and what is refused as another user's server must not get it as one.
-    token_only = any(hub_and_user(server.origin.base_path))
-    secret = _secret("token" if token_only else "token or password", "ask")
-    bridge.registry.override(server, secret=True)
-    try:
-        bridge.vault.put(server.origin, secret)
-        bridge.reach(url)
-    except (AuthRefused, BadServer):  # BadServer: no header carries it, so that it is no token
-        bridge.vault.forget(server.origin)
-        if token_only:
-            raise
-        bridge.log_in(server, secret)
-
-
-def _secret(what: str, reference: str) -> Any:
-    from kernel_bridge_magic.auth import Secret, read_secret
-
-    if reference == "ask" or reference.startswith(("env:", "file:")):
-        import getpass
-
-        return read_secret(reference, ask=lambda: getpass.getpass(f"{what}: ") if _can_ask() else _nobody(what))
-    # For scripts; in a notebook the same is refused (T8).
-    print(
-        f"kernel-bridge: other users can read the {what} in the process list; use env:VAR or file:PATH", file=sys.stderr
-    )
-    return Secret(reference)
-
-
-def _nobody(what: str) -> NoReturn:
-    raise BadInput(f"there is nobody to ask for the {what} here: use env:VAR or file:PATH")
 
 
 def _code(options: argparse.Namespace) -> str:
@@ -328,39 +246,6 @@ def _code(options: argparse.Namespace) -> str:
 
 
 # -- what comes out
-
-
-class _Silent:
-    """A sink for `--json`: everything is kept in the result, and nobody is asked."""
-
-    can_ask = False
-
-    def stream(self, name: str, text: str) -> None:
-        """Nothing is shown."""
-
-    def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
-        """Nothing is shown."""
-
-    def clear(self, wait: bool) -> None:
-        """Nothing is shown."""
-
-    def result(self, value: object) -> None:
-        """Nothing is shown."""
-
-    def error(self, error: object) -> None:
-        """Nothing is shown."""
-
-    def note(self, text: str) -> None:
-        """Notes go to stderr: stdout has one object only."""
-        print(f"kernel-bridge: {text}", file=sys.stderr)
-
-    def progress(self, text: str) -> None:
-        """As `note`."""
-        self.note(text)
-
-    def ask(self, prompt: str, password: bool) -> str:
-        """Never called: input is refused over there."""
-        raise EOFError
 
 
 def _status(result: RemoteResult) -> int:

@@ -15,21 +15,14 @@ from typing import Any
 
 from kernel_bridge_magic.busy import Subshell, interrupt_thread
 from kernel_bridge_magic.control import Control
-from kernel_bridge_magic.display.foreign import tame, tame_error
+from kernel_bridge_magic.display.foreign import tame
 from kernel_bridge_magic.durable import Durable
-from kernel_bridge_magic.errors import (
-    Fate,
-    FateError,
-    KernelBridgeError,
-    LinkError,
-    RemoteError,
-    fate_error,
-    remote_error,
-)
+from kernel_bridge_magic.errors import Fate, KernelBridgeError, LinkError
 from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.outcome import outcome
 from kernel_bridge_magic.protocol import record, semicolons
-from kernel_bridge_magic.protocol.events import Aside, Error, Event, ExecuteResult, InputRequest, Note, Queued, Tick
+from kernel_bridge_magic.protocol.events import Aside, Event, ExecuteResult, InputRequest, Note, Queued, Tick
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.link import Action, Link
 from kernel_bridge_magic.protocol.messages import Message, check_code, execute_content
@@ -113,7 +106,7 @@ class Execution:
         self._refuses = subshell is not None and not stdin
         stdin = stdin or self._refuses
         content = execute_content(check_code(code), store_history=store_history, allow_stdin=stdin)
-        self._began = time.monotonic()
+        self._began = self._ticked = time.monotonic()
         self._news = transport.take_news()
         self._malformed = transport.malformed
         _prepare(transport, self._subshell_id)
@@ -167,6 +160,11 @@ class Execution:
         """Whether the cell's link is neither down nor closed."""
         return self._transport.is_open
 
+    @property
+    def breaks(self) -> int:
+        """How often the link has broken, or could not be opened again, since the cell was sent."""
+        return self._transport.breaks - self._breaks
+
     def hand(self, event: Aside) -> None:
         """Put an event among those of the cell, behind what has come so far."""
         self._inbox.put(event)
@@ -197,37 +195,11 @@ class Execution:
         self._transport.send("input_reply", {"value": value}, channel="stdin", parent=self._stdin_parent)
 
     def __iter__(self) -> Iterator[Event]:
-        ticked = self._began
         try:
             if self._news is not None:
                 yield Note(since_the_last_cell(self._news))
             while self._link.verdict is None:
-                check()
-                try:
-                    item = self._inbox.get(timeout=self._patience())
-                except queue.Empty:
-                    steps = self._ask()
-                else:
-                    steps = self._take(item)
-                now = time.monotonic()
-                steps += self._mind_durable(now)
-                if self._question is not None and now - self._question_at >= _LATEST_ASKING:
-                    steps += self._ask()
-                if self._link.verdict is None and now - ticked >= _TICK:
-                    ticked = now
-                    self._link.iopub_heard(self._transport.heard_iopub)
-                    self._link.receiving(self._transport.receiving_at)
-                    steps += self._link.tick(now)
-                    if self._link.wants_proof:
-                        self._link.proven(self._transport.unexplained(self._position))
-                    steps += self._mind_durable(now)  # at a verdict it gives what it holds back
-                    steps += self._count(now)
-                elif self._link.verdict is not None:
-                    steps += self._count(now)
-                if self.wake_at is not None and now >= self.wake_at:
-                    self.wake_at = None
-                    steps += [Tick()]
-                for step in steps:
+                for step in self._steps():
                     if isinstance(step, Action):
                         self._act(step)
                     else:
@@ -240,15 +212,57 @@ class Execution:
                 yield Note(f"dropped {what} damaged or not signed by the kernel; output may be incomplete")
             self._await_interrupt()
         finally:
-            self._transport.forget(self._link.request.msg_id)
-            for asked in filter(None, (self._asked, self._asked_record)):
-                self._transport.forget(asked)
-            self._leave_subshell()
-            if self._durable is not None:
-                self._durable.end()
-        self.result = self._conclude()
+            self._let_go()
+        self.result = outcome(
+            self._link,
+            self._kernel,
+            outputs=self._outputs.items if self._outputs is not None else [],
+            value=self._value,
+            seconds=time.monotonic() - self._began,
+            interrupted=self.interrupted,
+        )
         ended = self.result.fate in (Fate.DIED, Fate.NOT_RUN, Fate.UNKNOWN)
         self._transport.take_news(told=ended)
+
+    def _let_go(self) -> None:
+        self._transport.forget(self._link.request.msg_id)
+        for asked in filter(None, (self._asked, self._asked_record)):
+            self._transport.forget(asked)
+        self._leave_subshell()
+        if self._durable is not None:
+            self._durable.end()
+
+    def _steps(self) -> list[Event | Action]:
+        """Wait for what comes next, or a moment; give what is to be shown or done now."""
+        check()
+        try:
+            item = self._inbox.get(timeout=self._patience())
+        except queue.Empty:
+            steps = self._ask()
+        else:
+            steps = self._take(item)
+        now = time.monotonic()
+        steps += self._mind_durable(now)
+        if self._question is not None and now - self._question_at >= _LATEST_ASKING:
+            steps += self._ask()
+        if self._link.verdict is not None:
+            steps += self._count(now)
+        elif now - self._ticked >= _TICK:
+            steps += self._tick(now)
+        if self.wake_at is not None and now >= self.wake_at:
+            self.wake_at = None
+            steps += [Tick()]
+        return steps
+
+    def _tick(self, now: float) -> list[Event | Action]:
+        self._ticked = now
+        self._link.iopub_heard(self._transport.heard_iopub)
+        self._link.receiving(self._transport.receiving_at)
+        steps = self._link.tick(now)
+        if self._link.wants_proof:
+            self._link.proven(self._transport.unexplained(self._position))
+        # At a verdict durable mode gives what it holds back.
+        return [*steps, *self._mind_durable(now), *self._count(now)]
 
     def _queued(self) -> Queued:
         """What the cell waits for, as far as we saw that begin."""
@@ -329,7 +343,7 @@ class Execution:
             first, last = self._link.bounds
             first = first or self._position
             # A connection that broke again may have taken requests of its own along, which leave numbers as well.
-            alone = self._link.alone and self._transport.breaks - self._breaks == 1
+            alone = self._link.alone and self.breaks == 1
             gap = self._transport.missing(self.msg_id, first, last, alone=alone)
             steps += self._link.count(gap)
         return steps
@@ -418,7 +432,7 @@ class Execution:
     def _ask_outside(self) -> None:
         asked_at = time.monotonic()
         state, connections = self._control.look()
-        there = self._control.others() if state is None and self._link.interrupted_link else ""
+        there = self._control.others() if state is None and self._link.outage.happened else ""
         self._inbox.put(_ServerSays(state, connections, asked_at, there))
         beats = self._control.beats()
         self._inbox.put(_Heartbeat(beats, self._transport.greets(_GREETING_SECONDS) if beats else None))
@@ -449,40 +463,6 @@ class Execution:
             self._value = RemoteValue(event.data, event.metadata, shown=shown)
         if self._outputs is not None:
             self._outputs.add(event)
-
-    def _conclude(self) -> RemoteResult:
-        verdict = self._link.verdict
-        assert verdict is not None
-        seconds = time.monotonic() - self._began
-        error: RemoteError | FateError | None = None
-        if verdict.fate is Fate.FAILED:
-            shown = self._link.request.error or Error("", "")
-            shown = shown if self._kernel.own else tame_error(shown)
-            error = remote_error(shown.ename, shown.evalue, shown.traceback, self._kernel.title)
-        elif verdict.fate is not Fate.OK:
-            error = fate_error(
-                verdict.fate,
-                verdict.reason,
-                timed_out=verdict.timed_out,
-                kernel=self._kernel.title,
-                shown=self._link.shown,
-                missing=self._link.losses.missing,
-                seconds=seconds,
-            )
-        result = RemoteResult(
-            status="ok" if verdict.fate is Fate.OK else "error",
-            fate=verdict.fate,
-            kernel=self._kernel,
-            outputs=self._outputs.items if self._outputs is not None else [],
-            value=self._value,
-            error=error,
-            seconds=seconds,
-            missing=self._link.losses.missing,
-            interrupted=self.interrupted,
-        )
-        if error is not None:
-            error.result = result
-        return result
 
 
 def since_the_last_cell(sign: Sign) -> str:

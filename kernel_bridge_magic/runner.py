@@ -10,7 +10,7 @@ from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.errors import Fate, LinkError
 from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.interrupts import interrupts_to
-from kernel_bridge_magic.protocol.events import InputRequest
+from kernel_bridge_magic.protocol.events import Event, InputRequest, Note, Tick
 from kernel_bridge_magic.protocol.pace import Pace
 from kernel_bridge_magic.results import RemoteResult
 
@@ -18,6 +18,8 @@ __all__ = ["run"]
 
 _LOOK_SECONDS = 0.2  # between looks at a link that is down
 _SETTLE_SECONDS = 1.0  # for what the server kept to come when the link is back: the question may be over
+
+_MAY_BE_LOST = "the link broke after your answer, which may be lost: if the cell does not go on, interrupt it"
 
 AsUsual = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -32,6 +34,7 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
     with interrupts_to(execution.interrupt) as as_usual:
         questions = _Questions(execution, relay, sink, as_usual)
         for came in execution:
+            questions.hear(came)
             for event in pace.take(came, time.monotonic()):
                 if isinstance(event, InputRequest):
                     questions.ask(event)
@@ -62,6 +65,8 @@ class _Questions:
         self._kept: str | None = None
         self._kept_for = ""  # the question that it answers, also when it has been sent
         self._back_at: float | None = None
+        # How often the link had broken when the last answer was sent; None once the cell has gone on.
+        self._breaks: int | None = None
 
     @property
     def unanswered(self) -> bool:
@@ -85,27 +90,39 @@ class _Questions:
             value = "\x04"  # what ipykernel reads as the end of input
         self._answer(value, question)
 
+    def hear(self, event: Event) -> None:
+        """Take what came: where the cell has gone on, nobody doubts that it has its answer."""
+        if not isinstance(event, Note | Tick):
+            self._breaks = None
+
     def mind(self, now: float) -> float | None:
         """Send the answer that waits, if it can be; give when to come back for it, None if nothing waits.
+
+        One that was sent just before the link broke is told of: sent twice it might answer the next question.
 
         A kernel gives an answer to whoever asks when it comes. If the cell's question is over, which the server's
         kept messages tell, that may be somebody else: so those are waited for.
         """
-        if self._kept is None:
-            return None
-        if self._execution.question != self._kept_for:
+        if self._kept is not None and self._execution.question != self._kept_for:
             self._kept = None
+        may_be_lost = self._breaks is not None and self._execution.breaks > self._breaks
+        if self._kept is None and not may_be_lost:
             return None
         if not self._execution.is_linked:
             self._back_at = None
         elif self._back_at is None:
             self._back_at = now
         elif now - self._back_at >= _SETTLE_SECONDS:
-            self._answer(self._kept, self._kept_for)
-        return None if self._kept is None else now + _LOOK_SECONDS
+            if self._kept is not None:
+                self._answer(self._kept, self._kept_for)
+            else:
+                self._relay.note(_MAY_BE_LOST)
+                may_be_lost, self._breaks = False, None
+        return now + _LOOK_SECONDS if may_be_lost or self._kept is not None else None
 
     def _answer(self, value: str, question: str) -> None:
         self._back_at = None
+        breaks = self._execution.breaks
         try:
             self._execution.answer(value)
         except LinkError:
@@ -113,3 +130,4 @@ class _Questions:
             self._kept, self._kept_for = value, question
         else:
             self._kept = None
+            self._breaks = breaks

@@ -14,9 +14,23 @@ NAME = ROOT.name
 
 #: The floors, from the top. A package stands for all its modules.
 FLOORS = [
-    {"", "__main__", "magics", "in_shell", "cli", "arguments", "demo", "api", "options", "usage", "contract", "config"},
+    {
+        "",
+        "__main__",
+        "magics",
+        "in_shell",
+        "cli",
+        "base_url",
+        "arguments",
+        "demo",
+        "api",
+        "options",
+        "usage",
+        "contract",
+        "config",
+    },
     {"bridge", "pool", "doctor", "mirror", "named_servers", "registry", "runner", "server_file"},
-    {"connection", "execution", "control", "busy", "durable"},
+    {"connection", "execution", "outcome", "control", "busy", "durable"},
     {"discovery", "transports", "display"},
     {"refusals", "server", "sockets", "overflow", "timed", "tunnels"},
     {"auth", "models", "matching", "levels", "results", "urls", "ports", "entries"},
@@ -30,6 +44,7 @@ PURE = {
     "matching",
     "levels",
     "results",
+    "outcome",
     "contract",
     "text",
     "patterns",

@@ -183,7 +183,8 @@ def test_a_real_kernel_gets_the_answer_when_the_link_is_back(jupyter_server: Jup
 class Asking:
     """A server whose kernel asks, and whose link is down when the answer is given.
 
-    When it is back the same question comes `again`, or an`other`. With `left` it does not come back.
+    When it is back the same question comes `again`, or an`other`. With `left` it does not come back. With `taken` the
+    link breaks only after the answer was sent, and nothing more comes until that was told.
     """
 
     def __init__(
@@ -194,9 +195,10 @@ class Asking:
         again: bool = False,
         other: bool = False,
         left: bool = False,
+        taken: bool = False,
     ) -> None:
         self.server = server
-        self.again, self.other, self.left = again, other, left
+        self.again, self.other, self.left, self.taken = again, other, left, taken
         server.script = self._ask
         by_the_book = _Channels._by_the_book
 
@@ -222,6 +224,10 @@ class Asking:
         self._send("stdin", "input_request", {"prompt": "name? ", "password": False}, "first")
         if self.left:
             return
+        if self.taken:
+            wait_for(lambda: self.answers, "the answer")
+            cell.drop()  # type: ignore[attr-defined] # a WebSocket's
+            wait_for(lambda: any("may be lost" in str(item[1]) for item in self.screen.shown), "the note")
         wait_for(lambda: len(self.server.handlers) > 1, "the link")
         if self.again:
             self._send("stdin", "input_request", {"prompt": "name? ", "password": False}, "first")
@@ -246,7 +252,7 @@ class Asking:
         return sum(item[0] == "ask" for item in self.screen.shown)
 
     def _go_down(self) -> None:
-        if self.asked > 1:
+        if self.asked > 1 or self.taken:
             return
         self.server.refusal = (503, {}, "")
         self.cell.drop()  # type: ignore[attr-defined] # a WebSocket's
@@ -295,6 +301,26 @@ def test_an_answer_that_was_never_sent_is_told_of(monkeypatch: pytest.MonkeyPatc
         assert result.fate is Fate.LEFT_RUNNING
         assert asking.answers == []
         assert "the answer was not sent" in asking.screen.shown[-1][1]
+
+
+def test_an_answer_that_the_link_may_have_taken_along_is_told_of_and_not_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ScriptedServer() as server:
+        asking = Asking(server, monkeypatch, taken=True)
+        with asking.connection as connection:
+            result = run_in(connection, "input('name? ')", asking.screen, quiet=False)
+        assert result.fate is Fate.OK
+        assert (asking.answers, asking.asked) == (["ann"], 1)
+        assert sum("may be lost" in str(item[1]) for item in asking.screen.shown) == 1
+
+
+def test_a_cell_that_goes_on_has_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedServer() as server:
+        asking = Asking(server, monkeypatch)
+        with asking.connection as connection:
+            run_in(connection, "input('name? ')", asking.screen, quiet=False)
+        assert not any("may be lost" in str(item[1]) for item in asking.screen.shown)
 
 
 def test_a_bad_cell_changes_no_handler(kernel: KernelConnection) -> None:

@@ -10,7 +10,7 @@ from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.text import without_colours
 
-__all__ = ["PlainSink"]
+__all__ = ["PlainSink", "SilentSink"]
 
 
 class PlainSink:
@@ -56,3 +56,36 @@ class PlainSink:
     def ask(self, prompt: str, password: bool) -> str:
         """Ask on the terminal."""
         return getpass.getpass(prompt) if password else input(prompt)
+
+
+class SilentSink:
+    """A sink for `--json`: everything is kept in the result, and nobody is asked."""
+
+    can_ask = False
+
+    def stream(self, name: str, text: str) -> None:
+        """Nothing is shown."""
+
+    def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
+        """Nothing is shown."""
+
+    def clear(self, wait: bool) -> None:
+        """Nothing is shown."""
+
+    def result(self, value: object) -> None:
+        """Nothing is shown."""
+
+    def error(self, error: object) -> None:
+        """Nothing is shown."""
+
+    def note(self, text: str) -> None:
+        """Notes go to stderr: stdout has one object only."""
+        print(f"kernel-bridge: {text}", file=sys.stderr)
+
+    def progress(self, text: str) -> None:
+        """As `note`."""
+        self.note(text)
+
+    def ask(self, prompt: str, password: bool) -> str:
+        """Never called: input is refused over there."""
+        raise EOFError

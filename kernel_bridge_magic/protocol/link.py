@@ -32,6 +32,7 @@ from kernel_bridge_magic.protocol.heart import Heart
 from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign, is_rate_limit
 from kernel_bridge_magic.protocol.losses import Losses
 from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.outage import Outage
 from kernel_bridge_magic.protocol.proof import LEAST, Proof, Step
 from kernel_bridge_magic.protocol.request import Request
 
@@ -46,8 +47,6 @@ BACKLOG = 30.0  # the longest that IOPub may be behind the reply while it is mov
 SILENCE = 5.0  # then the server is asked whether the kernel is still there
 ASK_AGAIN = 1.0  # a kernel that is being restarted loses what it is asked too early
 PROOF = 10.0  # an answer to kernel_info behind the cell, by a kernel that must start first
-DOWN_AFTER = 1.0  # a link that is not back by then is worth a line
-STRAGGLERS = 1.0  # messages that a server gives again when the link is back, until what is missing is counted
 SLOW_INTERRUPT = 3.0  # an interrupt that has not helped by then is worth a line
 WHO_SHUT_IT = 1.5  # a server that ends shuts its kernels first, and is gone 1 s later
 ASK_WHO = 0.25  # between questions to it meanwhile
@@ -114,13 +113,10 @@ class Link:
         self._not_there = False  # the server knew it no more while it was open who had shut it down
         self._ending = False
         self._lost_link = ""
-        self._down_at: float | None = None
-        self._down_clock = self._down_why = ""
-        self._told_down = False
-        self._back_at: float | None = None
+        #: the times at which the link was down
+        self.outage = Outage()
         #: whether the server said, when the link was back, that nobody else is connected to the kernel
         self.alone = False
-        self._break_span = ("", "")  # the time of day of the first break, and of the last return
         self._busy_id = self._last_id = ""
         self._probe = ""
         self._probe_at: float | None = None  # when the kernel was first asked
@@ -172,49 +168,39 @@ class Link:
         return shown
 
     @property
-    def interrupted_link(self) -> bool:
-        """Whether the link broke while the cell was under way."""
-        return bool(self._break_span[0])
-
-    @property
     def bounds(self) -> tuple[str, str]:
         """The `msg_id` of the cell's busy, which is its first message, and of its last on IOPub; "" for none."""
         return self._busy_id, self._last_id
 
     def broke(self, why: str, clock: str, now: float) -> None:
         """Take the break of a link that is being opened again. `clock` is the time of day."""
-        self._down_at, self._down_clock, self._down_why = now, clock, why
-        self._told_down = False
-        self._back_at = None
+        self.outage.broke(why, clock, now)
         self._probe, self._probe_at, self._probe_answered_at = "", None, None
         self._end_proof()
         self._record_asked_at = None
         self._idle_answers = 0
-        self._break_span = (self._break_span[0] or clock, "")
 
     def back(self, seconds: float, clock: str, now: float) -> list[Event | Action]:
         """Take the return of the link, `seconds` after it broke."""
-        self._down_at, self._back_at, self._heard = None, now, now
-        self._break_span = (self._break_span[0], clock)
-        self._asked_server_at = now
-        note = Note(f"link lost at {self._down_clock}, back after {seconds:.1f} s")
+        note = self.outage.back(seconds, clock, now)
+        self._heard = self._asked_server_at = now
         if self.verdict is not None:
             return [note]
         return [note, Action.ASK_SERVER, Action.ASK_KERNEL]
 
     def wants_count(self, now: float) -> bool:
         """Whether it is time to count what the broken link lost, and to give it to `count`."""
-        if not self.interrupted_link:
+        if not self.outage.happened:
             return False
         if self.verdict is not None:
             return self.verdict.fate is not Fate.NOT_RUN
         # Between idle and reply the reply's own number is a hole: they come by channels of their own.
-        return not self.request.idle and self._back_at is not None and now - self._back_at >= STRAGGLERS
+        return not self.request.idle and self.outage.settled(now)
 
     def count(self, gap: Gap | None) -> list[Event]:
         """Take what is missing; None where nobody can tell. Give what to say of it, once."""
         # A reply that is lost is told of by itself.
-        return self.losses.by_link(gap, self._break_span, told=int(self._reply_lost))
+        return self.losses.by_link(gap, self.outage.span, told=int(self._reply_lost))
 
     @property
     def was_limited(self) -> bool:
@@ -223,7 +209,7 @@ class Link:
 
     def overran(self, gap: Gap | None) -> list[Event]:
         """Take what never came though the link held, None where nobody can tell; give what to say of it."""
-        if self.interrupted_link:
+        if self.outage.happened:
             # What the link has lost is counted by itself, and up to the last message that is known.
             uncounted = self._limited or (_NO_IDLE if self._idle_lost and not self._probe_seen else "")
         elif gap is None:
@@ -232,7 +218,7 @@ class Link:
             uncounted = "" if gap.size else self._limited
         if uncounted:
             return [self.losses.uncounted(uncounted)]
-        if not gap or not gap.size or self.interrupted_link or self.losses.missing is None:
+        if not gap or not gap.size or self.outage.happened or self.losses.missing is None:
             return []  # nothing, or told already
         why = self._limited or "made faster than the kernel can send; --durable loses none"
         return [self.losses.no_room(gap.size, why, exact=gap.exact)]
@@ -261,7 +247,7 @@ class Link:
     def closed(self, why: str, now: float, *, denied: bool = False) -> None:
         """Take the end of the connection itself; `denied`: the server is there and does not accept us any more."""
         self._lost_link = why or "the connection broke"
-        self._down_at = None
+        self.outage.closed()
         if denied:
             # It would not tell us of the kernel, either.
             self._conclude_link(server_alive=True)
@@ -276,7 +262,7 @@ class Link:
         `connections` is how many it has to the kernel, None if it does not say; it was asked at `asked_at`. `there`
         names, after a 404, the kernels that the server has instead.
         """
-        if self._back_at is not None:
+        if self.outage.is_back:
             self.alone = connections == 1
         if self.verdict is not None:
             return
@@ -284,7 +270,7 @@ class Link:
             self._proof.server_says(connections, asked_at)
         if self._asks_who(now):
             self._server_gone, self._not_there = state == "", state is None
-        elif state is None and self.interrupted_link:
+        elif state is None and self.outage.happened:
             self._conclude_gone(f"kernel is gone from its server ({there or 'it has none now'})")
         elif state is None or state == "dead":
             self._conclude_gone(Sign.DEAD.value if state else "kernel was shut down or deleted")
@@ -315,9 +301,9 @@ class Link:
         """Take one interrupt of the user: the first one over there if our cell runs, else only here (H4)."""
         if self.verdict is not None:
             return []
-        if self._down_at is not None:
+        if self.outage.is_down:
             state = "the cell may go on there" if self.request.started else "the cell may run there"
-            self._judge(Fate.LEFT_RUNNING, f"link lost at {self._down_clock} ({self._down_why}); {state}")
+            self._judge(Fate.LEFT_RUNNING, f"{self.outage.words}; {state}")
             return []
         if self._proof is not None:
             self._judge_unconfirmed()
@@ -364,8 +350,8 @@ class Link:
             self._not_there = False
             self.server_says(None, now)
             return []
-        if self._down_at is not None:
-            return list(self._tick_down(now))
+        if self.outage.is_down:
+            return list(self.outage.tick(now))
         if self._probe_answered_at is not None and now - self._probe_answered_at >= SETTLE:
             return self._conclude_probe(now)
         if self._proof is not None:
@@ -384,12 +370,6 @@ class Link:
             if steps or self.verdict is not None:
                 return steps
         return [*self._tick_notes(now), *self._tick_questions(now, silent)]
-
-    def _tick_down(self, now: float) -> list[Event]:
-        if self._told_down or self._down_at is None or now - self._down_at < DOWN_AFTER:
-            return []
-        self._told_down = True
-        return [Note(f"link lost at {self._down_clock} ({self._down_why}); trying to get it back, Ctrl-C ends that")]
 
     def _asks_who(self, now: float) -> bool:
         """Whether it is still open who shut the kernel down: a client by its server, or its server, which ends."""
@@ -487,7 +467,7 @@ class Link:
             # from behind our cell says that its life is over; the old life gives none before the cell's reply.
             questions.append(Action.ASK_KERNEL)
         elif self._probe and self._idle_since_asked and now - self._probed_at >= PROOF:
-            if self.interrupted_link:
+            if self.outage.happened:
                 # The question may have gone with the link as well; only a busy kernel need not answer for so long.
                 questions.append(Action.ASK_KERNEL)
             elif not self._told_mute:
@@ -519,7 +499,7 @@ class Link:
     def _finish(self) -> list[Event]:
         events = self._judge_reply()
         ended = self.verdict is not None and self.verdict.fate in (Fate.OK, Fate.FAILED)
-        if ended and not self.request.started and not self.interrupted_link:
+        if ended and not self.request.started and not self.outage.happened:
             # Seen where a kernel had just been restarted: the server subscribes anew, and what comes before is lost.
             events.append(self.losses.uncounted("the kernel's start-of-cell message is missing; output may be, too"))
         return events
@@ -549,7 +529,7 @@ class Link:
             return True
         # bash_kernel calls a cell aborted that was interrupted while it ran.
         seen = self.request.entered or self.shown or self._interrupted_at is not None
-        return not seen and not self.interrupted_link
+        return not seen and not self.outage.happened
 
     def _finish_without_idle(self) -> list[Event]:
         # Above 4000 messages a second the kernel's own queue loses even the idle (FACTS 13). IRkernel sends
@@ -567,7 +547,7 @@ class Link:
                 self._busy_id = message.msg_id
 
     def _take_probe(self, message: Message, now: float) -> None:
-        if not self.interrupted_link:
+        if not self.outage.happened:
             self._conclude_probe(now)
             return
         if self._proof is not None:
@@ -587,16 +567,16 @@ class Link:
         if self._arrived:
             if self._sign is not None:
                 self._conclude_gone(self._sign.value)
-            elif self.interrupted_link:
+            elif self.outage.happened:
                 self._record_asked_at = now
                 return [Action.ASK_RECORD]
             else:
                 self._judge(Fate.UNKNOWN, _REPLY_LOST)
-        elif self._sign is not None and (self.interrupted_link or self._sign not in ANNOUNCED):
+        elif self._sign is not None and (self.outage.happened or self._sign not in ANNOUNCED):
             # The new life did not run it. The old one may have: a process that crashes takes along what its
             # IOPub thread has not sent, our `busy` too (seen with `os._exit` as the cell's first act).
             self._conclude_gone(self._sign.value)
-        elif self.interrupted_link:
+        elif self.outage.happened:
             # It may be on its way still, by the connection that broke.
             self._proof = Proof(now)
         else:
@@ -624,7 +604,7 @@ class Link:
         elif self.request.started:
             by_sign = self._sign in ANNOUNCED or (self._sign is not None and reason == self._sign.value)
             self._judge_died(self._sign if by_sign and self._sign else reason)
-        elif self._sign in ANNOUNCED and not self.interrupted_link:
+        elif self._sign in ANNOUNCED and not self.outage.happened:
             # It said goodbye on the same socket on which our `busy` would have come before.
             self._judge(Fate.NOT_RUN, f"{self._cause(self._sign)} while the cell was queued. Safe to run again")
         else:

@@ -11,7 +11,7 @@ import enum
 from dataclasses import dataclass
 
 from kernel_bridge_magic.errors import Fate
-from kernel_bridge_magic.protocol import link, patience, proof
+from kernel_bridge_magic.protocol import link, outage, patience, proof
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.link import Action
 from kernel_bridge_magic.protocol.patience import Step
@@ -174,9 +174,9 @@ CELL = (
     Row("R6", RUNNING, (C.DROPPED,), says="drops output beyond its rate limit"),
     Row("R6", RUNNING, (C.DROPPED, C.GAP, C.REPLY, C.IDLE), fate=Fate.OK, says="3 messages missing (dropped by the"),
     Row("R6", RUNNING, (C.DROPPED, C.NO_NUMBERS, C.REPLY, C.IDLE), fate=Fate.OK, says="dropped by the server's rate"),
-    Row("R6", RUNNING, (C.BREAKS, C.BACK, C.GAP), link.STRAGGLERS, says="3 messages missing"),
-    Row("R6", RUNNING, (C.BREAKS, C.BACK, C.NO_NUMBERS), link.STRAGGLERS, says="cannot be told"),
-    Row("R7", RUNNING, (C.BREAKS,), link.DOWN_AFTER, says="trying to get it back"),
+    Row("R6", RUNNING, (C.BREAKS, C.BACK, C.GAP), outage.STRAGGLERS, says="3 messages missing"),
+    Row("R6", RUNNING, (C.BREAKS, C.BACK, C.NO_NUMBERS), outage.STRAGGLERS, says="cannot be told"),
+    Row("R7", RUNNING, (C.BREAKS,), outage.DOWN_AFTER, says="trying to get it back"),
     Row("R7", RUNNING, (C.BREAKS, C.BACK), asks=Action.ASK_SERVER, says="back after"),
     Row("R7", RUNNING, _BACK, link.SETTLE, asks=Action.ASK_RECORD),
     Row("R7", RUNNING, (*_BACK, C.REMEMBERS), fate=Fate.OK, says="remembers how it ended"),

@@ -9,6 +9,7 @@ import contextlib
 import select
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -16,9 +17,13 @@ import websocket
 
 from kernel_bridge_magic.interrupts import PATIENCE, check
 
-__all__ = ["WatchedSocket"]
+__all__ = ["TooLarge", "WatchedSocket"]
 
 _MOMENT_MS = 500  # in the middle of a frame; resuming costs time that grows with what has come of the frame
+
+
+class TooLarge(Exception):
+    """A frame that announces more than may come."""
 
 
 class WatchedSocket(websocket.WebSocket):  # type: ignore[misc] # the library is not typed
@@ -27,6 +32,7 @@ class WatchedSocket(websocket.WebSocket):  # type: ignore[misc] # the library is
     The socket's own timeout is for sending: one that fires there corrupts the stream (FACTS 3).
     """
 
+    frame_buffer: Any
     #: when the last byte came, whatever it belonged to; seconds on the monotonic clock
     heard = 0.0
     #: whether a frame was cut off in the middle: nothing more can be sent
@@ -61,6 +67,17 @@ class WatchedSocket(websocket.WebSocket):  # type: ignore[misc] # the library is
         """How many bytes of the frame that is being received have come, and how many it announced; 0, 0 for none."""
         buffer = self.frame_buffer
         return (sum(map(len, buffer.recv_buffer)), buffer.length) if buffer.length else (0, 0)
+
+    def cap(self, room: Callable[[], int]) -> None:
+        """Let a receive raise TooLarge for a frame that announces more bytes than there is `room` for."""
+
+        class Capped(websocket.frame_buffer):  # type: ignore[misc] # it has no types
+            def recv_length(self) -> None:
+                super().recv_length()
+                if self.length > room():
+                    raise TooLarge
+
+        self.frame_buffer = Capped(self.frame_buffer.recv, self.frame_buffer.skip_utf8_validation)
 
     def has_bytes(self, wait_ms: float) -> bool:
         """Whether a receive would find something, or the end, within `wait_ms`."""

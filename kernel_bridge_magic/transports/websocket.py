@@ -8,14 +8,13 @@ the environment would get loopback connections; small messages wait 48 ms unless
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import select
 import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from kernel_bridge_magic.auth import Vault
@@ -34,8 +33,10 @@ from kernel_bridge_magic.protocol.gaps import Gap, Gaps, Repeats
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 from kernel_bridge_magic.protocol.patience import Failure, Incoming, Retry, Silence, Step, Wake
 from kernel_bridge_magic.server import ServerAPI, open_socket
-from kernel_bridge_magic.text import cut_end, visible
 from kernel_bridge_magic.transports.base import Back, Broken, Transport
+from kernel_bridge_magic.transports.bell import Bell
+from kernel_bridge_magic.transports.endings import End, read_close
+from kernel_bridge_magic.transports.fragments import Fragments
 from kernel_bridge_magic.transports.handshake import Bounded, options, untraced, ws_url
 
 if TYPE_CHECKING:
@@ -57,27 +58,7 @@ _CLOSE_SECONDS = 0.5  # for the server's half of the closing handshake
 _LOOK_AROUND = 15.0  # seconds between looks at an idle connection: is it wanted, does it live
 _LOOK_CLOSELY = 0.5  # the same while a request is under way
 _SHORT_LIVED = 10.0  # seconds; a link that breaks sooner has not come back for good
-_LONGEST_REASON = 120  # characters of a server's reason for closing
 _LOOK_UP = 1.0  # seconds in the middle of a frame until pings and clocks are looked at again
-_TOO_BIG = 1009  # the close code for a message that is too large
-
-
-class _End(NamedTuple):
-    """How a connection ended: in words, and the code of its close frame, 0 for none.
-
-    `silent` is for how many seconds nothing had come: what is missing may be missing since then.
-    """
-
-    reason: str
-    code: int = 0
-    silent: float = 0.0
-    #: whether coming back would only meet the same
-    final: bool = False
-
-    @property
-    def unwanted(self) -> bool:
-        """Whether the server said that it does not want us (FAULTS F27)."""
-        return self.code == 1008 or self.code >= 4000
 
 
 class WebSocketTransport(Transport):
@@ -100,12 +81,9 @@ class WebSocketTransport(Transport):
         self._vault = vault
         self._socket: WatchedSocket | None = None
         self._raw: socket.socket | None = None
-        self._parts: list[bytes] = []  # of a message whose last fragment has not come
-        self._size = 0
-        self._whole = 0  # messages that have come whole
+        self._fragments = Fragments(LARGEST_RECEIVED)
         self._largest = 0  # bytes of the largest message that we have sent
         self._wake_up = Wake()
-        self._is_text = False
         self._subprotocol = ""
         self._status: int | None = None  # of the last handshake that was refused
         self._gaps = Gaps(self.client_id)
@@ -117,10 +95,7 @@ class WebSocketTransport(Transport):
         self.repeated = 0
         #: how often the link was opened again
         self.reconnects = 0
-        self._wake_out, self._wake_in = os.pipe()
-        os.set_blocking(self._wake_out, False)
-        os.set_blocking(self._wake_in, False)
-        self._bell_lock = threading.Lock()
+        self._bell = Bell()
         self._dozing = False
 
     @property
@@ -144,10 +119,9 @@ class WebSocketTransport(Transport):
             raw.close()  # `_break` may have been here before there was something to break
             raise CannotConnect("the connection is closed")
         raw.settimeout(seconds)
-        # Its validation of UTF-8 is pure Python: 9 s for 30 MB. Decoding finds the same. Fragments are joined here:
-        # it adds each to the ones before, 19 s for 200 MB, and knows no end (T23).
+        # Its validation of UTF-8 is pure Python: 9 s for 30 MB. Decoding finds the same.
         connection = WatchedSocket(skip_utf8_validation=True, fire_cont_frame=True)
-        connection.frame_buffer = _capped(connection.frame_buffer, self)
+        connection.cap(lambda: self._fragments.room)
         problem: AuthRefused | CannotConnect | None = None
         try:
             with untraced():
@@ -200,22 +174,22 @@ class WebSocketTransport(Transport):
             if reason is not None:
                 return reason
 
-    def _watch(self) -> _End | None:
+    def _watch(self) -> End | None:
         """Receive until the connection ends, and say how; None when it is to be closed."""
         connection = self._socket
         assert connection is not None
         silence, incoming = Silence(), Incoming()
         poll = select.poll()
         poll.register(connection.sock, select.POLLIN)
-        poll.register(self._wake_out, select.POLLIN)
+        poll.register(self._bell, select.POLLIN)
         while not self._closing:
             ready = connection.has_bytes(0)
             if not ready:
                 self._dozing = not self._is_running()
                 wait = _LOOK_AROUND if self._dozing else _LOOK_CLOSELY
-                ready = any(fd != self._wake_out for fd, _ in poll.poll(wait * 1000))
+                ready = any(fd != self._bell.fileno() for fd, _ in poll.poll(wait * 1000))
                 self._dozing = False
-                self._hush()
+                self._bell.hush()
             if self._closing or (not ready and self._expired()):
                 self._closing = True
                 break
@@ -225,13 +199,14 @@ class WebSocketTransport(Transport):
                 return end
         return None
 
-    def _mind(self, silence: Silence, incoming: Incoming, connection: WatchedSocket) -> _End | None:
+    def _mind(self, silence: Silence, incoming: Incoming, connection: WatchedSocket) -> End | None:
         """Do what the rules about silence say."""
         now = time.monotonic()
         if slept := self._wake_up.slept(ahead_of_monotonic()):
             silence.woke(slept)
         come, size = connection.under_way
-        for note in incoming.tick(number=self._whole, come=self._size + come, size=self._size + size, now=now):
+        before = self._fragments.size
+        for note in incoming.tick(number=self._fragments.count, come=before + come, size=before + size, now=now):
             self._tell_running(note)
         for step in silence.tick(heard=connection.heard, running=self._is_running(), now=now):
             if step is Step.PING:
@@ -241,7 +216,7 @@ class WebSocketTransport(Transport):
                 threading.Thread(target=self._probe, args=(silence,), name="kernel-bridge-probe", daemon=True).start()
             elif step is Step.GIVE_UP:
                 silent = now - connection.heard
-                return _End(f"nothing was heard for {silent:.0f} s", silent=silent)
+                return End(f"nothing was heard for {silent:.0f} s", silent=silent)
             elif isinstance(step, Note):
                 self._tell_running(step)
         return None
@@ -258,7 +233,7 @@ class WebSocketTransport(Transport):
         for note in silence.probed(answered, time.monotonic()):
             self._tell_running(note)
 
-    def _get_back(self, end: _End) -> str | None:
+    def _get_back(self, end: End) -> str | None:
         """Open the link again, for as long as a request waits; None when it is open, else the reason of the end."""
         lost_at = time.monotonic()
         self.breaks += 1
@@ -315,13 +290,13 @@ class WebSocketTransport(Transport):
         """Wait; tell whether the link is still wanted then."""
         until = time.monotonic() + seconds
         poll = select.poll()
-        poll.register(self._wake_out, select.POLLIN)
+        poll.register(self._bell, select.POLLIN)
         while self._is_running() and not self._closing:
             left = until - time.monotonic()
             if left <= 0:
                 return True
             poll.poll(min(left, _LOOK_CLOSELY) * 1000)
-            self._hush()
+            self._bell.hush()
         return False
 
     def _is_running(self) -> bool:
@@ -335,9 +310,11 @@ class WebSocketTransport(Transport):
         if self._socket is None or (self._socket.has_bytes(seconds * 1000) and self._receive()):
             raise LinkLost("the connection is closed")
 
-    def _receive(self) -> _End | None:
+    def _receive(self) -> End | None:
         """Take one frame; give how the connection ended if it was the end."""
         import websocket
+
+        from kernel_bridge_magic.transports.watched import TooLarge
 
         assert self._socket is not None
         self._socket.until = time.monotonic() + _LOOK_UP
@@ -345,30 +322,21 @@ class WebSocketTransport(Transport):
             opcode, frame = self._socket.recv_data_frame(control_frame=True)
         except websocket.WebSocketTimeoutException:
             return None  # in the middle of a frame: the next call resumes there (FACTS 3)
-        except _TooLarge:
-            return _End(f"a message of more than {LARGEST_RECEIVED >> 20} MiB came, which is not read", final=True)
+        except TooLarge:
+            return End(f"a message of more than {LARGEST_RECEIVED >> 20} MiB came, which is not read", final=True)
         except (websocket.WebSocketException, OSError):
-            return _End("the server closed the connection")
+            return End("the server closed the connection")
         if opcode == websocket.ABNF.OPCODE_CLOSE:
-            return _read_close(bytes(frame.data), self._largest)
+            return read_close(bytes(frame.data), self._largest)
         if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_CONT):
             # The server's Nagle waits for our ACK, which waits for data: give it some (FACTS, head 4). If it has
             # left meanwhile, the next receive says so, behind all that had come before.
             self._socket.pong_if_possible()
-            if opcode != websocket.ABNF.OPCODE_CONT:
-                self._is_text = opcode == websocket.ABNF.OPCODE_TEXT
-            self._parts.append(bytes(frame.data))
-            self._size += len(frame.data)
-            if frame.fin:
-                whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-                self._parts, self._size = [], 0
-                self._whole += 1
-                self._take(whole.decode("utf-8", "replace") if self._is_text else whole)
+            text = None if opcode == websocket.ABNF.OPCODE_CONT else opcode == websocket.ABNF.OPCODE_TEXT
+            whole = self._fragments.take(bytes(frame.data), text=text, last=bool(frame.fin))
+            if whole is not None:
+                self._take(whole)
         return None
-
-    def room(self) -> int:
-        """How many bytes the next fragment may have."""
-        return LARGEST_RECEIVED - self._size
 
     def _take(self, payload: str | bytes) -> None:
         try:
@@ -389,7 +357,7 @@ class WebSocketTransport(Transport):
     def receiving_at(self) -> float:
         """When the last bytes came of a message that is not whole yet."""
         connection = self._socket
-        if connection is None or not (self._parts or connection.under_way[1]):
+        if connection is None or not (self._fragments.begun or connection.under_way[1]):
             return float("-inf")
         return connection.heard
 
@@ -432,19 +400,10 @@ class WebSocketTransport(Transport):
             _shut(connection)
             raise
         if self._dozing:
-            self._ring()
+            self._bell.ring()
 
     def _wake(self) -> None:
-        self._ring()
-
-    def _ring(self) -> None:
-        with self._bell_lock, contextlib.suppress(OSError):  # a full pipe rings already
-            if self._wake_in >= 0:
-                os.write(self._wake_in, b"x")
-
-    def _hush(self) -> None:
-        with contextlib.suppress(OSError):
-            os.read(self._wake_out, 4096)
+        self._bell.ring()
 
     def _break(self) -> None:
         if self._raw is not None:
@@ -455,8 +414,7 @@ class WebSocketTransport(Transport):
     def _drop(self) -> None:
         """Close a connection that broke."""
         connection, self._socket = self._socket, None
-        self._parts, self._size = [], 0
-        self._whole += 1  # what had come of the next one is gone
+        self._fragments.drop()
         if connection is not None:
             connection.shutdown()
 
@@ -469,27 +427,7 @@ class WebSocketTransport(Transport):
                 connection.sock.settimeout(_CLOSE_SECONDS)
                 connection.close(timeout=_CLOSE_SECONDS)
             connection.shutdown()
-        with self._bell_lock:
-            os.close(self._wake_in)
-            os.close(self._wake_out)
-            self._wake_in = self._wake_out = -1
-
-
-class _TooLarge(Exception):
-    """A frame that announces more than may come."""
-
-
-def _capped(buffer: Any, transport: WebSocketTransport) -> Any:
-    """Give a reader of frames in the place of `buffer` that refuses a frame by the length it announces."""
-    import websocket
-
-    class Capped(websocket.frame_buffer):  # type: ignore[misc] # it has no types
-        def recv_length(self) -> None:
-            super().recv_length()
-            if self.length > transport.room():
-                raise _TooLarge
-
-    return Capped(buffer.recv, buffer.skip_utf8_validation)
+        self._bell.close()
 
 
 def _shut(connection: WatchedSocket) -> None:
@@ -506,23 +444,6 @@ def ahead_of_monotonic() -> float | None:
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return None
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
-
-
-def _read_close(data: bytes, largest: int = 0) -> _End:
-    """Read a close frame; its reason is a server's, and only shown where the code says nothing by itself.
-
-    `largest` is the size in bytes of the largest message that we have sent.
-    """
-    code = int.from_bytes(data[:2], "big") if len(data) >= 2 else 0
-    if code in (0, 1000, 1001, 1005, 1006):
-        return _End("the server closed the connection", code)
-    if code == _TOO_BIG:
-        size = f"{largest / 1e6:.1f} MB"
-        return _End(
-            f"{size} is too large for the server in one message ({code}); send less, or use ZMQ", code, final=True
-        )
-    said = cut_end(visible(data[2:].decode("utf-8", "replace")), _LONGEST_REASON)
-    return _End(f"the server closed the connection: {code}{' ' if said else ''}{said}", code)
 
 
 def _clock(seconds_ago: float = 0.0) -> str:

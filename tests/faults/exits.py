@@ -39,7 +39,7 @@ def main(url: str, token: str, kernel: str, file: str, road: str, how: str) -> N
     if how == "thread":
         # A thread that nobody joins is the user's own; it must not be held up by us, nor speak when Python ends.
         threading.Thread(target=list, args=(shown,), daemon=True).start()
-    print("ends", flush=True)
+    say_that_it_ends()
     if how == "broken":
         # The parent resets the connection; what is heard next is either the loss or the return.
         next(event for event in shown if not isinstance(event, Stream))
@@ -56,9 +56,14 @@ def in_a_shell(runtime: Path, kernel: str, road: str) -> None:
         )
         assert shell.run_cell(f"%%remote --quiet --transport {road} {kernel}\n{code}").success
         until_pumped()
-        print("ends", flush=True)
-        sys.stdout.flush()
+        say_that_it_ends()
         sys.exit()  # with the shell as it is, as quit() in a notebook's kernel
+
+
+def say_that_it_ends() -> None:
+    """On a line of its own, whatever the mirror's thread is writing."""
+    sys.stdout.write("\nends\n")
+    sys.stdout.flush()
 
 
 def until_pumped() -> None:

@@ -24,6 +24,7 @@ def a_kernel(server: JupyterServer) -> Iterator[str]:
     """The id of a kernel that is idle; it is deleted at the end, if it still is there."""
     kernel = server.start_kernel(path=f"lane-{uuid.uuid4().hex[:8]}.ipynb")
     try:
+        server.wait_for_kernel(kernel)
         yield kernel
     finally:
         server.request("DELETE", f"api/kernels/{kernel}")

@@ -18,12 +18,12 @@ from kernel_bridge_magic.protocol.link import (
     REPLY_GRACE,
     SETTLE,
     SILENCE,
-    STRAGGLERS,
     WHO_SHUT_IT,
     Action,
     Link,
 )
 from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.outage import STRAGGLERS
 from kernel_bridge_magic.protocol.proof import LEAST, LINGER
 from kernel_bridge_magic.protocol.request import Request
 from tests.support.wire import CELL, OURS, error, msg, reply, status, stream

@@ -344,7 +344,7 @@ def test_what_announces_more_than_may_come_ends_the_connection_at_once(
         assert isinstance(execution.result.error, FateUnknown)
         assert "MiB came, which is not read" in str(execution.result.error)
         assert not transport.is_open
-        assert sum(map(len, transport._parts)) <= websocket_module.LARGEST_RECEIVED
+        assert transport._fragments.size <= websocket_module.LARGEST_RECEIVED
 
 
 @FRAMINGS

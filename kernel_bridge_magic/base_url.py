@@ -1,0 +1,110 @@
+"""The server that `--base-url` names on the command line, and how we say there who we are."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from kernel_bridge_magic.errors import AuthRefused, BadInput, BadServer
+
+if TYPE_CHECKING:
+    from kernel_bridge_magic.bridge import Bridge
+    from kernel_bridge_magic.models import Server
+
+__all__ = ["give_secret", "refuse_alone", "server_url"]
+
+
+def server_url(bridge: Bridge, options: argparse.Namespace) -> str | None:
+    """Give the URL of `--base-url`, None without one, once it is known how we say who we are there.
+
+    Raises:
+        BadInput: an option that needs `--base-url` came without it, or nobody is there to be asked.
+        ServerError: the server cannot be reached, or does not accept us.
+    """
+    url: str | None = options.base_url
+    if url is None:
+        refuse_alone(options)
+        return None
+    server = give_secret(bridge, options)
+    if password := bridge.vault.password(server.origin):
+        bridge.log_in(server, password)
+    try:
+        bridge.reach(url)
+    except AuthRefused:
+        if options.token or options.password or not _can_ask():
+            raise
+        _ask(bridge, url, server)
+    return url
+
+
+def refuse_alone(options: argparse.Namespace) -> None:
+    """Refuse what says who we are to a server that nobody names.
+
+    Raises:
+        BadInput: there is such an option.
+    """
+    if options.token or options.password or options.ca_file or options.allow_plain_http:
+        raise BadInput(
+            "--token, --password, --ca-file and --allow-plain-http go with --base-url: servers that are looked up "
+            "have their own"
+        )
+
+
+def give_secret(bridge: Bridge, options: argparse.Namespace) -> Server:
+    """Make the server of `--base-url`, and put its secret where it is kept. What is saved of it counts less.
+
+    Raises:
+        BadInput, BadServer: the URL, or what it or an option says of the secret, cannot be used.
+    """
+    from kernel_bridge_magic.urls import parse_base_url
+
+    server = bridge.server_at(options.base_url, ca_file=options.ca_file, allow_plain_http=options.allow_plain_http)
+    in_url = parse_base_url(options.base_url).token is not None
+    server = bridge.registry.override(server, secret=bool(options.token or options.password) or in_url)
+    if options.token:
+        bridge.vault.put(server.origin, _secret("token", options.token))
+    elif options.password:
+        password = _secret("password", options.password)
+        bridge.vault.put_password(server.origin, lambda: password, once=True)
+    return server
+
+
+def _can_ask() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _ask(bridge: Bridge, url: str, server: Server) -> None:
+    """Ask for the token or the password; which of the two it is, the server says."""
+    from kernel_bridge_magic.urls import hub_and_user
+
+    # A hub's servers know no password; and what is refused as another user's server must not get it as one.
+    token_only = any(hub_and_user(server.origin.base_path))
+    secret = _secret("token" if token_only else "token or password", "ask")
+    bridge.registry.override(server, secret=True)
+    try:
+        bridge.vault.put(server.origin, secret)
+        bridge.reach(url)
+    except (AuthRefused, BadServer):  # BadServer: no header carries it, so that it is no token
+        bridge.vault.forget(server.origin)
+        if token_only:
+            raise
+        bridge.log_in(server, secret)
+
+
+def _secret(what: str, reference: str) -> Any:
+    from kernel_bridge_magic.auth import Secret, read_secret
+
+    if reference == "ask" or reference.startswith(("env:", "file:")):
+        import getpass
+
+        return read_secret(reference, ask=lambda: getpass.getpass(f"{what}: ") if _can_ask() else _nobody(what))
+    # For scripts; in a notebook the same is refused (T8).
+    print(
+        f"kernel-bridge: other users can read the {what} in the process list; use env:VAR or file:PATH", file=sys.stderr
+    )
+    return Secret(reference)
+
+
+def _nobody(what: str) -> NoReturn:
+    raise BadInput(f"there is nobody to ask for the {what} here: use env:VAR or file:PATH")

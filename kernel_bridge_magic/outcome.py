@@ -1,0 +1,57 @@
+"""What a cell came to, as a `RemoteResult`. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kernel_bridge_magic.display.foreign import tame_error
+from kernel_bridge_magic.errors import Fate, FateError, RemoteError, fate_error, remote_error
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.protocol.events import Error
+from kernel_bridge_magic.protocol.link import Link
+from kernel_bridge_magic.results import RemoteResult, RemoteValue
+
+__all__ = ["outcome"]
+
+
+def outcome(
+    link: Link,
+    kernel: Kernel,
+    *,
+    outputs: list[dict[str, Any]],
+    value: RemoteValue | None,
+    seconds: float,
+    interrupted: bool,
+) -> RemoteResult:
+    """Give the result of a cell whose fate `link` knows; its error, if there is one, has the result in turn."""
+    verdict = link.verdict
+    assert verdict is not None
+    error: RemoteError | FateError | None = None
+    if verdict.fate is Fate.FAILED:
+        shown = link.request.error or Error("", "")
+        shown = shown if kernel.own else tame_error(shown)
+        error = remote_error(shown.ename, shown.evalue, shown.traceback, kernel.title)
+    elif verdict.fate is not Fate.OK:
+        error = fate_error(
+            verdict.fate,
+            verdict.reason,
+            timed_out=verdict.timed_out,
+            kernel=kernel.title,
+            shown=link.shown,
+            missing=link.losses.missing,
+            seconds=seconds,
+        )
+    result = RemoteResult(
+        status="ok" if verdict.fate is Fate.OK else "error",
+        fate=verdict.fate,
+        kernel=kernel,
+        outputs=outputs,
+        value=value,
+        error=error,
+        seconds=seconds,
+        missing=link.losses.missing,
+        interrupted=interrupted,
+    )
+    if error is not None:
+        error.result = result
+    return result

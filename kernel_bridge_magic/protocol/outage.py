@@ -1,0 +1,69 @@
+"""The times at which one cell's link was down: what is said of them, and when to count what they cost. Pure."""
+
+from __future__ import annotations
+
+from kernel_bridge_magic.protocol.events import Event, Note
+
+__all__ = ["Outage"]
+
+DOWN_AFTER = 1.0  # seconds; a link that is not back by then is worth a line
+STRAGGLERS = 1.0  # messages that a server gives again when the link is back, until what is missing is counted
+
+
+class Outage:
+    """Whether the link broke while a cell was under way, is down, or is back.
+
+    `now` is seconds on a monotonic clock, `clock` the time of day as text.
+    """
+
+    def __init__(self) -> None:
+        #: the time of day of the first break and of the last return; "" before them
+        self.span = ("", "")
+        #: the last break and its reason, to be told
+        self.words = ""
+        self._clock = ""
+        self._down_at: float | None = None
+        self._back_at: float | None = None
+        self._told = False
+
+    @property
+    def happened(self) -> bool:
+        """Whether the link broke at all."""
+        return bool(self.span[0])
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it is broken now, and being opened again."""
+        return self._down_at is not None
+
+    @property
+    def is_back(self) -> bool:
+        """Whether it broke and is open again."""
+        return self._back_at is not None
+
+    def broke(self, why: str, clock: str, now: float) -> None:
+        """Take a break."""
+        self._down_at, self._back_at, self._told = now, None, False
+        self._clock, self.words = clock, f"link lost at {clock} ({why})"
+        self.span = (self.span[0] or clock, "")
+
+    def back(self, seconds: float, clock: str, now: float) -> Note:
+        """Take the return, `seconds` after the break, and give what to say of it."""
+        self._down_at, self._back_at = None, now
+        self.span = (self.span[0], clock)
+        return Note(f"link lost at {self._clock}, back after {seconds:.1f} s")
+
+    def closed(self) -> None:
+        """Nobody opens it any more."""
+        self._down_at = None
+
+    def settled(self, now: float) -> bool:
+        """Whether it has been back for so long that the server has given again what it had kept."""
+        return self._back_at is not None and now - self._back_at >= STRAGGLERS
+
+    def tick(self, now: float) -> list[Event]:
+        """Give what to say of a link that stays down, once."""
+        if self._told or self._down_at is None or now - self._down_at < DOWN_AFTER:
+            return []
+        self._told = True
+        return [Note(f"{self.words}; trying to get it back, Ctrl-C ends that")]

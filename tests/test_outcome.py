@@ -1,0 +1,65 @@
+"""What a cell came to."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernel_bridge_magic.errors import Fate, KernelDied, RemoteError
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.outcome import outcome
+from kernel_bridge_magic.protocol.life import Sign
+from kernel_bridge_magic.protocol.link import SETTLE, Link
+from kernel_bridge_magic.protocol.request import Request
+from kernel_bridge_magic.results import RemoteResult, RemoteValue
+from tests.support.wire import CELL, error, msg, reply, status, stream
+
+KERNEL = Kernel(id="k", connection_file="kernel-k.json")  # ours, in the sense of FAULTS 0
+
+
+def ended(*messages: object, sign: Sign | None = None, kernel: Kernel = KERNEL) -> RemoteResult:
+    link = Link(Request(CELL), now=0.0)
+    for message in messages:
+        link.receive(message, 0.0)  # type: ignore[arg-type]
+    if sign is not None:
+        link.sign(sign, 0.0)
+        link.tick(SETTLE)
+    value = RemoteValue({"text/plain": "2"}, {})
+    return outcome(link, kernel, outputs=[], value=value, seconds=1.5, interrupted=False)
+
+
+def test_ok() -> None:
+    result = ended(status("busy"), reply(), status("idle"))
+    assert (result.status, result.fate, result.error, result.text) == ("ok", Fate.OK, None, "2")
+    assert (result.seconds, result.missing, result.interrupted) == (1.5, 0, False)
+
+
+def test_failed_has_the_error_of_over_there_which_has_the_result() -> None:
+    result = ended(status("busy"), error(), reply("error"), status("idle"))
+    assert (result.status, result.fate) == ("error", Fate.FAILED)
+    assert isinstance(result.error, RemoteError)
+    assert result.error.result is result
+
+
+def test_died_says_what_was_shown() -> None:
+    result = ended(status("busy"), stream("one\ntwo\n"), sign=Sign.RESTARTING)
+    assert result.fate is Fate.DIED
+    assert isinstance(result.error, KernelDied)
+    assert (result.error.shown, result.error.seconds, result.error.result) == (2, 1.5, result)
+
+
+def test_a_foreign_kernel_s_error_cannot_steer_a_terminal() -> None:
+    title = "\x1b]0;x\x07"
+    bad = msg("error", {"ename": "E", "evalue": title, "traceback": [title]})
+    result = ended(status("busy"), bad, reply("error"), status("idle"), kernel=Kernel(id="k"))
+    assert isinstance(result.error, RemoteError)
+    assert "\x1b" not in "".join([result.error.evalue, *result.error.traceback])
+    own = ended(status("busy"), bad, reply("error"), status("idle"))
+    assert isinstance(own.error, RemoteError) and own.error.evalue == title
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_whether_it_was_interrupted_is_kept(interrupted: bool) -> None:
+    link = Link(Request(CELL), now=0.0)
+    link.receive(reply(), 0.0)
+    link.receive(status("idle"), 0.0)
+    assert outcome(link, KERNEL, outputs=[], value=None, seconds=0, interrupted=interrupted).interrupted is interrupted
