@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 
 START_SECONDS = 40.0
-DEAF_SECONDS = 3.0  # a kernel that listens for us and has no heartbeat has lost that port
+NO_PORT_SECONDS = 6.0  # a server gives new ports to a kernel that dies in its first ten seconds
 _EXTENSIONS = ("jupyterlab", "notebook", "notebook_shim", "jupyter_lsp", "jupyter_server_terminals")
 _RUNNING: dict[subprocess.Popen[bytes], Path] = {}
 _TAIL = 3000
@@ -282,24 +282,16 @@ class JupyterServer(_Process):
     def wait_for_kernel(self, kernel_id: str) -> None:
         """Wait until a kernel has all its ports; it is started again if one of them was taken meanwhile."""
         file = self.connection_file(kernel_id)
-        deaf = 0.0
+        began = time.monotonic()
 
         def is_ready() -> bool:
-            nonlocal deaf
-            if not file.exists():
-                return False
-            info = json.loads(file.read_text())
-            if heart_beats(info):
+            nonlocal began
+            if file.exists() and heart_beats(json.loads(file.read_text())):  # a kernel opens this port last
                 return True
-            # An ipykernel whose heartbeat's port was taken lives on without one: the server gives new ports to one
-            # that dies early.
-            if not is_listening(info["ip"], info["shell_port"]):
-                deaf = 0.0
-            elif not deaf:
-                deaf = time.monotonic()
-            elif time.monotonic() - deaf > DEAF_SECONDS:
-                deaf = 0.0
+            if time.monotonic() - began > NO_PORT_SECONDS:
+                # One whose heartbeat's port was taken lives on without; for other ports it may hang as it exits.
                 end_kernel_of(file)
+                began = time.monotonic()
             return False
 
         wait_for(is_ready, "the kernel's heartbeat")
@@ -315,13 +307,6 @@ def _hashed(password: str) -> str:
     from jupyter_server.auth import passwd
 
     return str(passwd(password))
-
-
-def is_listening(host: str, port: int) -> bool:
-    """Whether anybody takes TCP connections at a port of this machine."""
-    with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
-        return True
-    return False
 
 
 def end_kernel_of(connection_file: Path) -> None:
