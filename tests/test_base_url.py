@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pexpect
 import pytest
 import trustme
 
@@ -18,6 +17,7 @@ from kernel_bridge_magic.cli import main
 from kernel_bridge_magic.entries import Entry
 from kernel_bridge_magic.errors import BadInput
 from kernel_bridge_magic.server_file import save_entry
+from tests.support.asked import answered
 from tests.support.raw import RawServer, http
 from tests.support.servers import JupyterServer, private_env
 
@@ -131,15 +131,9 @@ def as_hub(connection: socket.socket, request: bytes) -> None:
 @pytest.mark.parametrize(("typed", "says"), [("of-ann", "server of bob"), (CANARY, "does not know this token")])
 def test_what_is_typed_for_another_hub_user_s_server_is_no_password(env: dict[str, str], typed: str, says: str) -> None:
     with RawServer(as_hub) as raw:
-        arguments = command(f"http://127.0.0.1:{raw.port}/user/bob/")[1:]
-        child = pexpect.spawn(sys.executable, arguments, env=env, encoding="utf-8", timeout=30)
-        child.expect("token: ")
-        assert "password" not in child.before
-        child.sendline(typed)
-        child.expect_exact(says)
-        child.expect(pexpect.EOF)
-        child.close()
-        assert child.exitstatus == 2
+        status, before, _ = answered(command(f"http://127.0.0.1:{raw.port}/user/bob/"), env, "token: ", typed, says)
+        assert "password" not in before
+        assert status == 2
         assert not told(raw, b"/user/bob/")
         assert not [head for head in raw.requests if head.startswith(b"POST")]
 
@@ -155,10 +149,5 @@ def test_a_password_for_a_hub_s_server_is_refused(env: dict[str, str]) -> None:
 
 def test_a_password_that_no_header_carries_can_be_typed(env: dict[str, str], tmp_path: Path) -> None:
     with JupyterServer(tmp_path / "server", token="", password="пароль") as server:
-        child = pexpect.spawn(sys.executable, command(server.url)[1:], env=env, encoding="utf-8", timeout=30)
-        child.expect_exact("token or password: ")
-        child.sendline("пароль")
-        child.expect_exact("no kernels are running")
-        child.expect(pexpect.EOF)
-        child.close()
-        assert child.exitstatus == 0
+        asked = answered(command(server.url), env, "token or password: ", "пароль", "no kernels are running")
+        assert asked[0] == 0

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import pexpect
 import pytest
 
 from kernel_bridge_magic import contract
 from kernel_bridge_magic.cli import _print_json, main
+from tests.support.asked import answered
 from tests.support.servers import ConsoleKernel, JupyterServer, private_env
 
 CANARY = "canary-5d02"
@@ -307,27 +307,16 @@ def test_input_is_refused_without_a_terminal_and_asked_on_one(run: Run, place: d
     refused = run(*arguments)
     assert refused.returncode == 1
     assert "StdinNotImplementedError" in refused.stderr
-    child = pexpect.spawn(sys.executable, command(*arguments)[1:], env=place["env"], encoding="utf-8", timeout=30)
-    child.expect_exact("name? ")
-    child.sendline("ann")
-    child.expect_exact("'<ann>'")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 0
+    assert answered(command(*arguments), place["env"], "name? ", "ann", "'<ann>'")[0] == 0
 
 
 def test_a_token_is_asked_for_on_a_terminal(place: dict[str, Any], tmp_path: Path) -> None:
     server = place["password"]
-    arguments = command("list", "--base-url", server.url)[1:]
     env = {**place["env"], "JUPYTER_RUNTIME_DIR": str(tmp_path)}
-    child = pexpect.spawn(sys.executable, arguments, env=env, encoding="utf-8", timeout=30)
-    child.expect_exact("token or password: ")
-    child.sendline("pass word")
-    child.expect_exact("no kernels are running")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 0
-    assert "pass word" not in (child.before or "")
+    asking = command("list", "--base-url", server.url)
+    status, _, after = answered(asking, env, "token or password: ", "pass word", "no kernels are running")
+    assert status == 0
+    assert "pass word" not in after
 
 
 def test_a_literal_token_works_with_a_warning(run: Run, place: dict[str, Any], tmp_path: Path) -> None:

@@ -266,61 +266,47 @@ class Asking:
                 self.server.refusal = None
 
 
-def test_an_answer_waits_for_the_link_and_is_sent_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def asked(monkeypatch: pytest.MonkeyPatch, **how: bool) -> tuple[Asking, RemoteResult]:
+    """Run a cell that asks, in an `Asking` server."""
     with ScriptedServer() as server:
-        asking = Asking(server, monkeypatch)
+        asking = Asking(server, monkeypatch, **how)
         with asking.connection as connection:
-            result = run_in(connection, "input('name? ')", asking.screen, quiet=False)
-        assert result.fate is Fate.OK
-        assert (asking.answers, asking.asked) == (["ann"], 1)
+            return asking, run_in(connection, "input('name? ')", asking.screen, quiet=False)
+
+
+def test_an_answer_waits_for_the_link_and_is_sent_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asking, result = asked(monkeypatch)
+    assert result.fate is Fate.OK
+    assert (asking.answers, asking.asked) == (["ann"], 1)
+    assert not any("may be lost" in str(item[1]) for item in asking.screen.shown), "the cell has gone on"
 
 
 def test_a_question_that_is_given_again_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    with ScriptedServer() as server:
-        asking = Asking(server, monkeypatch, again=True)
-        with asking.connection as connection:
-            result = run_in(connection, "input('name? ')", asking.screen, quiet=False)
-        assert result.fate is Fate.OK
-        assert (asking.answers, asking.asked) == (["ann"], 1)
+    asking, result = asked(monkeypatch, again=True)
+    assert result.fate is Fate.OK
+    assert (asking.answers, asking.asked) == (["ann"], 1)
 
 
 def test_another_question_is_asked_and_not_given_the_answer_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    with ScriptedServer() as server:
-        asking = Asking(server, monkeypatch, other=True)
-        with asking.connection as connection:
-            result = run_in(connection, "input('name? ')", asking.screen, quiet=False)
-        assert result.fate is Fate.OK
-        assert (asking.answers, asking.asked) == (["bob"], 2)
+    asking, result = asked(monkeypatch, other=True)
+    assert result.fate is Fate.OK
+    assert (asking.answers, asking.asked) == (["bob"], 2)
 
 
 def test_an_answer_that_was_never_sent_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    with ScriptedServer() as server:
-        asking = Asking(server, monkeypatch, left=True)
-        with asking.connection as connection:
-            result = run_in(connection, "input('name? ')", asking.screen, quiet=False)
-        assert result.fate is Fate.LEFT_RUNNING
-        assert asking.answers == []
-        assert "the answer was not sent" in asking.screen.shown[-1][1]
+    asking, result = asked(monkeypatch, left=True)
+    assert result.fate is Fate.LEFT_RUNNING
+    assert asking.answers == []
+    assert "the answer was not sent" in asking.screen.shown[-1][1]
 
 
 def test_an_answer_that_the_link_may_have_taken_along_is_told_of_and_not_sent_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with ScriptedServer() as server:
-        asking = Asking(server, monkeypatch, taken=True)
-        with asking.connection as connection:
-            result = run_in(connection, "input('name? ')", asking.screen, quiet=False)
-        assert result.fate is Fate.OK
-        assert (asking.answers, asking.asked) == (["ann"], 1)
-        assert sum("may be lost" in str(item[1]) for item in asking.screen.shown) == 1
-
-
-def test_a_cell_that_goes_on_has_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    with ScriptedServer() as server:
-        asking = Asking(server, monkeypatch)
-        with asking.connection as connection:
-            run_in(connection, "input('name? ')", asking.screen, quiet=False)
-        assert not any("may be lost" in str(item[1]) for item in asking.screen.shown)
+    asking, result = asked(monkeypatch, taken=True)
+    assert result.fate is Fate.OK
+    assert (asking.answers, asking.asked) == (["ann"], 1)
+    assert sum("may be lost" in str(item[1]) for item in asking.screen.shown) == 1
 
 
 def test_a_bad_cell_changes_no_handler(kernel: KernelConnection) -> None:

@@ -338,15 +338,19 @@ def _execute(
     rows: Sequence[Row], front: str, setup: str, kernel: str, env: dict[str, str]
 ) -> dict[str, Shown | Exception]:
     cells = {row.name: _cells(row, _match(row.kernel, front) if front else "") for row in rows}
-    # What comes late would come into the next row's cell.
-    waits = {row.name: [LATER] * row.later for row in rows}
-    sources = [*([setup] if setup else []), *(cell for row in rows for cell in cells[row.name] + waits[row.name])]
+    sources = [setup] if setup else []
+    for row in rows:
+        sources += cells[row.name]
+        if row.later:
+            sources.append(LATER)  # what comes late would come into the next row's cell
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     NotebookClient(notebook, timeout=60, kernel_name=kernel, allow_errors=True).execute(env=env)
     saved = iter(notebook.cells[1 if setup else 0 :])
     shown: dict[str, Shown | Exception] = {}
     for row in rows:
-        outputs = [_joined(next(saved).outputs) for _ in cells[row.name] + waits[row.name]][: len(cells[row.name])]
+        outputs = [_joined(next(saved).outputs) for _ in cells[row.name]]
+        if row.later:
+            next(saved)
         shown[row.name] = Shown(outputs, "\n".join(map(_text_of, outputs)))
     return shown
 
