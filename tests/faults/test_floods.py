@@ -162,8 +162,8 @@ def test_f36_what_a_kernel_cannot_send_is_counted(
     code = (
         "import sys, pathlib\n"
         f"mark = pathlib.Path({str(marks)!r})\n"
-        "for i in range(40_000):\n"
-        "    sys.stdout.write(f'{i} ' + 'x' * 1000 + '\\n'); sys.stdout.flush()\n"
+        "for i in range(40_000):\n"  # 8 MB in all: of more, head and tail would be shown, however fast the machine
+        "    sys.stdout.write(f'{i} ' + 'x' * 200 + '\\n'); sys.stdout.flush()\n"
         "    if i % 1000 == 0: mark.write_text(str(i))\n"
     )
     env = private_env(tmp_path / "user", jupyter_server.runtime_dir)
