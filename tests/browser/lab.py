@@ -290,7 +290,8 @@ class Page:
         if self._window is None:
             self.lab.call(self._open_window)
         if self.app == "lab" and self.do(lambda window: window.url).startswith(self.lab.url):
-            self.js("window.jupyterapp.commands.execute('docmanager:open', {path: arg})", path)
+            # what it gives is the whole widget, which would be handed over piece by piece, for seconds
+            self.js("window.jupyterapp.commands.execute('docmanager:open', {path: arg}).then(() => true)", path)
         else:
             place = f"lab/workspaces/{self.workspace}/tree" if self.app == "lab" else "notebooks"
             url = f"{self.lab.url}{place}/{quote(path)}?token={self.lab.token}"

@@ -31,9 +31,9 @@ for match in {matches}:
     get_ipython().run_line_magic('remote', f'-q --no-raise-error {{match}} 1')"""
 LATER = "there('later.join()')"
 SETTLE_SECONDS = 15.0
-# What each cell shows, as text and as HTML; of ten megabytes of x it is enough to say how many they are.
+# What each cell shows, as text and as HTML; of ten megabytes of sevens it is enough to say how many they are.
 _SEEN = r"""cells.map(cell => cell.outputArea.node).map(node => [node.innerText, node.innerHTML].map(
-  text => text.replace(/x{500,}/g, found => `x*${found.length}`)))"""
+  text => text.replace(/7{500,}/g, found => `7*${found.length}`)))"""
 
 
 @dataclass
@@ -70,7 +70,7 @@ _VARYING = [
 
 
 def _normal(text: str) -> str:
-    text = re.sub(r"x{500,}", lambda found: f"x*{len(found[0])}", text)  # first: there are ten megabytes of it
+    text = re.sub(r"7{500,}", lambda found: f"7*{len(found[0])}", text)  # first: there are ten megabytes of it
     for pattern, instead in _VARYING:
         text = re.sub(pattern, instead, text)
     return text
@@ -344,7 +344,9 @@ def _execute(
         if row.later:
             sources.append(LATER)  # what comes late would come into the next row's cell
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    NotebookClient(notebook, timeout=60, kernel_name=kernel, allow_errors=True).execute(env=env)
+    NotebookClient(notebook, timeout=60, kernel_name=kernel, allow_errors=True, shutdown_kernel="immediate").execute(
+        env=env
+    )
     saved = iter(notebook.cells[1 if setup else 0 :])
     shown: dict[str, Shown | Exception] = {}
     for row in rows:
