@@ -10,10 +10,10 @@ import hypothesis
 import pytest
 
 from kernel_bridge_magic.connection import KernelConnection
-from tests.support.alone import Turns
 from tests.support.records import Record, keep
 from tests.support.roads import ROADS, found, road_to
 from tests.support.servers import JupyterServer, logs_of_the_running
+from tests.support.turns import Turns
 
 # A loaded machine is no failure: no test here has a deadline but the bounds that it states itself.
 hypothesis.settings.register_profile("without deadlines", deadline=None)

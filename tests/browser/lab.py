@@ -92,7 +92,6 @@ class Lab:
         self._server: subprocess.Popen[bytes] | None = None
         self._playwright: Any = None
         self._browser: Any = None
-        self._context: Any = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="playwright")
 
     def __enter__(self) -> Lab:
@@ -253,9 +252,14 @@ class Lab:
         from playwright.sync_api import sync_playwright
 
         self._playwright = sync_playwright().start()
-        self._browser = self._playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_OPTIONS)
-        # One context for all windows: each would otherwise load JupyterLab's 20 MB anew.
-        self._context = self._browser.new_context(viewport={"width": 1280, "height": 900})
+        # One context for all windows, with a profile on the disk: each would otherwise load JupyterLab's 20 MB anew,
+        # and compile them.
+        self._browser = self._playwright.chromium.launch_persistent_context(
+            self.directory / "profile",
+            executable_path=find_chromium(),
+            args=CHROMIUM_OPTIONS,
+            viewport={"width": 1280, "height": 900},
+        )
 
     def _stop_browser(self) -> None:
         if self._browser:
@@ -323,6 +327,10 @@ class Page:
     def set_cell(self, index: int, source: str) -> None:
         """Give a cell its source; cells up to it are added where they are missing."""
         self.js(_SET_CELL, [index, source])
+
+    def delete_cells(self, first: int) -> None:
+        """Delete the cells from `first` on."""
+        self.js("notebook.content.model.sharedModel.deleteCellRange(arg, cells.length)", first)
 
     def run_cell(
         self, index: int, source: str | None = None, *, wait: bool = True, seconds: float = WAIT_SECONDS
@@ -409,13 +417,6 @@ class Page:
         self.js("notebook.context.save().then(() => true)")
         return dict(nbformat.read(self.lab.root_dir / self.path, as_version=4))
 
-    def set_theme(self, name: str) -> None:
-        """Change to a theme, such as `JupyterLab Dark`, and wait until it is there."""
-        self.js("window.jupyterapp.commands.execute('apputils:change-theme', {theme: arg})", name)
-        self.wait_for(
-            "document.body.dataset.jpThemeName === arg && !document.getElementById('jupyterlab-splash')", name
-        )
-
     def screenshot(self, path: Path | str, index: int | None = None) -> None:
         """Take a picture of the window, or of one cell with its outputs."""
 
@@ -437,7 +438,7 @@ class Page:
             self.lab.pages.remove(self)
 
     def _open_window(self) -> None:
-        self._window = self.lab._context.new_page()
+        self._window = self.lab._browser.new_page()
         self._window.set_default_timeout(WAIT_SECONDS * 1000)
         self._window.on("pageerror", lambda error: self.errors.append(str(error)))
         self._window.on("request", lambda request: self.requests.append(request.url))

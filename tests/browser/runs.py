@@ -31,6 +31,7 @@ for match in {matches}:
     get_ipython().run_line_magic('remote', f'-q --no-raise-error {{match}} 1')"""
 LATER = "there('later.join()')"
 SETTLE_SECONDS = 15.0
+ROWS_AT_ONCE = 10  # each cell makes JupyterLab a little slower
 # What each cell shows, as text and as HTML; of ten megabytes of sevens it is enough to say how many they are.
 _SEEN = r"""cells.map(cell => cell.outputArea.node).map(node => [node.innerText, node.innerHTML].map(
   text => text.replace(/7{500,}/g, found => `7*${found.length}`)))"""
@@ -169,6 +170,14 @@ def _page(lab: Lab, app: str) -> Iterator[Page]:
 def _run_in_page(page: Page, rows: Sequence[Row], front: str, setup: str) -> dict[str, Shown | Exception]:
     if setup:
         page.run_cell(0, setup)
+    shown: dict[str, Shown | Exception] = {}
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        shown |= _run_some_in_page(page, rows[first : first + ROWS_AT_ONCE], front)
+        page.delete_cells(1)
+    return shown
+
+
+def _run_some_in_page(page: Page, rows: Sequence[Row], front: str) -> dict[str, Shown | Exception]:
     places: dict[str, range] = {}
     failed: dict[str, Exception] = {}
     end = 1
@@ -344,9 +353,13 @@ def _execute(
         if row.later:
             sources.append(LATER)  # what comes late would come into the next row's cell
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    NotebookClient(notebook, timeout=60, kernel_name=kernel, allow_errors=True, shutdown_kernel="immediate").execute(
-        env=env
+    # Where a widget keeps output, nbclient sends by the socket on which it waits, and may miss the reply until this
+    # time is over; natively, too.
+    timeout = 15
+    client = NotebookClient(
+        notebook, timeout=timeout, kernel_name=kernel, allow_errors=True, shutdown_kernel="immediate"
     )
+    client.execute(env=env)
     saved = iter(notebook.cells[1 if setup else 0 :])
     shown: dict[str, Shown | Exception] = {}
     for row in rows:

@@ -274,17 +274,26 @@ def test_no_payload_reaches_the_page(lab: Lab, far: JupyterServer, tmp_path: Pat
     watch.check()
 
 
-def test_the_same_from_here_would_reach_it(lab: Lab) -> None:
+@pytest.fixture(scope="module")
+def page(lab: Lab) -> Iterator[Page]:
+    """A window for the notebooks of what does no harm: loading one takes longer than all that is done in it."""
+    page = lab.window()
+    lab.pages.remove(page)  # else it would be closed after the first test
+    yield page
+    page.close()
+
+
+def test_the_same_from_here_would_reach_it(lab: Lab, page: Page) -> None:
     """The payloads are real ones: shown by this very kernel they act."""
     lab.write("near.ipynb", ["from IPython.display import HTML, display"])
-    page = lab.open("near.ipynb")
+    page.open("near.ipynb")
     page.run_all()
     acting = "<img src=x onerror='window.CANARY = JSON.parse(document.getElementById(\"jupyter-config-data\").textContent).token'>"
     page.run_cell(1, f"HTML({acting!r})")
     page.wait_for("window.CANARY === arg", lab.token)
 
 
-def test_tables_and_plots_are_shown(lab: Lab, far: JupyterServer, tmp_path: Path) -> None:
+def test_tables_and_plots_are_shown(lab: Lab, page: Page, far: JupyterServer, tmp_path: Path) -> None:
     """What is harmless looks as it should: a table in the page, a picture, and a drawing script in its frame."""
     table = "%%remote -q far.ipynb\nimport pandas as pd\npd.DataFrame({'city': ['Oslo', 'Lima'], 'rain': [763, 16]})"
     drawn = "<div id=d></div><script>d.textContent = 'drawn ' + (6 * 7)</script>"
@@ -292,7 +301,7 @@ def test_tables_and_plots_are_shown(lab: Lab, far: JupyterServer, tmp_path: Path
     picture = "%%remote -q far.ipynb\nimport matplotlib.pyplot as plt\nplt.figure(figsize=(2, 1)); plt.plot([1, 3, 2]);"
     formula = "%%remote -q far.ipynb\nfrom IPython.display import Math\nMath(r'\\frac{1}{2}')"
     lab.write("harmless.ipynb", [add(far, tmp_path), table, script, picture, formula])
-    page = lab.open("harmless.ipynb")
+    page.open("harmless.ipynb")
     page.run_all()
     page.wait_for("cells[1].outputArea.node.querySelectorAll('.jp-RenderedHTMLCommon table tbody tr').length === 2")
     assert "iframe" not in page.outputs(1)[0]["data"]["text/html"]
@@ -310,3 +319,7 @@ def test_tables_and_plots_are_shown(lab: Lab, far: JupyterServer, tmp_path: Path
         return False
 
     assert page.do(inside)
+    # What a failure would leave.
+    page.screenshot(tmp_path / "window.png")
+    page.screenshot(tmp_path / "cell.png", 1)
+    assert (tmp_path / "window.png").stat().st_size > (tmp_path / "cell.png").stat().st_size > 100

@@ -209,10 +209,10 @@ def test_f34_what_the_rate_limit_drops_is_fetched(
 ) -> None:
     connection, _, _ = through(jupyter_server, proxy, own_kernel)
     with connection:
-        code = "import sys\nfor i in range(20000):\n    sys.stdout.write(f'L{i}\\n'); sys.stdout.flush()"
+        code = "import sys\nfor i in range(8000):\n    sys.stdout.write(f'L{i}\\n'); sys.stdout.flush()"
         result = connection.execute(code, durable=True)
         text = "".join(output["text"] for output in result.outputs if output["output_type"] == "stream")
-        assert text == "".join(f"L{i}\n" for i in range(20000))
+        assert text == "".join(f"L{i}\n" for i in range(8000))
         assert result.missing == 0
     with road_to(jupyter_server, found(jupyter_server, own_kernel), "zmq")[0] as other:
         assert left_behind(other) == "False"  # by a road without that limit

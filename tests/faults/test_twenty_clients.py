@@ -37,11 +37,11 @@ def work(connection: KernelConnection, number: int, cells: int, start: threading
             wrong.append(f"{mine} by {connection.transport}: {result.text!r}, {result.error!r}, {result.missing}")
 
 
-def test_f46_two_hundred_cells_get_their_own_output(
+def test_f46_a_hundred_cells_get_their_own_output(
     jupyter_server: JupyterServer, own_kernel: str, tell: Callable[..., None]
 ) -> None:
-    run_beside_each_other(jupyter_server, own_kernel, 10)
-    tell(46, f"nothing: 200 cells of {CLIENTS} clients, each with its own output")
+    run_beside_each_other(jupyter_server, own_kernel, 5)
+    tell(46, f"nothing: 100 cells of {CLIENTS} clients, each with its own output")
 
 
 @pytest.mark.long

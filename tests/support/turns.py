@@ -1,8 +1,9 @@
-"""Tests that hold a bound in seconds run alone, after all others: a loaded machine is no failure.
+"""Tests that hold a bound in seconds run last, with few others or none: a loaded machine is no failure.
 
-`@pytest.mark.alone` marks them. With pytest-xdist one of its processes runs them, last, and each takes a turn: two
-locked files make those. Whoever wants to be alone keeps the gate until all others, who pass it one by one, have left
-the room; so nobody waits for ever.
+`@pytest.mark.paired` marks those with a bound of seconds, of which two may run at the same time;
+`@pytest.mark.alone` those that nothing else may disturb. Two of pytest-xdist's processes run them, and each takes
+a turn. Locked files make the turns: whoever wants in keeps the gate until those whom it
+cannot run beside, who passed it one by one, have left their rooms; so nobody waits for ever.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import pytest
 
 #: Where the tests are that take longest: they go first, so that no process is left with them in the end.
 _FIRST = ("tests/browser/test_rows", "tests/browser/", "tests/faults/", "tests/test_cli")
+_BROWSER = 1
+_MARKS = ("", "paired", "alone")  # in the order in which they run
 
 
 class Turns:
@@ -26,34 +29,44 @@ class Turns:
 
     def __init__(self) -> None:
         self._folder: Path | None = None
-        self._files: list[IO[bytes]] = []
+        self._gate: IO[bytes] | None = None
+        self._rooms: dict[str, IO[bytes]] = {}
         if run := os.environ.get("PYTEST_XDIST_TESTRUNUID", ""):
             self._folder = _folder(run)
-            self._files = [(self._folder / name).open("ab") for name in ("gate", "room")]
+            self._gate = (self._folder / "gate").open("ab")
+            self._rooms = {mark: (self._folder / f"room-{mark}").open("ab") for mark in ("", "paired")}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Put the longest first, and those that want to be alone last."""
-        items.sort(key=lambda item: (_is_alone(item), _place(item.nodeid)))
+        items.sort(key=lambda item: (_MARKS.index(_mark(item)), _place(item.nodeid)))
         if self._folder is not None:
             # The process that hands tests out gets to see no more of them than their ids.
-            mine = self._folder / f"alone-{os.getpid()}"
-            mine.write_text("\n".join(item.nodeid for item in items if _is_alone(item)))
-            mine.replace(self._folder / "alone")
+            for mark in _MARKS[1:]:
+                mine = self._folder / f"{mark}-{os.getpid()}"
+                mine.write_text("\n".join(item.nodeid for item in items if _mark(item) == mark))
+                mine.replace(self._folder / mark)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, bool, bool]:
         """Take a turn; around the time limit of the test, which does not count the wait."""
-        if not self._files:
+        if self._gate is None:
             return (yield)
-        gate, room = self._files
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        fcntl.flock(room, fcntl.LOCK_EX if _is_alone(item) else fcntl.LOCK_SH)
-        fcntl.flock(gate, fcntl.LOCK_UN)
+        mark = _mark(item)
+        fcntl.flock(self._gate, fcntl.LOCK_EX)
+        for room, file in self._rooms.items():
+            if room != mark:
+                fcntl.flock(file, fcntl.LOCK_EX)  # nobody is in it now, and nobody comes in while we keep the gate
+                if mark != "alone":
+                    fcntl.flock(file, fcntl.LOCK_UN)
+        if mark != "alone":
+            fcntl.flock(self._rooms[mark], fcntl.LOCK_SH)
+        fcntl.flock(self._gate, fcntl.LOCK_UN)
         try:
             return (yield)
         finally:
-            fcntl.flock(room, fcntl.LOCK_UN)
+            for file in self._rooms.values():
+                fcntl.flock(file, fcntl.LOCK_UN)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -62,7 +75,7 @@ class Turns:
 
     def pytest_unconfigure(self) -> None:
         """Leave nothing behind; the process that hands tests out is the last."""
-        if self._folder is not None and not self._files:
+        if self._folder is not None and self._gate is None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     @pytest.hookimpl(optionalhook=True)
@@ -70,17 +83,22 @@ class Turns:
         """Hand out whole files, as `--dist loadfile` does, in the order above."""
         from xdist.scheduler import LoadFileScheduling
 
-        def alone() -> set[str]:
+        def marked(mark: str) -> list[str]:
             assert self._folder is not None
-            return set((self._folder / "alone").read_text().splitlines())
+            return (self._folder / mark).read_text().splitlines()
 
         class InOrder(LoadFileScheduling):  # type: ignore[misc]
             def schedule(self) -> None:
-                self.alone = alone()
+                # Those that want to be alone would come between the pairs, had they a process of their own.
+                self.scopes = {test: f"last {number % 2}" for number, test in enumerate(marked("paired"))}
+                self.scopes |= dict.fromkeys(marked("alone"), "last 0")
                 super().schedule()
 
             def _split_scope(self, nodeid: str) -> str:
-                return "alone" if nodeid in self.alone else str(super()._split_scope(nodeid))
+                if scope := self.scopes.get(nodeid):
+                    return scope
+                # One process for all others that need a browser: each has its own.
+                return "browser" if _place(nodeid) == _BROWSER else str(super()._split_scope(nodeid))
 
         config.option.loadscopereorder = False  # by the number of tests
         return InOrder(config, log)
@@ -92,8 +110,8 @@ def _folder(run: str) -> Path:
     return folder
 
 
-def _is_alone(item: pytest.Item) -> bool:
-    return item.get_closest_marker("alone") is not None
+def _mark(item: pytest.Item) -> str:
+    return next((mark for mark in _MARKS[1:] if item.get_closest_marker(mark)), "")
 
 
 def _place(nodeid: str) -> int:
