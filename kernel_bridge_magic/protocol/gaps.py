@@ -94,8 +94,10 @@ class Gaps:
         self._repeated = 0
         self._holes: list[_Hole] = []
         self._foreign = -1  # the highest number with another client's parent
-        # The server's own requests, made in our name when we connect: which of their two states came.
-        self._nudges: dict[str, tuple[int, set[str]]] = {}
+        # The server's own requests, made in our name when we connect: which of their two states came. A server
+        # numbers them anew for each link.
+        self._links = 0
+        self._nudges: dict[tuple[int, str], tuple[int, set[str]]] = {}
 
     def receive(self, message: Message) -> None:
         """Take any message of the connection, in the order in which they come."""
@@ -120,6 +122,7 @@ class Gaps:
 
     def broke(self) -> None:
         """Take note that the link broke: from here on it is known what has not come."""
+        self._links += 1
         if self._watching:
             return
         self._watching = True
@@ -186,8 +189,9 @@ class Gaps:
             rest = message.parent_id.removeprefix(f"{self._client_id}_")
             # `<ours>_<pid>_<n>`, where ours are `<ours>_<n>`: jupyter_server has asked in our name.
             if self._watching and message.execution_state and "_" in rest:
-                first, states = self._nudges.get(message.parent_id, (number, set()))
-                self._nudges[message.parent_id] = min(first, number), states | {message.execution_state}
+                nudge = self._links, message.parent_id
+                first, states = self._nudges.get(nudge, (number, set()))
+                self._nudges[nudge] = min(first, number), states | {message.execution_state}
             return
         self._foreign = max(self._foreign, number)
 

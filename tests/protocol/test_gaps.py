@@ -258,6 +258,22 @@ def test_only_a_reply_between_two_states_of_the_server_s_request_is_explained() 
     assert gaps.unexplained(last(14)) == 1, "where its reply stands is not sure"
 
 
+def test_the_server_numbers_its_requests_anew_for_each_link() -> None:
+    gaps = running()
+    gaps.receive(nudge(11, "busy"))
+    gaps.receive(nudge(13, "idle"))
+    for number in range(14, 18):
+        gaps.receive(numbered(number, parent="ours_8"))
+    gaps.broke()
+    gaps.receive(nudge(18, "busy"))
+    gaps.receive(nudge(20, "idle"))
+    assert gaps.unexplained(last(10)) == 0
+    for number in range(21, 25):
+        gaps.receive(numbered(number, parent="ours_9"))
+    counted = gaps.missing("ours_9", last(17), last(24), alone=True)
+    assert counted is not None and counted.size == 0
+
+
 def test_nothing_is_explained_where_the_numbers_are_not_known() -> None:
     blind = Gaps(OURS)
     blind.broke()
