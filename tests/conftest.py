@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import uuid
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -14,6 +17,12 @@ from tests.support.records import Record, keep
 from tests.support.roads import ROADS, found, road_to
 from tests.support.servers import JupyterServer, logs_of_the_running
 from tests.support.turns import Turns
+
+_QUICK = str(Path(__file__).parent / "support" / "quick")
+if _QUICK not in os.environ.get("PYTHONPATH", "").split(os.pathsep):  # it is, in the processes of pytest-xdist
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_QUICK, os.environ.get("PYTHONPATH", "")]))
+if _QUICK not in sys.path:
+    sys.path.insert(0, _QUICK)
 
 # A loaded machine is no failure: no test here has a deadline but the bounds that it states itself.
 hypothesis.settings.register_profile("without deadlines", deadline=None)
