@@ -260,6 +260,8 @@ def _tidy(text: str) -> str:
 def _normal_html(text: str) -> str:
     # What the page numbers or measures by itself.
     text = re.sub(r'(id|for|clip-path|aria-labelledby|data-[\w-]+)="[^"]*\d[^"]*"', r"\1", text)
+    # The table of contents puts it into headings, a second later.
+    text = text.replace('<span class="numbering-entry"></span>', "")
     # Made when the mouse comes over it.
     text = re.sub(r'<div class="jp-OutputArea-promptOverlay"[^>]*>.*?</div>', "", text)
     text = re.sub(r"#(MJX|clip|gradient)[\w-]*\d[\w-]*", "#", text)
