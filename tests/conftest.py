@@ -19,10 +19,9 @@ from tests.support.servers import JupyterServer, logs_of_the_running
 from tests.support.turns import Turns
 
 _QUICK = str(Path(__file__).parent / "support" / "quick")
-if _QUICK not in os.environ.get("PYTHONPATH", "").split(os.pathsep):  # it is, in the processes of pytest-xdist
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_QUICK, os.environ.get("PYTHONPATH", "")]))
-if _QUICK not in sys.path:
+if _QUICK not in sys.path:  # pytest-xdist's processes have it from the one that started them
     sys.path.insert(0, _QUICK)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_QUICK, os.environ.get("PYTHONPATH", "")]))
 
 # A loaded machine is no failure: no test here has a deadline but the bounds that it states itself.
 hypothesis.settings.register_profile("without deadlines", deadline=None)

@@ -11,7 +11,6 @@ import pytest
 from tests.browser.lab import Lab, Page, find_chromium
 
 FAILURES = Path(__file__).parent / "failures"
-_report = pytest.StashKey[pytest.TestReport]()
 
 
 @pytest.fixture(scope="session")
@@ -34,22 +33,26 @@ def lab(needs_browser: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Keep pictures of all windows of a test that failed, before its fixtures bring anything in order."""
     report: pytest.TestReport = yield  # type: ignore[assignment, misc]
-    if report.when == "call":
-        item.stash[_report] = report
+    if report.when == "call" and report.failed:
+        for page in _pages_of(item):
+            _keep_picture(page, item.name)
     return report  # type: ignore[return-value]
 
 
 @pytest.fixture(autouse=True)
 def _pages(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After each test close what it opened; after a failure keep pictures of it first."""
+    """After each test close what it opened."""
     yield
-    labs = [value for value in request.node.funcargs.values() if isinstance(value, Lab)]
-    report = request.node.stash.get(_report, None)
-    for page in [page for lab in labs for page in lab.pages]:
-        if report is not None and report.failed:
-            _keep_picture(page, request.node.name)
-        page.close()
+    for page in _pages_of(request.node):
+        if not page.keep:
+            page.close()
+
+
+def _pages_of(item: pytest.Item) -> list[Page]:
+    funcargs = getattr(item, "funcargs", {})
+    return [page for value in funcargs.values() if isinstance(value, Lab) for page in value.pages]
 
 
 def _keep_picture(page: Page, name: str) -> None:

@@ -136,16 +136,17 @@ class Lab:
         file.write_text(json.dumps({"cells": code, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}))
         return file
 
-    def open(self, path: str, app: str = "lab") -> Page:
+    def open(self, path: str, app: str = "lab", *, keep: bool = False) -> Page:
         """Open the notebook at `path` in a window of its own (`app`: `lab` or `notebook`), until its kernel is idle."""
-        page = self.window(app)
+        page = self.window(app, keep=keep)
         page.open(path)
         return page
 
-    def window(self, app: str = "lab") -> Page:
-        """Give a new window, for `Page.open`."""
+    def window(self, app: str = "lab", *, keep: bool = False) -> Page:
+        """Give a new window, for `Page.open`. One to `keep` is not closed after the test, but by whoever opened it."""
         self.call(self._start_browser)
         page = Page(self, f"test{next(self._numbers)}", app)
+        page.keep = keep
         self.pages.append(page)
         return page
 
@@ -279,6 +280,7 @@ class Page:
         self.lab = lab
         self.app = app
         self.path = ""
+        self.keep = False
         self.workspace = workspace
         self.errors: list[str] = []
         self.requests: list[str] = []

@@ -277,8 +277,7 @@ def test_no_payload_reaches_the_page(lab: Lab, far: JupyterServer, tmp_path: Pat
 @pytest.fixture(scope="module")
 def page(lab: Lab) -> Iterator[Page]:
     """A window for the notebooks of what does no harm: loading one takes longer than all that is done in it."""
-    page = lab.window()
-    lab.pages.remove(page)  # else it would be closed after the first test
+    page = lab.window(keep=True)
     yield page
     page.close()
 

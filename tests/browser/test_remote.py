@@ -10,7 +10,6 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from tests.browser.lab import Lab, Page
 
 pytestmark = pytest.mark.browser
 
-FAILURES = Path(__file__).parent / "failures"
 FAILING = "def share(n):\n    return 12 / n\n\nshare(0)"
 CELLS = {
     "load": "%load_ext kernel_bridge_magic",
@@ -102,8 +100,7 @@ def room(lab: Lab) -> Iterator[Desk]:
     lab.end_sessions()  # of other tests: their `b` would be meant as well
     lab.write("remote/b.ipynb", ["print('mine')"])
     lab.write("remote/a.ipynb", list(CELLS.values()))
-    page = lab.open("remote/b.ipynb")
-    lab.pages.remove(page)  # else it would be closed after the first test
+    page = lab.open("remote/b.ipynb", keep=True)
     page.run_cell(0)
     assert page.execution_count(0) == 1
     page.open("remote/a.ipynb")
@@ -118,8 +115,6 @@ def desk(room: Desk, request: pytest.FixtureRequest) -> Iterator[Desk]:
     failed = request.session.testsfailed
     yield room
     if request.session.testsfailed > failed:
-        FAILURES.mkdir(exist_ok=True)
-        room.page.screenshot(FAILURES / f"{request.node.name}.png")
         # A cell that still waits would fail all that comes after.
         room.page.js("document.querySelectorAll('.jp-Dialog .jp-mod-reject, .jp-Dialog .jp-mod-accept')[0]?.click()")
         room.page.js("kernel?.interrupt()")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +13,6 @@ from tests.support.servers import wait_for
 
 pytestmark = pytest.mark.browser
 
-FAILURES = Path(__file__).parent / "failures"
-
 
 @pytest.fixture(scope="module", params=["lab", "notebook"])
 def page(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Page]:
@@ -24,8 +21,7 @@ def page(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Page]:
     for path in ("there.ipynb", "other.ipynb"):
         lab.start(path)
     lab.write("here.ipynb", ["%load_ext kernel_bridge_magic"])
-    page = lab.open("here.ipynb", request.param)
-    lab.pages.remove(page)  # else it would be closed after the first test
+    page = lab.open("here.ipynb", request.param, keep=True)
     page.run_cell(0)
     yield page
     page.close()
@@ -87,8 +83,6 @@ def cells(page: Page, request: pytest.FixtureRequest) -> Iterator[Cells]:
     failed = request.session.testsfailed
     yield Cells(page)
     if request.session.testsfailed > failed:
-        FAILURES.mkdir(exist_ok=True)
-        page.screenshot(FAILURES / f"{request.node.name}.png")
         page.js("kernel?.interrupt()")  # a cell that still waits would fail all that comes after
 
 

@@ -2,8 +2,8 @@
 
 `@pytest.mark.paired` marks those with a bound of seconds, of which two may run at the same time;
 `@pytest.mark.alone` those that nothing else may disturb. Two of pytest-xdist's processes run them, and each takes
-a turn. Locked files make the turns: whoever wants in keeps the gate until those whom it
-cannot run beside, who passed it one by one, have left their rooms; so nobody waits for ever.
+a turn. Locked files make the turns: whoever wants in keeps the gate until those whom it cannot run beside, who passed
+it one by one, have left their rooms; so nobody waits for ever.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import IO, Any
 
 import pytest
 
+_ROWS, _BROWSER = "tests/browser/test_rows", "tests/browser/"
 #: Where the tests are that take longest: they go first, so that no process is left with them in the end.
-_FIRST = ("tests/browser/test_rows", "tests/browser/", "tests/faults/", "tests/test_cli")
-_BROWSER = 1
+_FIRST = (_ROWS, _BROWSER, "tests/faults/", "tests/test_cli")
 _MARKS = ("", "paired", "alone")  # in the order in which they run
 
 
@@ -98,7 +98,9 @@ class Turns:
                 if scope := self.scopes.get(nodeid):
                     return scope
                 # One process for all others that need a browser: each has its own.
-                return "browser" if _place(nodeid) == _BROWSER else str(super()._split_scope(nodeid))
+                if nodeid.startswith(_BROWSER) and not nodeid.startswith(_ROWS):
+                    return "browser"
+                return str(super()._split_scope(nodeid))
 
         config.option.loadscopereorder = False  # by the number of tests
         return InOrder(config, log)
