@@ -27,6 +27,7 @@ from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.link import Action, Link
 from kernel_bridge_magic.protocol.messages import Message, check_code, execute_content
 from kernel_bridge_magic.protocol.outputs import Outputs
+from kernel_bridge_magic.protocol.questions import Questions
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from kernel_bridge_magic.transports.base import Back, Broken, Closed, Transport
@@ -35,9 +36,7 @@ from kernel_bridge_magic.transports.inbox import Inbox
 __all__ = ["Execution", "since_the_last_cell"]
 
 _TICK = 0.1  # seconds between looks at the clock while nothing comes
-_BEFORE_ASKING = 0.05  # seconds of silence: what was shown before the question comes on another channel
 _PROOF_SECONDS = 3.0  # for a restarted kernel's output to find its way here
-_LATEST_ASKING = 1.0  # seconds, if there is no silence
 _ANSWER_SECONDS = 4.0  # for an interrupt that is under way to be done; a server has 3 s
 _SERVER_SECONDS = 0.5  # it answers in milliseconds
 _ARM_SECONDS = 0.3  # an idle kernel answers in milliseconds
@@ -95,9 +94,7 @@ class Execution:
         self._inbox = Inbox()
         self._outputs = Outputs() if keep_outputs else None
         self._value: RemoteValue | None = None
-        self._stdin_parent: dict[str, Any] = {}
-        self._question: InputRequest | None = None  # held back until nothing else comes
-        self._question_at = 0.0
+        self._questions = Questions()
         self._asked: str = ""
         self._asked_record = ""
         self._subshell = subshell
@@ -152,7 +149,7 @@ class Execution:
     @property
     def question(self) -> str:
         """The `msg_id` of the kernel's last question, "" before the first or where it gives none."""
-        msg_id = self._stdin_parent.get("msg_id")
+        msg_id = self._questions.header.get("msg_id")
         return msg_id if isinstance(msg_id, str) else ""
 
     @property
@@ -192,7 +189,7 @@ class Execution:
         Raises:
             LinkLost: the connection is closed.
         """
-        self._transport.send("input_reply", {"value": value}, channel="stdin", parent=self._stdin_parent)
+        self._transport.send("input_reply", {"value": value}, channel="stdin", parent=self._questions.header)
 
     def __iter__(self) -> Iterator[Event]:
         try:
@@ -238,13 +235,13 @@ class Execution:
         try:
             item = self._inbox.get(timeout=self._patience())
         except queue.Empty:
-            steps = self._ask()
+            steps: list[Event | Action] = []
         else:
             steps = self._take(item)
         now = time.monotonic()
         steps += self._mind_durable(now)
-        if self._question is not None and now - self._question_at >= _LATEST_ASKING:
-            steps += self._ask()
+        if (question := self._questions.due(now)) is not None:
+            steps += self._ask(question)
         if self._link.verdict is not None:
             steps += self._count(now)
         elif now - self._ticked >= _TICK:
@@ -303,11 +300,9 @@ class Execution:
 
     def _patience(self) -> float:
         """How many seconds to wait for the next item."""
-        if self._question is not None:
-            return _BEFORE_ASKING  # that much silence is the question's own
-        if self.wake_at is None:
-            return _TICK
-        return min(_TICK, max(self.wake_at - time.monotonic(), 0.0))
+        now = time.monotonic()
+        asking, waking = self._questions.patience(now), self.wake_at
+        return min(_TICK, _TICK if asking is None else asking, _TICK if waking is None else max(waking - now, 0.0))
 
     def _leave_subshell(self) -> None:
         if self._subshell is None:
@@ -370,10 +365,11 @@ class Execution:
                 return list(self._link.kernel_recorded(record.read(item.content, self.msg_id), now))
             return []
         if isinstance(item, Message):
-            if item.msg_type == "input_request":
-                self._stdin_parent, self._question_at = item.header, now
+            self._questions.receive(item, now)
             events = list(self._link.receive(item, now))
-            self._question = next((it for it in events if isinstance(it, InputRequest)), self._question)
+            for question in events:
+                if isinstance(question, InputRequest):
+                    self._questions.hold(question)
             return [it for it in events if not isinstance(it, InputRequest)]
         if isinstance(item, Sign):
             self._link.sign(item, now)
@@ -399,13 +395,12 @@ class Execution:
             return [item]
         return []
 
-    def _ask(self) -> list[Event | Action]:
-        question, self._question = self._question, None
-        if question is not None and self._refuses:
-            with contextlib.suppress(LinkError):
-                self.answer(_NO_INPUT)
-            return []
-        return [] if question is None else [question]
+    def _ask(self, question: InputRequest) -> list[InputRequest]:
+        if not self._refuses:
+            return [question]
+        with contextlib.suppress(LinkError):
+            self.answer(_NO_INPUT)
+        return []
 
     def _act(self, action: Action) -> None:
         if action is Action.ASK_SERVER:

@@ -3,8 +3,9 @@
 An ipykernel numbers its messages: `msg_id` is `<session>_<pid>_<number>`, with one counter for IOPub, shell and
 control. Numbers that never come were lost, if they were for us: a reply goes to its own client only, so that every
 foreign request leaves one hole, and a message that the kernel makes and does not send leaves one, too. So holes are
-looked at only where a link broke, and are called exact only where our own cell stands on both sides of them and no
-other client was heard. Kernels whose ids are no counters (IRkernel, xeus: random ones) are never counted.
+looked at only where a link broke, and are called exact only where no other client was heard, and our own cell stands
+on both sides of them, or what stands there is ours as well and nobody else is connected. Kernels whose ids are no
+counters (IRkernel, xeus: random ones) are never counted.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 from kernel_bridge_magic.protocol.life import is_from_server
 from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.nudges import Nudges
 
 __all__ = ["Gap", "Gaps", "Numbering", "Repeats", "numbered"]
 
@@ -94,10 +96,7 @@ class Gaps:
         self._repeated = 0
         self._holes: list[_Hole] = []
         self._foreign = -1  # the highest number with another client's parent
-        # The server's own requests, made in our name when we connect: which of their two states came. A server
-        # numbers them anew for each link.
-        self._links = 0
-        self._nudges: dict[tuple[int, str], tuple[int, set[str]]] = {}
+        self._nudges = Nudges(self._client_id)
 
     def receive(self, message: Message) -> None:
         """Take any message of the connection, in the order in which they come."""
@@ -122,7 +121,7 @@ class Gaps:
 
     def broke(self) -> None:
         """Take note that the link broke: from here on it is known what has not come."""
-        self._links += 1
+        self._nudges.broke()
         if self._watching:
             return
         self._watching = True
@@ -140,7 +139,8 @@ class Gaps:
 
         `cell` is the `msg_id` of the request, `first` the `msg_id` of its first message, or the `position` before it
         was sent, `last` the `msg_id` of its last message; "" for no bound. `alone`: the server says that nobody else
-        is connected: then what stands between another request of ours and the cell is the cell's.
+        is connected, and the link broke once: then what stands between another request of ours and the cell is the
+        cell's; also behind it, once all that the server asks in our name is known.
         """
         if (self._blind and not first) or not self._counts() or (first and self._number_of(first, -1) < 0):
             return None
@@ -153,12 +153,13 @@ class Gaps:
             if hole.start < upto and hole.stop > after + 1
         ]
         # Behind the cell a whole request of the server's own may be missing, of which nothing was heard.
-        ours = all(hole.above == cell and self._is_ours(hole.below, cell, alone) for _, hole in holes)
-        count = sum(width for width, _ in holes)
-        for number, states in self._nudges.values():
-            if after < number < upto:
-                count -= 1 + ("busy" not in states)  # its reply goes to the server; it drops the first message
-        return Gap(max(count, 0), ours and not after < self._foreign <= upto)
+        behind = alone and self._nudges.all_heard
+        ours = all(
+            self._is_ours(hole.above, cell, behind) and self._is_ours(hole.below, cell, alone) for _, hole in holes
+        )
+        unheard, sure = self._nudges.unheard(after, upto)
+        count = sum(width for width, _ in holes) - unheard
+        return Gap(max(count, 0), ours and sure and not after < self._foreign <= upto)
 
     def _is_ours(self, parent: str, cell: str, alone: bool) -> bool:
         return parent == cell or (alone and parent.startswith(f"{self._client_id}_"))
@@ -172,9 +173,7 @@ class Gaps:
         if after < 0 or not self._watching or self._blind or not self._counts():
             return None
         holes = sum(max(hole.stop - max(hole.start, after + 1), 0) for hole in self._holes)
-        # Between the two states of the server's own request is the number of its reply, which is not for us.
-        replies = sum(number > after and len(states) == 2 for number, states in self._nudges.values())
-        return holes - replies
+        return holes - self._nudges.replies(after)  # they are not for us
 
     def _counts(self) -> bool:
         return bool(self._life) and self._followers >= _FOLLOWERS > self._repeated and len(self._holes) < _MOST_HOLES
@@ -186,12 +185,8 @@ class Gaps:
     def _note_strangers(self, message: Message, number: int) -> None:
         asker = str(message.parent_header.get("session") or "")
         if not message.parent_id or asker == self._client_id:
-            rest = message.parent_id.removeprefix(f"{self._client_id}_")
-            # `<ours>_<pid>_<n>`, where ours are `<ours>_<n>`: jupyter_server has asked in our name.
-            if self._watching and message.execution_state and "_" in rest:
-                nudge = self._links, message.parent_id
-                first, states = self._nudges.get(nudge, (number, set()))
-                self._nudges[nudge] = min(first, number), states | {message.execution_state}
+            if self._watching:
+                self._nudges.receive(message, number)
             return
         self._foreign = max(self._foreign, number)
 

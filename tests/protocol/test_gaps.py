@@ -274,6 +274,38 @@ def test_the_server_numbers_its_requests_anew_for_each_link() -> None:
     assert counted is not None and counted.size == 0
 
 
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize(
+    ("which", "exact"),
+    [
+        (["4243_0", "4243_1"], True),
+        (["4243_1", "4243_0"], True),
+        (["4243_0"], False),  # that on control may be missing whole
+        (["4243_1"], False),
+        (["4243_1", "4243_2"], False),
+    ],
+)
+def test_what_is_missing_before_the_server_s_requests_is_the_cell_s_where_all_of_them_are_known(
+    alone: bool, which: list[str], exact: bool
+) -> None:
+    gaps = running()
+    top = 14
+    for one in which:
+        gaps.receive(nudge(top, "busy", one))
+        gaps.receive(nudge(top + 2, "idle", one))
+        top += 3
+    assert gaps.missing(CELL, last(0), last(top), alone=alone) == Gap(3, alone and exact)
+
+
+def test_a_reply_to_the_server_that_may_stand_behind_the_cell_makes_it_an_upper_bound() -> None:
+    gaps = running()
+    gaps.receive(nudge(11, "busy", "4243_1"))
+    gaps.receive(numbered(13))  # the cell's last
+    gaps.receive(nudge(15, "idle", "4243_1"))
+    assert gaps.missing(CELL, last(0), last(13)) == Gap(1, False), "12 is the reply, or it is 14"
+    assert gaps.missing(CELL, last(0), last(15)) == Gap(1, False), "now something is missing behind the cell"
+
+
 def test_nothing_is_explained_where_the_numbers_are_not_known() -> None:
     blind = Gaps(OURS)
     blind.broke()

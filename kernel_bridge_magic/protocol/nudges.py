@@ -1,0 +1,63 @@
+"""What jupyter_server asks the kernel in our name when we connect: how many of the kernel's numbers that takes. Pure.
+
+For each WebSocket it numbers its requests anew from 0, with ids `<ours>_<pid>_<n>`, where ours are `<ours>_<n>`. It
+asks on shell and on control until it hears the kernel on IOPub, and hands on what it hears but the first message; the
+replies it keeps.
+"""
+
+from __future__ import annotations
+
+from kernel_bridge_magic.protocol.messages import Message
+
+__all__ = ["Nudges"]
+
+
+class Nudges:
+    """The server's requests over the links of one connection, as far as their states came."""
+
+    def __init__(self, client_id: str) -> None:
+        self._prefix = f"{client_id}_"
+        self._link = 0
+        # By link and `msg_id`: the numbers of its states.
+        self._states: dict[tuple[int, str], dict[str, int]] = {}
+
+    def broke(self) -> None:
+        """Take note that the link broke: what comes now is of the next one."""
+        self._link += 1
+
+    def receive(self, message: Message, number: int) -> None:
+        """Take a message whose parent is ours, or the server's in our name, and its number."""
+        state = message.execution_state
+        if state and self._is_nudge(message.parent_id):
+            self._states.setdefault((self._link, message.parent_id), {})[state] = number
+
+    def _is_nudge(self, msg_id: str) -> bool:
+        return msg_id.startswith(self._prefix) and "_" in msg_id.removeprefix(self._prefix)
+
+    def unheard(self, after: int, upto: int) -> tuple[int, bool]:
+        """Count the messages between two numbers that were made for the server and did not come; whether that is sure.
+
+        It is not where the reply may stand on either side of `upto`.
+        """
+        count, sure = 0, True
+        for states in self._states.values():
+            busy, idle = states.get("busy"), states.get("idle")
+            if idle is not None and after < idle <= upto:
+                count += 1 + (busy is None)  # the reply; where the first message is the busy, that as well
+            elif busy is not None and after < busy <= upto:
+                sure = False
+        return count, sure
+
+    @property
+    def all_heard(self) -> bool:
+        """Whether something came of each that was made on this link.
+
+        The first two go by shell and by control, each of which keeps its order, and IOPub once heard stays so: where
+        something came of both, and of all up to the highest, it came of all.
+        """
+        heard = {msg_id.rpartition("_")[2] for link, msg_id in self._states if link == self._link}
+        return len(heard) >= 2 and heard == {str(number) for number in range(len(heard))}
+
+    def replies(self, after: int) -> int:
+        """Count the replies that are, for sure, behind a number: those between the two states of a request."""
+        return sum(len(states) == 2 and min(states.values()) > after for states in self._states.values())
