@@ -131,7 +131,7 @@ def test_one_interrupt_stops_the_cell_over_there(terminal: Terminal, there: str)
     assert terminal.run(f"%%remote -q {there}\n'usable'").endswith("]: 'usable'")
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_two_interrupts_leave_it_running(terminal: Terminal, there: str) -> None:
     terminal.start(
         f"%%remote -q {there}\nimport signal, time\nbefore = signal.signal(signal.SIGINT, signal.SIG_IGN)\n"

@@ -55,6 +55,8 @@ SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
+# Each page would have the server start node, to see whether JupyterLab wants to be built anew.
+PAGE_CONFIG = {"buildAvailable": False, "buildCheck": False}
 # The notebook of that path, in the window that shows it.
 FIND = """
 (path) => {
@@ -218,6 +220,9 @@ class Lab:
             file = self.directory / "settings" / f"{plugin}.jupyterlab-settings"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(settings))
+        file = self.directory / "config" / "labconfig" / "page_config.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(PAGE_CONFIG))
         env = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "JPY_"))}
         env |= {key: str(self.directory / name) for key, name in names.items()}
         path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))

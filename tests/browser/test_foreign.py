@@ -156,6 +156,14 @@ def add(far: JupyterServer, directory: Path) -> str:
     return f"%load_ext kernel_bridge_magic\n%servers --add {far.url} --name far --token file:{token}"
 
 
+CLICK = """choices => {
+  const items = [...document.querySelectorAll(choices)];
+  for (const item of items)
+    item.dispatchEvent(new MouseEvent('click', {bubbles: true, cancelable: true, composed: true}));
+  return items.length;
+}"""
+
+
 class Watch:
     """What a window did that it must not do."""
 
@@ -197,10 +205,7 @@ class Watch:
                 where = ".jp-OutputArea-output :not(pre) > " if frame == window.main_frame else ""
                 choices = ("a", "button", "input", "maction", "summary", "[data-commandlinker-command]", "[href]")
                 with contextlib.suppress(Exception):
-                    for item in frame.query_selector_all(", ".join(where + choice for choice in choices)):
-                        with contextlib.suppress(Exception):
-                            item.dispatch_event("click")
-                            number += 1
+                    number += frame.evaluate(CLICK, ", ".join(where + choice for choice in choices))
             return number
 
         return self.page.do(click)

@@ -57,7 +57,7 @@ def test_f41_a_queued_cell_that_another_client_s_error_aborts_is_not_run(
         other.close()
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_f40_a_queued_cell_says_whom_it_waits_for_and_since_when(
     jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell
 ) -> None:
@@ -155,7 +155,7 @@ def test_f45_threads_on_one_kernel_take_turns_each_with_its_own_output(
     tell(45, f"{road}: 8 threads, each with its own 10 lines, one after the other")
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 @pytest.mark.parametrize("road", ROADS)
 def test_f45_tasks_on_two_kernels_run_at_the_same_time(
     jupyter_server: JupyterServer, own_kernel: str, road: str, tell: Tell

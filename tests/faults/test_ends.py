@@ -50,7 +50,7 @@ def start(connection: KernelConnection, code: str, directory: Path) -> Run:
     return Run(connection.start(code), directory / "no-truth", 0).start()
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 @pytest.mark.parametrize("road", ROADS)
 def test_f1_a_kernel_that_is_killed(
     jupyter_server: JupyterServer, own_kernel: str, road: str, tmp_path: Path, tell: Tell
@@ -67,7 +67,7 @@ def test_f1_a_kernel_that_is_killed(
         tell(1, cell.told, cell.now - ended, 4 if road == "ws" else 5)
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 @pytest.mark.parametrize("how", ["os._exit(1)", "os.kill(os.getpid(), signal.SIGSEGV)"])
 def test_f2_a_cell_that_ends_its_process(
     jupyter_server: JupyterServer, own_kernel: str, how: str, tmp_path: Path, tell: Tell
@@ -111,7 +111,7 @@ def gone(server: JupyterServer, kernel: str) -> bool:
     return server.request("GET", f"api/kernels/{kernel}")[0] == 404
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_f4_restarted_by_another_client(
     jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell
 ) -> None:
@@ -126,7 +126,7 @@ def test_f4_restarted_by_another_client(
         tell(4, cell.told, cell.ended - asked, 2)
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_f5_restarted_while_the_cell_ignores_signals(
     jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell
 ) -> None:
@@ -140,7 +140,7 @@ def test_f5_restarted_while_the_cell_ignores_signals(
         tell(5, cell.told, cell.ended - asked, 7)
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_f6_restarted_while_our_cell_is_queued(
     jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell
 ) -> None:
@@ -161,7 +161,7 @@ def test_f6_restarted_while_our_cell_is_queued(
         tell(6, cell.told, cell.ended - asked, 3)
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_f7_a_kernel_that_is_deleted(
     jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell
 ) -> None:
@@ -175,7 +175,7 @@ def test_f7_a_kernel_that_is_deleted(
         tell(7, cell.told, cell.ended - asked, 6)
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_f8_quit_in_the_cell_is_told_on_the_next_use(
     jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell
 ) -> None:
@@ -230,7 +230,7 @@ def test_f8_a_kernel_that_exits_behind_a_cell_is_told_below_that_cell(
             pump.close()
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize(("fault", "sign"), [(11, signal.SIGTERM), (12, signal.SIGKILL)])
 def test_f11_f12_a_server_that_ends(
@@ -251,7 +251,7 @@ def test_f11_f12_a_server_that_ends(
         tell(fault, f"{road}: {cell.told}", cell.ended - ended, 2 if road == "ws" else 8)
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 @pytest.mark.parametrize("token", ["token-of-a-test", "another-token"])
 def test_f13_f14_a_server_that_is_started_anew(own_server: JupyterServer, token: str, tmp_path: Path) -> None:
     kernel = own_server.start_kernel(path="a.ipynb")
@@ -268,7 +268,7 @@ def test_f13_f14_a_server_that_is_started_anew(own_server: JupyterServer, token:
             assert again.log_text().count("channels") <= 3, "no storm of tries"
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_f13_a_server_that_is_back_is_told_with_the_kernels_it_has_now(
     own_server: JupyterServer, tmp_path: Path, tell: Tell
 ) -> None:
@@ -294,7 +294,7 @@ def test_f13_a_server_that_is_back_is_told_with_the_kernels_it_has_now(
             tell(13, cell.told, cell.ended - back, 5)
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_f14_a_server_of_ours_that_is_started_anew_is_known_by_its_file_which_is_read_once(
     own_server: JupyterServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Tell
 ) -> None:
@@ -375,7 +375,7 @@ def test_f37_what_waits_here_has_an_end_and_what_is_dropped_is_counted(
         assert (execution.result.fate, execution.result.missing) == (Fate.FAILED, 16)
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_f43_a_local_process_that_ends_leaves_the_cell_running(
     jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell
 ) -> None:

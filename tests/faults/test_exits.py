@@ -57,7 +57,7 @@ def seconds_to_end(server: JupyterServer, kernel: str, road: str, how: str) -> f
     return seconds
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 @pytest.mark.parametrize(("road", "how"), WAYS)
 def test_g27_the_end_of_python_waits_for_nothing(
     jupyter_server: JupyterServer, own_kernel: str, road: str, how: str

@@ -200,7 +200,7 @@ def press_twice(
     return seconds
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 @pytest.mark.parametrize("road", ROADS)
 def test_g11_the_second_ctrl_c_gives_the_prompt_back(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path, road: str

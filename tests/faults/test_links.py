@@ -26,7 +26,7 @@ def words(cell: Run) -> str:
     return "; ".join([back_note(cell), *(loss.reason for loss in cell.losses)])
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_f17_a_reset_in_mid_run_loses_nothing_that_is_not_told(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path, tell: Tell
 ) -> None:
@@ -204,7 +204,7 @@ def test_a_link_that_breaks_with_nothing_under_way_is_let_go(
         assert transport.reconnects == 0
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_ctrl_c_ends_the_wait_for_a_link_that_stays_away(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path
 ) -> None:

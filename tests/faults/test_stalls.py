@@ -194,7 +194,7 @@ def test_f24_in_a_notebook_one_line_takes_the_place_of_the_other(tmp_path: Path)
     assert captured.stderr == ""
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_f25_a_far_server_needs_few_round_trips(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tell: Tell
 ) -> None:
@@ -246,7 +246,7 @@ def test_f39_a_clock_that_jumps_ends_nothing_and_stretches_nothing(
     tell(39, f"nothing: {jump / 86_400:+.0f} day by {road}: no timeout fires, one of 2 s takes {seconds:.1f} s")
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_f38_a_machine_that_has_slept_asks_at_once(
     jupyter_server: JupyterServer,
     own_kernel: str,

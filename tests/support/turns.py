@@ -1,9 +1,8 @@
 """Tests that hold a bound in seconds run last, with few others or none: a loaded machine is no failure.
 
-`@pytest.mark.paired` marks those with a bound of seconds, of which two may run at the same time;
-`@pytest.mark.alone` those that nothing else may disturb. Two of pytest-xdist's processes run them, and each takes
-a turn. Locked files make the turns: whoever wants in keeps the gate until those whom it cannot run beside, who passed
-it one by one, have left their rooms; so nobody waits for ever.
+`@pytest.mark.bounded` marks those with a bound of seconds, which run beside each other only: they mostly wait;
+`@pytest.mark.alone` those that nothing else may disturb. Locked files make the turns: whoever wants in keeps the gate
+until those whom it cannot run beside, who passed it one by one, have left their rooms; so nobody waits for ever.
 """
 
 from __future__ import annotations
@@ -20,8 +19,11 @@ import pytest
 
 _ROWS, _BROWSER = "tests/browser/test_rows", "tests/browser/"
 #: Where the tests are that take longest: they go first, so that no process is left with them in the end.
-_FIRST = (_ROWS, _BROWSER, "tests/faults/", "tests/test_cli")
-_MARKS = ("", "paired", "alone")  # in the order in which they run
+_FIRST = (
+    *(_ROWS, _BROWSER, "tests/test_cli", "tests/test_connection", "tests/faults/", "tests/security/test_canaries"),
+    *("tests/test_magics", "tests/test_busy", "tests/test_durable"),
+)
+_MARKS = ("", "bounded", "alone")  # in the order in which they run
 
 
 class Turns:
@@ -34,7 +36,7 @@ class Turns:
         if run := os.environ.get("PYTEST_XDIST_TESTRUNUID", ""):
             self._folder = _folder(run)
             self._gate = (self._folder / "gate").open("ab")
-            self._rooms = {mark: (self._folder / f"room-{mark}").open("ab") for mark in ("", "paired")}
+            self._rooms = {mark: (self._folder / f"room-{mark}").open("ab") for mark in ("", "bounded")}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -89,8 +91,9 @@ class Turns:
 
         class InOrder(LoadFileScheduling):  # type: ignore[misc]
             def schedule(self) -> None:
-                # Those that want to be alone would come between the pairs, had they a process of their own.
-                self.scopes = {test: f"last {number % 2}" for number, test in enumerate(marked("paired"))}
+                # Those that want to be alone would come between the others, had they a process of their own.
+                bounded = enumerate(marked("bounded"))
+                self.scopes = {test: f"last {number % self.numnodes}" for number, test in bounded}
                 self.scopes |= dict.fromkeys(marked("alone"), "last 0")
                 super().schedule()
 

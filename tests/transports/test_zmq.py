@@ -198,7 +198,7 @@ def test_a_kernel_that_does_not_greet_loses_no_output(tmp_path: Path) -> None:
                 assert output["text"] == "0\n1\n2\ndone\n"
 
 
-@pytest.mark.paired
+@pytest.mark.bounded
 def test_a_kernel_that_is_busy_is_connected_to_at_once_and_runs_the_cell_later(tmp_path: Path) -> None:
     with ScriptedKernel(finish, tmp_path, busy=True) as kernel:
         began = time.monotonic()
