@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -44,6 +45,12 @@ def pytest_runtest_makereport(
     if report.failed and (logs := logs_of_the_running()):
         report.sections.append(("logs of servers and kernels", logs))
     return report
+
+
+def pytest_collection_finish() -> None:
+    # Thousands of tests are many objects, which each collection would look through; IPython's shells collect when
+    # they end.
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

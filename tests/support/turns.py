@@ -1,19 +1,19 @@
 """Tests that hold a bound in seconds run last, with few others or none: a loaded machine is no failure.
 
 `@pytest.mark.bounded` marks those with a bound of seconds, which run beside each other only: they mostly wait;
-`@pytest.mark.alone` those that nothing else may disturb. Locked files make the turns: whoever wants in keeps the gate
-until those whom it cannot run beside, who passed it one by one, have left their rooms; so nobody waits for ever.
+`@pytest.mark.alone` those that nothing else may disturb. A test waits until all of the marks before its own have
+ended; a file that grows by a byte with each that ends tells how many have.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
@@ -24,6 +24,7 @@ _FIRST = (
     *("tests/test_magics", "tests/test_busy", "tests/test_durable"),
 )
 _MARKS = ("", "bounded", "alone")  # in the order in which they run
+_STUCK_SECONDS = 300.0  # no test takes as long: a process has died, whose tests will never end
 
 
 class Turns:
@@ -31,17 +32,18 @@ class Turns:
 
     def __init__(self) -> None:
         self._folder: Path | None = None
-        self._gate: IO[bytes] | None = None
-        self._rooms: dict[str, IO[bytes]] = {}
+        self._is_worker = False
+        self._before = dict.fromkeys(_MARKS, 0)  # how many tests must end before one with this mark begins
         if run := os.environ.get("PYTEST_XDIST_TESTRUNUID", ""):
             self._folder = _folder(run)
-            self._gate = (self._folder / "gate").open("ab")
-            self._rooms = {mark: (self._folder / f"room-{mark}").open("ab") for mark in ("", "bounded")}
+            self._is_worker = True
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Put the longest first, and those that want to be alone last."""
         items.sort(key=lambda item: (_MARKS.index(_mark(item)), _place(item.nodeid)))
+        for mark in _MARKS:
+            self._before[mark] = sum(_MARKS.index(_mark(item)) < _MARKS.index(mark) for item in items)
         if self._folder is not None:
             # The process that hands tests out gets to see no more of them than their ids.
             for mark in _MARKS[1:]:
@@ -51,24 +53,28 @@ class Turns:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, bool, bool]:
-        """Take a turn; around the time limit of the test, which does not count the wait."""
-        if self._gate is None:
+        """Wait for the turn; around the time limit of the test, which does not count the wait."""
+        if not self._is_worker:
             return (yield)
-        mark = _mark(item)
-        fcntl.flock(self._gate, fcntl.LOCK_EX)
-        for room, file in self._rooms.items():
-            if room != mark:
-                fcntl.flock(file, fcntl.LOCK_EX)  # nobody is in it now, and nobody comes in while we keep the gate
-                if mark != "alone":
-                    fcntl.flock(file, fcntl.LOCK_UN)
-        if mark != "alone":
-            fcntl.flock(self._rooms[mark], fcntl.LOCK_SH)
-        fcntl.flock(self._gate, fcntl.LOCK_UN)
+        assert self._folder is not None
+        ended = self._folder / "ended"
+        ended.touch()
+        self._wait(ended, self._before[_mark(item)])
         try:
             return (yield)
         finally:
-            for file in self._rooms.values():
-                fcntl.flock(file, fcntl.LOCK_UN)
+            with ended.open("ab") as file:
+                file.write(b".")
+
+    def _wait(self, ended: Path, number: int) -> None:
+        seen, since = -1, time.monotonic()
+        while (now := ended.stat().st_size) < number:
+            if now != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > _STUCK_SECONDS:
+                self._before = dict.fromkeys(_MARKS, 0)
+                return
+            time.sleep(0.02)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -77,12 +83,12 @@ class Turns:
 
     def pytest_unconfigure(self) -> None:
         """Leave nothing behind; the process that hands tests out is the last."""
-        if self._folder is not None and self._gate is None:
+        if self._folder is not None and not self._is_worker:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
-        """Hand out whole files, as `--dist loadfile` does, in the order above."""
+        """Hand out whole files, as `--dist loadfile` does, in the order above; those with a bound each by itself."""
         from xdist.scheduler import LoadFileScheduling
 
         def marked(mark: str) -> list[str]:
@@ -91,10 +97,8 @@ class Turns:
 
         class InOrder(LoadFileScheduling):  # type: ignore[misc]
             def schedule(self) -> None:
-                # Those that want to be alone would come between the others, had they a process of their own.
-                bounded = enumerate(marked("bounded"))
-                self.scopes = {test: f"last {number % self.numnodes}" for number, test in bounded}
-                self.scopes |= dict.fromkeys(marked("alone"), "last 0")
+                self.scopes = {test: test for test in marked("bounded")}
+                self.scopes |= dict.fromkeys(marked("alone"), "alone")
                 super().schedule()
 
             def _split_scope(self, nodeid: str) -> str:
