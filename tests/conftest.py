@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 
 from kernel_bridge_magic.connection import KernelConnection
+from tests.support import ports
 from tests.support.records import Record, keep
 from tests.support.roads import ROADS, found, road_to
 from tests.support.servers import JupyterServer, logs_of_the_running
@@ -31,6 +32,7 @@ hypothesis.settings.load_profile("without deadlines")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Turns())
+    ports.for_kernels()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell's background job, whose children would all be deaf to Ctrl-C.
         signal.signal(signal.SIGINT, signal.default_int_handler)

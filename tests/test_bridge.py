@@ -25,7 +25,8 @@ from kernel_bridge_magic.errors import (
     OwnKernel,
 )
 from kernel_bridge_magic.models import Kernel, Session
-from tests.support.servers import JupyterServer, free_port, wait_for
+from tests.support.ports import free_port
+from tests.support.servers import JupyterServer, wait_for
 
 PATHS = ("work/analysis.ipynb", "work/My Notebook.ipynb", "train.ipynb")
 

@@ -20,10 +20,11 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Stream
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports.zmq import ZMQTransport
+from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.roads import found, known, road_to
 from tests.support.scripted import Cell, ScriptedKernel, ScriptedServer
-from tests.support.servers import ConsoleKernel, JupyterServer, free_port, wait_for
+from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
 
 SLEEP = "import time; print('begun', flush=True); time.sleep(60)"
 

@@ -17,8 +17,9 @@ from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.doctor import STEPS, check
 from kernel_bridge_magic.models import Checkup, Origin, Server, Step
 from kernel_bridge_magic.urls import parse_base_url
+from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
-from tests.support.servers import JupyterServer, free_port
+from tests.support.servers import JupyterServer
 
 CANARY = "canary-d0c7"
 NONE = http("404 Not Found", b"{}")

@@ -21,8 +21,9 @@ from kernel_bridge_magic.magics import BridgeMagics
 from kernel_bridge_magic.protocol.events import Stream
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from kernel_bridge_magic.server import ServerAPI
+from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
-from tests.support.servers import JupyterServer, free_port, private_env, wait_for
+from tests.support.servers import JupyterServer, private_env, wait_for
 from tests.support.shells import private_shell
 
 Capture = pytest.CaptureFixture[str]

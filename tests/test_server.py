@@ -22,8 +22,9 @@ from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, Serv
 from kernel_bridge_magic.models import Origin, Server
 from kernel_bridge_magic.server import ServerAPI, open_socket
 from kernel_bridge_magic.urls import parse_base_url
+from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
-from tests.support.servers import JupyterServer, free_port, wait_for
+from tests.support.servers import JupyterServer, wait_for
 
 CANARY = "canary-77ab01"
 

@@ -15,8 +15,9 @@ from kernel_bridge_magic.auth import Vault
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.models import Server
 from kernel_bridge_magic.urls import parse_base_url
+from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
-from tests.support.servers import JupyterServer, free_port
+from tests.support.servers import JupyterServer
 
 G22_SECONDS, G23_SECONDS = 3.2, 0.15
 ANSWER = http(body=b'[{"id": "k", "name": "python3"}]')

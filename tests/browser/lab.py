@@ -31,7 +31,8 @@ from urllib.parse import quote
 
 import nbformat
 
-from tests.support.servers import free_port, install_kernels
+from tests.support.ports import CONFIG, free_port
+from tests.support.servers import install_kernels
 
 T = TypeVar("T")
 
@@ -223,6 +224,7 @@ class Lab:
         file = self.directory / "config" / "labconfig" / "page_config.json"
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(PAGE_CONFIG))
+        (self.directory / "config" / "jupyter_server_config.py").write_text(CONFIG)
         env = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "JPY_"))}
         env |= {key: str(self.directory / name) for key, name in names.items()}
         path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))

@@ -24,8 +24,9 @@ from kernel_bridge_magic.discovery.runtime_files import FileContent
 from kernel_bridge_magic.discovery.standalone import endpoint
 from kernel_bridge_magic.models import Listing, Server
 from kernel_bridge_magic.urls import parse_base_url
+from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
-from tests.support.servers import ConsoleKernel, JupyterServer, free_port, wait_for
+from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
 
 UUID = "3f9c1c0e-0000-4000-8000-000000000001"
 

@@ -24,7 +24,8 @@ from kernel_bridge_magic.discovery.standalone import (
     starter,
 )
 from kernel_bridge_magic.models import Kernel, KernelSpec
-from tests.support.servers import ConsoleKernel, free_port, private_env, wait_for
+from tests.support.ports import free_port
+from tests.support.servers import ConsoleKernel, private_env, wait_for
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.servers import _Process, free_port, private_env, wait_for
+from tests.support.ports import free_port
+from tests.support.servers import _Process, private_env, wait_for
 
 __all__ = ["TOKEN", "Gateway", "Hub", "Notebook6", "RealServer", "Server2"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import http.client
-import itertools
 import json
 import os
 import signal
@@ -19,39 +18,19 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from tests.support.ports import CONFIG, free_port
 
 START_SECONDS = 40.0
 NO_PORT_SECONDS = 6.0  # a server gives new ports to a kernel that dies in its first ten seconds
 _EXTENSIONS = ("jupyterlab", "notebook", "notebook_shim", "jupyter_lsp", "jupyter_server_terminals")
 _RUNNING: dict[subprocess.Popen[bytes], Path] = {}
 _TAIL = 3000
-
-
-def _ports() -> Iterator[int]:
-    # Below those that the system gives out, of which a kernel takes five and opens them a second later; and where no
-    # other process of pytest-xdist looks: two servers were once given the same.
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    first, size = 11000 + worker % 10 * 2000, 2000
-    for number in itertools.count(os.getpid() * 37):
-        yield first + number % size
-
-
-_PORTS = _ports()
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """Name a port on which nobody listens now, and that was not named before."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in itertools.islice(_PORTS, 2000):
-        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as sock:
-            sock.bind((host, port))
-            return port
-    raise AssertionError(f"no port is free on {host}")
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = START_SECONDS, every: float = 0.02) -> Any:
@@ -77,6 +56,7 @@ def private_env(directory: Path, runtime_dir: Path | None = None, **more: str) -
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         Path(env[name]).mkdir(parents=True, exist_ok=True, mode=0o700)
     install_kernels(Path(env["JUPYTER_DATA_DIR"]))
+    Path(env["JUPYTER_CONFIG_DIR"], "jupyter_server_config.py").write_text(CONFIG)
     return env | more
 
 

@@ -36,10 +36,11 @@ from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports import websocket as websocket_module
 from kernel_bridge_magic.transports.websocket import LARGEST_SENT, WebSocketTransport
 from kernel_bridge_magic.urls import parse_base_url
+from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.roads import found, known, road_to
 from tests.support.scripted import Cell, ScriptedServer
-from tests.support.servers import JupyterServer, free_port, wait_for
+from tests.support.servers import JupyterServer, wait_for
 
 CANARY = "canary-5f1c77"
 FRAMINGS = pytest.mark.parametrize("framing", [V1, ""], ids=["v1", "json"])

@@ -21,9 +21,10 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import execute_content
 from kernel_bridge_magic.transports.zmq import ZMQTransport
+from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.scripted import Cell, ScriptedKernel
-from tests.support.servers import ConsoleKernel, free_port, private_env, wait_for
+from tests.support.servers import ConsoleKernel, private_env, wait_for
 
 
 def connected(kernel: Kernel) -> tuple[KernelConnection, ZMQTransport]:
