@@ -49,6 +49,13 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "own_kernel" in getattr(item, "fixturenames", ()):
+            item.add_marker("own_kernel")
+
+
 def pytest_collection_finish() -> None:
     # Thousands of tests are many objects, which each collection would look through; IPython's shells collect when
     # they end.
