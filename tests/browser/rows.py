@@ -82,7 +82,7 @@ def _everywhere(pattern: str, why: str) -> dict[str, tuple[str, str]]:
 _AGAIN = "the error is named once more at the end: an error of this cell, so that Run All stops"
 _TERMINAL_MIME = {"terminal": ("the text", "a terminal shows the text")}
 _NO_WIDGETS = "a terminal has no widgets: their text, drawn anew as it changes"
-_LATE_NATIVELY = "natively nbclient loses a result that Deno sends late"
+_LATE_NATIVELY = "natively nbclient loses what Deno sends late"
 _NO_NATIVE = "IPython's terminal runs no such kernel natively: what the kernel sent"
 _PLOTLY = "{'data': [{'y': [1, 3]}], 'layout': {}}"
 _VEGA = (
@@ -476,7 +476,10 @@ ROWS: tuple[Row, ...] = (
         ],
         r"after",
         kernel="deno",
-        instead={"terminal": (r"before\nafter", "a terminal prints an update below")},
+        instead={
+            "terminal": (r"before\nafter", "a terminal prints an update below"),
+            "nbclient": (r"^after\s*$", _LATE_NATIVELY),
+        },
     ),
     # -- last, since it makes a page slow
     Row(

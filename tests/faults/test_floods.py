@@ -180,4 +180,6 @@ def test_f36_what_a_kernel_cannot_send_is_counted(
     shown = [int(line.split()[0]) for output in model["outputs"] for line in output["text"].splitlines()]
     assert model["fate"] == "ok"
     assert shown == sorted(set(shown))
-    assert 0 < model["missing"] == 14_000 - len(shown)
+    lost = 14_000 - len(shown)
+    # Asked whether its Python runs, the kernel greets us with a message of its own, which may be dropped like the rest.
+    assert 0 < lost <= model["missing"] <= lost + 3

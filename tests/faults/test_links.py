@@ -51,7 +51,7 @@ def test_f18_with_another_client_attached_what_was_lost_is_counted(
     other, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
     connection, _, _ = through(jupyter_server, proxy, own_kernel)
     with other, connection:
-        cell = run(connection, tmp_path, 200, 0.02)
+        cell = run(connection, tmp_path, 400, 0.02)  # long enough to go on when the link is back
         cell.until(lambda: len(cell.lines) > 10)
         with proxy.away():
             wait_for(lambda: len(cell.printed) > 40, "more lines")
