@@ -26,6 +26,7 @@ from kernel_bridge_magic.models import Origin, Server
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.sockets import check_ca_file, open_socket, resolve
 from tests.support.far import can_be_far, far_machine
+from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 
 CANARY = "canary-f4a1"
@@ -114,9 +115,9 @@ def test_ipv6() -> None:
 
 @contextlib.contextmanager
 def black_hole() -> Iterator[int]:
-    """A port of ::1 where connections are neither taken nor refused."""
+    """A port of ::1 where connections are neither taken nor refused; on 127.0.0.1 it is free."""
     with (
-        socket.create_server(("::1", 0), family=socket.AF_INET6, backlog=0) as listener,
+        socket.create_server(("::1", free_port()), family=socket.AF_INET6, backlog=0) as listener,
         contextlib.ExitStack() as all_,
     ):
         for _ in range(4):  # until its queue is full: what comes then is dropped
