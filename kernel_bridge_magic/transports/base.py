@@ -462,6 +462,7 @@ class Transport:
             try:
                 self._connect()
             except KernelBridgeError as problem:
+                self._closed = Closed("", self.denied)  # before it is told: whoever opens it goes on at once
                 self._opened.put(problem)
                 return
             self._opened.put(None)

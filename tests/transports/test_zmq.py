@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import subprocess
 import threading
 import time
@@ -163,6 +164,19 @@ def test_a_connection_file_that_is_none(tmp_path: Path, content: str) -> None:
 )
 def test_a_connection_file_with_nonsense_in_it(tmp_path: Path, changes: dict[str, Any]) -> None:
     refused(write_file(tmp_path / "kernel-k.json", **changes))
+
+
+def test_what_could_not_be_opened_is_closed_when_that_is_told(tmp_path: Path) -> None:
+    transport = ZMQTransport(write_file(tmp_path / "kernel-k.json", ip=3))
+
+    class Opened(queue.Queue[Any]):
+        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+            assert not transport.is_open
+            super().put(item, block, timeout)
+
+    transport._opened = Opened()  # type: ignore[assignment]
+    with pytest.raises(CannotConnect):
+        transport.open(5)
 
 
 def test_a_connection_file_that_everybody_can_write(tmp_path: Path) -> None:
