@@ -151,6 +151,7 @@ def test_a_cell_that_is_left_queued_leaves_the_kernel_busy_for_its_owner(
 ) -> None:
     kernel, owner, watcher = connect(own_kernel), connect(own_kernel), connect(own_kernel)
     seen: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    watcher.execute("0")  # before that its server may not have subscribed for it
     watcher.subscribe(seen)
     busy = Going(owner.start(PRINTS_UNTIL.format(path=str(tmp_path / "free"))))
     busy.until(Started)

@@ -160,6 +160,7 @@ def test_f10_a_cell_that_only_computes_is_told_nothing_of_and_looks_busy_to_ever
     assert states == {"busy"}
 
 
+@pytest.mark.bounded
 def test_f24_a_slow_link_is_no_dead_one_and_says_how_far_it_is(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tell: Tell
 ) -> None:
