@@ -301,8 +301,8 @@ class Execution:
     def _patience(self) -> float:
         """How many seconds to wait for the next item."""
         now = time.monotonic()
-        asking, waking = self._questions.patience(now), self.wake_at
-        return min(_TICK, _TICK if asking is None else asking, _TICK if waking is None else max(waking - now, 0.0))
+        waking = _TICK if self.wake_at is None else max(self.wake_at - now, 0.0)
+        return min(_TICK, waking, self._questions.patience(now))
 
     def _leave_subshell(self) -> None:
         if self._subshell is None:

@@ -7,6 +7,8 @@ reply to another client, or is lost), or where messages are not numbered, silenc
 
 from __future__ import annotations
 
+import math
+
 from kernel_bridge_magic.protocol.events import InputRequest
 from kernel_bridge_magic.protocol.gaps import numbered
 from kernel_bridge_magic.protocol.messages import Message
@@ -44,10 +46,10 @@ class Questions:
         """Take the question that the last message was."""
         self._question = question
 
-    def patience(self, now: float) -> float | None:
-        """Give how many seconds it may still take until a question is due; None where there is none."""
+    def patience(self, now: float) -> float:
+        """Give how many seconds it may still take until a question is due; infinity where there is none."""
         if self._question is None:
-            return None
+            return math.inf
         name, number = self._before
         if name and self._heard[0] == name and self._heard[1] >= number:
             return 0.0
@@ -56,7 +58,7 @@ class Questions:
 
     def due(self, now: float) -> InputRequest | None:
         """Give the question, once, when it is to be asked."""
-        if self.patience(now) != 0.0:
+        if self.patience(now) > 0:
             return None
         question, self._question = self._question, None
         return question

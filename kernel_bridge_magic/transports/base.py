@@ -458,19 +458,19 @@ class Transport:
 
     def _run(self) -> None:
         reason = ""
+        # If the thread ends for a reason nobody thought of, the opener must not wait for it.
+        problem: KernelBridgeError = CannotConnect("the connection broke while it was opened")
         try:
             try:
                 self._connect()
-            except KernelBridgeError as problem:
-                self._closed = Closed("", self.denied)  # before it is told: whoever opens it goes on at once
-                self._opened.put(problem)
+            except KernelBridgeError as error:
+                problem = error
                 return
             self._opened.put(None)
             reason = self._pump()
         finally:
             self._closed = Closed("" if self._closing else reason, self.denied)
-            # If the thread ends for a reason nobody thought of, the opener must not wait for it.
-            self._opened.put(CannotConnect("the connection broke while it was opened"))
+            self._opened.put(problem)  # once it is closed: whoever opens it goes on at once
             if self._closing and self.farewell is not None and self.life.ended is None:
                 with contextlib.suppress(KernelBridgeError):
                     self._say_farewell(self._make("execute_request", self.farewell))

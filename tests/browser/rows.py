@@ -478,7 +478,7 @@ ROWS: tuple[Row, ...] = (
         kernel="deno",
         instead={
             "terminal": (r"before\nafter", "a terminal prints an update below"),
-            "nbclient": (r"^after\s*$", _LATE_NATIVELY),
+            "nbclient": (r"\Aafter\s*\Z", _LATE_NATIVELY),
         },
     ),
     # -- last, since it makes a page slow

@@ -81,6 +81,7 @@ def test_f19_another_client_that_comes_while_we_are_away(
         tell(19, words(cell))
 
 
+@pytest.mark.bounded
 def test_f20_a_cell_that_ends_while_we_are_away_is_given_again(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path, tell: Tell
 ) -> None:
@@ -92,8 +93,7 @@ def test_f20_a_cell_that_ends_while_we_are_away_is_given_again(
             wait_for(lambda: idle(jupyter_server, own_kernel), "the end of the cell")
         cell.join()
         assert cell.fate is Fate.OK
-        cell.check()
-        # What was under way when the link broke is gone, and told; what the server kept from then on is not.
+        assert cell.check() <= 3, "what was on its way; the server keeps the rest for us"
         assert cell.lines[-1] == 29
         assert not any("remembers" in note for note in cell.notes), "its reply was given again"
         tell(20, words(cell))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from kernel_bridge_magic.protocol.events import InputRequest
@@ -30,7 +32,7 @@ def test_a_question_behind_the_last_number_is_asked_at_once_and_once() -> None:
     questions = asked(message(3), message(4, "stdin"))
     assert questions.patience(10.0) == 0.0
     assert questions.due(10.0) == QUESTION
-    assert questions.due(10.0) is questions.patience(20.0) is None
+    assert questions.due(10.0) is None and questions.patience(20.0) == math.inf
     assert questions.header["msg_id"] == f"{KERNEL}_7_4"
 
 
@@ -72,5 +74,5 @@ def test_a_question_is_asked_in_the_end_though_output_never_ends() -> None:
 
 
 def test_without_a_question_nothing_is_due() -> None:
-    assert asked(message(3)).patience(10.0) is None
+    assert asked(message(3)).patience(10.0) == math.inf
     assert asked(message(3)).due(10.0) is None

@@ -32,11 +32,12 @@ class Turns:
 
     def __init__(self) -> None:
         self._folder: Path | None = None
-        self._is_worker = False
+        self._ended: Path | None = None  # in the processes that run the tests
         self._before = dict.fromkeys(_MARKS, 0)  # how many tests must end before one with this mark begins
         if run := os.environ.get("PYTEST_XDIST_TESTRUNUID", ""):
             self._folder = _folder(run)
-            self._is_worker = True
+            self._ended = self._folder / "ended"
+            self._ended.touch()
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -54,16 +55,13 @@ class Turns:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, bool, bool]:
         """Wait for the turn; around the time limit of the test, which does not count the wait."""
-        if not self._is_worker:
+        if self._ended is None:
             return (yield)
-        assert self._folder is not None
-        ended = self._folder / "ended"
-        ended.touch()
-        self._wait(ended, self._before[_mark(item)])
+        self._wait(self._ended, self._before[_mark(item)])
         try:
             return (yield)
         finally:
-            with ended.open("ab") as file:
+            with self._ended.open("ab") as file:
                 file.write(b".")
 
     def _wait(self, ended: Path, number: int) -> None:
@@ -83,7 +81,7 @@ class Turns:
 
     def pytest_unconfigure(self) -> None:
         """Leave nothing behind; the process that hands tests out is the last."""
-        if self._folder is not None and not self._is_worker:
+        if self._folder is not None and self._ended is None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     @pytest.hookimpl(optionalhook=True)
