@@ -253,7 +253,6 @@ class Execution:
 
     def _tick(self, now: float) -> list[Event | Action]:
         self._ticked = now
-        self._link.iopub_heard(self._transport.heard_iopub)
         self._link.receiving(self._transport.receiving_at)
         steps = self._link.tick(now)
         if self._link.wants_proof:

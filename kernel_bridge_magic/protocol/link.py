@@ -43,7 +43,7 @@ QUEUED_AFTER = 0.5  # no busy by then: the kernel runs something else
 SETTLE = 0.3  # messages under way when the end is already certain
 DOUBT = 0.5  # between a shutdown's interrupt and its shutdown_reply (ipykernel 6: 10 ms)
 REPLY_GRACE = 2.0  # between the idle of a cell and its reply, or the other way round
-BACKLOG = 30.0  # the longest that IOPub may be behind the reply while it is moving
+BACKLOG = 30.0  # the longest that IOPub may be behind the reply
 SILENCE = 5.0  # then the server is asked whether the kernel is still there
 ASK_AGAIN = 1.0  # a kernel that is being restarted loses what it is asked too early
 PROOF = 10.0  # an answer to kernel_info behind the cell, by a kernel that must start first
@@ -102,7 +102,7 @@ class Link:
         self.shown = 0
         #: what is known to be missing of its output
         self.losses = Losses()
-        self._sent = self._heard = self._iopub_at = now
+        self._sent = self._heard = now
         self._receiving_at = float("-inf")
         self._deadline = None if timeout is None else now + timeout
         self._timeout = timeout
@@ -123,6 +123,7 @@ class Link:
         self._probed_at = now  # and when last
         self._probe_answered_at: float | None = None
         self._probe_seen = False
+        self._probed_behind = False  # the kernel was asked once the cell's reply was in
         self._arrived = False  # something of the cell's has come
         self._proof: Proof | None = None  # that a cell of which nothing has come never arrived
         self._wants_proof = False
@@ -146,6 +147,8 @@ class Link:
         if self._probe and message.parent_id == self._probe:
             if message.channel == "shell":
                 self._take_probe(message, now)
+            elif self._probed_behind and message.channel == "iopub" and self._idle_is_due():
+                return self._finish_without_idle()  # IOPub keeps its order
             return []
         self._note_id(message)
         was_started = self.request.started
@@ -176,6 +179,7 @@ class Link:
         """Take the break of a link that is being opened again. `clock` is the time of day."""
         self.outage.broke(why, clock, now)
         self._probe, self._probe_at, self._probe_answered_at = "", None, None
+        self._probed_behind = False
         self._end_proof()
         self._record_asked_at = None
         self._idle_answers = 0
@@ -226,10 +230,6 @@ class Link:
     def receiving(self, when: float) -> None:
         """Take the time at which the last bytes of a message came that is not whole yet."""
         self._receiving_at = when
-
-    def iopub_heard(self, when: float) -> None:
-        """Take the time at which any IOPub message last came over the connection."""
-        self._iopub_at = when
 
     def sign(self, sign: Sign, now: float) -> None:
         """Take a sign of the kernel's end."""
@@ -294,6 +294,7 @@ class Link:
         """Take the `msg_id` of the question that `Action.ASK_KERNEL` wanted sent."""
         self._probe, self._probed_at = msg_id, now
         self._idle_since_asked = False
+        self._probed_behind = self.request.reply is not None
         if self._probe_at is None:
             self._probe_at = now
 
@@ -363,8 +364,11 @@ class Link:
         silent = now - self._heard
         if self._doubtful is not None and self.request.done:
             return list(self._tick_doubt(silent))
-        if self.request.reply is not None and self._reply_stands_alone(now):
-            return list(self._finish_without_idle())
+        if self._idle_is_due() and min(silent, now - self._receiving_at) >= REPLY_GRACE:
+            if self._idle_is_given_up(silent):
+                return list(self._finish_without_idle())
+            if not self._probed_behind:
+                return [Action.ASK_KERNEL]
         if self._ending or (self.request.idle and silent >= SETTLE):
             steps = self._tick_ending(now, silent)
             if steps or self.verdict is not None:
@@ -382,15 +386,16 @@ class Link:
         self._asked_server_at = now
         return [Action.ASK_SERVER]
 
-    def _reply_stands_alone(self, now: float) -> bool:
-        """Whether the cell's idle is to be given up, now that its reply is in.
+    def _idle_is_due(self) -> bool:
+        return self.verdict is None and self.request.reply is not None and not self.request.idle
 
-        IOPub keeps its order. While other clients' messages still come there, ours may stand behind them: a server
-        with ten clients was seen to hand on IOPub seconds after the replies.
+    def _idle_is_given_up(self, silent: float) -> bool:
+        """Whether nothing can show any more that the cell's idle was lost.
+
+        Silence does not: a server was seen to hand on a message of 20 MB, and the IOPub of ten clients, seconds after
+        the replies. What the kernel says on IOPub of a question that was asked behind the reply does.
         """
-        if now - self._heard < REPLY_GRACE or now - self._receiving_at < REPLY_GRACE:
-            return False  # a large one, on a slow link, may be what stands before it
-        return now - self._iopub_at >= REPLY_GRACE or now - self._heard >= BACKLOG
+        return bool(self._lost_link) or self._sign is not None or silent >= BACKLOG
 
     @property
     def wants_proof(self) -> bool:

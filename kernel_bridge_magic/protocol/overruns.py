@@ -67,6 +67,7 @@ class Overruns:
     """Counts, for each cell that is expected, the messages that never came though the link held."""
 
     def __init__(self, client_id: str) -> None:
+        self._client_id = client_id
         self._numbering = Numbering(client_id)
         self._cells: dict[str, _Cell] = {}
         self._reset()
@@ -90,6 +91,7 @@ class Overruns:
             self._reset()
         if message.channel == "iopub":
             self._note_parent(message, number)
+            self._end_those_before(message, number)
         if number is None:
             self._take_child_s(message)
         elif number < self._top:
@@ -110,15 +112,32 @@ class Overruns:
         for cell_id, cell in self._cells.items():
             if cell_id == message.parent_id:
                 cell.first = number if cell.first is None else cell.first
-            elif cell.runs:
+            elif cell.runs and not self._is_our_question(message):
                 cell.mixed = True
                 asked = str(message.parent_header.get("msg_type"))
                 cell.answers += message.execution_state == "idle" and asked.endswith("_request")
 
+    def _is_our_question(self, message: Message) -> bool:
+        """Whether this is of a question of ours, which the kernel answers between cells."""
+        asked = message.parent_header
+        return asked.get("session") == self._client_id and asked.get("msg_type") == "kernel_info_request"
+
+    def _end_those_before(self, message: Message, number: int | None) -> None:
+        """A cell whose idle was dropped ends with its reply, where our question behind it is heard of."""
+        if number is None or not self._is_our_question(message):
+            return
+        for cell in self._cells.values():
+            if cell.runs and self._top < cell.replied < number:
+                cell.long += self._not_come(cell.replied)
+                cell.last = cell.replied
+
+    def _not_come(self, number: int) -> int:
+        """How many numbers before this one never came, beyond the last that did on IOPub."""
+        return number - self._top - 1 - sum(n < number for n in self._ahead)
+
     def _move_to(self, number: int, message: Message) -> None:
-        skipped = number - self._top - 1
+        skipped = self._not_come(number)
         if self._ahead:
-            skipped -= sum(n < number for n in self._ahead)
             self._ahead = {n for n in self._ahead if n > number}
         if skipped and self._cells:
             self._skip(skipped, message, number)
@@ -165,7 +184,7 @@ class Overruns:
         missing = found.long - max(late - short, 0)
         short = max(short - late, 0)
         if found.last is None and found.replied > self._top:
-            missing += found.replied - self._top - 1 - sum(n < found.replied for n in self._ahead)
+            missing += self._not_come(found.replied)
         if not missing and not dropped and short <= found.answers:
             return Gap(0, True)
         whole = not short and not found.mixed and cell not in self._numbering.forked

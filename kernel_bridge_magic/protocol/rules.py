@@ -50,6 +50,7 @@ class Comes(enum.Enum):
     SHUTDOWN = "goodbye (shutdown)"
     RESTART = "goodbye (restart)"
     ANSWER = "the kernel's answer from behind the cell"
+    WORD = "the kernel's word, on IOPub, of a question from behind the reply"
     REMEMBERS = "the kernel, asked once more, remembers its end"
     FORGOT = "the kernel, asked once more, does not"
     ALONE = "server asked: one connection, ours"
@@ -114,7 +115,9 @@ _BACK = (C.BREAKS, C.BACK, C.ANSWER)
 CELL = (
     Row("R1", RUNNING, (C.REPLY, C.IDLE), fate=Fate.OK),
     Row("R1", RUNNING, (C.IDLE, C.REPLY), fate=Fate.OK),
-    Row("R1", RUNNING, (C.REPLY,), link.REPLY_GRACE, fate=Fate.OK),
+    Row("R1", RUNNING, (C.REPLY,), link.REPLY_GRACE, asks=Action.ASK_KERNEL),
+    Row("R1", RUNNING, (C.REPLY, C.WORD), fate=Fate.OK),
+    Row("R1", RUNNING, (C.REPLY,), link.BACKLOG, fate=Fate.OK),
     Row("R1", RUNNING, (C.IDLE,), link.REPLY_GRACE, asks=Action.ASK_KERNEL),
     Row("R1", RUNNING, (C.IDLE, C.ANSWER), fate=Fate.UNKNOWN, says="its reply is lost"),
     Row("R1", RUNNING, (C.IDLE,), link.REPLY_GRACE + link.PROOF, fate=Fate.UNKNOWN, says="does not say whether"),
@@ -170,7 +173,7 @@ CELL = (
     Row("R5", RUNNING, (C.HEART_STOPS,), says="not answering (stopped or swapping)"),
     Row("R5", RUNNING, (C.NO_GREETING,), says="busy in native code?"),
     Row("R6", RUNNING, (C.GAP, C.REPLY, C.IDLE), fate=Fate.OK, says="3 messages missing (made faster"),
-    Row("R6", RUNNING, (C.NO_NUMBERS, C.REPLY), link.REPLY_GRACE, fate=Fate.OK, says="end-of-cell message is missing"),
+    Row("R6", RUNNING, (C.NO_NUMBERS, C.REPLY, C.WORD), fate=Fate.OK, says="end-of-cell message is missing"),
     Row("R6", RUNNING, (C.DROPPED,), says="drops output beyond its rate limit"),
     Row("R6", RUNNING, (C.DROPPED, C.GAP, C.REPLY, C.IDLE), fate=Fate.OK, says="3 messages missing (dropped by the"),
     Row("R6", RUNNING, (C.DROPPED, C.NO_NUMBERS, C.REPLY, C.IDLE), fate=Fate.OK, says="dropped by the server's rate"),

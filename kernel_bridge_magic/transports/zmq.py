@@ -17,6 +17,7 @@ from typing import Any
 
 from kernel_bridge_magic.errors import CannotConnect, LinkLost
 from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.protocol.gaps import Gap
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 from kernel_bridge_magic.transports.base import Transport
@@ -55,6 +56,7 @@ class ZMQTransport(Transport):
         self._subscribed = b""
         self._greeted = threading.Event()
         self._has_greeted = False
+        self._unheard_greetings = 0  # that were asked for and did not come before the next was
 
     # -- opening
 
@@ -203,6 +205,7 @@ class ZMQTransport(Transport):
         """
         if not self._has_greeted:
             return None
+        self._unheard_greetings += not self._greeted.is_set()
         self._greeted.clear()
         self._topic = _new_topic()
         try:
@@ -210,6 +213,13 @@ class ZMQTransport(Transport):
         except LinkLost:
             return None
         return self._greeted.wait(seconds)
+
+    def overran(self, cell: str, *, dropped: bool) -> Gap | None:
+        """See `Overruns.take`; a greeting that was dropped has a number as well, and is none of the cell's."""
+        gap = super().overran(cell, dropped=dropped)
+        unheard = self._unheard_greetings or (self._has_greeted and not self._greeted.is_set())
+        self._unheard_greetings = 0
+        return gap if gap is None or not unheard else Gap(gap.size, gap.exact and not gap.size)
 
     def _left(self) -> str:
         """The kernel's process closed its sockets. What it had sent before is still here: hand it on."""

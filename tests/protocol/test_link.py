@@ -12,6 +12,7 @@ from kernel_bridge_magic.protocol.gaps import Gap
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.link import (
     ASK_AGAIN,
+    BACKLOG,
     DOUBT,
     PROOF,
     QUEUED_AFTER,
@@ -139,12 +140,16 @@ def test_aborted_after_it_began_is_an_interrupt() -> None:
 # -- what is missing
 
 
-def test_an_idle_that_was_lost_in_a_flood_ends_in_silence_and_is_told() -> None:
+def test_an_idle_that_was_lost_in_a_flood_is_told_once_the_kernel_speaks_of_what_came_behind_it() -> None:
     cell = running().get(reply()).wait(REPLY_GRACE - 0.2)
-    assert cell.fate is None
     cell.get(stream("more")).wait(REPLY_GRACE - 0.2)
-    assert cell.fate is None
-    cell.wait(0.5)
+    assert Action.ASK_KERNEL not in cell.said
+    cell.wait(0.5).asked_kernel()
+    cell.said.clear()
+    cell.get(PROBE_ANSWER).wait(REPLY_GRACE + 1)
+    assert cell.fate is None, "the answer comes by a channel of its own"
+    assert Action.ASK_KERNEL not in cell.said
+    cell.get(status("busy", parent="probe"))
     assert cell.fate is Fate.OK
     assert cell.link.overran(Gap(7, True)) == [
         Lost("7 messages missing (made faster than the kernel can send; --durable loses none)", 7)
@@ -153,11 +158,34 @@ def test_an_idle_that_was_lost_in_a_flood_ends_in_silence_and_is_told() -> None:
 
 
 def test_an_idle_that_was_lost_by_a_kernel_that_numbers_nothing_is_told() -> None:
-    cell = running().get(reply()).wait(REPLY_GRACE + 0.1)
+    cell = running().get(reply()).wait(REPLY_GRACE + 0.1).asked_kernel().get(status("busy", parent="probe"))
     assert cell.fate is Fate.OK
     (lost,) = cell.link.overran(None)
     assert isinstance(lost, Lost) and "end-of-cell" in lost.reason
     assert cell.link.losses.missing is None
+
+
+def test_output_that_is_long_behind_the_reply_is_waited_for() -> None:
+    cell = running().get(reply()).wait(REPLY_GRACE + 0.1).asked_kernel().get(PROBE_ANSWER).wait(BACKLOG - 3)
+    cell.get(stream("at last"), status("idle"), status("busy", parent="probe"))
+    assert cell.fate is Fate.OK
+    assert Stream("stdout", "at last") in cell.said
+    assert cell.link.overran(Gap(0, True)) == []
+
+
+def test_what_the_kernel_said_of_an_older_question_proves_nothing() -> None:
+    # Deno answers while a cell of ours awaits something.
+    cell = running()
+    for _ in range(2):
+        cell.link.server_says("idle", cell.now)
+    cell.wait(0.2).asked_kernel().get(status("idle", parent="probe"), reply()).wait(0.2)
+    assert cell.fate is None
+
+
+def test_where_iopub_says_no_more_the_reply_is_enough_in_the_end() -> None:
+    cell = running().get(reply()).wait(REPLY_GRACE + 0.1).asked_kernel().wait(BACKLOG - REPLY_GRACE - 0.5)
+    assert cell.fate is None
+    assert cell.wait(1).fate is Fate.OK
 
 
 @pytest.mark.parametrize(("text", "setting"), [(DATA_RATE, "data"), ("IOPub message rate exceeded.\n…", "msg")])

@@ -103,6 +103,15 @@ def test_without_the_idle_the_numbers_up_to_the_reply_count() -> None:
     assert lost(state(1, "busy"), answer(400), message(2)) == Gap(397, True)
 
 
+def test_our_question_behind_the_reply_ends_a_cell_whose_idle_was_dropped() -> None:
+    cell = [state(1, "busy"), message(2), answer(400)]
+    question = [
+        state(n, name, parent="client_3", request="kernel_info_request") for n, name in ((402, "busy"), (404, "idle"))
+    ]
+    assert lost(*cell, *question) == Gap(397, True), "neither its reply nor its idle"
+    assert lost(*cell, message(399), state(401, "idle"), *question) == lost(*cell, message(399)) == Gap(396, True)
+
+
 def test_other_clients_requests_leave_holes_of_their_own() -> None:
     cell = [state(1, "busy"), message(2), other(3, "busy"), other(5, "idle"), message(6), state(8, "idle"), answer(7)]
     assert lost(*cell) == Gap(0, True)

@@ -83,6 +83,10 @@ class Player:
         self.answered = self.asked
         self.get(msg("kernel_info_reply", {}, channel="shell", parent=f"probe {self.asked}"))
 
+    def word(self) -> None:
+        self.until(lambda: self.asked > 0, "the kernel is asked")
+        self.get(status("busy", parent=f"probe {self.asked}"))
+
     def until(self, condition: Callable[[], bool], what: str) -> None:
         end = self.now + 15
         while not condition():
@@ -135,6 +139,7 @@ class Player:
             Comes.KEYBOARD_INTERRUPT: lambda: self.get(error("KeyboardInterrupt", "")),
             Comes.DROPPED: lambda: self.get(stream(RATE, "stderr", sender=OURS)),
             Comes.ANSWER: self.answer,
+            Comes.WORD: self.word,
             Comes.REMEMBERS: lambda: self.record({"status": "ok"}),
             Comes.FORGOT: lambda: self.record(None),
             Comes.ALONE: lambda: self.connections(1),

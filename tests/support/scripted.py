@@ -128,7 +128,10 @@ class _Channels(tornado.websocket.WebSocketHandler):
         message = decode(payload, self.owner.subprotocol)
         self.owner.received.append(message)
         if message.msg_type == "kernel_info_request":
-            self._by_the_book(message, "kernel_info_reply", INFO)
+            if self.owner.in_order:
+                self.owner.after_scripts(lambda: self._by_the_book(message, "kernel_info_reply", INFO))
+            else:
+                self._by_the_book(message, "kernel_info_reply", INFO)
         elif message.msg_type == "execute_request" and message.content.get("silent"):
             self._by_the_book(message, "execute_reply", {"status": "ok"})
         elif message.msg_type == "execute_request":
@@ -189,8 +192,11 @@ class ScriptedServer:
     """A server with one kernel, `kernel`, whose cells `script` answers; in a thread of its own.
 
     `subprotocol` is V1, or "" for a server that speaks JSON only. `refusal` is a status, headers and a body that the
-    handshake is refused with. `state` is what REST says about the kernel, None for 404.
+    handshake is refused with. `state` is what REST says about the kernel, None for 404. `in_order`: a question waits
+    for the scripts before it to end, as it does in a kernel.
     """
+
+    in_order = False
 
     def __init__(self, script: Script | None = None, *, subprotocol: str = V1) -> None:
         self.script = script
@@ -239,6 +245,18 @@ class ScriptedServer:
                 self.problems.append(problem)
 
         thread = threading.Thread(target=work, name="script")
+        self._scripts.append(thread)
+        thread.start()
+
+    def after_scripts(self, action: Callable[[], None]) -> None:
+        scripts = list(self._scripts)
+
+        def work() -> None:
+            for script in scripts:
+                script.join()
+            action()
+
+        thread = threading.Thread(target=work, name="after-scripts")
         self._scripts.append(thread)
         thread.start()
 

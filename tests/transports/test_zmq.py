@@ -19,7 +19,7 @@ from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import CannotConnect, Fate, KernelDied, LinkLost
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.protocol.events import Event, Queued, Started, Stream
+from kernel_bridge_magic.protocol.events import Event, Lost, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import execute_content
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.ports import free_port
@@ -211,6 +211,35 @@ def test_a_kernel_that_does_not_greet_loses_no_output(tmp_path: Path) -> None:
             with connection:
                 (output,) = connection.execute("run").outputs
                 assert output["text"] == "0\n1\n2\ndone\n"
+
+
+def test_a_greeting_that_was_dropped_may_be_among_what_is_missing(tmp_path: Path) -> None:
+    def script(cell: Cell) -> None:
+        cell.busy()
+        if cell.content["code"] == "greet":
+            cell.iopub("iopub_welcome", {}, {})
+        else:
+            for _ in range(50):
+                kernel.session.msg("stream")  # numbered, and never sent
+        cell.reply()
+        cell.idle()
+
+    def lost() -> list[tuple[int | None, str]]:
+        events = list(connection.stream("lose", timeout=20))
+        return [(event.count, event.reason.split(" messages")[0]) for event in events if isinstance(event, Lost)]
+
+    with ScriptedKernel(script, tmp_path) as kernel:
+        connection, transport = connected(kernel.kernel)
+        with connection:
+            assert transport.greets(0.1) is None
+            assert lost() == [(50, "50")]
+            assert not connection.execute("greet").missing
+            assert lost() == [(50, "50")]
+            assert transport.greets(0.1) is False
+            assert lost() == [(50, "up to 50")]
+            assert transport.greets(0.1) is False
+            assert not connection.execute("greet").missing
+            assert lost() == [(50, "50")]
 
 
 @pytest.mark.bounded
