@@ -6,7 +6,6 @@ import gc
 import os
 import signal
 import sys
-import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 from kernel_bridge_magic.connection import KernelConnection
 from tests.support import ports
+from tests.support.kernels import Kernels
 from tests.support.records import Record, keep
 from tests.support.roads import ROADS, found, road_to
 from tests.support.servers import JupyterServer, logs_of_the_running
@@ -83,13 +83,18 @@ def shared_kernel(jupyter_server: JupyterServer) -> str:
     return kernel_id
 
 
+@pytest.fixture(scope="session")
+def kernels(jupyter_server: JupyterServer) -> Kernels:
+    return Kernels(jupyter_server)
+
+
 @pytest.fixture
-def own_kernel(jupyter_server: JupyterServer) -> Iterator[str]:
+def own_kernel(kernels: Kernels, request: pytest.FixtureRequest) -> Iterator[str]:
     """The id of a kernel that this test may end."""
-    kernel_id = jupyter_server.start_kernel(path=f"own-{uuid.uuid4().hex[:6]}.ipynb")
-    jupyter_server.wait_for_kernel(kernel_id)
+    kernel_id = kernels.take()
+    failed = request.session.testsfailed
     yield kernel_id
-    jupyter_server.request("DELETE", f"api/kernels/{kernel_id}")
+    kernels.give_back(kernel_id, sound=request.session.testsfailed == failed)
 
 
 @pytest.fixture(params=ROADS)
