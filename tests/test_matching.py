@@ -179,10 +179,10 @@ class TestRefused:
         ],
     )
     def test_regex(self, query: str, words: str) -> None:
-        began = time.monotonic()
+        began = time.process_time()
         with pytest.raises(BadMatch, match=words):
             match(query, [*ALL, kernel(1, "a" * 61)])
-        assert time.monotonic() - began < 0.5
+        assert time.process_time() - began < 0.5
 
     @pytest.mark.parametrize("query", ["re:(?:foo|far)+", "re:(\\d{4}-)+", "re:.*a.*b", "re:\\w+\\.ipynb", "re:[[]"])
     def test_regex_allowed(self, query: str) -> None:
@@ -245,12 +245,12 @@ class TestFindOne:
 
     def test_thousands(self) -> None:
         kernels = [kernel(number, f"work/nb{number}.ipynb") for number in range(5000)]
-        began = time.monotonic()
+        began = time.process_time()
         with pytest.raises(AmbiguousKernel) as error:
             find_one("work", kernels)
         with pytest.raises(KernelNotFound):
             find_one("zork", kernels)
-        assert time.monotonic() - began < 3
+        assert time.process_time() - began < 3
         assert error.value.table.endswith("… and 4950 more")
 
 

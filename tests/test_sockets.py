@@ -150,6 +150,7 @@ def test_a_silent_address_does_not_hide_the_next(
         assert time.monotonic() - began < within
 
 
+@pytest.mark.bounded
 def test_the_last_address_may_take_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     with black_hole() as port:
         known = socket.getaddrinfo("::1", port, type=socket.SOCK_STREAM)[:1]

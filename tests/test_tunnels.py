@@ -135,6 +135,7 @@ def test_a_proxy_that_refuses_is_one_sentence(answer: bytes, says: str, monkeypa
         assert CANARY not in str(raised.value) and "\n" not in str(raised.value)
 
 
+@pytest.mark.bounded
 def test_a_proxy_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     def drip(connection: socket.socket, request: bytes) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")

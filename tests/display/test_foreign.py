@@ -209,9 +209,9 @@ def test_a_table_of_pandas_is_shown_as_a_table() -> None:
 
 @pytest.mark.parametrize("html", HARMFUL, ids=lambda html: html[:40])
 def test_what_could_act_is_never_shown_as_it_is(html: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     framed(tame({"text/html": html})["text/html"])
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 PARTS = "< > </ b script img src = \" ' x onerror &lt; & ; <!-- --> svg style a href javascript: <table> </table> / <!["

@@ -270,10 +270,10 @@ def test_long_path_keeps_both_ends() -> None:
 
 def test_thousands() -> None:
     kernels = [kernel(n, f"work/übung {n}.ipynb", connections=1, last_activity=NOW) for n in range(5000)]
-    began = time.monotonic()
+    began = time.process_time()
     many = listing(*kernels)
     text, html = many.text(80), many._repr_html_()
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
     assert len(text.splitlines()) == 5001
     assert html.count("<tr") == 5001
 

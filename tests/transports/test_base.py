@@ -120,7 +120,7 @@ def test_output_that_comes_long_after_the_reply_is_waited_for(
 
 def test_an_idle_that_never_comes_is_given_up(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kernel_bridge_magic.protocol.link.REPLY_GRACE", 0.3)
-    monkeypatch.setattr("kernel_bridge_magic.protocol.link.BACKLOG", 0.8)
+    monkeypatch.setattr("kernel_bridge_magic.protocol.link.BACKLOG", 3.0)
     ended = threading.Event()
 
     def script(cell: Cell) -> None:
@@ -134,7 +134,7 @@ def test_an_idle_that_never_comes_is_given_up(opened: Open, monkeypatch: pytest.
         for code in ("alone", "beside others"):
             result = connection.execute(code)
             assert (result.fate, result.missing) == (Fate.OK, 0)
-            assert result.seconds < 0.8 or code != "alone"
+            assert result.seconds < 3 or code != "alone"
     finally:
         ended.set()
 

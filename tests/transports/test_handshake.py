@@ -52,6 +52,7 @@ def test_a_knock_gives_the_status() -> None:
         (b"opened\x81\x7e\xff\xff", 101),
     ],
 )
+@pytest.mark.bounded
 def test_a_knock_ends_in_time_whatever_drips(begins: bytes, status: int) -> None:
     def drip(connection: socket.socket, request: bytes) -> None:
         connection.sendall(begins.replace(b"opened", opened(request)))

@@ -428,6 +428,7 @@ ENDS: dict[str, Callable[[Any], None]] = {
 }
 
 
+@pytest.mark.bounded
 @pytest.mark.parametrize("how", ENDS)
 @pytest.mark.parametrize(("state", "kind"), [("busy", FateUnknown), (None, KernelDied), ("dead", KernelDied)])
 def test_an_end_in_mid_run_is_told_by_what_the_server_says(
