@@ -252,6 +252,8 @@ def test_late_output_belongs_to_its_cell(here: FrontEnd) -> None:
     here.until_idle(sent)
     other = here.send(remote("go.set()"))
     came = here.until(lambda it: it["msg_type"] == "display_data")
+    if not text(came):  # the kernel's own thread writes what is printed: on a loaded machine behind what is displayed
+        came += here.until(lambda it: it["msg_type"] == "stream")
     assert text(came) == "late\n"
     assert of(came, "display_data")[0]["content"]["data"] == {"text/plain": "'shown late'"}
     parents = {it["parent_header"]["msg_id"] for it in came if it["msg_type"] in ("stream", "display_data")}
