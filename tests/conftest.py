@@ -84,17 +84,18 @@ def shared_kernel(jupyter_server: JupyterServer) -> str:
 
 
 @pytest.fixture(scope="session")
-def kernels(jupyter_server: JupyterServer) -> Kernels:
+def spare_kernels(jupyter_server: JupyterServer) -> Kernels:
+    """Kernels of the server that go from one test to the next, see `own_kernel`."""
     return Kernels(jupyter_server)
 
 
 @pytest.fixture
-def own_kernel(kernels: Kernels, request: pytest.FixtureRequest) -> Iterator[str]:
+def own_kernel(spare_kernels: Kernels, request: pytest.FixtureRequest) -> Iterator[str]:
     """The id of a kernel that this test may end."""
-    kernel_id = kernels.take()
+    kernel_id = spare_kernels.take()
     failed = request.session.testsfailed
     yield kernel_id
-    kernels.give_back(kernel_id, sound=request.session.testsfailed == failed)
+    spare_kernels.give_back(kernel_id, sound=request.session.testsfailed == failed)
 
 
 @pytest.fixture(params=ROADS)

@@ -91,7 +91,6 @@ class Overruns:
             self._reset()
         if message.channel == "iopub":
             self._note_parent(message, number)
-            self._end_those_before(message, number)
         if number is None:
             self._take_child_s(message)
         elif number < self._top:
@@ -112,7 +111,14 @@ class Overruns:
         for cell_id, cell in self._cells.items():
             if cell_id == message.parent_id:
                 cell.first = number if cell.first is None else cell.first
-            elif cell.runs and not self._is_our_question(message):
+            elif not cell.runs:
+                continue
+            elif self._is_our_question(message):
+                if number is not None and self._top < cell.replied < number:
+                    # Its idle was dropped: what came behind it is here.
+                    cell.long += self._not_come(cell.replied)
+                    cell.last = cell.replied
+            else:
                 cell.mixed = True
                 asked = str(message.parent_header.get("msg_type"))
                 cell.answers += message.execution_state == "idle" and asked.endswith("_request")
@@ -122,18 +128,10 @@ class Overruns:
         asked = message.parent_header
         return asked.get("session") == self._client_id and asked.get("msg_type") == "kernel_info_request"
 
-    def _end_those_before(self, message: Message, number: int | None) -> None:
-        """A cell whose idle was dropped ends with its reply, where our question behind it is heard of."""
-        if number is None or not self._is_our_question(message):
-            return
-        for cell in self._cells.values():
-            if cell.runs and self._top < cell.replied < number:
-                cell.long += self._not_come(cell.replied)
-                cell.last = cell.replied
-
     def _not_come(self, number: int) -> int:
         """How many numbers before this one never came, beyond the last that did on IOPub."""
-        return number - self._top - 1 - sum(n < number for n in self._ahead)
+        skipped = number - self._top - 1
+        return skipped - sum(n < number for n in self._ahead) if self._ahead else skipped  # for each message on IOPub
 
     def _move_to(self, number: int, message: Message) -> None:
         skipped = self._not_come(number)

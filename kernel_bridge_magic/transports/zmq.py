@@ -219,7 +219,7 @@ class ZMQTransport(Transport):
         gap = super().overran(cell, dropped=dropped)
         unheard = self._unheard_greetings or (self._has_greeted and not self._greeted.is_set())
         self._unheard_greetings = 0
-        return gap if gap is None or not unheard else Gap(gap.size, gap.exact and not gap.size)
+        return gap._replace(exact=False) if gap is not None and gap.size and unheard else gap
 
     def _left(self) -> str:
         """The kernel's process closed its sockets. What it had sent before is still here: hand it on."""

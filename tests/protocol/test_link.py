@@ -142,7 +142,9 @@ def test_aborted_after_it_began_is_an_interrupt() -> None:
 
 def test_an_idle_that_was_lost_in_a_flood_is_told_once_the_kernel_speaks_of_what_came_behind_it() -> None:
     cell = running().get(reply()).wait(REPLY_GRACE - 0.2)
+    assert cell.fate is None
     cell.get(stream("more")).wait(REPLY_GRACE - 0.2)
+    assert cell.fate is None
     assert Action.ASK_KERNEL not in cell.said
     cell.wait(0.5).asked_kernel()
     cell.said.clear()

@@ -63,7 +63,7 @@ class Kernels:
         """Give the id of a kernel that is nobody else's, and as new."""
         while self._returned:
             kernel_id = self._returned.pop()
-            if self._is_free(kernel_id) and self._look(kernel_id) == self._states[kernel_id]:
+            if self._is_idle(kernel_id, alone=True) and self._look(kernel_id) == self._states[kernel_id]:
                 return kernel_id
             self._end(kernel_id)
         kernel_id = self._server.start_kernel(path=f"own-{uuid.uuid4().hex[:6]}.ipynb")
@@ -76,16 +76,15 @@ class Kernels:
 
         `sound`: nothing is known that speaks against it.
         """
-        status, body = self._server.request("GET", f"api/kernels/{kernel_id}")
-        if sound and self._states[kernel_id] and status == 200 and json.loads(body)["execution_state"] == "idle":
+        if sound and self._states[kernel_id] and self._is_idle(kernel_id):
             self._returned.append(kernel_id)
         else:
             self._end(kernel_id)
 
-    def _is_free(self, kernel_id: str) -> bool:
+    def _is_idle(self, kernel_id: str, *, alone: bool = False) -> bool:
         status, body = self._server.request("GET", f"api/kernels/{kernel_id}")
-        model = json.loads(body)
-        return status == 200 and model["execution_state"] == "idle" and not model["connections"]
+        model = json.loads(body) if status == 200 else {"execution_state": "gone"}
+        return model["execution_state"] == "idle" and not (alone and model["connections"])
 
     def _end(self, kernel_id: str) -> None:
         del self._states[kernel_id]

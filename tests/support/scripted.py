@@ -128,10 +128,7 @@ class _Channels(tornado.websocket.WebSocketHandler):
         message = decode(payload, self.owner.subprotocol)
         self.owner.received.append(message)
         if message.msg_type == "kernel_info_request":
-            if self.owner.in_order:
-                self.owner.after_scripts(lambda: self._by_the_book(message, "kernel_info_reply", INFO))
-            else:
-                self._by_the_book(message, "kernel_info_reply", INFO)
+            self.owner.answer(lambda: self._by_the_book(message, "kernel_info_reply", INFO))
         elif message.msg_type == "execute_request" and message.content.get("silent"):
             self._by_the_book(message, "execute_reply", {"status": "ok"})
         elif message.msg_type == "execute_request":
@@ -238,25 +235,33 @@ class ScriptedServer:
 
     def run_script(self, cell: Cell) -> None:
         def work() -> None:
-            try:
-                assert self.script is not None
-                self.script(cell)
-            except BaseException as problem:
-                self.problems.append(problem)
+            assert self.script is not None
+            self.script(cell)
 
-        thread = threading.Thread(target=work, name="script")
-        self._scripts.append(thread)
-        thread.start()
+        self._beside(work)
 
-    def after_scripts(self, action: Callable[[], None]) -> None:
-        scripts = list(self._scripts)
+    def answer(self, action: Callable[[], None]) -> None:
+        """Answer a question: at once, or `in_order`."""
+        before = list(self._scripts)
 
         def work() -> None:
-            for script in scripts:
+            for script in before:
                 script.join()
             action()
 
-        thread = threading.Thread(target=work, name="after-scripts")
+        if self.in_order:
+            self._beside(work)
+        else:
+            action()
+
+    def _beside(self, work: Callable[[], object]) -> None:
+        def keep_problems() -> None:
+            try:
+                work()
+            except BaseException as problem:
+                self.problems.append(problem)
+
+        thread = threading.Thread(target=keep_problems, name="script")
         self._scripts.append(thread)
         thread.start()
 
