@@ -84,6 +84,7 @@ def parsed(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 # -- the commands of INTERFACE 5
 
 
+@pytest.mark.bounded  # a kernel without a server is listed if its heartbeat answers within a second
 def test_list_as_text_and_as_json(run: Run, place: dict[str, Any]) -> None:
     text = run("list")
     assert text.returncode == 0
@@ -92,7 +93,7 @@ def test_list_as_text_and_as_json(run: Run, place: dict[str, Any]) -> None:
     assert "training" in (filtered := run("list", "training")).stdout
     assert "analysis" not in filtered.stdout
     model = parsed(run("list", "--json"))
-    assert {kernel["id"] for kernel in model["kernels"]} == {place["analysis"], place["training"], "4711"}
+    assert {kernel["id"] for kernel in model["kernels"]} == {place["analysis"], place["training"], "4711"}, model
     assert [server["problem"] for server in model["servers"]] == [None]
 
 
@@ -139,8 +140,10 @@ def test_interrupt(run: Run, place: dict[str, Any]) -> None:
     assert "KeyboardInterrupt" in stderr
 
 
+@pytest.mark.bounded  # as above
 def test_a_console_kernel_without_a_server(run: Run) -> None:
-    assert run("exec", "--kernel-match", "4711", "--code", "6 * 7").stdout == "42\n"
+    done = run("exec", "--kernel-match", "4711", "--code", "6 * 7")
+    assert done.stdout == "42\n", done.stderr
 
 
 def test_a_password_server_below_a_base_path(run: Run, place: dict[str, Any]) -> None:
