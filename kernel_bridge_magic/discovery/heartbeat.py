@@ -23,6 +23,7 @@ _FORBIDDEN = {errno.EPERM, errno.EACCES}
 _CONNECT_SECONDS = 0.1  # loopback refuses in microseconds; a full backlog does not
 _SLICE = 20  # milliseconds between two looks at whether anybody still waits
 _AT_ONCE = 300  # a ZMQ context holds 1023 sockets, a process often 1024 descriptors
+_SILENT = "its heartbeat does not answer (ended, stopped or swapped out)"
 
 
 class Endpoint(NamedTuple):
@@ -45,11 +46,15 @@ class Endpoint(NamedTuple):
 
 
 class Heartbeats:
-    """One round of heartbeats, in a daemon thread of its own that ends after `seconds` at the latest."""
+    """One round of heartbeats, in a daemon thread of its own.
+
+    Each kernel has `seconds` to answer, from when it is asked: on a loaded machine it takes long until our own
+    thread, with all that it must import, comes to ask.
+    """
 
     def __init__(self, endpoints: Sequence[Endpoint], seconds: float) -> None:
         self._endpoints = list(endpoints)
-        self._end = time.monotonic() + seconds
+        self._seconds = seconds
         self._changed = threading.Condition()
         self._answers: dict[str, str] = {}
         self._stopped = False
@@ -60,9 +65,7 @@ class Heartbeats:
         """Wait until each of these connection files has an answer, or the monotonic clock shows `until`."""
         wanted = set(paths)
         with self._changed:
-            self._changed.wait_for(
-                lambda: wanted <= self._answers.keys(), timeout=max(0.0, min(until, self._end) - time.monotonic())
-            )
+            self._changed.wait_for(lambda: wanted <= self._answers.keys(), max(0.0, until - time.monotonic()))
 
     def stop(self) -> None:
         """Nobody waits any more."""
@@ -71,7 +74,7 @@ class Heartbeats:
     def problem(self, path: str) -> str:
         """Say why the kernel of this connection file counts as dead; "" if it answered."""
         with self._changed:
-            return self._answers.get(path, "its heartbeat does not answer (ended, stopped or swapped out)")
+            return self._answers.get(path, _SILENT)
 
     def _decide(self, path: str, problem: str) -> None:
         with self._changed:
@@ -104,13 +107,16 @@ class Heartbeats:
                     continue
                 poller.register(sock, zmq.POLLIN)
                 waiting[sock] = endpoint
-            while waiting and not self._stopped and time.monotonic() < self._end:
+            end = time.monotonic() + self._seconds
+            while waiting and not self._stopped and time.monotonic() < end:
                 for sock, _event in poller.poll(_SLICE):
                     endpoint = waiting.pop(sock)
                     poller.unregister(sock)
                     same = sock.recv_multipart(zmq.NOBLOCK) == [beat]
                     sock.close()
                     self._decide(endpoint.path, "" if same else "what listens on its port is no kernel")
+            for endpoint in waiting.values():
+                self._decide(endpoint.path, _SILENT)
         finally:
             context.destroy(linger=0)
 
