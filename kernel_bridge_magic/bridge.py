@@ -254,10 +254,16 @@ class Bridge:
     # -- connecting
 
     def connect(
-        self, kernel: Kernel, transport: str = "auto", *, note: Callable[[str], None] | None = None
+        self,
+        kernel: Kernel,
+        transport: str = "auto",
+        *,
+        note: Callable[[str], None] | None = None,
+        timeout: float | None = None,
+        if_busy: str = "wait",
     ) -> KernelConnection:
         """Give the open connection to a kernel, as `Pool.connect` does."""
-        return self.pool.connect(kernel, transport, note=note)
+        return self.pool.connect(kernel, transport, note=note, timeout=timeout, if_busy=if_busy)
 
     def open(self, kernel: Kernel, transport: str = "auto") -> KernelConnection:
         """Open a connection that the caller owns and closes, as `Pool.open` does."""

@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _exec(options: argparse.Namespace) -> int:
     from kernel_bridge_magic.bridge import Bridge
+    from kernel_bridge_magic.connection import time_left
     from kernel_bridge_magic.display.plain import PlainSink, SilentSink
     from kernel_bridge_magic.display.relay import Relay
     from kernel_bridge_magic.runner import run
@@ -130,12 +132,15 @@ def _exec(options: argparse.Namespace) -> int:
     kernel = _find(bridge, options)
     sink = SilentSink() if options.json else PlainSink()
     relay = Relay(sink, kernel)
-    connection = bridge.connect(kernel, options.transport, note=relay.note)
+    began = time.monotonic()
+    connection = bridge.connect(
+        kernel, options.transport, note=relay.note, timeout=options.timeout, if_busy=options.if_busy
+    )
     try:
         execution = connection.start(
             code,
             stdin=sink.can_ask,
-            timeout=options.timeout,
+            timeout=time_left(options.timeout, began),
             keep_outputs=options.json,
             if_busy=options.if_busy,
             durable=options.durable,

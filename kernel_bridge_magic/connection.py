@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,9 @@ from kernel_bridge_magic.protocol.messages import check_code
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.transports.base import Subscriber, Transport
 
-__all__ = ["KernelConnection"]
+__all__ = ["KernelConnection", "time_left"]
+
+_LEAST_SECONDS = 0.1  # for a cell whose connection took all of the time
 
 
 class KernelConnection:
@@ -183,3 +186,11 @@ class KernelConnection:
     def __repr__(self) -> str:
         state = "open" if self.is_open else "closed"
         return f"<KernelConnection {self.kernel.title!r} over {self.transport}, {state}>"
+
+
+def time_left(timeout: float | None, since: float) -> float | None:
+    """Give what is left of `timeout` seconds, which began when the monotonic clock showed `since`.
+
+    Whole seconds are taken off, so that what is left looks like what was asked for.
+    """
+    return None if timeout is None else max(timeout - int(time.monotonic() - since), _LEAST_SECONDS)

@@ -7,12 +7,13 @@ magic is used.
 from __future__ import annotations
 
 import getpass
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from kernel_bridge_magic.bridge import Bridge
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection import KernelConnection, time_left
 from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.checks import CheckList
 from kernel_bridge_magic.display.late import LateSink
@@ -114,14 +115,17 @@ class InShell:
         sink = self._front.sink()
         # What can be live is known when there is a connection, and opening that may have notes to show.
         self._introduce(match, kernel, note := Relay(sink, kernel, quiet=options.quiet).note)
-        connection = self.bridge.connect(kernel, options.transport, note=note)
+        began = time.monotonic()
+        connection = self.bridge.connect(
+            kernel, options.transport, note=note, timeout=options.timeout, if_busy=options.if_busy
+        )
         mirror = self._mirror(connection)
         relay = Relay(sink, kernel, quiet=options.quiet, hold_result=hold_result, widgets=mirror)
         execution = connection.start(
             code,
             stdin=sink.can_ask,
             store_history=options.history,
-            timeout=options.timeout,
+            timeout=time_left(options.timeout, began),
             keep_outputs=bool(options.result),
             metadata={_CHAIN: chain},
             if_busy=options.if_busy,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from kernel_bridge_magic.auth import Vault
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files, read_servers, runtime_dirs
-from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, OwnKernel
+from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, NotRun, OwnKernel
 from kernel_bridge_magic.interrupts import acquired, check, held
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.named_servers import may_have_unread
@@ -21,6 +22,7 @@ from kernel_bridge_magic.transports.base import Transport
 __all__ = ["Pool"]
 
 _OPEN_SECONDS = 75.0  # a busy kernel's first WebSocket opens after up to 60 s (FACTS 3)
+_BUSY_SECONDS = 3.0  # for a kernel that is not busy but only starting, where a busy one is not waited for
 
 
 class Pool:
@@ -44,15 +46,24 @@ class Pool:
             )
 
     def connect(
-        self, kernel: Kernel, transport: str = "auto", *, note: Callable[[str], None] | None = None
+        self,
+        kernel: Kernel,
+        transport: str = "auto",
+        *,
+        note: Callable[[str], None] | None = None,
+        timeout: float | None = None,
+        if_busy: str = "wait",
     ) -> KernelConnection:
         """Give the open connection to a kernel, kept from the last cell while it is alive, else a new one.
 
         `auto` is ZMQ where the kernel is ours and on this machine, else a WebSocket. `note` is called with a line
-        that the user should know before (somebody's unread output that connecting throws away).
+        that the user should know before (somebody's unread output that connecting throws away; that the kernel
+        has to be waited for). `timeout` is in seconds, None for as long as it takes a server. With `if_busy` other
+        than `wait` a server that waits for the kernel is not waited for.
 
         Raises:
             OwnKernel: it is the kernel that asks.
+            NotRun: the time is up, or the kernel is busy and must not be.
             LinkError, ServerError: it cannot be connected to.
         """
         _refuse(kernel)
@@ -65,7 +76,7 @@ class Pool:
             if known is not None:
                 return known
             self._tell_news(kernel, roads, note)
-            connection = self._open(kernel, roads, note)
+            connection = self._open(kernel, roads, note, timeout, if_busy)
             with self._lock:
                 self._connections = {key: it for key, it in self._connections.items() if it.is_open}
                 self._connections[_key(kernel, connection.transport)] = connection
@@ -94,7 +105,7 @@ class Pool:
         made: KernelConnection | None = None
         try:
             with held():
-                made = self._open(kernel, self._roads(kernel, transport), None)
+                made = self._open(kernel, self._roads(kernel, transport))
         except KeyboardInterrupt:
             if made is not None:
                 made.close()
@@ -122,14 +133,21 @@ class Pool:
             raise CannotConnect(f"{kernel.title} {reason}: it cannot be reached by {transport}")
         return roads
 
-    def _open(self, kernel: Kernel, roads: Sequence[str], note: Callable[[str], None] | None) -> KernelConnection:
+    def _open(
+        self,
+        kernel: Kernel,
+        roads: Sequence[str],
+        note: Callable[[str], None] | None = None,
+        timeout: float | None = None,
+        if_busy: str = "wait",
+    ) -> KernelConnection:
         api = ServerAPI(kernel.server, self._vault) if kernel.server else None
         for road in roads:
             check()
             control = Control(kernel, api)
             made = self._make(kernel, road, note, control)
             try:
-                made.open(_OPEN_SECONDS)
+                made.open(_OPEN_SECONDS, _Doorway(kernel, note, timeout, if_busy).held_up)
             except KernelBridgeError:
                 if road == roads[-1]:
                     raise
@@ -170,6 +188,40 @@ class Pool:
         for connection in connections:
             with contextlib.suppress(KernelBridgeError):
                 connection.close()
+
+
+class _Doorway:
+    """What is said and done while a server does not let us in, because its kernel is busy or starting."""
+
+    def __init__(self, kernel: Kernel, note: Callable[[str], None] | None, timeout: float | None, if_busy: str) -> None:
+        self._kernel = kernel
+        self._note = note
+        self._timeout = float("inf") if timeout is None else timeout
+        self._until = time.monotonic() + self._timeout
+        self._if_busy = if_busy
+
+    def held_up(self, seconds: float) -> None:
+        """See to it; `seconds` have gone since the server was asked.
+
+        Raises:
+            NotRun: that is long enough.
+        """
+        if self._if_busy == "fail" and seconds > _BUSY_SECONDS:
+            raise self._not_run("the kernel is busy or starting, and its server lets nobody in")
+        if time.monotonic() > self._until:
+            raise self._not_run(f"gave up waiting for the kernel, busy or starting, after {self._timeout:g} s")
+        if self._note is not None and self._if_busy != "fail":
+            self._note(_HELD_UP)
+            self._note = None
+
+    def _not_run(self, reason: str) -> NotRun:
+        return NotRun(f"{reason}; nothing was sent. Safe to run again", kernel=self._kernel.title)
+
+
+_HELD_UP = (
+    "waiting to be connected: the kernel is probably busy or starting, and its server waits for it, a minute at most "
+    "(Ctrl-C gives up; nothing was sent yet)"
+)
 
 
 def _refuse(kernel: Kernel) -> None:

@@ -247,8 +247,10 @@ def test_ctrl_c_interrupts_there_and_is_130(place: dict[str, Any]) -> None:
     assert "KeyboardInterrupt" in stderr
 
 
-def test_a_busy_kernel_is_2_where_the_cell_shall_not_wait(run: Run, place: dict[str, Any]) -> None:
-    busy = watched(place, "print('on', flush=True)\nimport time; time.sleep(12)")
+def test_a_busy_kernel_is_2_where_the_cell_shall_not_wait(run: Run, place: dict[str, Any], tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    code = f"print('on', flush=True)\nimport os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)"
+    busy = watched(place, code)
     assert busy.stdout is not None
     assert busy.stdout.readline() == "on\n"
     done = run("exec", "--kernel-match", "training", "--code", "ran = 1", "--if-busy", "fail")
@@ -256,6 +258,7 @@ def test_a_busy_kernel_is_2_where_the_cell_shall_not_wait(run: Run, place: dict[
     assert "busy" in done.stderr
     beside = run("exec", "--kernel-match", "training", "--code", "'ran' in globals()", "--if-busy", "subshell")
     assert (beside.returncode, beside.stdout) == (0, "False\n")
+    go.touch()
     busy.communicate(timeout=20)
     assert busy.returncode == 0
 

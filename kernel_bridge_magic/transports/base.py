@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -32,6 +32,7 @@ __all__ = ["IDLE_SECONDS", "Back", "Broken", "Closed", "Item", "Subscriber", "Tr
 #: An open connection keeps a culler from its work (H5): one that nobody uses is let go after this long.
 IDLE_SECONDS = 300.0
 _FAREWELL_SECONDS = 0.3
+_HELD_UP_SECONDS = 0.7  # a server that does not wait for its kernel lets us in at once
 _ABANDON_SECONDS = 0.2  # for a thread that connects to see that nobody waits; then its socket is cut
 _ASK_AGAIN_SECONDS = 0.5
 
@@ -116,6 +117,8 @@ class Transport:
         #: whether the server does not accept us any more
         self.denied = False
         self._closed: Closed | None = None
+        #: when a server was asked to let us in, on the monotonic clock; None where there is none, or none yet
+        self._knocked: float | None = None
         #: what the main shell runs now, as far as we saw it begin: the request, when (time of day), whether it is ours
         self.runs: tuple[str, str, bool] | None = None
         self._news: Sign | None = None
@@ -125,8 +128,11 @@ class Transport:
 
     # -- for everybody
 
-    def open(self, timeout: float) -> None:
+    def open(self, timeout: float, held_up: Callable[[float], None] | None = None) -> None:
         """Connect, and return when the kernel can be spoken to.
+
+        `held_up` is called again and again, with the seconds since the server was asked, if the server does not let
+        us in within a moment: it waits for a kernel that is busy or starting (FACTS 3). What it raises ends the wait.
 
         Raises:
             CannotConnect: it could not be opened within `timeout` seconds; nothing was sent.
@@ -135,7 +141,7 @@ class Transport:
         try:
             with held():
                 self._thread.start()
-                problem = self._await_opening(time.monotonic() + timeout)
+                problem = self._await_opening(time.monotonic() + timeout, held_up)
         except queue.Empty:
             self.close()
             raise CannotConnect(f"no connection to the kernel within {timeout:g} s") from None
@@ -145,7 +151,7 @@ class Transport:
         if problem is not None:
             raise problem
 
-    def _await_opening(self, deadline: float) -> KernelBridgeError | None:
+    def _await_opening(self, deadline: float, held_up: Callable[[float], None] | None) -> KernelBridgeError | None:
         while True:
             left = deadline - time.monotonic()
             try:
@@ -154,6 +160,9 @@ class Transport:
                 if left <= 0:
                     raise
                 check()
+                waited = 0.0 if self._knocked is None else time.monotonic() - self._knocked
+                if held_up is not None and waited > _HELD_UP_SECONDS:
+                    held_up(waited)
 
     @property
     def is_open(self) -> bool:

@@ -119,6 +119,7 @@ class WebSocketTransport(Transport):
             raw.close()  # `_break` may have been here before there was something to break
             raise CannotConnect("the connection is closed")
         raw.settimeout(seconds)
+        self._knocked = time.monotonic()
         # Its validation of UTF-8 is pure Python: 9 s for 30 MB. Decoding finds the same.
         connection = WatchedSocket(skip_utf8_validation=True, fire_cont_frame=True)
         connection.cap(lambda: self._fragments.room)

@@ -31,6 +31,7 @@ def __look__():
         if callable(value) or isinstance(value, property)]
     ip.reset()
     return json.dumps([
+        ip.exit_now,  # it answers, and ends a moment later
         os.getpid(), os.getcwd(), sorted(os.environ.items()), sys.path, [name(one) for one in sys.meta_path],
         sorted(thread.name for thread in threading.enumerate()),
         [open(file).read() for file in glob.glob('/proc/self/task/*/children')],

@@ -1,0 +1,73 @@
+"""A server that waits for its kernel before it lets us in: the first WebSocket to one that is busy (FACTS 3)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kernel_bridge_magic.connection import time_left
+from kernel_bridge_magic.errors import NotRun
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.pool import Pool
+from tests.support.roads import found, known, road_to
+from tests.support.servers import JupyterServer
+
+BUSY = "import os, time\nwhile not os.path.exists({go!r}): time.sleep(0.05)"
+
+
+@pytest.fixture
+def busy(jupyter_server: JupyterServer, tmp_path: Path) -> Iterator[Kernel]:
+    """A kernel that runs a cell until there is a file `go`, and that its server has never spoken to."""
+    kernel_id = jupyter_server.start_kernel(path="never-opened.ipynb")
+    jupyter_server.wait_for_kernel(kernel_id)
+    connection, _ = road_to(jupyter_server, found(jupyter_server, kernel_id), "zmq")
+    execution = connection.start(BUSY.format(go=str(tmp_path / "go")))
+    next(iter(execution))
+    yield found(jupyter_server, kernel_id)
+    connection.close()
+    jupyter_server.request("DELETE", f"api/kernels/{kernel_id}")
+
+
+def test_a_server_that_waits_for_its_kernel_is_told_of(
+    jupyter_server: JupyterServer, busy: Kernel, tmp_path: Path
+) -> None:
+    pool = Pool(known(jupyter_server)[1])
+    notes: list[str] = []
+    with pytest.raises(NotRun, match=r"busy or starting.* nothing was sent. Safe to run again"):
+        pool.connect(busy, "ws", note=notes.append, if_busy="fail")
+    assert notes == [], "it says so itself"
+    with pytest.raises(NotRun, match=r"gave up waiting .* after 1 s; nothing was sent"):
+        pool.connect(busy, "ws", note=notes.append, timeout=1)
+    assert len(pool) == 0
+
+    def note(text: str) -> None:
+        notes.append(text)
+        (tmp_path / "go").touch()
+
+    # Without the note nobody would end the other cell within the time of this test.
+    assert pool.connect(busy, "ws", note=note, timeout=60).execute("6 * 7", timeout=60).text == "42"
+    assert len(notes) == 2 and all("probably busy or starting" in text for text in notes)
+    pool.close()
+
+
+def test_a_kernel_that_is_known_to_its_server_lets_in_at_once(
+    jupyter_server: JupyterServer, shared_kernel: str
+) -> None:
+    pool = Pool(known(jupyter_server)[1])
+    told = threading.Event()
+    kernel = found(jupyter_server, shared_kernel)
+    connection = pool.connect(kernel, "ws", note=lambda text: told.set(), timeout=60, if_busy="fail")
+    assert connection.execute("6 * 7").text == "42"
+    assert not told.is_set()
+    pool.close()
+
+
+def test_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 103.9)
+    assert time_left(None, 100) is None
+    assert time_left(5, 103.4) == 5
+    assert time_left(5, 100) == 2
+    assert time_left(2.5, 90) == 0.1
