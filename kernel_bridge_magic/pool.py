@@ -58,8 +58,8 @@ class Pool:
 
         `auto` is ZMQ where the kernel is ours and on this machine, else a WebSocket. `note` is called with a line
         that the user should know before (somebody's unread output that connecting throws away; that the kernel
-        has to be waited for). `timeout` is in seconds, None for as long as it takes a server. With `if_busy` other
-        than `wait` a server that waits for the kernel is not waited for.
+        has to be waited for). `timeout` is in seconds, None for as long as it takes a server. With `if_busy` as
+        `fail` a server that waits for the kernel is not waited for.
 
         Raises:
             OwnKernel: it is the kernel that asks.
