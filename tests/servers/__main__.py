@@ -29,6 +29,14 @@ def line(row: Row) -> str:
     return f"| {row.server} | {row.version} | {row.listed} | {row.ran} | {row.auth} | {row.seconds:.1f} |"
 
 
+def logs(directory: Path) -> str:
+    """What the servers of a scene said last."""
+    return "".join(
+        f"\n-- {file.name} ends with\n{file.read_text(errors='replace')[-4000:]}"
+        for file in sorted(directory.rglob("*.log"))
+    )
+
+
 def main() -> int:
     """Try all servers, or those that are named."""
     parser = argparse.ArgumentParser(prog="python -m tests.servers", description=(__doc__ or "").splitlines()[0])
@@ -53,7 +61,7 @@ def main() -> int:
                     lines.append(line(row))
                     print(lines[-1], flush=True)
             except Exception:
-                failed.append(f"{scene.name}:\n{traceback.format_exc()}")
+                failed.append(f"{scene.name}:\n{traceback.format_exc()}{logs(here / scene.name)}")
                 print(line(Row(scene.name, listed="FAILED", ran="FAILED", auth="FAILED")), flush=True)
     print(f"\nin {time.monotonic() - began:.0f} s")
     print("\n".join(failed), file=sys.stderr)
