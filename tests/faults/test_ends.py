@@ -232,7 +232,7 @@ def test_f8_a_kernel_that_exits_behind_a_cell_is_told_below_that_cell(
             pump.close()
 
 
-@pytest.mark.bounded
+@pytest.mark.alone
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize(("fault", "sign"), [(11, signal.SIGTERM), (12, signal.SIGKILL)])
 def test_f11_f12_a_server_that_ends(

@@ -1,19 +1,21 @@
 """Tests that hold a bound in seconds run last, with few others or none: a loaded machine is no failure.
 
-`@pytest.mark.bounded` marks those with a bound of seconds, which run beside each other only: they mostly wait;
-`@pytest.mark.alone` those that nothing else may disturb. A test waits until all of the marks before its own have
-ended; a file that grows by a byte with each that ends tells how many have.
+`@pytest.mark.bounded` marks those with a bound of seconds, which run a few at a time, beside each other only: they
+mostly wait; `@pytest.mark.alone` those that nothing else may disturb. A test waits until all of the marks before its
+own have ended; a file that grows by a byte with each that ends tells how many have.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -24,6 +26,8 @@ _FIRST = (
     *("tests/test_magics", "tests/test_busy", "tests/test_durable"),
 )
 _MARKS = ("", "bounded", "alone")  # in the order in which they run
+_SLOTS = 3  # for the bounded ones: each may start a server, which takes all of a core for a second
+_LOOK_SECONDS = 0.02
 _STUCK_SECONDS = 300.0  # no test takes as long: a process has died, whose tests will never end
 
 
@@ -58,11 +62,22 @@ class Turns:
         if self._ended is None:
             return (yield)
         self._wait(self._ended, self._before[_mark(item)])
-        try:
-            return (yield)
-        finally:
-            with self._ended.open("ab") as file:
-                file.write(b".")
+        with self._slot() if _mark(item) == "bounded" else contextlib.nullcontext():
+            try:
+                return (yield)
+            finally:
+                with self._ended.open("ab") as file:
+                    file.write(b".")
+
+    @contextlib.contextmanager
+    def _slot(self) -> Iterator[None]:
+        """Wait until there is room for one more; the system gives the room of a process that dies to the next."""
+        assert self._folder is not None
+        with contextlib.ExitStack() as files:
+            slots = [files.enter_context((self._folder / f"slot-{number}").open("wb")) for number in range(_SLOTS)]
+            while not any(map(_taken, slots)):
+                time.sleep(_LOOK_SECONDS)
+            yield
 
     def _wait(self, ended: Path, number: int) -> None:
         seen, since = -1, time.monotonic()
@@ -72,7 +87,7 @@ class Turns:
             elif time.monotonic() - since > _STUCK_SECONDS:
                 self._before = dict.fromkeys(_MARKS, 0)
                 return
-            time.sleep(0.02)
+            time.sleep(_LOOK_SECONDS)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -115,6 +130,14 @@ def _folder(run: str) -> Path:
     folder = Path(tempfile.gettempdir()) / f"kernel-bridge-tests-{run}"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def _taken(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _mark(item: pytest.Item) -> str:
