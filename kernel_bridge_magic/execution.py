@@ -254,6 +254,7 @@ class Execution:
     def _tick(self, now: float) -> list[Event | Action]:
         self._ticked = now
         self._link.receiving(self._transport.receiving_at)
+        self._link.free = self._transport.free
         steps = self._link.tick(now)
         if self._link.wants_proof:
             self._link.proven(self._transport.unexplained(self._position))

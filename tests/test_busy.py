@@ -122,6 +122,21 @@ def test_waiting_is_told_of_within_a_second(owner: Owner, guest: KernelConnectio
     assert owner.unharmed()
 
 
+def test_a_kernel_that_was_heard_to_end_a_cell_is_free_until_the_next_one(
+    connect: Connect, own_kernel: str, tmp_path: Path
+) -> None:
+    guest = connect(own_kernel)
+    assert guest.execute("1").text == "1"
+    wait_for(lambda: guest._transport.free, "the end of our cell")
+    owner = Owner(connect(own_kernel), tmp_path / "go")
+    wait_for(lambda: not guest._transport.free, "the beginning of the owner's")
+    for event in (execution := guest.start("1")):
+        if isinstance(event, Queued):
+            assert event.since and not event.ours
+            execution.interrupt()
+    assert owner.unharmed()
+
+
 def test_the_time_is_up_while_queued(owner: Owner, guest: KernelConnection) -> None:
     with pytest.raises(TimedOut, match="still queued there"):
         guest.execute("late = 1", timeout=1)

@@ -40,6 +40,7 @@ __all__ = ["Action", "Link", "Verdict"]
 
 # Seconds. Each is the smallest that no healthy kernel or server was seen to exceed (FACTS 5, 6, 13, 15).
 QUEUED_AFTER = 0.5  # no busy by then: the kernel runs something else
+QUEUED_AFTER_FREE = 3.0  # the same of a kernel that was heard to have nothing to run: its machine may be slow
 SETTLE = 0.3  # messages under way when the end is already certain
 DOUBT = 0.5  # between a shutdown's interrupt and its shutdown_reply (ipykernel 6: 10 ms)
 REPLY_GRACE = 2.0  # between the idle of a cell and its reply, or the other way round
@@ -115,6 +116,8 @@ class Link:
         self._lost_link = ""
         #: the times at which the link was down
         self.outage = Outage()
+        #: whether the kernel was heard to end what it ran, and to begin nothing since
+        self.free = False
         #: whether the server said, when the link was back, that nobody else is connected to the kernel
         self.alone = False
         self._busy_id = self._last_id = ""
@@ -455,7 +458,8 @@ class Link:
         return [*([doubtful] if doubtful else []), *self._finish()]
 
     def _tick_notes(self, now: float) -> list[Event]:
-        if not self._told_queued and not self.request.started and now - self._sent >= QUEUED_AFTER:
+        patience = QUEUED_AFTER_FREE if self.free else QUEUED_AFTER
+        if not self._told_queued and not self.request.started and now - self._sent >= patience:
             self._told_queued = True
             return [Queued()]
         if (note := self._heart.note()) is not None:

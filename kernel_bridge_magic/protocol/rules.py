@@ -69,6 +69,7 @@ class Comes(enum.Enum):
     CLOSED = "the link is closed for good"
     GAP = "three numbers never came"
     NO_NUMBERS = "this kernel numbers nothing"
+    FREE = "this kernel was last heard to end a cell"
     INTERRUPT = "Ctrl-C"
     TIME_IS_UP = "the time that was given is up"
 
@@ -123,6 +124,7 @@ CELL = (
     Row("R1", RUNNING, (C.IDLE,), link.REPLY_GRACE + link.PROOF, fate=Fate.UNKNOWN, says="does not say whether"),
     Row("R1", SENT, (C.REPLY, C.IDLE), fate=Fate.OK, says="start-of-cell message is missing"),
     Row("R2", SENT, (C.NOTHING,), link.QUEUED_AFTER, says="Queued"),
+    Row("R2", SENT, (C.FREE,), link.QUEUED_AFTER_FREE, says="Queued"),
     Row("R2", RUNNING, (C.ERROR, C.IDLE), fate=Fate.FAILED),
     Row("R2", RUNNING, (C.KEYBOARD_INTERRUPT, C.ERROR, C.IDLE), link.DOUBT, fate=Fate.FAILED),
     Row("R2", SENT, (C.ABORTED, C.IDLE), fate=Fate.NOT_RUN, says="Safe to run again"),

@@ -121,6 +121,8 @@ class Transport:
         self._knocked: float | None = None
         #: what the main shell runs now, as far as we saw it begin: the request, when (time of day), whether it is ours
         self.runs: tuple[str, str, bool] | None = None
+        #: whether the main shell was heard to end a request, and to begin none since
+        self.free = False
         self._news: Sign | None = None
         self._told = False
         self._opened: queue.SimpleQueue[KernelBridgeError | None] = queue.SimpleQueue()
@@ -424,14 +426,18 @@ class Transport:
             self._tell_all(sign)
 
     def _note_what_runs(self, message: Message) -> None:
-        parent = message.parent_header
-        if message.execution_state == "busy" and parent.get("msg_type") == "execute_request":
-            ours = parent.get("session") == self.client_id
-            self.runs = message.parent_id, time.strftime("%H:%M:%S"), ours
-        elif self.runs is not None and message.execution_state == "idle" and message.parent_id == self.runs[0]:
+        parent, state = message.parent_header, message.execution_state
+        if parent.get("msg_type") != "execute_request" or state not in ("busy", "idle"):
+            return
+        if state == "busy":
+            self.runs = message.parent_id, time.strftime("%H:%M:%S"), parent.get("session") == self.client_id
+        elif self.runs is not None and message.parent_id == self.runs[0]:
             self.runs = None
+        if not parent.get("subshell_id"):
+            self.free = state == "idle"
 
     def _tell_all(self, item: Sign | Closed) -> None:
+        self.free = False
         if isinstance(item, Sign):
             self.runs = None
             self._news = self._news or (None if self._told else item)
@@ -442,6 +448,7 @@ class Transport:
 
     def _tell_running(self, item: Broken | Back | Note) -> None:
         """Give an item to every request that waits."""
+        self.free = self.free and isinstance(item, Note)  # what it does while the link is down is not heard
         with self._lock:
             targets = {id(target): target for target in self._inboxes.values()}
         for target in targets.values():

@@ -16,6 +16,7 @@ from kernel_bridge_magic.protocol.link import (
     DOUBT,
     PROOF,
     QUEUED_AFTER,
+    QUEUED_AFTER_FREE,
     REPLY_GRACE,
     SETTLE,
     SILENCE,
@@ -239,6 +240,13 @@ def test_a_queued_cell_is_told_of_once_within_a_second() -> None:
     assert QUEUED_AFTER < 1
     assert cell.wait(3).said == [Queued()]
     assert Queued() not in running().wait(3).said
+
+
+def test_a_kernel_that_was_heard_to_be_free_may_be_slow() -> None:
+    cell = Watched()
+    cell.link.free = True
+    assert cell.wait(QUEUED_AFTER + 0.2).said == []
+    assert cell.wait(QUEUED_AFTER_FREE).said == [Queued()]
 
 
 def test_an_interrupt_while_queued_interrupts_nobody() -> None:

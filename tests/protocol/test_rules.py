@@ -130,6 +130,7 @@ class Player:
     def play(self, what: Comes) -> None:
         simple: dict[Comes, Callable[[], object]] = {
             Comes.NOTHING: lambda: None,
+            Comes.FREE: lambda: setattr(self.link, "free", True),
             Comes.BUSY: lambda: self.get(status("busy")),
             Comes.INPUT: lambda: self.get(msg("execute_input", {"code": "x"})),
             Comes.REPLY: lambda: self.get(reply()),
