@@ -123,11 +123,11 @@ def test_bars_move_while_their_cell_runs(cells: Cells) -> None:
     cells.page.wait_for("cells[arg].node.querySelector('input.jp-Stdin-input')", place)
     cells.wait_for(place, ".widget-html-content", "2/4")
     width = "cells[arg].node.querySelector('.progress-bar').style.width"
-    assert cells.page.js(width, place) == "75%"
+    cells.page.wait_for(f"{width} === '75%'", place)
     cells.page.answer_input("")
     cells.page.wait_idle()
     cells.wait_for(place, ".widget-html-content", "4/4")
-    assert cells.page.js(width, place) == "100%"
+    cells.page.wait_for(f"{width} === '100%'", place)
 
 
 def test_interact_shows_each_result_in_its_place(cells: Cells) -> None:
@@ -164,7 +164,7 @@ def test_two_kernels_widgets_live_side_by_side(cells: Cells) -> None:
     other = cells.remote(make.format(20), match="other.ipynb")
     cells.drag(there, 60)
     cells.page.wait_for("+cells[arg].node.querySelector('.widget-readout').innerText > 10", there)
-    assert cells.page.js("cells[arg].node.querySelector('.widget-readout').innerText", other) == "20"
+    cells.wait_for(other, ".widget-readout", "20")
     cells.remote("slider.value = 90", match="other.ipynb")
     cells.wait_for(other, ".widget-readout", "90")
     assert cells.page.js("+cells[arg].node.querySelector('.widget-readout').innerText", there) < 90
