@@ -23,6 +23,10 @@ __all__ = ["Pool"]
 
 _OPEN_SECONDS = 75.0  # a busy kernel's first WebSocket opens after up to 60 s (FACTS 3)
 _BUSY_SECONDS = 3.0  # for a kernel that is not busy but only starting, where a busy one is not waited for
+_HELD_UP = (
+    "waiting to be connected: the kernel is probably busy or starting, and its server waits for it, a minute at most "
+    "(Ctrl-C gives up; nothing was sent yet)"
+)
 
 
 class Pool:
@@ -216,12 +220,6 @@ class _Doorway:
 
     def _not_run(self, reason: str) -> NotRun:
         return NotRun(f"{reason}; nothing was sent. Safe to run again", kernel=self._kernel.title)
-
-
-_HELD_UP = (
-    "waiting to be connected: the kernel is probably busy or starting, and its server waits for it, a minute at most "
-    "(Ctrl-C gives up; nothing was sent yet)"
-)
 
 
 def _refuse(kernel: Kernel) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +12,9 @@ from kernel_bridge_magic.connection import time_left
 from kernel_bridge_magic.errors import NotRun
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.pool import Pool
+from tests.support.owner import Owner
 from tests.support.roads import found, known, road_to
 from tests.support.servers import JupyterServer
-
-BUSY = "import os, time\nwhile not os.path.exists({go!r}): time.sleep(0.05)"
 
 
 @pytest.fixture
@@ -24,10 +23,10 @@ def busy(jupyter_server: JupyterServer, tmp_path: Path) -> Iterator[Kernel]:
     kernel_id = jupyter_server.start_kernel(path="never-opened.ipynb")
     jupyter_server.wait_for_kernel(kernel_id)
     connection, _ = road_to(jupyter_server, found(jupyter_server, kernel_id), "zmq")
-    execution = connection.start(BUSY.format(go=str(tmp_path / "go")))
-    next(iter(execution))
-    yield found(jupyter_server, kernel_id)
-    connection.close()
+    with connection:
+        owner = Owner(connection, tmp_path / "go")
+        yield found(jupyter_server, kernel_id)
+        assert owner.unharmed()
     jupyter_server.request("DELETE", f"api/kernels/{kernel_id}")
 
 
@@ -57,17 +56,17 @@ def test_a_kernel_that_is_known_to_its_server_lets_in_at_once(
     jupyter_server: JupyterServer, shared_kernel: str
 ) -> None:
     pool = Pool(known(jupyter_server)[1])
-    told = threading.Event()
+    notes: list[str] = []
     kernel = found(jupyter_server, shared_kernel)
-    connection = pool.connect(kernel, "ws", note=lambda text: told.set(), timeout=60, if_busy="fail")
+    connection = pool.connect(kernel, "ws", note=notes.append, timeout=60, if_busy="fail")
     assert connection.execute("6 * 7").text == "42"
-    assert not told.is_set()
+    assert notes == []
     pool.close()
 
 
-def test_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.monotonic", lambda: 103.9)
-    assert time_left(None, 100) is None
-    assert time_left(5, 103.4) == 5
-    assert time_left(5, 100) == 2
-    assert time_left(2.5, 90) == 0.1
+def test_time_left() -> None:
+    now = time.monotonic()
+    assert time_left(None, now) is None
+    assert time_left(5, now) == 5
+    assert time_left(5, now - 3) == 2
+    assert time_left(2.5, now - 13) == 0.1

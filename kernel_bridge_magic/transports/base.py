@@ -427,14 +427,13 @@ class Transport:
 
     def _note_what_runs(self, message: Message) -> None:
         parent, state = message.parent_header, message.execution_state
-        if parent.get("msg_type") != "execute_request" or state not in ("busy", "idle"):
+        if parent.get("msg_type") != "execute_request" or parent.get("subshell_id") or state not in ("busy", "idle"):
             return
         if state == "busy":
             self.runs = message.parent_id, time.strftime("%H:%M:%S"), parent.get("session") == self.client_id
         elif self.runs is not None and message.parent_id == self.runs[0]:
             self.runs = None
-        if not parent.get("subshell_id"):
-            self.free = state == "idle"
+        self.free = self.runs is None
 
     def _tell_all(self, item: Sign | Closed) -> None:
         self.free = False
@@ -448,7 +447,6 @@ class Transport:
 
     def _tell_running(self, item: Broken | Back | Note) -> None:
         """Give an item to every request that waits."""
-        self.free = self.free and isinstance(item, Note)  # what it does while the link is down is not heard
         with self._lock:
             targets = {id(target): target for target in self._inboxes.values()}
         for target in targets.values():

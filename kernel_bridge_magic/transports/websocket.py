@@ -238,6 +238,7 @@ class WebSocketTransport(Transport):
         """Open the link again, for as long as a request waits; None when it is open, else the reason of the end."""
         lost_at = time.monotonic()
         self.breaks += 1
+        self.free = False  # what begins while the link is down is not heard
         with self._lock:
             self._gaps.broke()
             self._repeats.broke()

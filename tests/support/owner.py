@@ -1,0 +1,40 @@
+"""Whoever owns a kernel, at work in it while we are guests."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from pathlib import Path
+
+from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.protocol.events import Event, ExecuteResult, Started
+
+MAIN = "import os, time\nwhile not os.path.exists({go!r}): time.sleep(0.05)\n'main is done'"
+
+
+class Owner:
+    """Somebody else's cell, which runs in the kernel until `unharmed` is asked; `before` runs first."""
+
+    def __init__(self, connection: KernelConnection, go: Path, code: str = MAIN, *, before: str = "") -> None:
+        self.events: list[Event] = []
+        self._go = go
+        code = before + code.format(go=str(go))
+        started: queue.SimpleQueue[None] = queue.SimpleQueue()
+        execution = connection.start(code)
+
+        def work() -> None:
+            for event in execution:
+                self.events.append(event)
+                if isinstance(event, Started):
+                    started.put(None)
+
+        self.thread = threading.Thread(target=work)
+        self.thread.start()
+        started.get(timeout=30)
+
+    def unharmed(self) -> bool:
+        """Let it end, and say whether the cell came to that by itself."""
+        self._go.touch()
+        self.thread.join(30)
+        results = [event for event in self.events if isinstance(event, ExecuteResult)]
+        return [event.data["text/plain"] for event in results] == ["'main is done'"]
