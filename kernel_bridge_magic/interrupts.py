@@ -13,6 +13,7 @@ import contextvars
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -163,14 +164,19 @@ def aside(work: Callable[[], Given], name: str) -> Given:
 
 
 @contextlib.contextmanager
-def acquired(lock: threading.Lock) -> Iterator[None]:
+def acquired(lock: threading.Lock, held_up: Callable[[float], None] | None = None) -> Iterator[None]:
     """Hold a lock that somebody else may hold for long; Ctrl-C ends the wait for it.
+
+    `held_up` is called again and again while it waits, with the seconds since it began. What it raises ends the wait.
 
     Raises:
         KeyboardInterrupt: before the lock was taken.
     """
+    began = time.monotonic()
     while not lock.acquire(timeout=PATIENCE):
         check()
+        if held_up is not None:
+            held_up(time.monotonic() - began)
     try:
         yield
     finally:

@@ -22,6 +22,7 @@ from kernel_bridge_magic.transports.base import Transport
 __all__ = ["Pool"]
 
 _OPEN_SECONDS = 75.0  # a busy kernel's first WebSocket opens after up to 60 s (FACTS 3)
+_MOMENT = 0.7  # a server that does not wait for its kernel lets us in at once
 _BUSY_SECONDS = 3.0  # for a kernel that is not busy but only starting, where a busy one is not waited for
 _HELD_UP = (
     "waiting to be connected: the kernel is probably busy or starting, and its server waits for it, a minute at most "
@@ -75,12 +76,13 @@ class Pool:
         with self._lock:
             door = self._doors.setdefault(kernel.id, threading.Lock())
         # One door for each kernel: opening may take a minute, and other kernels' cells must not wait for it.
-        with held(), acquired(door):
+        held_up = _Doorway(kernel, note, timeout, if_busy).held_up
+        with held(), acquired(door, held_up):
             known = self._open_connection(kernel, roads)
             if known is not None:
                 return known
             self._tell_news(kernel, roads, note)
-            connection = self._open(kernel, roads, note, timeout, if_busy)
+            connection = self._open(kernel, roads, note, held_up)
             with self._lock:
                 self._connections = {key: it for key, it in self._connections.items() if it.is_open}
                 self._connections[_key(kernel, connection.transport)] = connection
@@ -142,8 +144,7 @@ class Pool:
         kernel: Kernel,
         roads: Sequence[str],
         note: Callable[[str], None] | None = None,
-        timeout: float | None = None,
-        if_busy: str = "wait",
+        held_up: Callable[[float], None] | None = None,
     ) -> KernelConnection:
         api = ServerAPI(kernel.server, self._vault) if kernel.server else None
         for road in roads:
@@ -151,7 +152,7 @@ class Pool:
             control = Control(kernel, api)
             made = self._make(kernel, road, note, control)
             try:
-                made.open(_OPEN_SECONDS, _Doorway(kernel, note, timeout, if_busy).held_up)
+                made.open(_OPEN_SECONDS, held_up)
             except KernelBridgeError:
                 if road == roads[-1]:
                     raise
@@ -195,7 +196,8 @@ class Pool:
 
 
 class _Doorway:
-    """What is said and done while a server does not let us in, because its kernel is busy or starting."""
+    """What is said and done while a server does not let us in, because its kernel is busy or starting, or while
+    another thread waits for that already."""
 
     def __init__(self, kernel: Kernel, note: Callable[[str], None] | None, timeout: float | None, if_busy: str) -> None:
         self._kernel = kernel
@@ -205,11 +207,13 @@ class _Doorway:
         self._if_busy = if_busy
 
     def held_up(self, seconds: float) -> None:
-        """See to it; `seconds` have gone since the server was asked.
+        """See to it; `seconds` have gone since the server was asked, or since the other thread is waited for.
 
         Raises:
             NotRun: that is long enough.
         """
+        if seconds < _MOMENT:
+            return
         if self._if_busy == "fail" and seconds > _BUSY_SECONDS:
             raise self._not_run("the kernel is busy or starting, and its server lets nobody in")
         if time.monotonic() > self._until:

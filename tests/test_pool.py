@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,24 @@ def test_a_server_that_waits_for_its_kernel_is_told_of(
     # Without the note nobody would end the other cell within the time of this test.
     assert pool.connect(busy, "ws", note=note, timeout=60).execute("6 * 7", timeout=60).text == "42"
     assert len(notes) == 2 and all("probably busy or starting" in text for text in notes)
+    pool.close()
+
+
+def test_a_second_thread_that_waits_at_the_same_door_is_told_as_well(
+    jupyter_server: JupyterServer, busy: Kernel, tmp_path: Path
+) -> None:
+    pool = Pool(known(jupyter_server)[1])
+    held_up = threading.Event()
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(pool.connect, busy, "ws", note=lambda text: held_up.set())
+        assert held_up.wait(60), "it waits for the server, and we for it"
+        with pytest.raises(NotRun, match=r"gave up waiting .* after 1 s; nothing was sent"):
+            pool.connect(busy, "ws", timeout=1)
+        with pytest.raises(NotRun, match=r"busy or starting.* nothing was sent. Safe to run again"):
+            pool.connect(busy, "ws", if_busy="fail")
+        connection = pool.connect(busy, "ws", note=lambda text: (tmp_path / "go").touch())
+        assert connection is first.result(60), "one for both"
+    assert connection.execute("6 * 7", timeout=60).text == "42"
     pool.close()
 
 

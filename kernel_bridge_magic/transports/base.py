@@ -32,7 +32,6 @@ __all__ = ["IDLE_SECONDS", "Back", "Broken", "Closed", "Item", "Subscriber", "Tr
 #: An open connection keeps a culler from its work (H5): one that nobody uses is let go after this long.
 IDLE_SECONDS = 300.0
 _FAREWELL_SECONDS = 0.3
-_HELD_UP_SECONDS = 0.7  # a server that does not wait for its kernel lets us in at once
 _ABANDON_SECONDS = 0.2  # for a thread that connects to see that nobody waits; then its socket is cut
 _ASK_AGAIN_SECONDS = 0.5
 
@@ -133,8 +132,8 @@ class Transport:
     def open(self, timeout: float, held_up: Callable[[float], None] | None = None) -> None:
         """Connect, and return when the kernel can be spoken to.
 
-        `held_up` is called again and again, with the seconds since the server was asked, if the server does not let
-        us in within a moment: it waits for a kernel that is busy or starting (FACTS 3). What it raises ends the wait.
+        `held_up` is called again and again, with the seconds since the server was asked, as long as the server does
+        not let us in: it waits for a kernel that is busy or starting (FACTS 3). What it raises ends the wait.
 
         Raises:
             CannotConnect: it could not be opened within `timeout` seconds; nothing was sent.
@@ -162,9 +161,8 @@ class Transport:
                 if left <= 0:
                     raise
                 check()
-                waited = 0.0 if self._knocked is None else time.monotonic() - self._knocked
-                if held_up is not None and waited > _HELD_UP_SECONDS:
-                    held_up(waited)
+                if held_up is not None and self._knocked is not None:
+                    held_up(time.monotonic() - self._knocked)
 
     @property
     def is_open(self) -> bool:
