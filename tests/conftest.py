@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -17,13 +16,12 @@ from tests.support import ports
 from tests.support.kernels import Kernels
 from tests.support.records import Record, keep
 from tests.support.roads import ROADS, found, road_to
-from tests.support.servers import JupyterServer, logs_of_the_running
+from tests.support.servers import QUICK, JupyterServer, logs_of_the_running
 from tests.support.turns import Turns
 
-_QUICK = str(Path(__file__).parent / "support" / "quick")
-if _QUICK not in sys.path:  # pytest-xdist's processes have it from the one that started them
-    sys.path.insert(0, _QUICK)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_QUICK, os.environ.get("PYTHONPATH", "")]))
+if QUICK not in sys.path:  # pytest-xdist's processes have it from the one that started them
+    sys.path.insert(0, QUICK)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [QUICK, os.environ.get("PYTHONPATH", "")]))
 
 # A loaded machine is no failure: no test here has a deadline but the bounds that it states itself.
 hypothesis.settings.register_profile("without deadlines", deadline=None)

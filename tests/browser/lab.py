@@ -32,7 +32,7 @@ from urllib.parse import quote
 import nbformat
 
 from tests.support.ports import CONFIG, free_port
-from tests.support.servers import install_kernels
+from tests.support.servers import install_kernels, kill_children
 
 T = TypeVar("T")
 
@@ -246,7 +246,8 @@ class Lab:
         server, self._server = self._server, None
         if server is None:
             return
-        server.terminate()  # it ends its kernels before itself
+        kill_children(server.pid)
+        server.terminate()
         try:
             server.wait(15)
         except subprocess.TimeoutExpired:

@@ -14,9 +14,11 @@ import sys
 import tempfile
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.servers.scenes import SCENES, Row, play
+from tests.servers.venvs import make_venv
 from tests.support.servers import private_env
 
 README = Path(__file__).parents[2] / "README.md"
@@ -53,16 +55,18 @@ def main() -> int:
         cache.mkdir(parents=True, exist_ok=True)
         os.environ.update(private_env(here / "user"))
         print("\n".join(lines), flush=True)
-        for scene in SCENES:
-            if options.names and scene.name not in options.names:
-                continue
-            try:
-                for row in play(scene, cache, here / scene.name):
-                    lines.append(line(row))
-                    print(lines[-1], flush=True)
-            except Exception:
-                failed.append(f"{scene.name}:\n{traceback.format_exc()}{logs(here / scene.name)}")
-                print(line(Row(scene.name, listed="FAILED", ran="FAILED", auth="FAILED")), flush=True)
+        scenes = [scene for scene in SCENES if not options.names or scene.name in options.names]
+        # The next environment is made while a server is tried: most of both is waiting.
+        with ThreadPoolExecutor(1) as maker:
+            pythons = [maker.submit(make_venv, cache, scene.name, scene.requirements) for scene in scenes]
+            for scene, python in zip(scenes, pythons, strict=True):
+                try:
+                    for row in play(scene, python.result(), cache, here / scene.name):
+                        lines.append(line(row))
+                        print(lines[-1], flush=True)
+                except Exception:
+                    failed.append(f"{scene.name}:\n{traceback.format_exc()}{logs(here / scene.name)}")
+                    print(line(Row(scene.name, listed="FAILED", ran="FAILED", auth="FAILED")), flush=True)
     print(f"\nin {time.monotonic() - began:.0f} s")
     print("\n".join(failed), file=sys.stderr)
     if options.readme and not failed and not options.names:

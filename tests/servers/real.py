@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -12,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.support.ports import free_port
-from tests.support.servers import _Process, private_env, wait_for
+from tests.support.servers import QUICK, _Process, private_env, wait_for
 
 __all__ = ["TOKEN", "Gateway", "Hub", "Notebook6", "RealServer", "Server2"]
 
@@ -30,7 +31,7 @@ class RealServer(_Process):
         self.url = f"http://127.0.0.1:{self.port}{base}"
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.env = private_env(directory, **env)
+        self.env = private_env(directory, PYTHONPATH=QUICK, **env)
         # The kernels of an environment are its own, not those of ours.
         self.env["PATH"] = f"{python.parent}:{self.env.get('PATH', '')}"
         self.runtime_dir = Path(self.env["JUPYTER_RUNTIME_DIR"])
@@ -155,15 +156,21 @@ class Hub(RealServer):
         """Make a token of a user, with these scopes."""
         return str(self.json("POST", f"api/users/{user}/tokens", {"scopes": list(scopes)})["token"])
 
-    def start_server(self, user: str, name: str = "") -> None:
-        """Start a user's server, and wait until it runs."""
-        self.request("POST", f"api/users/{user}/servers/{name}")
-        wait_for(lambda: self._server(user, name).get("ready"), f"the server {user}/{name}", 180, 0.1)
+    def start_servers(self, *servers: tuple[str, str]) -> None:
+        """Start servers, each of a user and with a name, and wait until they run."""
+        for user, name in servers:
+            self.request("POST", f"api/users/{user}/servers/{name}")
+        for user, name in servers:
+            ready = functools.partial(self._is_ready, user, name)
+            wait_for(ready, f"the server {user}/{name}", 180, 0.1)
 
     def stop_server(self, user: str, name: str = "") -> None:
         """Stop a user's server."""
         self.request("DELETE", f"api/users/{user}/servers/{name}")
         wait_for(lambda: not self._server(user, name), "the server's end", 30, 0.1)
+
+    def _is_ready(self, user: str, name: str) -> bool:
+        return bool(self._server(user, name).get("ready"))
 
     def _server(self, user: str, name: str) -> dict[str, Any]:
         return self.json("GET", f"api/users/{user}")["servers"].get(name) or {}  # type: ignore[no-any-return]

@@ -17,7 +17,7 @@ from kernel_bridge_magic.protocol.events import InputRequest, Stream
 from kernel_bridge_magic.server import ServerAPI
 from tests.servers import real
 from tests.servers.real import TOKEN, Gateway, Hub, Notebook6, RealServer, Server2
-from tests.servers.venvs import make_venv, proxy_command, version_of
+from tests.servers.venvs import proxy_command, version_of
 from tests.test_notebooks import check_cluster, execute
 
 __all__ = ["SCENES", "Row", "Scene"]
@@ -246,8 +246,7 @@ def jupyterhub(python: Path, cache: Path, directory: Path) -> Iterator[Row]:
     nowhere = directory / "nowhere"
     nowhere.mkdir(parents=True)
     with Hub(python, directory / "hub", proxy_command(cache, python)) as hub:
-        for user, name in (("ann", ""), ("ann", "gpu"), ("bob", "")):
-            hub.start_server(user, name)
+        hub.start_servers(("ann", ""), ("ann", "gpu"), ("bob", ""))
         everything = hub.token("ann", "inherit")
         base = hub.url.removesuffix("hub/")
 
@@ -327,10 +326,9 @@ SCENES = [
 ]
 
 
-def play(scene: Scene, cache: Path, directory: Path) -> Iterator[Row]:
-    """Install, start and try one server; what fails is in the last row's `problem`."""
+def play(scene: Scene, python: Path, cache: Path, directory: Path) -> Iterator[Row]:
+    """Start and try one server, with the Python of its environment; what fails is in the last row's `problem`."""
     began = time.monotonic()
-    python = make_venv(cache, scene.name, scene.requirements)
     version = version_of(python, scene.package)
     for row in scene.play(python, cache, directory):
         row.version, row.seconds = version, time.monotonic() - began

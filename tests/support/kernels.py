@@ -12,7 +12,7 @@ from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
 
-from tests.support.servers import JupyterServer
+from tests.support.servers import JupyterServer, end_kernel_of
 
 _LOOK_SECONDS = 5.0
 # Runs over there, where names that begin and end like this one are in nobody's way.
@@ -89,6 +89,7 @@ class Kernels:
 
     def _end(self, kernel_id: str) -> None:
         del self._states[kernel_id]
+        end_kernel_of(self._server.connection_file(kernel_id))  # as `kill_children`, and for the same reason
         self._server.request("DELETE", f"api/kernels/{kernel_id}")
 
     def _look(self, kernel_id: str) -> Any:
