@@ -255,6 +255,7 @@ class Execution:
         self._ticked = now
         self._link.receiving(self._transport.receiving_at)
         self._link.free = self._transport.free
+        self._link.unread = not self._inbox.empty()
         steps = self._link.tick(now)
         if self._link.wants_proof:
             self._link.proven(self._transport.unexplained(self._position))
@@ -264,7 +265,9 @@ class Execution:
     def _queued(self) -> Queued:
         """What the cell waits for, as far as we saw that begin."""
         runs = self._transport.runs
-        return Queued() if runs is None else Queued(runs[1], runs[2])
+        if runs is None or runs[0] == self._link.request.msg_id:  # it begins this very moment
+            return Queued()
+        return Queued(runs[1], runs[2])
 
     def _await_interrupt(self) -> None:
         """Wait until the interrupt that was sent is done: one that is still under way would hit the next cell (H4).

@@ -118,6 +118,8 @@ class Link:
         self.outage = Outage()
         #: whether the kernel was heard to end what it ran, and to begin nothing since
         self.free = False
+        #: whether something has come that was not handed to `receive` yet, perhaps the word that the cell has begun
+        self.unread = False
         #: whether the server said, when the link was back, that nobody else is connected to the kernel
         self.alone = False
         self._busy_id = self._last_id = ""
@@ -458,8 +460,8 @@ class Link:
         return [*([doubtful] if doubtful else []), *self._finish()]
 
     def _tick_notes(self, now: float) -> list[Event]:
-        patience = QUEUED_AFTER_FREE if self.free else QUEUED_AFTER
-        if not self._told_queued and not self.request.started and now - self._sent >= patience:
+        waits = not self.request.started and not self.unread and not self._told_queued
+        if waits and now - self._sent >= (QUEUED_AFTER_FREE if self.free else QUEUED_AFTER):
             self._told_queued = True
             return [Queued()]
         if (note := self._heart.note()) is not None:

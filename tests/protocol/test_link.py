@@ -249,6 +249,14 @@ def test_a_kernel_that_was_heard_to_be_free_may_be_slow() -> None:
     assert cell.wait(QUEUED_AFTER_FREE).said == [Queued()]
 
 
+def test_a_cell_is_not_called_queued_while_what_has_come_is_not_read() -> None:
+    cell = Watched()
+    cell.link.unread = True
+    assert cell.wait(QUEUED_AFTER_FREE).said == []
+    cell.link.unread = False
+    assert cell.wait(0.1).said == [Queued()]
+
+
 def test_an_interrupt_while_queued_interrupts_nobody() -> None:
     cell = Watched()
     assert cell.link.interrupt(cell.now) == []

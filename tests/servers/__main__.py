@@ -9,12 +9,13 @@ The environments are made in the cache, and used again by the next run. The exit
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import sys
 import tempfile
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tests.servers.scenes import SCENES, Row, play
@@ -23,6 +24,7 @@ from tests.support.servers import private_env
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- servers: written by python -m tests.servers --readme -->\n", "<!-- /servers -->"
+AT_ONCE = 2  # most of it is waiting
 TITLES = ("server", "version", "listed", "ran a cell over WebSocket", "auth", "seconds")
 
 
@@ -39,6 +41,20 @@ def logs(directory: Path) -> str:
     )
 
 
+def try_one(name: str, cache: Path, here: Path) -> tuple[list[Row], str]:
+    """Make a server's environment and try it; give the rows, and what has failed."""
+    scene = next(scene for scene in SCENES if scene.name == name)
+    os.environ.update(private_env(here / f"user of {name}"))
+    rows: list[Row] = []
+    try:
+        for row in play(scene, make_venv(cache, name, scene.requirements), cache, here / name):
+            rows.append(row)
+    except Exception:
+        rows.append(Row(name, listed="FAILED", ran="FAILED", auth="FAILED"))
+        return rows, f"{name}:\n{traceback.format_exc()}{logs(here / name)}"
+    return rows, ""
+
+
 def main() -> int:
     """Try all servers, or those that are named."""
     parser = argparse.ArgumentParser(prog="python -m tests.servers", description=(__doc__ or "").splitlines()[0])
@@ -53,20 +69,17 @@ def main() -> int:
         here = Path(folder)
         cache = (options.cache or here / "cache").resolve()
         cache.mkdir(parents=True, exist_ok=True)
-        os.environ.update(private_env(here / "user"))
         print("\n".join(lines), flush=True)
-        scenes = [scene for scene in SCENES if not options.names or scene.name in options.names]
-        # The next environment is made while a server is tried: most of both is waiting.
-        with ThreadPoolExecutor(1) as maker:
-            pythons = [maker.submit(make_venv, cache, scene.name, scene.requirements) for scene in scenes]
-            for scene, python in zip(scenes, pythons, strict=True):
-                try:
-                    for row in play(scene, python.result(), cache, here / scene.name):
-                        lines.append(line(row))
-                        print(lines[-1], flush=True)
-                except Exception:
-                    failed.append(f"{scene.name}:\n{traceback.format_exc()}{logs(here / scene.name)}")
-                    print(line(Row(scene.name, listed="FAILED", ran="FAILED", auth="FAILED")), flush=True)
+        names = [scene.name for scene in SCENES if not options.names or scene.name in options.names]
+        # Each in a process of its own: what a scene has in its environment is its own.
+        with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+            # The last one, JupyterHub, takes longest: it goes first.
+            tried = {name: pool.submit(try_one, name, cache, here) for name in reversed(names)}
+            for name in names:
+                rows, problem = tried[name].result()
+                lines += map(line, rows)
+                print("\n".join(map(line, rows)), flush=True)
+                failed += [problem] * bool(problem)
     print(f"\nin {time.monotonic() - began:.0f} s")
     print("\n".join(failed), file=sys.stderr)
     if options.readme and not failed and not options.names:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ class Row:
     ran: str = "–"
     auth: str = "–"
     seconds: float = 0.0
-    problem: str = ""
 
 
 @dataclass
@@ -46,7 +45,6 @@ class Scene:
     package: str
     requirements: list[str]
     play: Callable[[Path, Path, Path], Iterator[Row]]
-    rows: list[Row] = field(default_factory=list)
 
 
 @contextmanager
@@ -327,7 +325,7 @@ SCENES = [
 
 
 def play(scene: Scene, python: Path, cache: Path, directory: Path) -> Iterator[Row]:
-    """Start and try one server, with the Python of its environment; what fails is in the last row's `problem`."""
+    """Start and try one server, with the Python of its environment."""
     began = time.monotonic()
     version = version_of(python, scene.package)
     for row in scene.play(python, cache, directory):

@@ -16,7 +16,7 @@ from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import Fate, KernelDied, LinkLost, RemoteError
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.protocol.events import Event, Note, Queued, Started, Stream
+from kernel_bridge_magic.protocol.events import Aside, Event, Note, Queued, Started, Stream
 from kernel_bridge_magic.protocol.frames import V1
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.server import ServerAPI
@@ -251,6 +251,27 @@ def test_a_cell_that_is_not_begun_is_queued_and_then_runs(opened: Open) -> None:
         if isinstance(event, Queued):
             go.set()
     assert events == [Queued(), Started(), Stream("stdout", "run\n")]
+
+
+def test_a_cell_whose_beginning_waits_behind_something_else_is_not_called_queued(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a loaded machine all of this time is soon over.
+    for seconds in ("protocol.link.QUEUED_AFTER", "protocol.link.QUEUED_AFTER_FREE", "execution._TICK"):
+        monkeypatch.setattr(f"kernel_bridge_magic.{seconds}", 0.0)
+    go = threading.Event()
+
+    def script(cell: Cell) -> None:
+        go.wait(20)
+        by_the_book(cell)
+
+    connection, _ = opened(script)
+    execution = connection.start("run")
+    execution.hand(Aside("first"))
+    go.set()
+    wait_for(lambda: len(execution._inbox) > 2, "the word that it runs, and what it prints")
+    events = list(execution)
+    assert events == [Aside("first"), Started(), Stream("stdout", "run\n")]
 
 
 def test_an_error_only_in_the_reply_is_an_error(opened: Open) -> None:
