@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import sys
 import tempfile
 import time
-import traceback
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from tests.servers.scenes import SCENES, Row, play
-from tests.servers.venvs import make_venv
-from tests.support.servers import private_env
+from tests.servers.scenes import SCENES, Row, try_one
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- servers: written by python -m tests.servers --readme -->\n", "<!-- /servers -->"
@@ -31,28 +27,6 @@ TITLES = ("server", "version", "listed", "ran a cell over WebSocket", "auth", "s
 def line(row: Row) -> str:
     """One line of the table."""
     return f"| {row.server} | {row.version} | {row.listed} | {row.ran} | {row.auth} | {row.seconds:.1f} |"
-
-
-def logs(directory: Path) -> str:
-    """What the servers of a scene said last."""
-    return "".join(
-        f"\n-- {file.name} ends with\n{file.read_text(errors='replace')[-4000:]}"
-        for file in sorted(directory.rglob("*.log"))
-    )
-
-
-def try_one(name: str, cache: Path, here: Path) -> tuple[list[Row], str]:
-    """Make a server's environment and try it; give the rows, and what has failed."""
-    scene = next(scene for scene in SCENES if scene.name == name)
-    os.environ.update(private_env(here / f"user of {name}"))
-    rows: list[Row] = []
-    try:
-        for row in play(scene, make_venv(cache, name, scene.requirements), cache, here / name):
-            rows.append(row)
-    except Exception:
-        rows.append(Row(name, listed="FAILED", ran="FAILED", auth="FAILED"))
-        return rows, f"{name}:\n{traceback.format_exc()}{logs(here / name)}"
-    return rows, ""
 
 
 def main() -> int:
@@ -74,7 +48,7 @@ def main() -> int:
         # Each in a process of its own: what a scene has in its environment is its own.
         with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
             # The last one, JupyterHub, takes longest: it goes first.
-            tried = {name: pool.submit(try_one, name, cache, here) for name in reversed(names)}
+            tried = {name: pool.submit(try_one, name, cache, here / name) for name in reversed(names)}
             for name in names:
                 rows, problem = tried[name].result()
                 lines += map(line, rows)
