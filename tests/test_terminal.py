@@ -131,10 +131,11 @@ def test_one_interrupt_stops_the_cell_over_there(terminal: Terminal, there: str)
     assert terminal.run(f"%%remote -q {there}\n'usable'").endswith("]: 'usable'")
 
 
+@pytest.mark.bounded
 def test_two_interrupts_leave_it_running(terminal: Terminal, there: str) -> None:
     terminal.start(
         f"%%remote -q {there}\nimport signal, time\nbefore = signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "print('on', flush=True)\nend = time.monotonic() + 6\nwhile time.monotonic() < end:\n    time.sleep(0.02)\n"
+        "print('on', flush=True)\nend = time.monotonic() + 3\nwhile time.monotonic() < end:\n    time.sleep(0.02)\n"
         "went_on = True\nx = signal.signal(signal.SIGINT, before)"
     )
     terminal.wait_for("on")
@@ -142,8 +143,8 @@ def test_two_interrupts_leave_it_running(terminal: Terminal, there: str) -> None
     time.sleep(0.3)  # still there: nothing is to happen after the first
     began = time.monotonic()
     terminal.interrupt()
-    said = " ".join(terminal.finish().split())
-    assert time.monotonic() - began < 4, "the cell has not come to its end; F42 holds the half second"
+    said = " ".join(terminal.finish(5).split())
+    assert time.monotonic() - began < 1.5  # 0.5 s, and room for a busy machine
     assert "LeftRunning: " in said
     assert "left running: detached; the cell goes on there" in said.replace("\n", "")
     assert terminal.run(f"%%remote -q {there}\nwent_on").endswith("]: True")

@@ -296,6 +296,7 @@ def test_f13_a_server_that_is_back_is_told_with_the_kernels_it_has_now(
             tell(13, cell.told, cell.ended - back, 5)
 
 
+@pytest.mark.bounded
 def test_f14_a_server_of_ours_that_is_started_anew_is_known_by_its_file_which_is_read_once(
     own_server: JupyterServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Tell
 ) -> None:
