@@ -9,24 +9,34 @@ The environments are made in the cache, and used again by the next run. The exit
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import os
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
+import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.servers.scenes import SCENES, Row, try_one
+from tests.servers.scenes import SCENES, Row, play
+from tests.servers.venvs import make_venv
+from tests.support.servers import private_env
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- servers: written by python -m tests.servers --readme -->\n", "<!-- /servers -->"
-AT_ONCE = 2  # most of it is waiting
 TITLES = ("server", "version", "listed", "ran a cell over WebSocket", "auth", "seconds")
 
 
 def line(row: Row) -> str:
     """One line of the table."""
     return f"| {row.server} | {row.version} | {row.listed} | {row.ran} | {row.auth} | {row.seconds:.1f} |"
+
+
+def logs(directory: Path) -> str:
+    """What the servers of a scene said last."""
+    return "".join(
+        f"\n-- {file.name} ends with\n{file.read_text(errors='replace')[-4000:]}"
+        for file in sorted(directory.rglob("*.log"))
+    )
 
 
 def main() -> int:
@@ -43,17 +53,20 @@ def main() -> int:
         here = Path(folder)
         cache = (options.cache or here / "cache").resolve()
         cache.mkdir(parents=True, exist_ok=True)
+        os.environ.update(private_env(here / "user"))
         print("\n".join(lines), flush=True)
-        names = [scene.name for scene in SCENES if not options.names or scene.name in options.names]
-        # Each in a process of its own: what a scene has in its environment is its own.
-        with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
-            # The last one, JupyterHub, takes longest: it goes first.
-            tried = {name: pool.submit(try_one, name, cache, here / name) for name in reversed(names)}
-            for name in names:
-                rows, problem = tried[name].result()
-                lines += map(line, rows)
-                print("\n".join(map(line, rows)), flush=True)
-                failed += [problem] * bool(problem)
+        scenes = [scene for scene in SCENES if not options.names or scene.name in options.names]
+        # The next environment is made while a server is tried: most of both is waiting.
+        with ThreadPoolExecutor(1) as maker:
+            pythons = [maker.submit(make_venv, cache, scene.name, scene.requirements) for scene in scenes]
+            for scene, python in zip(scenes, pythons, strict=True):
+                try:
+                    for row in play(scene, python.result(), cache, here / scene.name):
+                        lines.append(line(row))
+                        print(lines[-1], flush=True)
+                except Exception:
+                    failed.append(f"{scene.name}:\n{traceback.format_exc()}{logs(here / scene.name)}")
+                    print(line(Row(scene.name, listed="FAILED", ran="FAILED", auth="FAILED")), flush=True)
     print(f"\nin {time.monotonic() - began:.0f} s")
     print("\n".join(failed), file=sys.stderr)
     if options.readme and not failed and not options.names:

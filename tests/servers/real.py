@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import http.client
 import json
 import os
@@ -160,17 +159,12 @@ class Hub(RealServer):
         """Start servers, each of a user and with a name, and wait until they run."""
         for user, name in servers:
             self.request("POST", f"api/users/{user}/servers/{name}")
-        for user, name in servers:
-            ready = functools.partial(self._is_ready, user, name)
-            wait_for(ready, f"the server {user}/{name}", 180, 0.1)
+        wait_for(lambda: all(self._server(*one).get("ready") for one in servers), f"the servers {servers}", 180, 0.1)
 
     def stop_server(self, user: str, name: str = "") -> None:
         """Stop a user's server."""
         self.request("DELETE", f"api/users/{user}/servers/{name}")
         wait_for(lambda: not self._server(user, name), "the server's end", 30, 0.1)
-
-    def _is_ready(self, user: str, name: str) -> bool:
-        return bool(self._server(user, name).get("ready"))
 
     def _server(self, user: str, name: str) -> dict[str, Any]:
         return self.json("GET", f"api/users/{user}")["servers"].get(name) or {}  # type: ignore[no-any-return]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ from kernel_bridge_magic.errors import AuthRefused, RemoteError, TimedOut
 from kernel_bridge_magic.models import Kernel, Listing, ServerReport
 from kernel_bridge_magic.protocol.events import InputRequest, Stream
 from kernel_bridge_magic.server import ServerAPI
+from tests.servers import real
 from tests.servers.real import TOKEN, Gateway, Hub, Notebook6, RealServer, Server2
-from tests.servers.venvs import make_venv, proxy_command, version_of
-from tests.support.servers import private_env
+from tests.servers.venvs import proxy_command, version_of
 from tests.test_notebooks import check_cluster, execute
 
-__all__ = ["SCENES", "Row", "Scene", "try_one"]
+__all__ = ["SCENES", "Row", "Scene"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -325,28 +324,14 @@ SCENES = [
 ]
 
 
-def try_one(name: str, cache: Path, directory: Path) -> tuple[list[Row], str]:
-    """Make a server's environment and try it; give the rows, and what has failed."""
-    scene = next(scene for scene in SCENES if scene.name == name)
-    os.environ.update(private_env(directory / "user"))
-    rows: list[Row] = []
-    try:
-        python = make_venv(cache, name, scene.requirements)
-        version = version_of(python, scene.package)
+def play(scene: Scene, python: Path, cache: Path, directory: Path) -> Iterator[Row]:
+    """Start and try one server, with the Python of its environment."""
+    began = time.monotonic()
+    version = version_of(python, scene.package)
+    for row in scene.play(python, cache, directory):
+        row.version, row.seconds = version, time.monotonic() - began
+        yield row
         began = time.monotonic()
-        for row in scene.play(python, cache, directory / "server"):
-            row.version, row.seconds = version, time.monotonic() - began
-            rows.append(row)
-            began = time.monotonic()
-    except Exception:
-        rows.append(Row(name, listed="FAILED", ran="FAILED", auth="FAILED"))
-        return rows, f"{name}:\n{traceback.format_exc()}{_logs(directory)}"
-    return rows, ""
 
 
-def _logs(directory: Path) -> str:
-    """What the servers of a scene said last."""
-    return "".join(
-        f"\n-- {file.name} ends with\n{file.read_text(errors='replace')[-4000:]}"
-        for file in sorted(directory.rglob("*.log"))
-    )
+__all__ += ["play", "real"]
