@@ -19,7 +19,6 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -32,7 +31,7 @@ from urllib.parse import quote
 import nbformat
 
 from tests.support.ports import CONFIG, free_port
-from tests.support.servers import install_kernels, kill_children
+from tests.support.servers import end, install_kernels
 
 T = TypeVar("T")
 
@@ -244,16 +243,8 @@ class Lab:
 
     def _stop_server(self) -> None:
         server, self._server = self._server, None
-        if server is None:
-            return
-        kill_children(server.pid)
-        server.terminate()
-        try:
-            server.wait(15)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGKILL)
-            server.wait(5)
+        if server is not None:
+            end(server)
 
     def _start_browser(self) -> None:
         if self._browser:

@@ -117,15 +117,16 @@ class _Process:
 
     def stop(self) -> None:
         """End it (SIGTERM, then SIGKILL) and whatever it had started."""
-        _end(self.process)
+        end(self.process)
 
     def log_text(self) -> str:
         return self.log.read_text("utf-8", "replace")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a server or a kernel (SIGTERM, then SIGKILL), after what it has started."""
     _RUNNING.pop(process, None)
-    kill_children(process.pid)
+    _kill_children(process.pid)
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)
         process.terminate()
@@ -136,7 +137,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def kill_children(pid: int) -> None:
+def _kill_children(pid: int) -> None:
     """SIGKILL what a process has started: a kernel that ends by itself takes half as long for it as for its start."""
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(pid).children(recursive=True):
@@ -153,7 +154,7 @@ def logs_of_the_running() -> str:
 @atexit.register
 def _end_all() -> None:
     for process in list(_RUNNING):
-        _end(process)
+        end(process)
 
 
 class JupyterServer(_Process):
