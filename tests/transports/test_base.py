@@ -18,6 +18,7 @@ from kernel_bridge_magic.errors import Fate, KernelDied, LinkLost, RemoteError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Aside, Event, Note, Queued, Started, Stream
 from kernel_bridge_magic.protocol.frames import V1
+from kernel_bridge_magic.protocol.link import Action, Link
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports.base import Closed, Transport
@@ -272,6 +273,33 @@ def test_a_cell_whose_beginning_waits_behind_something_else_is_not_called_queued
     wait_for(lambda: len(execution._inbox) > 2, "the word that it runs, and what it prints")
     events = list(execution)
     assert events == [Aside("first"), Started(), Stream("stdout", "run\n")]
+
+
+def test_a_cell_that_begins_as_it_is_called_queued_waits_for_no_cell_of_ours(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, runs = threading.Event(), threading.Event()
+
+    def script(cell: Cell) -> None:
+        go.wait(20)
+        cell.busy()
+        runs.wait(20)
+        cell.reply()
+        cell.idle()
+
+    connection, transport = opened(script)
+    tick = Link.tick
+
+    def begins_meanwhile(link: Link, now: float) -> list[Event | Action]:
+        steps = tick(link, now)
+        if Queued() in steps:
+            go.set()
+            wait_for(lambda: transport.runs is not None, "the cell to run")
+            runs.set()
+        return steps
+
+    monkeypatch.setattr(Link, "tick", begins_meanwhile)
+    assert shown(connection) == [Queued(), Started()]
 
 
 def test_an_error_only_in_the_reply_is_an_error(opened: Open) -> None:
