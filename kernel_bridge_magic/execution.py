@@ -285,9 +285,14 @@ class Execution:
                     self._late.append(item)
 
     def _await_server(self) -> None:
-        """Wait a moment for what the server says, if it was asked: whether anybody else is connected to the kernel."""
+        """Wait a moment for what the server says, if it was asked: whether anybody else is connected to the kernel.
+
+        And for the end of its own questions to the kernel, where the link has only just come back.
+        """
         end = time.monotonic() + _SERVER_SECONDS
-        while self._asking_server and self._link.verdict is not None and time.monotonic() < end:
+        while self._link.verdict is not None and (now := time.monotonic()) < end:
+            if not self._asking_server and not self._link.outage.is_fresh(now):
+                break
             check()
             with contextlib.suppress(queue.Empty):
                 item = self._inbox.get(timeout=PATIENCE)

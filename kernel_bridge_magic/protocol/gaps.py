@@ -11,6 +11,7 @@ counters (IRkernel, xeus: random ones) are never counted.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -147,19 +148,24 @@ class Gaps:
         if cell in self._numbering.forked:
             return None  # what its children have printed is not numbered with it
         after, upto = self._number_of(first, -1), self._number_of(last, self._top)
-        holes = [
-            (min(hole.stop, upto) - max(hole.start, after + 1), hole)
-            for hole in self._holes
-            if hole.start < upto and hole.stop > after + 1
-        ]
+        holes = list(self._between(after, upto))
         # Behind the cell a whole request of the server's own may be missing, of which nothing was heard.
         behind = alone and self._nudges.all_heard
         ours = all(
             self._is_ours(hole.above, cell, behind) and self._is_ours(hole.below, cell, alone) for _, hole in holes
         )
-        unheard, sure = self._nudges.unheard(after, upto)
+        unheard, sure = self._nudges.unheard(after, upto, self._absent)
         count = sum(width for width, _ in holes) - unheard
         return Gap(max(count, 0), ours and sure and not after < self._foreign <= upto)
+
+    def _between(self, after: int, upto: int) -> Iterator[tuple[int, _Hole]]:
+        """Give the holes between two numbers, and how much of each is there."""
+        for hole in self._holes:
+            if hole.start < upto and hole.stop > after + 1:
+                yield min(hole.stop, upto) - max(hole.start, after + 1), hole
+
+    def _absent(self, after: int, upto: int) -> int:
+        return sum(width for width, _ in self._between(after, upto))
 
     def _is_ours(self, parent: str, cell: str, alone: bool) -> bool:
         return parent == cell or (alone and parent.startswith(f"{self._client_id}_"))

@@ -129,6 +129,7 @@ class Link:
         self._probe_answered_at: float | None = None
         self._probe_seen = False
         self._probed_behind = False  # the kernel was asked once the cell's reply was in
+        self._idle_passed = False  # and IOPub, which keeps its order, has come to that question
         self._arrived = False  # something of the cell's has come
         self._proof: Proof | None = None  # that a cell of which nothing has come never arrived
         self._wants_proof = False
@@ -153,7 +154,7 @@ class Link:
             if message.channel == "shell":
                 self._take_probe(message, now)
             elif self._probed_behind and message.channel == "iopub" and self._idle_is_due():
-                return self._finish_without_idle()  # IOPub keeps its order
+                return self._pass_idle(message, now)
             return []
         self._note_id(message)
         was_started = self.request.started
@@ -184,7 +185,7 @@ class Link:
         """Take the break of a link that is being opened again. `clock` is the time of day."""
         self.outage.broke(why, clock, now)
         self._probe, self._probe_at, self._probe_answered_at = "", None, None
-        self._probed_behind = False
+        self._probed_behind = self._idle_passed = False
         self._end_proof()
         self._record_asked_at = None
         self._idle_answers = 0
@@ -203,8 +204,9 @@ class Link:
             return False
         if self.verdict is not None:
             return self.verdict.fate is not Fate.NOT_RUN
-        # Between idle and reply the reply's own number is a hole: they come by channels of their own.
-        return not self.request.idle and self.outage.settled(now)
+        # Between idle and reply the reply's own number is a hole: they come by channels of their own. And a cell of
+        # which nothing has come may prove not to have run.
+        return self._arrived and not self.request.idle and self.outage.settled(now)
 
     def count(self, gap: Gap | None) -> list[Event]:
         """Take what is missing; None where nobody can tell. Give what to say of it, once."""
@@ -550,6 +552,15 @@ class Link:
             self._idle_lost = True
         return events
 
+    def _pass_idle(self, message: Message, now: float) -> list[Event]:
+        """IOPub has come to a question from behind the cell's reply: the cell's idle was lost."""
+        if not self.outage.happened:
+            return self._finish_without_idle()
+        # What the link has lost is counted up to here, once all of it is in.
+        self._idle_passed = True
+        self._take_probe(message, now)
+        return []
+
     def _note_id(self, message: Message) -> None:
         by_server = message.sender == message.parent_header.get("session")
         if message.channel == "iopub" and message.parent_id == self.request.msg_id and not by_server:
@@ -572,9 +583,10 @@ class Link:
 
     def _conclude_probe(self, now: float) -> list[Event | Action]:
         self._probe_answered_at = None
-        request = self.request
-        if self.verdict is not None or request.reply is not None:
+        if self.verdict is not None:
             return []
+        if self.request.reply is not None:
+            return [*self._finish_without_idle()] if self._idle_passed else []
         if self._arrived:
             if self._sign is not None:
                 self._conclude_gone(self._sign.value)

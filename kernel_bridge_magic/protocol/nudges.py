@@ -7,6 +7,8 @@ replies it keeps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kernel_bridge_magic.protocol.messages import Message
 
 __all__ = ["Nudges"]
@@ -34,10 +36,11 @@ class Nudges:
     def _is_nudge(self, msg_id: str) -> bool:
         return msg_id.startswith(self._prefix) and "_" in msg_id.removeprefix(self._prefix)
 
-    def unheard(self, after: int, upto: int) -> tuple[int, bool]:
+    def unheard(self, after: int, upto: int, absent: Callable[[int, int], int]) -> tuple[int, bool]:
         """Count the messages between two numbers that were made for the server and did not come; whether that is sure.
 
-        It is not where the reply may stand on either side of `upto`.
+        It is not where the reply may stand on either side of `upto`. `absent` counts the numbers between two others
+        that never came.
         """
         count, sure = 0, True
         for states in self._states.values():
@@ -46,6 +49,10 @@ class Nudges:
                 count += 1 + (busy is None)  # the reply; where the first message is the busy, that as well
             elif busy is not None and after < busy <= upto:
                 sure = False
+            elif busy is None and idle is not None and idle > upto:
+                # Both are below its idle: what is not behind `upto` is before it.
+                theirs = sum(any(upto < number < idle for number in other.values()) for other in self._states.values())
+                count += max(2 - max(absent(upto, idle) - theirs, 0), 0)
         return count, sure
 
     @property

@@ -7,6 +7,7 @@ from kernel_bridge_magic.protocol.events import Event, Note
 __all__ = ["Outage"]
 
 DOWN_AFTER = 1.0  # seconds; a link that is not back by then is worth a line
+FRESH = 0.3  # the server's own questions to the kernel when the link is back: they leave numbers as well
 STRAGGLERS = 1.0  # messages that a server gives again when the link is back, until what is missing is counted
 
 
@@ -56,6 +57,10 @@ class Outage:
     def closed(self) -> None:
         """Nobody opens it any more."""
         self._down_at = None
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether it is back for so short a time that what the server itself asks may not be answered yet."""
+        return self._back_at is not None and now - self._back_at < FRESH
 
     def settled(self, now: float) -> bool:
         """Whether it has been back for so long that the server has given again what it had kept."""

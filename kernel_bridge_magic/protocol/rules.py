@@ -180,6 +180,7 @@ CELL = (
     Row("R6", RUNNING, (C.DROPPED, C.GAP, C.REPLY, C.IDLE), fate=Fate.OK, says="3 messages missing (dropped by the"),
     Row("R6", RUNNING, (C.DROPPED, C.NO_NUMBERS, C.REPLY, C.IDLE), fate=Fate.OK, says="dropped by the server's rate"),
     Row("R6", RUNNING, (C.BREAKS, C.BACK, C.GAP), outage.STRAGGLERS, says="3 messages missing"),
+    Row("R6", RUNNING, (C.BREAKS, C.BACK, C.GAP, C.REPLY, C.WORD), link.SETTLE, fate=Fate.OK, says="3 messages"),
     Row("R6", RUNNING, (C.BREAKS, C.BACK, C.NO_NUMBERS), outage.STRAGGLERS, says="cannot be told"),
     Row("R7", RUNNING, (C.BREAKS,), outage.DOWN_AFTER, says="trying to get it back"),
     Row("R7", RUNNING, (C.BREAKS, C.BACK), asks=Action.ASK_SERVER, says="back after"),

@@ -306,6 +306,17 @@ def test_a_reply_to_the_server_that_may_stand_behind_the_cell_makes_it_an_upper_
     assert gaps.missing(CELL, last(0), last(15)) == Gap(1, False), "now something is missing behind the cell"
 
 
+@pytest.mark.parametrize(("heard", "cell", "idle", "lost"), [([], 13, 15, 1), ([], 13, 14, 0), ([11], 13, 16, 1)])
+def test_a_busy_of_the_server_s_request_that_nobody_was_given_is_no_loss_of_the_cell_s(
+    heard: list[int], cell: int, idle: int, lost: int
+) -> None:
+    gaps = running()
+    for number in (*heard, cell):
+        gaps.receive(numbered(number))
+    gaps.receive(nudge(idle, "idle", "4243_1"))
+    assert gaps.missing(CELL, last(0), last(cell)) == Gap(lost, True)
+
+
 def test_nothing_is_explained_where_the_numbers_are_not_known() -> None:
     blind = Gaps(OURS)
     blind.broke()

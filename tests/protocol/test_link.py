@@ -808,10 +808,44 @@ def test_what_is_missing_is_told_when_stragglers_are_in_and_more_of_it_later() -
     assert cell.link.losses.missing == 27
 
 
+@pytest.mark.parametrize("answer_first", [False, True])
+def test_an_idle_that_was_lost_with_the_link_is_counted_once_iopub_has_come_to_what_was_asked_behind_it(
+    answer_first: bool,
+) -> None:
+    cell = back(running().get(reply()))
+    word = status("busy", parent="probe")
+    cell.get(*([PROBE_ANSWER, word] if answer_first else [word]))
+    assert cell.fate is None, "what the server kept for us may come behind"
+    assert cell.wait(SETTLE + 0.2).fate is Fate.OK
+    assert cell.link.bounds[1] == word.msg_id, "up to here it is counted"
+    assert cell.link.overran(None) == []
+    (lost,) = cell.link.count(Gap(1, True))
+    assert lost == Lost("1 message missing between 14:02:07 and 14:02:10 (link lost)", 1)
+    assert cell.link.losses.missing == 1
+
+
+def test_an_idle_that_the_server_gives_again_behind_a_later_word_is_no_loss() -> None:
+    cell = back(running().get(reply())).get(status("busy", parent="probe"), stream("kept"), status("idle"))
+    assert (cell.fate, cell.link.losses.missing) == (Fate.OK, 0)
+    assert Stream("stdout", "kept") in cell.said
+
+
+def test_a_word_from_behind_the_reply_that_the_next_break_follows_proves_nothing() -> None:
+    cell = back(running().get(reply())).get(status("busy", parent="probe"))
+    assert back(cell).wait(SETTLE + 0.2).fate is None
+    assert cell.get(status("idle")).fate is Fate.OK
+
+
 def test_nothing_is_counted_between_the_idle_and_the_reply() -> None:
     cell = back(running()).wait(STRAGGLERS).get(status("idle"))
     assert not cell.link.wants_count(cell.now)
     assert cell.get(reply()).link.wants_count(cell.now)
+
+
+def test_nothing_is_counted_of_a_cell_that_may_prove_not_to_have_run() -> None:
+    cell = back(Watched()).wait(STRAGGLERS + 0.5)
+    assert not cell.link.wants_count(cell.now)
+    assert cell.get(stream("it ran")).link.wants_count(cell.now)
 
 
 def test_a_kernel_that_numbers_nothing_is_told_of_once() -> None:

@@ -37,7 +37,23 @@ def nudges(*heard: tuple[str, str, int]) -> Nudges:
     ],
 )
 def test_what_was_made_for_the_server_is_counted(heard: list[tuple[str, str, int]], count: int, sure: bool) -> None:
-    assert nudges(*heard).unheard(10, 20) == (count, sure)
+    assert nudges(*heard).unheard(10, 20, lambda after, upto: 2) == (count, sure)
+
+
+@pytest.mark.parametrize(
+    ("heard", "absent", "count"),
+    [
+        ([("9_1", "idle", 23)], 2, 0),  # its busy, which was swallowed, and its reply are behind it all
+        ([("9_1", "idle", 22)], 1, 1),  # its busy is not
+        ([("9_1", "idle", 21)], 0, 2),
+        ([("9_1", "idle", 26), ("9_0", "busy", 22), ("9_0", "idle", 24)], 2, 1),  # one of the two is 9_0's reply
+        ([("9_1", "busy", 21), ("9_1", "idle", 23)], 1, 0),
+    ],
+)
+def test_what_was_swallowed_may_be_before_an_idle_that_is_behind_the_cell(
+    heard: list[tuple[str, str, int]], absent: int, count: int
+) -> None:
+    assert nudges(*heard).unheard(10, 20, lambda after, upto: absent) == (count, True)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernel_bridge_magic.protocol.events import Note
-from kernel_bridge_magic.protocol.outage import DOWN_AFTER, STRAGGLERS, Outage
+from kernel_bridge_magic.protocol.outage import DOWN_AFTER, FRESH, STRAGGLERS, Outage
 
 
 def test_a_link_that_holds() -> None:
@@ -22,6 +22,7 @@ def test_a_break_and_the_return() -> None:
     assert outage.tick(200.0) == [], "once"
     assert outage.back(3.0, "10:00:03", 103.0) == Note("link lost at 10:00:00, back after 3.0 s")
     assert outage.happened and outage.is_back and not outage.is_down
+    assert outage.is_fresh(103.0) and not outage.is_fresh(103.01 + FRESH)
     assert not outage.settled(103.0 + STRAGGLERS - 0.1)
     assert outage.settled(103.0 + STRAGGLERS)
     assert outage.span == ("10:00:00", "10:00:03")

@@ -84,7 +84,7 @@ class Player:
         self.get(msg("kernel_info_reply", {}, channel="shell", parent=f"probe {self.asked}"))
 
     def word(self) -> None:
-        self.until(lambda: self.asked > 0, "the kernel is asked")
+        self.until(lambda: self.link._probed_behind, "the kernel is asked behind the reply")
         self.get(status("busy", parent=f"probe {self.asked}"))
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
@@ -201,7 +201,7 @@ def test_a_cell_s_row_is_true(row: Row) -> None:
     before = len(player.said)
     began = player.now
     player.play(row.comes[-1])
-    if row.comes[-1] in (Comes.ANSWER, Comes.ALONE, Comes.CROWDED):  # which come when they are asked for
+    if row.comes[-1] in (Comes.ANSWER, Comes.WORD, Comes.ALONE, Comes.CROWDED):  # which come when they are asked for
         began = player.now
     if row.seconds > 2 * TICK:
         player.wait(row.seconds - (player.now - began) - 2 * TICK)
