@@ -51,9 +51,29 @@ class Nudges:
                 sure = False
             elif busy is None and idle is not None and idle > upto:
                 # Both are below its idle: what is not behind `upto` is before it.
-                theirs = sum(any(upto < number < idle for number in other.values()) for other in self._states.values())
-                count += max(2 - max(absent(upto, idle) - theirs, 0), 0)
+                theirs, perhaps = self._others(states, upto, idle, absent)
+                behind = absent(upto, idle) - theirs
+                least, most = max(2 - behind, 0), max(2 - behind + perhaps, 0)
+                count, sure = count + least, sure and least == most
         return count, sure
+
+    def _others(
+        self, states: dict[str, int], after: int, upto: int, absent: Callable[[int, int], int]
+    ) -> tuple[int, int]:
+        """Count the replies to other requests that are among what is absent between two numbers, and those that may be.
+
+        A reply stands between the two states of its request.
+        """
+        theirs = perhaps = 0
+        for other in self._states.values():
+            if other is states:
+                continue
+            low, high = max(other.get("busy", after), after), min(other.get("idle", upto), upto)
+            if len(other) == 2 and after < other["busy"] and other["idle"] < upto:
+                theirs += 1
+            elif low < high and absent(low, high):
+                perhaps += 1
+        return theirs, perhaps
 
     @property
     def all_heard(self) -> bool:

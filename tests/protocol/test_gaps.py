@@ -317,6 +317,16 @@ def test_a_busy_of_the_server_s_request_that_nobody_was_given_is_no_loss_of_the_
     assert gaps.missing(CELL, last(0), last(cell)) == Gap(lost, True)
 
 
+def test_requests_of_the_server_s_that_overlap_behind_the_cell_take_nothing_from_its_loss() -> None:
+    # As it came from a real server on a loaded machine: the busy of 0 was given to nobody.
+    gaps = running()
+    for number in (13, 14):
+        gaps.receive(numbered(number))
+    for number, state, which in ((17, "busy", "4243_1"), (18, "idle", "4243_0"), (20, "idle", "4243_1")):
+        gaps.receive(nudge(number, state, which))
+    assert gaps.missing(CELL, last(0), last(14), alone=True) == Gap(2, True)
+
+
 def test_nothing_is_explained_where_the_numbers_are_not_known() -> None:
     blind = Gaps(OURS)
     blind.broke()
