@@ -23,6 +23,7 @@ __all__ = ["Gap", "Gaps", "Numbering", "Repeats", "numbered"]
 
 _FOLLOWERS = 3  # numbers that came right behind their predecessor: then it is a counter
 _MOST_HOLES = 100_000  # a kernel that counts in steps of two would fill our memory
+_MOST_OPEN = 20  # requests whose idle was lost
 _REMEMBERED = 5000  # ids; far more than a socket's buffers hold
 
 
@@ -31,6 +32,14 @@ class Gap(NamedTuple):
 
     size: int
     exact: bool
+
+
+@dataclass(slots=True)
+class _Open:
+    """A request of ours that was heard to begin at a number and not to end; the next one began at `before`."""
+
+    busy: int
+    before: float = float("inf")
 
 
 @dataclass(slots=True)
@@ -98,6 +107,7 @@ class Gaps:
         self._holes: list[_Hole] = []
         self._foreign = -1  # the highest number with another client's parent
         self._nudges = Nudges(self._client_id)
+        self._open: dict[str, _Open] = {}
 
     def receive(self, message: Message) -> None:
         """Take any message of the connection, in the order in which they come."""
@@ -155,8 +165,12 @@ class Gaps:
             self._is_ours(hole.above, cell, behind) and self._is_ours(hole.below, cell, alone) for _, hole in holes
         )
         unheard, sure = self._nudges.unheard(after, upto, self._absent)
-        count = sum(width for width, _ in holes) - unheard
+        count = sum(width for width, _ in holes) - unheard - self._unended(cell, after)
         return Gap(max(count, 0), ours and sure and not after < self._foreign <= upto)
+
+    def _unended(self, cell: str, after: int) -> int:
+        """Count the idles of our earlier requests that are behind a number and did not come."""
+        return sum(one.busy <= after < one.before for parent, one in self._open.items() if parent != cell)
 
     def _between(self, after: int, upto: int) -> Iterator[tuple[int, _Hole]]:
         """Give the holes between two numbers, and how much of each is there."""
@@ -193,8 +207,18 @@ class Gaps:
         if not message.parent_id or asker == self._client_id:
             if self._watching:
                 self._nudges.receive(message, number)
+            if message.execution_state and not self._nudges.made(message.parent_id):
+                self._note_request(message.parent_id, message.execution_state, number)
             return
         self._foreign = max(self._foreign, number)
+
+    def _note_request(self, parent: str, state: str, number: int) -> None:
+        if state == "idle":
+            self._open.pop(parent, None)
+        elif state == "busy":
+            for one in self._open.values():  # a kernel's shell runs one after the other
+                one.before = min(one.before, number)
+            self._open = dict(list(self._open.items())[-_MOST_OPEN:]) | {parent: _Open(number)}
 
     def _take(self, number: int, parent: str) -> None:
         if number > self._top:

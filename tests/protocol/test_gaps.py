@@ -327,6 +327,49 @@ def test_requests_of_the_server_s_that_overlap_behind_the_cell_take_nothing_from
     assert gaps.missing(CELL, last(0), last(14), alone=True) == Gap(2, True)
 
 
+def request_state(number: int, state: str, parent: str) -> Message:
+    return numbered(number, parent=parent, kind="status", execution_state=state)
+
+
+def sent_before_the_idle() -> tuple[Gaps, str]:
+    """A cell, ours_9, is sent when the reply to ours_8 is in and its idle is not; then the link breaks.
+
+    As it came from a real server in one of a thousand random resets.
+    """
+    gaps = Gaps(OURS)
+    for number in range(9):
+        gaps.receive(numbered(number))
+    gaps.receive(request_state(9, "busy", "ours_8"))
+    gaps.receive(numbered(10, parent="ours_8", kind="execute_reply", channel="shell"))
+    position = gaps.position
+    gaps.broke()
+    return gaps, position
+
+
+def test_an_idle_of_the_request_before_that_went_with_the_cell_s_beginning_is_no_loss_of_the_cell_s() -> None:
+    gaps, position = sent_before_the_idle()
+    gaps.receive(numbered(15, parent="ours_9"))
+    assert gaps.missing("ours_9", position, last(15), alone=True) == Gap(3, True), "11 is the idle"
+    # What we ask behind the cell does not change that.
+    gaps.receive(request_state(18, "busy", "ours_10"))
+    gaps.receive(request_state(20, "idle", "ours_10"))
+    assert gaps.missing("ours_9", position, last(15), alone=True) == Gap(3, True)
+
+
+def test_an_idle_of_the_request_before_that_the_server_gives_again_is_no_loss_at_all() -> None:
+    gaps, position = sent_before_the_idle()
+    gaps.receive(request_state(11, "idle", "ours_8"))
+    gaps.receive(numbered(15, parent="ours_9"))
+    assert gaps.missing("ours_9", position, last(15), alone=True) == Gap(3, True)
+
+
+def test_an_idle_that_was_lost_is_before_the_next_request_of_ours() -> None:
+    gaps, _ = sent_before_the_idle()
+    gaps.receive(request_state(15, "busy", "ours_9"))
+    gaps.receive(numbered(18, parent="ours_9"))
+    assert gaps.missing("ours_9", last(15), last(18)) == Gap(2, True)
+
+
 def test_nothing_is_explained_where_the_numbers_are_not_known() -> None:
     blind = Gaps(OURS)
     blind.broke()
