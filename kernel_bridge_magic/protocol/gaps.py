@@ -23,7 +23,7 @@ __all__ = ["Gap", "Gaps", "Numbering", "Repeats", "numbered"]
 
 _FOLLOWERS = 3  # numbers that came right behind their predecessor: then it is a counter
 _MOST_HOLES = 100_000  # a kernel that counts in steps of two would fill our memory
-_MOST_OPEN = 20  # requests whose idle was lost
+_MOST_REQUESTS = 50
 _REMEMBERED = 5000  # ids; far more than a socket's buffers hold
 
 
@@ -35,11 +35,28 @@ class Gap(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Open:
-    """A request of ours that was heard to begin at a number and not to end; the next one began at `before`."""
+class _Sent:
+    """A request of ours to the main shell, by which link it went, and how far it was heard.
 
-    busy: int
-    before: float = float("inf")
+    A request makes at least busy, reply and idle, in this order.
+    """
+
+    link: int
+    busy: float = float("inf")
+    highest: int = -1
+    left: int = 3
+
+    def hear(self, message: Message, number: int) -> None:
+        """Take a message of it. Its output is no sign: a thread may print on when the next request runs."""
+        if message.execution_state == "busy":
+            self.busy, self.left = number, min(self.left, 2)
+        elif message.channel == "shell":
+            self.left = min(self.left, 1)
+        elif message.execution_state == "idle":
+            self.left = 0
+        else:
+            return
+        self.highest = max(self.highest, number)
 
 
 @dataclass(slots=True)
@@ -91,6 +108,7 @@ class Gaps:
         self._watching = False
         self._blind = False
         self._life = ""
+        self._links = 0
         self._reset("")
 
     def _reset(self, life: str) -> None:
@@ -107,7 +125,13 @@ class Gaps:
         self._holes: list[_Hole] = []
         self._foreign = -1  # the highest number with another client's parent
         self._nudges = Nudges(self._client_id)
-        self._open: dict[str, _Open] = {}
+        self._requests: dict[str, _Sent] = {}  # in the order in which they were sent
+
+    def sent(self, msg_id: str) -> None:
+        """Take note that a request goes to the kernel's main shell, which runs one after the other."""
+        self._requests[msg_id] = _Sent(self._links)
+        if len(self._requests) > _MOST_REQUESTS:
+            del self._requests[next(iter(self._requests))]
 
     def receive(self, message: Message) -> None:
         """Take any message of the connection, in the order in which they come."""
@@ -132,6 +156,7 @@ class Gaps:
 
     def broke(self) -> None:
         """Take note that the link broke: from here on it is known what has not come."""
+        self._links += 1
         self._nudges.broke()
         if self._watching:
             return
@@ -158,6 +183,7 @@ class Gaps:
         if cell in self._numbering.forked:
             return None  # what its children have printed is not numbered with it
         after, upto = self._number_of(first, -1), self._number_of(last, self._top)
+        after, before = self._begins(cell, after)
         holes = list(self._between(after, upto))
         # Behind the cell a whole request of the server's own may be missing, of which nothing was heard.
         behind = alone and self._nudges.all_heard
@@ -165,12 +191,26 @@ class Gaps:
             self._is_ours(hole.above, cell, behind) and self._is_ours(hole.below, cell, alone) for _, hole in holes
         )
         unheard, sure = self._nudges.unheard(after, upto, self._absent)
-        count = sum(width for width, _ in holes) - unheard - self._unended(cell, after)
+        count = sum(width for width, _ in holes) - unheard - before
         return Gap(max(count, 0), ours and sure and not after < self._foreign <= upto)
 
-    def _unended(self, cell: str, after: int) -> int:
-        """Count the idles of our earlier requests that are behind a number and did not come."""
-        return sum(one.busy <= after < one.before for parent, one in self._open.items() if parent != cell)
+    def _begins(self, cell: str, after: int) -> tuple[int, int]:
+        """Give the number behind which the cell's are, and how many of those behind it are earlier requests' of ours.
+
+        What was sent before the cell by the same link came there before it, and is over before the cell begins.
+        """
+        sent = self._requests.get(cell)
+        if sent is None or sent.busy <= after:
+            return after, 0
+        theirs = 0
+        for msg_id, one in self._requests.items():
+            if msg_id == cell:
+                break
+            if one.highest >= 0:
+                after, theirs = max(after, one.highest), 0  # and all before it is over
+            if one.link == sent.link:
+                theirs += one.left
+        return after, theirs
 
     def _between(self, after: int, upto: int) -> Iterator[tuple[int, _Hole]]:
         """Give the holes between two numbers, and how much of each is there."""
@@ -207,18 +247,10 @@ class Gaps:
         if not message.parent_id or asker == self._client_id:
             if self._watching:
                 self._nudges.receive(message, number)
-            if message.execution_state and not self._nudges.made(message.parent_id):
-                self._note_request(message.parent_id, message.execution_state, number)
+            if (sent := self._requests.get(message.parent_id)) is not None:
+                sent.hear(message, number)
             return
         self._foreign = max(self._foreign, number)
-
-    def _note_request(self, parent: str, state: str, number: int) -> None:
-        if state == "idle":
-            self._open.pop(parent, None)
-        elif state == "busy":
-            for one in self._open.values():  # a kernel's shell runs one after the other
-                one.before = min(one.before, number)
-            self._open = dict(list(self._open.items())[-_MOST_OPEN:]) | {parent: _Open(number)}
 
     def _take(self, number: int, parent: str) -> None:
         if number > self._top:

@@ -30,11 +30,10 @@ class Nudges:
     def receive(self, message: Message, number: int) -> None:
         """Take a message whose parent is ours, or the server's in our name, and its number."""
         state = message.execution_state
-        if state and self.made(message.parent_id):
+        if state and self._is_nudge(message.parent_id):
             self._states.setdefault((self._link, message.parent_id), {})[state] = number
 
-    def made(self, msg_id: str) -> bool:
-        """Whether this is the id of such a request."""
+    def _is_nudge(self, msg_id: str) -> bool:
         return msg_id.startswith(self._prefix) and "_" in msg_id.removeprefix(self._prefix)
 
     def unheard(self, after: int, upto: int, absent: Callable[[int, int], int]) -> tuple[int, bool]:

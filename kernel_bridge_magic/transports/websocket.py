@@ -390,6 +390,9 @@ class WebSocketTransport(Transport):
         if connection is None:
             raise LinkLost("the link is down; nothing was sent")
         self._largest = max(self._largest, len(payload))
+        if message.channel == "shell" and not message.header.get("subshell_id"):
+            with self._lock:
+                self._gaps.sent(message.msg_id)
         try:
             connection.send(payload, opcode)
         except (websocket.WebSocketException, OSError, ValueError):

@@ -331,43 +331,69 @@ def request_state(number: int, state: str, parent: str) -> Message:
     return numbered(number, parent=parent, kind="status", execution_state=state)
 
 
-def sent_before_the_idle() -> tuple[Gaps, str]:
-    """A cell, ours_9, is sent when the reply to ours_8 is in and its idle is not; then the link breaks.
+def sent_one_behind_the_other(*heard: Message) -> tuple[Gaps, str]:
+    """Two requests, ours_8 and the cell ours_9; of the first this was heard before the link broke.
 
-    As it came from a real server in one of a thousand random resets.
+    As it came from a real server in some of a thousand random resets.
     """
     gaps = Gaps(OURS)
     for number in range(9):
         gaps.receive(numbered(number))
-    gaps.receive(request_state(9, "busy", "ours_8"))
-    gaps.receive(numbered(10, parent="ours_8", kind="execute_reply", channel="shell"))
+    gaps.sent("ours_8")
+    for message in heard:
+        gaps.receive(message)
     position = gaps.position
+    gaps.sent("ours_9")
     gaps.broke()
     return gaps, position
 
 
-def test_an_idle_of_the_request_before_that_went_with_the_cell_s_beginning_is_no_loss_of_the_cell_s() -> None:
-    gaps, position = sent_before_the_idle()
+BUSY = request_state(9, "busy", "ours_8")
+REPLY = numbered(10, parent="ours_8", kind="execute_reply", channel="shell")
+IDLE = request_state(11, "idle", "ours_8")
+
+
+@pytest.mark.parametrize("before", [[], [BUSY], [BUSY, REPLY], [BUSY, REPLY, IDLE]])
+@pytest.mark.parametrize("after", [[], [IDLE], [REPLY], [REPLY, IDLE]])
+def test_what_the_request_before_lost_with_the_cell_s_beginning_is_no_loss_of_the_cell_s(
+    before: list[Message], after: list[Message]
+) -> None:
+    gaps, position = sent_one_behind_the_other(*before)
+    for message in after:
+        gaps.receive(message)
     gaps.receive(numbered(15, parent="ours_9"))
-    assert gaps.missing("ours_9", position, last(15), alone=True) == Gap(3, True), "11 is the idle"
+    assert gaps.missing("ours_9", position, last(15), alone=True) == Gap(3, True)
     # What we ask behind the cell does not change that.
+    gaps.sent("ours_10")
     gaps.receive(request_state(18, "busy", "ours_10"))
     gaps.receive(request_state(20, "idle", "ours_10"))
     assert gaps.missing("ours_9", position, last(15), alone=True) == Gap(3, True)
 
 
-def test_an_idle_of_the_request_before_that_the_server_gives_again_is_no_loss_at_all() -> None:
-    gaps, position = sent_before_the_idle()
-    gaps.receive(request_state(11, "idle", "ours_8"))
-    gaps.receive(numbered(15, parent="ours_9"))
-    assert gaps.missing("ours_9", position, last(15), alone=True) == Gap(3, True)
-
-
-def test_an_idle_that_was_lost_is_before_the_next_request_of_ours() -> None:
-    gaps, _ = sent_before_the_idle()
+def test_what_was_lost_of_a_request_is_before_the_next_one_whose_beginning_was_heard() -> None:
+    gaps, position = sent_one_behind_the_other(BUSY, REPLY)
     gaps.receive(request_state(15, "busy", "ours_9"))
     gaps.receive(numbered(18, parent="ours_9"))
     assert gaps.missing("ours_9", last(15), last(18)) == Gap(2, True)
+    assert gaps.missing("ours_9", position, last(18), alone=True) == Gap(3 + 2, True)
+
+
+def test_what_a_thread_of_the_cell_before_prints_on_hides_no_loss() -> None:
+    gaps, position = sent_one_behind_the_other(BUSY, REPLY, IDLE)
+    gaps.receive(numbered(16, parent="ours_8"))
+    gaps.receive(numbered(18, parent="ours_9"))
+    counted = gaps.missing("ours_9", position, last(18), alone=True)
+    assert counted is not None and counted.size == 4 + 1
+
+
+def test_a_request_by_the_link_before_may_have_gone_with_it_and_takes_nothing_from_the_cell_s_loss() -> None:
+    gaps, _ = sent_one_behind_the_other(BUSY, REPLY, IDLE)
+    gaps.sent("ours_10")
+    gaps.broke()
+    position = gaps.position
+    gaps.sent("ours_11")
+    gaps.receive(numbered(15, parent="ours_11"))
+    assert gaps.missing("ours_11", position, last(15), alone=True) == Gap(3, True)
 
 
 def test_nothing_is_explained_where_the_numbers_are_not_known() -> None:
