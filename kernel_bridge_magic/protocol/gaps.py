@@ -43,11 +43,13 @@ class _Sent:
 
     link: int
     busy: float = float("inf")
+    lowest: float = float("inf")
     highest: int = -1
     left: int = 3
 
     def hear(self, message: Message, number: int) -> None:
-        """Take a message of it. Its output is no sign: a thread may print on when the next request runs."""
+        """Take a message of it. Its output is no sign of its end: a thread may print on when the next request runs."""
+        self.lowest = min(self.lowest, number)
         if message.execution_state == "busy":
             self.busy, self.left = number, min(self.left, 2)
         elif message.channel == "shell":
@@ -206,6 +208,8 @@ class Gaps:
         for msg_id, one in self._requests.items():
             if msg_id == cell:
                 break
+            if one.highest > sent.lowest:
+                continue  # two threads sent at the same moment, and it came there after all
             if one.highest >= 0:
                 after, theirs = max(after, one.highest), 0  # and all before it is over
             if one.link == sent.link:

@@ -386,6 +386,14 @@ def test_what_a_thread_of_the_cell_before_prints_on_hides_no_loss() -> None:
     assert counted is not None and counted.size == 4 + 1
 
 
+def test_a_request_of_another_thread_that_came_there_after_all_hides_no_loss() -> None:
+    gaps, position = sent_one_behind_the_other()
+    gaps.receive(numbered(12, parent="ours_9"))
+    for number, state in ((20, "busy"), (22, "idle")):
+        gaps.receive(request_state(number, state, "ours_8"))
+    assert gaps.missing("ours_9", position, last(12), alone=True) == Gap(3, True)
+
+
 def test_a_request_by_the_link_before_may_have_gone_with_it_and_takes_nothing_from_the_cell_s_loss() -> None:
     gaps, _ = sent_one_behind_the_other(BUSY, REPLY, IDLE)
     gaps.sent("ours_10")
