@@ -23,7 +23,7 @@ __all__ = ["Gap", "Gaps", "Numbering", "Repeats", "numbered"]
 
 _FOLLOWERS = 3  # numbers that came right behind their predecessor: then it is a counter
 _MOST_HOLES = 100_000  # a kernel that counts in steps of two would fill our memory
-_MOST_REQUESTS = 50
+_MOST_REQUESTS = 50  # only those just before a cell are asked for
 _REMEMBERED = 5000  # ids; far more than a socket's buffers hold
 
 
@@ -110,7 +110,6 @@ class Gaps:
         self._watching = False
         self._blind = False
         self._life = ""
-        self._links = 0
         self._reset("")
 
     def _reset(self, life: str) -> None:
@@ -131,7 +130,7 @@ class Gaps:
 
     def sent(self, msg_id: str) -> None:
         """Take note that a request goes to the kernel's main shell, which runs one after the other."""
-        self._requests[msg_id] = _Sent(self._links)
+        self._requests[msg_id] = _Sent(self._nudges.link)
         if len(self._requests) > _MOST_REQUESTS:
             del self._requests[next(iter(self._requests))]
 
@@ -158,7 +157,6 @@ class Gaps:
 
     def broke(self) -> None:
         """Take note that the link broke: from here on it is known what has not come."""
-        self._links += 1
         self._nudges.broke()
         if self._watching:
             return
@@ -236,8 +234,7 @@ class Gaps:
         after = self._number_of(first, -1)
         if after < 0 or not self._watching or self._blind or not self._counts():
             return None
-        holes = sum(max(hole.stop - max(hole.start, after + 1), 0) for hole in self._holes)
-        return holes - self._nudges.replies(after)  # they are not for us
+        return self._absent(after, self._top) - self._nudges.replies(after)  # they are not for us
 
     def _counts(self) -> bool:
         return bool(self._life) and self._followers >= _FOLLOWERS > self._repeated and len(self._holes) < _MOST_HOLES

@@ -586,7 +586,7 @@ class Link:
         if self.verdict is not None:
             return []
         if self.request.reply is not None:
-            return [*self._finish_without_idle()] if self._idle_passed else []
+            return list(self._finish_without_idle()) if self._idle_passed else []
         if self._arrived:
             if self._sign is not None:
                 self._conclude_gone(self._sign.value)

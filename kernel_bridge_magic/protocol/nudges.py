@@ -19,19 +19,20 @@ class Nudges:
 
     def __init__(self, client_id: str) -> None:
         self._prefix = f"{client_id}_"
-        self._link = 0
+        #: how often the link broke
+        self.link = 0
         # By link and `msg_id`: the numbers of its states.
         self._states: dict[tuple[int, str], dict[str, int]] = {}
 
     def broke(self) -> None:
         """Take note that the link broke: what comes now is of the next one."""
-        self._link += 1
+        self.link += 1
 
     def receive(self, message: Message, number: int) -> None:
         """Take a message whose parent is ours, or the server's in our name, and its number."""
         state = message.execution_state
         if state and self._is_nudge(message.parent_id):
-            self._states.setdefault((self._link, message.parent_id), {})[state] = number
+            self._states.setdefault((self.link, message.parent_id), {})[state] = number
 
     def _is_nudge(self, msg_id: str) -> bool:
         return msg_id.startswith(self._prefix) and "_" in msg_id.removeprefix(self._prefix)
@@ -82,7 +83,7 @@ class Nudges:
         The first two go by shell and by control, each of which keeps its order, and IOPub once heard stays so: where
         something came of both, and of all up to the highest, it came of all.
         """
-        heard = {msg_id.rpartition("_")[2] for link, msg_id in self._states if link == self._link}
+        heard = {msg_id.rpartition("_")[2] for link, msg_id in self._states if link == self.link}
         return len(heard) >= 2 and heard == {str(number) for number in range(len(heard))}
 
     def replies(self, after: int) -> int:
