@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 
-__all__ = ["V1", "decode", "encode"]
+__all__ = ["V1", "decode", "encode", "join_offsets", "join_v1"]
 
 #: The subprotocol that asks for the binary framing. A server that does not know it speaks JSON.
 V1 = "v1.kernel.websocket.jupyter.org"
@@ -27,7 +27,7 @@ def encode(message: Message, subprotocol: str) -> str | bytes:
     """Give the frame's payload: `str` goes out as a text frame, `bytes` as a binary one."""
     if subprotocol == V1:
         dicts = (message.header, message.parent_header, message.metadata, message.content)
-        return _encode_v1([message.channel.encode(), *(_dump(part) for part in dicts), *message.buffers])
+        return join_v1([message.channel.encode(), *(_dump(part) for part in dicts), *message.buffers])
     whole = _dump(
         {
             "channel": message.channel,
@@ -38,7 +38,7 @@ def encode(message: Message, subprotocol: str) -> str | bytes:
             "buffers": [],
         }
     )
-    return _encode_offsets([whole, *message.buffers]) if message.buffers else whole.decode()
+    return join_offsets([whole, *message.buffers]) if message.buffers else whole.decode()
 
 
 def decode(payload: str | bytes, subprotocol: str) -> Message:
@@ -80,7 +80,8 @@ def _decode_v1(payload: str | bytes) -> Message:
     )
 
 
-def _encode_v1(parts: Sequence[bytes]) -> bytes:
+def join_v1(parts: Sequence[bytes]) -> bytes:
+    """Give a payload in the binary framing, of the channel, the four dicts as JSON, and the buffers."""
     count = len(parts) + 1
     position = 8 * (count + 1)
     offsets = [position]
@@ -90,7 +91,8 @@ def _encode_v1(parts: Sequence[bytes]) -> bytes:
     return b"".join([struct.pack(f"<Q{count}Q", count, *offsets), *parts])
 
 
-def _encode_offsets(parts: Sequence[bytes]) -> bytes:
+def join_offsets(parts: Sequence[bytes]) -> bytes:
+    """Give a payload in the default framing, of the whole message as JSON, and the buffers."""
     position = 4 * (len(parts) + 1)
     offsets = []
     for part in parts:

@@ -36,7 +36,7 @@ import zmq
 from jupyter_client.session import Session
 
 from kernel_bridge_magic.models import Kernel, Server
-from kernel_bridge_magic.protocol.frames import V1, decode, encode
+from kernel_bridge_magic.protocol.frames import V1, decode, encode, join_offsets, join_v1
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.urls import parse_base_url
 
@@ -54,6 +54,38 @@ class Cell:
 
     def send(self, channel: str, msg_type: str, content: object, parent: Any = ...) -> None:
         """Send a message; its parent is this cell unless the test says otherwise."""
+        raise NotImplementedError
+
+    def text(
+        self,
+        channel: str,
+        msg_type: str,
+        *,
+        content: Any = None,
+        header: dict[str, Any] | None = None,
+        parent: Any = ...,
+        metadata: Any = None,
+        buffers: tuple[bytes, ...] = (),
+    ) -> None:
+        """Send a message whose parts go out as they are: a `str` is JSON already, right or wrong.
+
+        `header` changes single fields of the header. A lone surrogate in a `str` becomes the three bytes that no
+        reader of UTF-8 takes; as an escape it stays one.
+        """
+        parts = (
+            {"msg_id": self.next_id(), "msg_type": msg_type, "session": LIFE, **(header or {})},
+            self.header if parent is ... else parent,
+            {} if metadata is None else metadata,
+            {} if content is None else content,
+        )
+        written = [part if isinstance(part, str) else json.dumps(part) for part in parts]
+        self.send_written(channel, msg_type, [part.encode("utf-8", "surrogatepass") for part in written], buffers)
+
+    def next_id(self) -> str:
+        """Number the next message as an ipykernel does."""
+        raise NotImplementedError
+
+    def send_written(self, channel: str, msg_type: str, parts: list[bytes], buffers: tuple[bytes, ...]) -> None:
         raise NotImplementedError
 
     def iopub(self, msg_type: str, content: object, parent: Any = ...) -> None:
@@ -85,6 +117,18 @@ class _WSCell(Cell):
 
     def send(self, channel: str, msg_type: str, content: object, parent: Any = ...) -> None:
         self.handler.send(channel, msg_type, content, self.header if parent is ... else parent)
+
+    def next_id(self) -> str:
+        return self.handler.next_id()
+
+    def send_written(self, channel: str, msg_type: str, parts: list[bytes], buffers: tuple[bytes, ...]) -> None:
+        if self.handler.owner.subprotocol == V1:
+            self.raw(join_v1([channel.encode(), *parts, *buffers]))
+            return
+        names = ("header", "parent_header", "metadata", "content")
+        fields = b", ".join(b'"%s": %s' % (name.encode(), part) for name, part in zip(names, parts, strict=True))
+        whole = b'{"channel": "%s", %s, "buffers": []}' % (channel.encode(), fields)
+        self.raw(join_offsets([whole, *buffers]) if buffers else whole.decode("utf-8", "replace"))
 
     def raw(self, payload: str | bytes) -> None:
         """Send a frame as it is; `str` as a text frame."""
@@ -133,7 +177,10 @@ class _Channels(tornado.websocket.WebSocketHandler):
             self._by_the_book(message, "execute_reply", {"status": "ok"})
         elif message.msg_type == "execute_request":
             # A thread of its own: a script may wait for what the test does.
-            self.owner.run_script(_WSCell(message, self))
+            self.owner.run_script(self.cell(message))
+
+    def cell(self, message: Message) -> _WSCell:
+        return _WSCell(message, self)
 
     def _by_the_book(self, message: Message, msg_type: str, content: object) -> None:
         self.send("iopub", "status", {"execution_state": "busy"}, message.header)
@@ -152,10 +199,17 @@ class _Channels(tornado.websocket.WebSocketHandler):
         self.owner.loop.call_soon_threadsafe(act)
 
     def send(self, channel: str, msg_type: str, content: object, parent: object) -> None:
-        header = {"msg_id": f"{LIFE}_{id(self)}_{next(self._numbers)}", "msg_type": msg_type, "session": LIFE}
+        header = {"msg_id": self.next_id(), "msg_type": msg_type, "session": LIFE}
         message = Message(channel, header, parent, {}, content)  # type: ignore[arg-type] # the test may lie
-        payload = encode(message, self.owner.subprotocol)
-        self.soon(lambda: self.write_message(payload, binary=isinstance(payload, bytes)))
+        payload = self.changed(message, encode(message, self.owner.subprotocol))
+        if payload is not None:
+            self.soon(lambda: self.write_message(payload, binary=isinstance(payload, bytes)))
+
+    def next_id(self) -> str:
+        return f"{LIFE}_{id(self)}_{next(self._numbers)}"
+
+    def changed(self, message: Message, payload: str | bytes) -> str | bytes | None:
+        return payload
 
     def drop(self) -> None:
         # Not close(): with something unread in it that is a reset, which throws away what was sent last.
@@ -216,12 +270,8 @@ class ScriptedServer:
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        routes = [
-            (r"/api/kernels/([^/]+)/channels", _Channels, {"owner": self}),
-            (r"/api/kernels/([^/]+)", _Model, {"owner": self}),
-            (r"/api/kernels/([^/]+)/interrupt", _Model, {"owner": self}),
-        ]
-        http = tornado.httpserver.HTTPServer(tornado.web.Application(routes, websocket_max_message_size=2**28))
+        application = tornado.web.Application(self.routes(), websocket_max_message_size=2**28)
+        http = tornado.httpserver.HTTPServer(application)
         sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
         http.add_sockets(sockets)
         self.port = sockets[0].getsockname()[1]
@@ -232,6 +282,13 @@ class ScriptedServer:
             handler.end()
         await http.close_all_connections()
         await asyncio.sleep(0)  # the handlers' own ends
+
+    def routes(self) -> list[tuple[str, type, dict[str, Any]]]:
+        return [
+            (r"/api/kernels/([^/]+)/channels", _Channels, {"owner": self}),
+            (r"/api/kernels/([^/]+)", _Model, {"owner": self}),
+            (r"/api/kernels/([^/]+)/interrupt", _Model, {"owner": self}),
+        ]
 
     def run_script(self, cell: Cell) -> None:
         def work() -> None:
@@ -316,6 +373,12 @@ class _ZMQCell(Cell):
         # Session.msg drops what is no header; a kernel that misbehaves does not.
         message["parent_header"] = self.header if parent is ... else parent
         return list(session.serialize(message))
+
+    def next_id(self) -> str:
+        return str(self.kernel.session.msg_id)
+
+    def send_written(self, channel: str, msg_type: str, parts: list[bytes], buffers: tuple[bytes, ...]) -> None:
+        self.send_parts(channel, [b"<IDS|MSG>", self.kernel.session.sign(parts), *parts, *buffers], msg_type)
 
     def send_parts(self, channel: str, parts: list[bytes], topic: str = "") -> None:
         ident = [topic.encode()] if channel == "iopub" else self.idents
