@@ -2,7 +2,7 @@
 
 The first level that gives any kernel decides (`Level`, in this order). Names are compared in Unicode's NFC, as
 one file system writes `é` in one character and another in two. The kernel that asks is never given: it would
-wait for itself.
+wait for itself. What names it (`NAMING`) means it all the same, and never another kernel that is called nearly so.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from functools import lru_cache
 from kernel_bridge_magic.errors import BadMatch, BadServer, KernelNotFound, OwnKernel
 from kernel_bridge_magic.models import Kernel, Origin, Server
 from kernel_bridge_magic.patterns import search_all
-from kernel_bridge_magic.text import visible
+from kernel_bridge_magic.text import cut_end, visible
 from kernel_bridge_magic.urls import parse_base_url
 
 __all__ = [
+    "NAMING",
     "TESTS",
     "Level",
     "Named",
@@ -33,7 +34,9 @@ __all__ = [
     "narrow",
     "row_of",
     "search",
+    "shown",
     "split_server",
+    "without_own",
 ]
 
 _SHORTEST_PREFIX = 4  # characters of an id that can be meant by less than the whole
@@ -55,6 +58,10 @@ class Level(enum.StrEnum):
     PART = "part"
     REGEX = "regex"
     KIND = "part of the kernelspec"
+
+
+NAMING = frozenset({Level.ROW, Level.ID, Level.PATH, Level.NAME, Level.STEM, Level.PREFIX})
+"""The levels at which a MATCH is a name: one that is our own kernel's too is not another kernel's alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,7 @@ def match(query: str, kernels: Sequence[Kernel], *, rows: Sequence[Kernel] | Non
     Raises:
         BadMatch: it is empty, a broken regular expression, or a row that was never shown.
         KernelNotFound: the row's kernel is gone.
-        OwnKernel: it names the kernel that asks, by its whole id or its row.
+        OwnKernel: it names the kernel that asks, and no other.
     """
     return match_level(query, kernels, rows=rows)[1]
 
@@ -120,35 +127,47 @@ def match_level(
     query: str, kernels: Sequence[Kernel], *, rows: Sequence[Kernel] | None = None
 ) -> tuple[Level | None, list[Kernel]]:
     """Do as `match`, and say at which level it was; None where nothing matches. Raises the same."""
-    return match_named(clean(query), [Named.of(kernel) for kernel in kernels], rows)
+    level, found = match_named(clean(query), [Named.of(kernel) for kernel in kernels], rows)
+    return level, without_own(query, found)
 
 
 def match_named(query: str, named: Sequence[Named], rows: Sequence[Kernel] | None) -> tuple[Level | None, list[Kernel]]:
-    """Do as `match_level` for a query that is `clean`."""
+    """Give the level that decides, and all that match there, for a query that is `clean`.
+
+    At a level of `NAMING` that may be the kernel that asks, alone or among others.
+
+    Raises:
+        BadMatch, KernelNotFound: as `match`.
+    """
     if row := row_of(query, [it.kernel for it in named], rows):
-        return Level.ROW, [_others([row])]
+        return Level.ROW, [row]
     query, named = narrow(query, named)
     if query.startswith("re:"):
         found = [it.kernel for it in search(query, named) if not it.kernel.is_own]
         return (Level.REGEX, found) if found else (None, [])
     for level, test in TESTS:
-        found = [it.kernel for it in named if test(query, it)]
-        others = [kernel for kernel in found if not kernel.is_own]
-        if others:
-            return level, others
-        if found and level is Level.ID:
-            _others(found)
-        if found and level is Level.PATH:
-            # Our own notebook's whole path: `analysis.ipynb` must not fall through to `old-analysis.ipynb`.
-            return None, []
+        found = [it.kernel for it in named if test(query, it) and (level in NAMING or not it.kernel.is_own)]
+        if found:
+            return level, found
     return None, []
 
 
-def _others(kernels: Sequence[Kernel]) -> Kernel:
-    """Refuse the kernel that asks."""
-    if kernels[0].is_own:
-        raise OwnKernel(f"{visible(kernels[0].title)} is this kernel: it would wait for itself")
-    return kernels[0]
+def without_own(query: str, found: Sequence[Kernel]) -> list[Kernel]:
+    """Take the kernel that asks out of what `query` matches.
+
+    Raises:
+        OwnKernel: there is no other.
+    """
+    rest = [kernel for kernel in found if not kernel.is_own]
+    if found and not rest:
+        raise OwnKernel(f"{shown(query)} matches only this notebook's own kernel. Run the cell without %%remote")
+    return rest
+
+
+def shown(query: str) -> str:
+    """Quote a MATCH for a text: one line, not too long, without a token."""
+    query = re.sub(r"(token=)[^&\s]*", r"\1***", query, flags=re.IGNORECASE)  # of a URL that was pasted
+    return f"'{cut_end(visible(clean(query)), 80)}'"
 
 
 def row_of(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None) -> Kernel | None:

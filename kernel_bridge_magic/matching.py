@@ -23,7 +23,9 @@ from kernel_bridge_magic.levels import (
     narrow,
     row_of,
     search,
+    shown,
     split_server,
+    without_own,
 )
 from kernel_bridge_magic.models import Kernel, ServerReport
 from kernel_bridge_magic.text import align, count, cut_end, cut_middle, visible
@@ -58,19 +60,20 @@ def find_one(
 
     Raises:
         KernelNotFound: it means none; the text says what was looked at, and what is called nearly so.
-        AmbiguousKernel: it means several; each comes with a selector that means it alone.
+        AmbiguousKernel: it means several; each but the one that asks comes with a selector that means it alone.
         BadMatch, OwnKernel: as `match`.
     """
-    level, found = match_level(query, kernels, rows=rows)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise _ambiguous(f"{_shown(query)} means {len(found)} kernels (by {level})", found, kernels)
-    listed = _find_list(query, kernels, rows) if _parts(query) else []
-    if len(listed) > 1:
-        raise _ambiguous(f"{_shown(query)} is a list of {len(listed)} kernels (--all runs on each)", listed, kernels)
-    if listed:
-        return listed[0]
+    level, found = match_named(clean(query), [Named.of(kernel) for kernel in kernels], rows)
+    about = f"means {len(found)} kernels (by {level}"
+    if not found and _parts(query):
+        found = _find_list(query, kernels, rows)
+        about = f"is a list of {len(found)} kernels (--all runs on each"
+    rest = without_own(query, found)
+    if len(found) > 1:
+        own = "; one is this notebook's own" if len(rest) < len(found) else ""
+        raise _ambiguous(f"{shown(query)} {about}{own})", rest, kernels)
+    if rest:
+        return rest[0]
     raise not_found(query, kernels, reports)
 
 
@@ -106,7 +109,7 @@ def find_many(
     """
     if plain:
         return _filter(query, kernels, rows)
-    return match(query, kernels, rows=rows) or _find_list(query, kernels, rows, strict=True)
+    return match(query, kernels, rows=rows) or without_own(query, _find_list(query, kernels, rows, strict=True))
 
 
 def _filter(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None) -> list[Kernel]:
@@ -139,10 +142,16 @@ def _parts(query: str) -> list[str]:
 def _find_list(
     query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None, strict: bool = False
 ) -> list[Kernel]:
-    """Give what the items of a list mean, in the order of `kernels`; nothing when one item means nothing."""
+    """Give what the items of a list match, in the order of `kernels`; nothing when one item matches nothing.
+
+    Raises:
+        OwnKernel: one item names the kernel that asks, and no other.
+    """
     wanted: set[str] = set()
+    named = [Named.of(kernel) for kernel in kernels]
     for part in _parts(query):
-        found = match(part, kernels, rows=rows)
+        _, found = match_named(clean(part), named, rows)
+        without_own(part, found)
         if not found and strict:
             raise not_found(part, kernels)
         if not found:
@@ -217,17 +226,15 @@ def not_found(query: str, kernels: Sequence[Kernel], reports: Sequence[ServerRep
     text = clean(query)
     own = next((kernel for kernel in kernels if kernel.is_own and _filter(text, [kernel], [kernel])), None)
     if own and not text.startswith("#"):
-        return KernelNotFound(
-            f"{_shown(text)} is only this kernel ({visible(own.title)}), which cannot wait for itself"
-        )
+        return KernelNotFound(f"{shown(text)} matches only this notebook's own kernel. Run the cell without %%remote")
     others = [kernel for kernel in kernels if not kernel.is_own]
     answered = {report.server.url for report in reports if not report.problem}
     servers = len(answered | {kernel.server.url for kernel in others if kernel.server})
-    message = f"no kernel matches {_shown(text)} ({count(len(others), 'kernel')} on {count(servers, 'server')})"
+    message = f"no kernel matches {shown(text)} ({count(len(others), 'kernel')} on {count(servers, 'server')})"
     name, _ = split_server(text)
     known = [it.server for it in others if it.server] + [report.server for report in reports]
     if name and not any(is_server(name, server) for server in known):
-        message += f"; no server is called {_shown(name)}"
+        message += f"; no server is called {shown(name)}"
     if close := _closest(text, others):
         message += f"; closest: {', '.join(close)}"
     if missing := [f"{visible(it.server.name)} ({visible(it.problem)})" for it in reports if it.problem]:
@@ -244,8 +251,3 @@ def _closest(query: str, kernels: Sequence[Kernel]) -> list[str]:
             labels.setdefault(text.rpartition(".")[0].casefold() or text.casefold(), kernel.title)
     names = difflib.get_close_matches(query[:200].casefold(), labels, n=3, cutoff=0.6)
     return list(dict.fromkeys(cut_middle(visible(labels[name]), 60) for name in names))
-
-
-def _shown(query: str) -> str:
-    query = re.sub(r"(token=)[^&\s]*", r"\1***", query, flags=re.IGNORECASE)  # of a URL that was pasted
-    return f"'{cut_end(visible(clean(query)), 80)}'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import builtins
 import doctest
@@ -66,6 +67,45 @@ def test_a_kernel_that_was_listed_is_connected_to(shared_kernel: str, transport:
     with connect(found, transport=transport) as kernel:
         assert kernel.transport == ("zmq" if transport == "auto" else transport)
         assert kernel.execute("1").text == "1"
+
+
+_ASK_FOR_ONESELF = """
+import contextlib, io, json
+from kernel_bridge_magic import KernelBridgeError, cli, connect
+def answers(name):
+    try:
+        python = connect(name).kernel.title
+    except KernelBridgeError as error:
+        python = type(error).__name__
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()):
+        status = cli.main(["exec", "--json", "--kernel-match", name, "--code", "1"])
+    model = json.loads(out.getvalue())
+    return python, status, model["error"] and model["error"]["name"], [it["paths"] for it in model["candidates"]]
+"""
+
+
+def test_a_name_of_the_asking_notebook_is_no_other_kernel_s(own_kernel: str, jupyter_server: JupyterServer) -> None:
+    with connect(own_kernel) as kernel:
+        path = kernel.kernel.paths[0]
+        stem = path.removesuffix(".ipynb")
+        kernel.execute(_ASK_FOR_ONESELF)
+
+        def ask(name: str) -> object:
+            value = kernel.execute(f"answers({name!r})").value
+            assert value is not None
+            return ast.literal_eval(value.data["text/plain"])
+
+        nearly, twin = f"{stem}2.ipynb", f"twins/{path}"
+        started = [jupyter_server.start_kernel(path=nearly)]
+        try:
+            for name in (path, stem, own_kernel[:8]):
+                assert ask(name) == ("OwnKernel", 2, "OwnKernel", [])
+            assert ask(stem[1:]) == (nearly, 0, None, [])
+            started.append(jupyter_server.start_kernel(path=twin))
+            assert ask(stem) == ("AmbiguousKernel", 2, "AmbiguousKernel", [[twin]])
+        finally:
+            for kernel_id in started:
+                jupyter_server.rest("DELETE", f"api/kernels/{kernel_id}")
 
 
 def test_connections_are_the_caller_s_own(shared_kernel: str) -> None:

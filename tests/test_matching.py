@@ -80,8 +80,8 @@ ALL = [ANALYSIS, OTHER, STATS, CAFE, CONSOLE, OWN]
         ("lab::re:stats|other", Level.REGEX, [OTHER, STATS]),
         ("*.ipynb", None, []),
         ("work/../work/analysis.ipynb", None, []),
-        ("mine", None, []),
-        ("work/mine.ipynb", None, []),
+        ("MINE", None, []),
+        ("re:mine", None, []),
     ],
 )
 def test_levels(query: str, level: Level | None, expected: list[Kernel]) -> None:
@@ -96,8 +96,89 @@ def test_first_level_decides() -> None:
     assert match("ir", [STATS, named_ir]) == [named_ir]
 
 
-def test_own_notebooks_path_falls_through_to_nothing() -> None:
-    assert match("work/mine.ipynb", [OWN, kernel(1, "old/work/mine.ipynb")]) == []
+# -- the kernel that asks, which has the names of others in its neighbourhood
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        OWN.id,
+        "work/mine.ipynb",
+        "mine.ipynb",
+        "mine",
+        " 'mine' ",
+        '"mine.ipynb"',
+        OWN.id[:8],
+        OWN.id[:4].upper(),
+        "lab::mine",
+        "lab::work/mine.ipynb",
+        "http://127.0.0.1:8888/lab/tree/x.ipynb::mine",
+        "analysis,mine",
+        "'mine', mine.ipynb",
+    ],
+)
+def test_its_own_name_is_no_other_kernel(query: str) -> None:
+    nearly = [kernel(1, "work/mine2.ipynb"), kernel(2, "old/work/mine.ipynb/x"), kernel(3, "x.md", started_by="mine x")]
+    ids_in_paths = [kernel(4, f"{OWN.id}.txt"), kernel(5, f"a-{OWN.id[:8]}.ipynb")]
+    kernels = [*nearly, OWN, ANALYSIS, *ids_in_paths]
+    for ask in (find_one, find_many, match):
+        with pytest.raises(OwnKernel) as raised:
+            if ask is match and "," in query:
+                query = "mine"  # it knows no lists
+            ask(query, kernels)
+        assert str(raised.value).endswith(" matches only this notebook's own kernel. Run the cell without %%remote")
+    assert OWN in find_many(query, kernels, plain=True), "a filter leaves it in"
+
+
+@pytest.mark.parametrize("query", ["cafe\u0301", "caf\u00e9.ipynb", "r/cafe\u0301.ipynb"])
+def test_its_own_name_is_known_however_its_accents_are_written(query: str) -> None:
+    for written in ("r/cafe\u0301.ipynb", "r/caf\u00e9.ipynb"):
+        own = kernel(1, written, is_own=True)
+        with pytest.raises(OwnKernel):
+            find_one(query, [kernel(2, "r/caf\u00e9.ipynb/x"), own])
+
+
+@pytest.mark.parametrize(
+    ("query", "level"),
+    [
+        ("mine.ipynb", "name"),
+        ("mine", "stem"),
+        ("lab::mine", "stem"),
+        ("eeee", "id prefix"),
+        ("mine,'mine.ipynb'", "--all runs on each"),
+        ("mine,", "--all runs on each"),
+    ],
+)
+def test_a_name_that_it_shares_is_nobody_s_alone(query: str, level: str) -> None:
+    twin = kernel(0xEEEE0002, "teach/mine.ipynb")
+    kernels = [OWN, twin, kernel(1, "mine-3.ipynb")]
+    words = rf"2 kernels \(.*{level}; one is this notebook's own\); name one:"
+    with pytest.raises(AmbiguousKernel, match=words) as raised:
+        find_one(query, kernels)
+    assert raised.value.candidates == (("teach/mine.ipynb", twin),)
+    assert find_one("teach/mine.ipynb", kernels) is twin
+    assert find_many(query, kernels) == [twin], "--all leaves it out"
+
+
+def test_a_selector_is_no_name_that_it_shares() -> None:
+    twin = kernel(1, "work/mine.ipynb", at=GPU)
+    assert selector(twin, [OWN, twin]) == "gpu::work/mine.ipynb"
+    assert find_one("gpu::mine", [OWN, twin]) is twin
+    with pytest.raises(AmbiguousKernel) as raised:
+        find_one("work/mine.ipynb", [OWN, twin])
+    assert raised.value.candidates == (("gpu::work/mine.ipynb", twin),)
+
+
+@pytest.mark.parametrize(
+    ("query", "level"),
+    [("python3", Level.KERNELSPEC), ("MINE", Level.PART), ("re:mine", Level.REGEX), ("ipyk", Level.KIND)],
+)
+def test_what_describes_it_means_others_alone(query: str, level: Level) -> None:
+    nearly = kernel(1, "work/mine2.ipynb")
+    assert match_level(query, [OWN, nearly]) == (level, [nearly])
+    assert find_one(query, [OWN, nearly]) is nearly
+    with pytest.raises(KernelNotFound, match="matches only this notebook's own kernel"):
+        find_one(query, [OWN])
 
 
 def test_path_may_hold_two_colons() -> None:
@@ -160,7 +241,7 @@ class TestRefused:
             match(query, ALL)
 
     def test_own_by_id(self) -> None:
-        with pytest.raises(OwnKernel, match="this kernel"):
+        with pytest.raises(OwnKernel, match="this notebook's own kernel"):
             match(OWN.id, ALL)
 
     @pytest.mark.parametrize(
@@ -211,8 +292,8 @@ class TestFindOne:
             find_one("foo", [])
 
     def test_only_own(self) -> None:
-        with pytest.raises(KernelNotFound, match="'mine' is only this kernel"):
-            find_one("mine", ALL)
+        with pytest.raises(KernelNotFound, match="'min' matches only this notebook's own kernel"):
+            find_one("min", ALL)
 
     def test_unknown_server(self) -> None:
         with pytest.raises(KernelNotFound, match="no server is called 'moon'"):

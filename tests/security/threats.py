@@ -176,7 +176,13 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/test_bridge.py::test_none_and_several_are_told",
         ),
     ),
-    26: ("our own kernel as target", ("tests/test_bridge.py::test_one_s_own_kernel_and_a_dead_one_are_refused",)),
+    26: (
+        "our own kernel as target",
+        (
+            "tests/test_bridge.py::test_one_s_own_kernel_and_a_dead_one_are_refused",
+            "tests/test_matching.py::test_its_own_name_is_no_other_kernel",
+        ),
+    ),
     27: (
         "unsigned, wrongly signed, replayed messages",
         (
