@@ -14,7 +14,13 @@ from typing import Any
 
 from kernel_bridge_magic.errors import BadOption, CannotConnect, LinkError, NotRun
 from kernel_bridge_magic.protocol.life import Sign
-from kernel_bridge_magic.protocol.messages import SUBSHELLS, Message, evaluate_content, evaluated
+from kernel_bridge_magic.protocol.messages import (
+    Message,
+    describe_kernel,
+    evaluate_content,
+    evaluated,
+    has_subshells,
+)
 from kernel_bridge_magic.transports.base import Closed, Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 
@@ -75,14 +81,16 @@ def subshell_for(transport: Transport, if_busy: str, kernel: str) -> Subshell | 
         return None
     if if_busy == "fail":
         raise NotRun("the kernel is busy; nothing was sent. Safe to run again", kernel=kernel)
-    asked = not transport.features
+    asked = not transport.info
     if asked:
         # The answer tells the transport.
         transport.ask("kernel_info_request", {}, channel="control", seconds=_ANSWER_SECONDS, harmless=True)
-    if SUBSHELLS not in transport.features:
+    if not has_subshells(transport.info):
         if asked:
             _look_busy_if_it_can(transport)
-        raise NotRun("the kernel is busy and has no subshells (ipykernel 7 has); nothing was sent", kernel=kernel)
+        what = describe_kernel(transport.info) or "it does not say what it is"
+        hint = "; ipykernel 7 has" if transport.info.get("implementation") == "ipython" else ""
+        raise NotRun(f"the kernel is busy and has no subshells ({what}{hint}); nothing was sent", kernel=kernel)
     try:
         return Subshell(transport)
     except CannotConnect as problem:

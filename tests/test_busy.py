@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 
 from kernel_bridge_magic.busy import is_busy, look_busy
 from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import BadOption, NotRun, RemoteError, TimedOut
 from kernel_bridge_magic.protocol.events import ExecuteResult, InputRequest, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.owner import MAIN, Owner
+from tests.support.scripted import INFO, ScriptedKernel
 from tests.support.servers import JupyterServer, wait_for
 
 OLD = ipykernel.version_info < (7,)
@@ -33,6 +37,14 @@ def owner(connect: Connect, own_kernel: str, tmp_path: Path) -> Iterator[Owner]:
 @pytest.fixture
 def guest(owner: Owner, connect: Connect, own_kernel: str) -> KernelConnection:
     return connect(own_kernel)
+
+
+@pytest.fixture
+def bash(jupyter_server: JupyterServer) -> Iterator[str]:
+    kernel_id = jupyter_server.start_kernel("bash")
+    jupyter_server.wait_for_kernel(kernel_id)
+    yield kernel_id
+    jupyter_server.request("DELETE", f"api/kernels/{kernel_id}")
 
 
 class Watcher:
@@ -223,7 +235,7 @@ def test_a_busy_kernel_that_was_asked_what_it_can_do_looks_busy_again(
     )
     owner = Owner(connect(own_kernel), tmp_path / "go", before=old)
     guest = connect(own_kernel)
-    guest._transport.features = frozenset()  # as it is before the first answer
+    guest._transport.info = {}  # as it is before the first answer
     with pytest.raises(NotRun, match="no subshells"):
         guest.execute("1", if_busy="subshell")
     assert owner.thread.is_alive()
@@ -263,11 +275,54 @@ def test_what_is_said_of_a_kernel_that_is_idle_by_then_is_put_right(
 
 def test_a_kernel_without_subshells_is_said_and_runs_nothing(owner: Owner, guest: KernelConnection) -> None:
     if not OLD:
-        guest._transport.features = frozenset({"debugger"})  # as ipykernel 6 says
+        guest._transport.info = {**guest._transport.info, "supported_features": ["debugger"]}  # as ipykernel 6 says
     with pytest.raises(NotRun, match="no subshells"):
         guest.execute("ran = True", if_busy="subshell")
     assert owner.unharmed()
     assert guest.execute("'ran' in globals()").text == "False"
+
+
+SLOWLY = "for i in 1 2 3 4 5; do echo line $i; while [ $i = 2 ] && [ ! -e {go} ]; do sleep 0.05; done; done"
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "busy since we came"])
+def test_a_kernel_that_only_announces_subshells_keeps_its_owner_s_output(
+    connect: Connect, bash: str, tmp_path: Path, known: bool
+) -> None:
+    owner, guest, go = connect(bash), connect(bash), tmp_path / "go"
+    guest.execute("true")
+    if not known:
+        guest._transport.info = {}
+    shown = ""
+    for event in owner.stream(SLOWLY.format(go=go)):
+        if isinstance(event, Stream):
+            shown += event.text
+            if shown.endswith("line 2\n"):
+                with pytest.raises(NotRun) as raised:
+                    guest.execute("ran=1", if_busy="subshell")
+                assert re.search(r"no subshells \(bash_kernel 0[.\d]+\); nothing was sent", str(raised.value))
+                go.touch()
+    assert shown == "".join(f"line {number}\n" for number in range(1, 6))
+    outputs = guest.execute('echo "<$ran>"').outputs
+    assert [output["text"] for output in outputs] == ["<>\n"]
+
+
+@pytest.mark.parametrize("name", ["xeus-python", "async-kernel", "", "ipython"])
+@pytest.mark.parametrize("known", [True, False], ids=["known", "busy since we came"])
+def test_nothing_is_sent_to_another_kernel_that_announces_subshells(name: str, known: bool, tmp_path: Path) -> None:
+    features = ["debugger"] if name == "ipython" else ["kernel subshells"]  # ipykernel 6 announces none
+    info = {**INFO, "implementation": name, "implementation_version": "1.2", "supported_features": features}
+    with ScriptedKernel(lambda cell: None, tmp_path, busy=True, info=info) as kernel:
+        transport = ZMQTransport(kernel.kernel)
+        transport.open(10)
+        if known:
+            transport.ask("kernel_info_request", {}, channel="control", seconds=10)
+        before = len(kernel.received)
+        guest = KernelConnection(kernel.kernel, transport, Control(kernel.kernel, None))
+        with guest, pytest.raises(NotRun, match=re.escape(f"no subshells ({name} 1.2".replace("( ", "("))):
+            guest.start("1", if_busy="subshell")
+        looked = [] if known else ["kernel_info_request", *["execute_request"] * (name == "ipython")]
+        assert kernel.received[before:] == looked
 
 
 @with_subshells

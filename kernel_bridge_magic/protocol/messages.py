@@ -14,20 +14,21 @@ from kernel_bridge_magic.errors import BadCell
 
 __all__ = [
     "PROTOCOL_VERSION",
-    "SUBSHELLS",
     "MalformedMessage",
     "Message",
     "check_code",
+    "describe_kernel",
     "evaluate_content",
     "evaluated",
     "execute_content",
+    "has_subshells",
     "make_message",
 ]
 
 PROTOCOL_VERSION = "5.3"
-#: What a kernel with subshells names among its `supported_features` (JEP 91). ipykernel has them since 7.
-SUBSHELLS = "kernel subshells"
 CHANNELS = frozenset({"shell", "iopub", "stdin", "control"})
+_SUBSHELLS = "kernel subshells"  # among `supported_features` (JEP 91); ipykernel has them since 7
+_MOST_NAMED = 60  # characters of what a kernel calls itself
 _UNSENDABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -171,6 +172,21 @@ def evaluated(content: Mapping[str, Any], name: str) -> str:
         return text(content["user_expressions"][name]["data"]["text/plain"])
     except (KeyError, TypeError):
         return ""
+
+
+def has_subshells(info: Mapping[str, Any]) -> bool:
+    """Tell by a `kernel_info_reply` whether the kernel has subshells.
+
+    What it announces is not enough: whatever is built on ipykernel's base class inherits the announcement, and a cell
+    that such a kernel (bash_kernel) runs beside another one destroys the output of both.
+    """
+    features = info.get("supported_features")
+    return info.get("implementation") == "ipython" and isinstance(features, list) and _SUBSHELLS in features
+
+
+def describe_kernel(info: Mapping[str, Any]) -> str:
+    """Return what a `kernel_info_reply` calls its program: `bash_kernel 0.10.0`; "" if it does not say."""
+    return f"{text(info.get('implementation'))} {text(info.get('implementation_version'))}".strip()[:_MOST_NAMED]
 
 
 def text(value: object) -> str:

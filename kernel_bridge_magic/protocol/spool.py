@@ -18,7 +18,14 @@ from typing import Any
 
 from kernel_bridge_magic.protocol.gaps import numbered
 from kernel_bridge_magic.protocol.life import is_rate_limit
-from kernel_bridge_magic.protocol.messages import SUBSHELLS, Message, evaluate_content, evaluated, text
+from kernel_bridge_magic.protocol.messages import (
+    Message,
+    describe_kernel,
+    evaluate_content,
+    evaluated,
+    has_subshells,
+    text,
+)
 
 __all__ = ["DROP", "RING_BYTES", "Catch", "Spool", "arm", "drop", "fetch", "is_armed", "needs", "quiet_id"]
 
@@ -161,11 +168,11 @@ def needs(info: dict[str, Any]) -> str:
 
     The version there is IPython's, not ipykernel's: what tells ipykernel 7 is that it has subshells.
     """
-    name, features = text(info.get("implementation")), info.get("supported_features")
-    if name == "ipython" and isinstance(features, list) and SUBSHELLS in features:
+    if has_subshells(info):
         return ""
-    what = f"{name} {text(info.get('implementation_version'))}".strip() or "one that does not say what it is"
-    return f"--durable needs ipykernel 7 or newer in that kernel; this one is {'older' if name == 'ipython' else what}"
+    older = info.get("implementation") == "ipython"
+    what = "older" if older else describe_kernel(info) or "one that does not say what it is"
+    return f"--durable needs ipykernel 7 or newer in that kernel; this one is {what}"
 
 
 class Catch(list[Message]):

@@ -93,8 +93,6 @@ class Transport:
         self.malformed = 0
         #: when the last message came over IOPub, whoever it was for; seconds on the monotonic clock
         self.heard_iopub = 0.0
-        #: what the kernel says that it can do (`supported_features`), empty before it has said so
-        self.features: frozenset[str] = frozenset()
         #: the content of the last `kernel_info_reply`, empty before the first
         self.info: Mapping[str, Any] = {}
         #: whether the kernel is known to send nothing of a cell after the cell's idle
@@ -405,8 +403,6 @@ class Transport:
         if message.msg_type == "kernel_info_reply":
             # Before it is handed on: whoever asked looks here as soon as the answer is there.
             self.info = message.content
-            features = message.content.get("supported_features")
-            self.features = frozenset(map(str, features)) if isinstance(features, list) else frozenset()
             self.orderly = message.content.get("implementation") == "ipython"
         with self._lock:
             self._overruns.receive(message)

@@ -399,6 +399,7 @@ class ScriptedKernel:
         key: bytes = b"a-key",
         busy: bool = False,
         answers_control: bool = True,
+        info: dict[str, Any] = INFO,
     ) -> None:
         self.script = script
         self.session = Session(key=key, session=LIFE)
@@ -406,6 +407,7 @@ class ScriptedKernel:
         if busy:
             self.busy.set()
         self.answers_control = answers_control
+        self.info = info
         self.interrupts = 0
         self.received: list[str] = []
         self.problems: list[BaseException] = []
@@ -468,9 +470,10 @@ class ScriptedKernel:
         if channel == "control":
             self.interrupts += kind == "interrupt_request"
             if self.answers_control:
-                cell.send("control", kind.replace("request", "reply"), {"status": "ok"})
+                content = self.info if kind == "kernel_info_request" else {"status": "ok"}
+                cell.send("control", kind.replace("request", "reply"), content)
         elif kind == "kernel_info_request":
-            self._by_the_book(cell, "kernel_info_reply", INFO)
+            self._by_the_book(cell, "kernel_info_reply", self.info)
         elif cell.content.get("silent"):
             self._by_the_book(cell, "execute_reply", {"status": "ok"})
         elif kind == "execute_request":
