@@ -17,7 +17,7 @@ from kernel_bridge_magic.display.rows import problem_line
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.entries import Entry
 from kernel_bridge_magic.errors import ServerError
-from kernel_bridge_magic.levels import is_server
+from kernel_bridge_magic.levels import candidates, is_server
 from kernel_bridge_magic.matching import find_many, find_one
 from kernel_bridge_magic.models import Checkup, Kernel, Listing, Origin, Server, ServerReport
 from kernel_bridge_magic.named_servers import only, read_url
@@ -135,7 +135,7 @@ class Bridge:
             BadMatch: `match` cannot be understood.
         """
         listing = self.look(server)
-        found = find_many(match, listing.kernels, rows=self.rows, plain=True) if match else None
+        found = find_many(match, candidates(match, listing), rows=self.rows, plain=True) if match else None
         return KernelList(listing, found, now=datetime.now(UTC), verbose=verbose)
 
     def check(self, which: str = "") -> list[Checkup]:
@@ -192,7 +192,7 @@ class Bridge:
             if kernel is not None and time.monotonic() - when < _REMEMBER_SECONDS and self.pool.has(kernel):
                 return kernel
         listing = self.look(server, patient=False)
-        kernel = find_one(match, listing.kernels, rows=self.rows, reports=listing.servers)
+        kernel = find_one(match, candidates(match, listing), rows=self.rows, reports=listing.servers)
         with self._lock:
             # A row's number means something else after the next listing.
             if not match.startswith("#"):

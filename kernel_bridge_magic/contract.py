@@ -75,12 +75,13 @@ def checks_model(checkups: Sequence[Checkup]) -> dict[str, Any]:
 
 
 def listing_model(listing: Listing, kernels: list[Kernel]) -> dict[str, Any]:
-    """What `list --json` prints: `kernels` of what was found, and every server that was asked."""
+    """What `list --json` prints: `kernels` of what was found, every server that was asked, and foreign claims."""
     return {
         "version": VERSION,
         "status": "ok",
         "kernels": [kernel_model(kernel, selector(kernel, listing.kernels)) for kernel in kernels],
         "servers": [_server_model(report) for report in listing.servers],
+        "claims": [kernel_model(kernel, selector(kernel, ())) for kernel in listing.claims],
         "error": None,
     }
 

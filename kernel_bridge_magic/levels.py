@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kernel_bridge_magic.errors import BadMatch, BadServer, KernelNotFound, OwnKernel
-from kernel_bridge_magic.models import Kernel, Origin, Server
+from kernel_bridge_magic.models import Kernel, Listing, Origin, Server
 from kernel_bridge_magic.patterns import search_all
 from kernel_bridge_magic.text import cut_end, visible
 from kernel_bridge_magic.urls import parse_base_url
@@ -26,6 +26,7 @@ __all__ = [
     "TESTS",
     "Level",
     "Named",
+    "candidates",
     "clean",
     "is_server",
     "match",
@@ -183,8 +184,12 @@ def row_of(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None)
     if not 1 <= number <= len(rows):
         raise BadMatch(f"#{number}: the listing shown last has the rows #1 to #{len(rows)}")
     row = rows[number - 1]
-    for kernel in kernels:
-        if kernel.id == row.id:
+    there = [kernel for kernel in kernels if kernel.id == row.id]
+    for kernel in there:
+        if kernel.server == row.server:
+            return kernel
+    for kernel in there:
+        if kernel.own == row.own:  # its server may have come or gone; a claim on its id is another kernel
             return kernel
     raise KernelNotFound(f"#{number} was {visible(row.title)} ({visible(row.short_id)}), which is gone; run %kernels")
 
@@ -227,6 +232,14 @@ def split_server(query: str) -> tuple[str | None, str]:
     text = _unquote(query)
     found = None if text.startswith("re:") else _SERVER.fullmatch(text)
     return (found[1].strip(), found[2].strip()) if found else (None, query)
+
+
+def candidates(query: str, listing: Listing) -> tuple[Kernel, ...]:
+    """Return the kernels that `query` is looked for among: a claim only where its server or its row is named."""
+    name, _ = split_server(query)
+    row = _ROW.fullmatch(_unquote(query))
+    meant = (it for it in listing.claims if row or (name and it.server and is_server(name, it.server)))
+    return (*listing.kernels, *meant)
 
 
 def narrow(query: str, named: Sequence[Named]) -> tuple[str, Sequence[Named]]:

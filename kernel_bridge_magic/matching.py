@@ -115,19 +115,19 @@ def find_many(
 def _filter(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None) -> list[Kernel]:
     named = [Named.of(kernel) for kernel in kernels]
     for texts in ([query], _parts(query)):
-        wanted: set[str] = set()
+        wanted: set[Kernel] = set()
         for text in texts:
             text = clean(text)
             if row := row_of(text, kernels, rows):
-                wanted.add(row.id)
+                wanted.add(row)
                 continue
             text, there = narrow(text, named)
             if text.startswith("re:"):
-                wanted.update(it.kernel.id for it in search(text, there))
+                wanted.update(it.kernel for it in search(text, there))
             else:
-                wanted.update(it.kernel.id for it in there if any(test(text, it) for _, test in TESTS))
+                wanted.update(it.kernel for it in there if any(test(text, it) for _, test in TESTS))
         if wanted:
-            return [kernel for kernel in kernels if kernel.id in wanted]
+            return [kernel for kernel in kernels if kernel in wanted]
     return []
 
 
@@ -147,7 +147,7 @@ def _find_list(
     Raises:
         OwnKernel: one item names the kernel that asks, and no other.
     """
-    wanted: set[str] = set()
+    wanted: set[Kernel] = set()
     named = [Named.of(kernel) for kernel in kernels]
     for part in _parts(query):
         _, found = match_named(clean(part), named, rows)
@@ -156,19 +156,23 @@ def _find_list(
             raise not_found(part, kernels)
         if not found:
             return []
-        wanted.update(kernel.id for kernel in found)
-    return [kernel for kernel in kernels if kernel.id in wanted]
+        wanted.update(found)
+    return [kernel for kernel in kernels if kernel in wanted]
 
 
 def selector(kernel: Kernel, kernels: Sequence[Kernel]) -> str:
     """Give the shortest readable MATCH that means `kernel` and no other of `kernels`.
 
     It is its path, `SERVER::path`, the beginning of its id, or the whole id; ready to be pasted behind `%%remote`.
+    Of what a foreign server lists under an id of ours it is `SERVER::id`.
     """
     return _selector(kernel, [Named.of(other) for other in kernels])
 
 
 def _selector(kernel: Kernel, named: Sequence[Named]) -> str:
+    if kernel.claimed and kernel.server is not None:  # nothing else means it
+        name = kernel.server.name
+        return _quoted(f"{name if _pastes(name) else kernel.server.url}::{kernel.id}")
     for text in _spellings(kernel):
         try:
             _, found = match_named(clean(text), named, None)

@@ -108,7 +108,8 @@ class Kernel:
     `state` is what the server says (`idle`, `busy`, `starting`, `dead`) or `unknown`; it is a hint, never a
     truth to act on (FACTS 15). `last_activity` is aware, in UTC. `connections` is the number of WebSocket
     clients, None without a server. `connection_file` is the path of its connection file on this machine, ""
-    when there is none that we may use. `is_own` marks the kernel that asked.
+    when there is none that we may use. `is_own` marks the kernel that asked. `claimed` marks what a foreign server
+    lists under the id of a kernel of ours.
     """
 
     id: str
@@ -122,6 +123,7 @@ class Kernel:
     connection_file: str = ""
     started_by: str = ""
     is_own: bool = False
+    claimed: bool = False
 
     @classmethod
     def from_json(cls, model: Mapping[str, Any], **known: Any) -> Kernel:
@@ -230,13 +232,15 @@ class Checkup:
 class Listing:
     """Everything that one look around gave: each kernel once, each server once, each file skipped.
 
-    `notes` are lines about the user's own configuration, of what in it could not be used.
+    `notes` are lines about the user's own configuration, of what in it could not be used. `claims` are what foreign
+    servers list under ids of kernels of ours: nothing means them but `SERVER::MATCH`.
     """
 
     kernels: tuple[Kernel, ...] = ()
     servers: tuple[ServerReport, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    claims: tuple[Kernel, ...] = ()
 
 
 def label(session: Session) -> str:

@@ -52,8 +52,9 @@ def only(listing: Listing, server: str) -> Listing:
         known = ", ".join(report.server.name for report in listing.servers) or "none"
         shown = without_secrets(server)
         raise BadServer(f"no server is called {shown!r} (known: {known}); add it with %servers --add URL --name NAME")
-    kernels = tuple(kernel for kernel in listing.kernels if kernel.server and is_server(server, kernel.server))
-    return dataclasses.replace(listing, kernels=kernels, servers=reports, skipped=())
+    everything = (*listing.kernels, *listing.claims)  # whoever names a server means what that lists
+    kernels = tuple(kernel for kernel in everything if kernel.server and is_server(server, kernel.server))
+    return dataclasses.replace(listing, kernels=kernels, servers=reports, skipped=(), claims=())
 
 
 def without_secrets(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import threading
@@ -24,8 +25,10 @@ from kernel_bridge_magic.errors import (
     KernelNotFound,
     OwnKernel,
 )
+from kernel_bridge_magic.matching import selector
 from kernel_bridge_magic.models import Kernel, Session
 from tests.support.ports import free_port
+from tests.support.raw import RawServer, http
 from tests.support.servers import JupyterServer, wait_for
 
 PATHS = ("work/analysis.ipynb", "work/My Notebook.ipynb", "train.ipynb")
@@ -98,14 +101,52 @@ def test_a_kernel_is_found_by_its_row_once_rows_were_shown(bridge: Bridge, ids: 
     assert bridge.find("#1").id == bridge.rows[0].id
 
 
+def test_a_foreign_server_s_claim_is_meant_by_its_server_alone(
+    bridge: Bridge, server: JupyterServer, ids: dict[str, str]
+) -> None:
+    kernel_id = ids["train.ipynb"]
+    model = {"id": kernel_id, "name": "python3"}
+    session = {"path": "evil.ipynb", "name": "evil.ipynb", "type": "notebook", "kernel": model}
+    models = [{**model, "id": "its-own"}, model]
+    answers = {"kernels": http(body=json.dumps(models).encode()), "sessions": http(body=json.dumps([session]).encode())}
+    with RawServer(answers) as raw:
+        bridge.add_server(raw.server().url, name="other")
+        for match in (kernel_id, kernel_id[:8], "train", "train.ipynb", "re:^train"):
+            assert bridge.find(match).server != raw.server("other")
+        for match in ("evil", "evil.ipynb", "re:evil"):
+            with pytest.raises(KernelNotFound):
+                bridge.find(match)
+        claim = bridge.find(f"other::{kernel_id}")
+        assert claim.server == raw.server("other") and claim.claimed and not claim.connection_file
+        assert (
+            bridge.find("other::evil")
+            == bridge.find(kernel_id, "other")
+            == bridge.find_by_id(kernel_id, "other")
+            == claim
+        )
+        assert bridge.find(selector(claim, bridge.look().kernels)) == claim
+        assert bridge.find_by_id(kernel_id).own
+        assert "other lists a kernel under an id of yours" in bridge.kernels().text()
+        # A row means what stood in it.
+        for match, server_name, own in (("other::evil", None, False), ("", "other", False), ("train", None, True)):
+            shown = bridge.kernels(match, server_name)
+            bridge.rows = tuple(shown)
+            [number] = [n for n, kernel in enumerate(shown, 1) if kernel.id == kernel_id]
+            assert bridge.find(f"#{number}").own is own
+        # Trusted, it is as good as the first.
+        bridge.remove_server("other")
+        bridge.add_server(raw.server().url, name="other", trusted=True)
+        assert bridge.look().claims == ()
+
+
 def test_none_and_several_are_told(bridge: Bridge) -> None:
     with pytest.raises(KernelNotFound, match=r"3 kernels on 1 server"):
         bridge.find("no-such-thing")
     with pytest.raises(AmbiguousKernel) as raised:
         bridge.find("work/")
     assert len(raised.value.candidates) == 2
-    for selector, kernel in raised.value.candidates:
-        assert bridge.find(selector).id == kernel.id
+    for text, kernel in raised.value.candidates:
+        assert bridge.find(text).id == kernel.id
 
 
 def test_the_second_cell_asks_no_server(bridge: Bridge, server: JupyterServer) -> None:
@@ -353,8 +394,6 @@ def test_a_server_that_failed_is_passed_over_for_a_while(bridge: Bridge) -> None
     bridge.add_server(f"http://127.0.0.1:{port}/", name="off")
     bridge.look()
     # it listens now, and a cell does not ask it; %kernels does
-    from tests.support.raw import RawServer, http
-
     with RawServer(http()) as raw:
         bridge.add_server(f"http://127.0.0.1:{raw.port}/", name="on")
         silent = next(s for s in bridge.servers if s.name == "on").origin

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ KERNEL = Kernel(
     (Session("a.ipynb", "a.ipynb"),),
     SERVER,
 )
+CLAIM = dataclasses.replace(KERNEL, claimed=True)
 ERROR = {"output_type": "error", "ename": "E", "evalue": "v", "traceback": []}
 MODELS = {
     "ok": contract.result_model(RemoteResult("ok", Fate.OK, KERNEL, [], RemoteValue({"text/plain": "1"}), None, 0.5)),
@@ -37,7 +39,7 @@ MODELS = {
     "bad": contract.failure(BadMatch("bad")),
     "ambiguous": contract.failure(AmbiguousKernel("two", [("a.ipynb", KERNEL), ("3f9c", KERNEL)])),
     "list": contract.listing_model(
-        Listing((KERNEL,), (ServerReport(SERVER, 1), ServerReport(SERVER, 0, "no"))), [KERNEL]
+        Listing((KERNEL,), (ServerReport(SERVER, 1), ServerReport(SERVER, 0, "no")), claims=(CLAIM,)), [KERNEL]
     ),
     "servers": contract.servers_model(Listing((), (ServerReport(SERVER, 0, "no", "do"),), (), ("a note",))),
     "checks": contract.checks_model([Checkup(SERVER, (Step("DNS", None, "seen"), Step("TCP", False, "x", "y")))]),
@@ -61,6 +63,10 @@ def test_the_schema_would_notice_what_is_missing_or_of_another_type(name: str) -
             model = {key: {} if value is object else value for key, value in broken.items()}
             with pytest.raises(jsonschema.ValidationError):
                 jsonschema.validate(model, SCHEMA)
+
+
+def test_a_claim_is_selected_by_its_server_alone() -> None:
+    assert [item["select"] for item in MODELS["list"]["claims"]] == [f"{SERVER.name}::{KERNEL.id}"]
 
 
 def test_every_documented_field_is_printed_and_every_printed_one_documented() -> None:

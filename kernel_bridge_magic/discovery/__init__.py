@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from kernel_bridge_magic.auth import Vault
 from kernel_bridge_magic.discovery.asking import Answer, ask_all, is_uuid
+from kernel_bridge_magic.discovery.claims import listed_by, of_frozen_servers, of_silent_kernels
 from kernel_bridge_magic.discovery.heartbeat import Endpoint, Heartbeats
 from kernel_bridge_magic.discovery.runtime_files import (
     FileContent,
@@ -51,6 +52,9 @@ def look(
     reported as their problem. With `given_only` only `servers` are asked, with what runtime files know of them.
     Tokens of runtime files are put into `vault`, each for its own server.
 
+    An id that origins of different trust name is the trusted one's (see `claims`); the others' are the listing's
+    claims. With `given_only` the caller has named the server, and gets what that lists.
+
     Nothing that files hold or servers send raises: what is wrong with them is in the listing.
     """
     until = time.monotonic() + deadline
@@ -65,23 +69,35 @@ def look(
     try:
         ordered = [answer for answers in ask_all(all_servers, vault, until, deadline, skip) for answer in answers]
         usable = [file for file in files.kernels if file.path in where]
-        rows = _attach(_merge(ordered), usable, own_id)
-        claimed = {kernel.connection_file for kernel in rows}
-        # Not the claimed ones: a frozen kernel whose server tells of it must not cost a second.
-        unclaimed = [file for file in usable if file.path not in claimed]
-        heartbeats.wait((file.path for file in unclaimed), until)
-        alone, dead = _alone(unclaimed, where, heartbeats, own_file)
+        ours = [answer for answer in ordered if answer.report.server.own]
+        foreign = _attach(_merge([answer for answer in ordered if not answer.report.server.own]), (), own_id)
+        rows = _attach(_merge(ours), usable, own_id)
+        attached = {kernel.connection_file for kernel in rows}
+        # Not those of rows: a frozen kernel whose server tells of it must not cost a second.
+        unattached = [file for file in usable if file.path not in attached]
+        heartbeats.wait((file.path for file in unattached), until)
+        alone, dead = _alone(unattached, where, heartbeats, own_file)
+        known = {kernel.id for kernel in rows if is_uuid(kernel.id)}
+        rows += [replace(k, is_own=k.is_own or k.id == own_id) for k in alone if k.id not in known]
+        owned = {kernel.id for kernel in rows} | listed_by(ours) | of_frozen_servers(ours, files.kernels)
+        wanted = {kernel.id for kernel in foreign} - owned
+        owned |= of_silent_kernels(
+            [file for file in unattached if file_kernel_id(file.path) in wanted], where, heartbeats
+        )
     finally:
         heartbeats.stop()
-    known = {kernel.id for kernel in rows if is_uuid(kernel.id)}
-    rows += [replace(k, is_own=k.is_own or k.id == own_id) for k in alone if k.id not in known]
+    if given_only:
+        owned = set()
+    claims = tuple(replace(kernel, claimed=True) for kernel in foreign if kernel.id in owned)
+    rows += [kernel for kernel in foreign if kernel.id not in owned]
     if own_id and not given_only and not any(kernel.is_own for kernel in rows):
         # nbclient and papermill keep the connection file elsewhere, where nobody else is to find the kernel.
         name = f"process {os.getpid()}"
         rows.append(Kernel(own_id, started_by=name, connection_file=own_file, is_own=True))
     reports = tuple(answer.report for answer in ordered)
     everything = (*files.skipped, *skipped, *unusable, *dead)
-    return Listing(tuple(_in_order(rows)), reports, tuple(sorted(everything, key=lambda item: item.path)))
+    skipped = sorted(everything, key=lambda item: item.path)
+    return Listing(tuple(_in_order(rows)), reports, tuple(skipped), claims=tuple(_in_order(claims)))
 
 
 def _without_doubles(found: Sequence[Server], given: Sequence[Server], vault: Vault) -> list[Server]:
@@ -107,14 +123,13 @@ def _without_doubles(found: Sequence[Server], given: Sequence[Server], vault: Va
 
 
 def _merge(answers: Sequence[Answer]) -> list[Kernel]:
-    """Put the kernels of all servers together, each once: a server in front of a gateway lists the gateway's.
+    """Put the kernels of servers of one trust together, each once: a server before a gateway lists the gateway's.
 
-    Only ids that cannot be guessed are taken for one kernel; what a server of ours says comes first, so that no
-    other can put itself in its place.
+    Only ids that cannot be guessed are taken for one kernel.
     """
     rows: list[Kernel] = []
     seen: dict[str, int] = {}
-    for answer in sorted(answers, key=lambda answer: not answer.report.server.own):
+    for answer in answers:
         for kernel in answer.kernels:
             if kernel.id in seen and is_uuid(kernel.id):
                 first = rows[seen[kernel.id]]

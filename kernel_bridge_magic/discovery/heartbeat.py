@@ -76,6 +76,10 @@ class Heartbeats:
         with self._changed:
             return self._answers.get(path, _SILENT)
 
+    def is_silent(self, path: str) -> bool:
+        """Return whether somebody listens where this connection file says, and does not answer."""
+        return self.problem(path) == _SILENT
+
     def _decide(self, path: str, problem: str) -> None:
         with self._changed:
             self._answers[path] = problem

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 from kernel_bridge_magic.models import Kernel, ServerReport
 from kernel_bridge_magic.text import align, cells, cut_end, cut_middle, visible
 
-__all__ = ["Row", "fit", "row_of", "transport", "wrap"]
+__all__ = ["Row", "claim_lines", "fit", "row_of", "transport", "wrap"]
 
 _NONE = "–"
 _NARROWEST_NAME = 24  # cells that the name keeps while less useful columns can give way
@@ -68,6 +68,22 @@ def problem_line(report: ServerReport) -> str:
     """Say of a server that did not answer why, and what to do."""
     name = visible(report.server.name or report.server.url)
     return f"{name}: {visible(report.problem)}" + (f"; {visible(report.remedy)}" if report.remedy else "")
+
+
+def claim_lines(claims: Iterable[Kernel]) -> list[str]:
+    """Say of each foreign server which of its kernels are left out, since their ids are those of kernels of ours."""
+    ids: dict[str, list[str]] = {}
+    for kernel in claims:
+        ids.setdefault(kernel.server.name if kernel.server else "", []).append(kernel.short_id)
+    lines = []
+    for name, them in ids.items():
+        some = ", ".join(map(visible, them[:3])) + (", …" if len(them) > 3 else "")
+        one = len(them) == 1
+        what = "a kernel under an id of yours" if one else f"{len(them)} kernels under ids of yours"
+        are, it = ("is", "it") if one else ("are", "them")
+        server = visible(name)
+        lines.append(f"{server} lists {what} ({some}), which {are} left out here; {server}::MATCH reaches {it}")
+    return lines
 
 
 def transport(kernel: Kernel) -> str:

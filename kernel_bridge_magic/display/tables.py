@@ -13,7 +13,7 @@ from datetime import datetime
 from html import escape
 from typing import Any, NamedTuple, SupportsIndex, overload
 
-from kernel_bridge_magic.display.rows import Row, fit, problem_line, row_of, transport, wrap
+from kernel_bridge_magic.display.rows import Row, claim_lines, fit, problem_line, row_of, transport, wrap
 from kernel_bridge_magic.models import Kernel, Listing, ServerReport
 from kernel_bridge_magic.text import count, cut_end, cut_middle, visible
 
@@ -142,6 +142,7 @@ class KernelList(list[Kernel]):
 
     def _problems(self) -> list[str]:
         notes = [problem_line(report) for report in self.servers if report.problem]
+        notes += claim_lines(self.listing.claims)
         notes += map(visible, self.listing.notes)
         if self.verbose:
             notes += [f"passed over: {visible(it.path)}: {visible(it.reason)}" for it in self.listing.skipped]

@@ -22,7 +22,7 @@ from kernel_bridge_magic.discovery.asking import join
 from kernel_bridge_magic.discovery.heartbeat import Heartbeats
 from kernel_bridge_magic.discovery.runtime_files import FileContent
 from kernel_bridge_magic.discovery.standalone import endpoint
-from kernel_bridge_magic.models import Listing, Server
+from kernel_bridge_magic.models import Kernel, KernelSpec, Listing, Server
 from kernel_bridge_magic.urls import parse_base_url
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
@@ -287,21 +287,105 @@ def test_gateway_that_lists_nothing() -> None:
     assert [kernel.title for kernel in listing.kernels] == ["g.ipynb"]
 
 
-def test_two_servers_with_one_kernel_are_one_row() -> None:
+@pytest.mark.parametrize("trusted", [True, False])
+def test_two_servers_of_one_trust_with_one_kernel_are_one_row(trusted: bool) -> None:
     answers = scripted([{"id": UUID, "name": "python3"}, {"id": "guessed"}])
     with RawServer(answers) as gateway, RawServer(answers) as front:
-        ours = replace(front.server("zz"), trusted=True)
-        listing = look([gateway.server("aa"), ours], Vault())
-    # Ours comes first; an id that can be guessed proves nothing, and stays two rows.
-    assert [(k.id, k.server.name) for k in listing.kernels if k.server and k.id == UUID] == [(UUID, "zz")]
+        servers = [replace(raw.server(name), trusted=trusted) for raw, name in ((gateway, "aa"), (front, "zz"))]
+        listing = look(servers, Vault())
+    # An id that can be guessed proves nothing, and stays two rows.
+    assert [(k.id, k.server.name) for k in listing.kernels if k.server and k.id == UUID] == [(UUID, "aa")]
     assert [k.id for k in listing.kernels].count("guessed") == 2
+    assert listing.claims == ()
 
 
-def test_a_foreign_server_cannot_take_a_files_place(two: tuple[JupyterServer, JupyterServer, ConsoleKernel]) -> None:
-    with RawServer(scripted([{"id": "x", "name": "python3"}])) as raw:
+def claims(listing: Listing) -> list[tuple[str, str]]:
+    return [(kernel.server.name, kernel.id) for kernel in listing.claims if kernel.server]
+
+
+def test_what_is_trusted_owns_an_id_and_takes_nothing_over() -> None:
+    model = {"id": UUID, "name": "ir", "execution_state": "busy"}
+    session = {"path": "evil.ipynb", "name": "evil.ipynb", "type": "notebook", "kernel": model}
+    ours = scripted([{"id": UUID, "name": "python3"}, {"id": "guessed"}])
+    theirs = scripted([model, {"id": "guessed"}, {"id": "its own"}], [session])
+    with RawServer(theirs) as foreign, RawServer(ours) as raw:
+        listing = look([foreign.server("aa"), replace(raw.server("zz"), trusted=True)], Vault())
+    rows = {kernel.id: kernel for kernel in listing.kernels}
+    assert len(rows) == len(listing.kernels) == 3
+    assert rows[UUID] == Kernel(UUID, "python3", KernelSpec("python3"), server=rows[UUID].server)
+    assert rows[UUID].own and rows["guessed"].own and not rows["its own"].own
+    assert claims(listing) == [("aa", UUID), ("aa", "guessed")]
+    assert all(kernel.claimed for kernel in listing.claims) and not any(kernel.claimed for kernel in listing.kernels)
+
+
+@pytest.mark.parametrize("kernel_id", ["x", "X", UUID])
+def test_a_foreign_server_cannot_take_a_kernel_s_place_that_has_no_server(
+    two: tuple[JupyterServer, JupyterServer, ConsoleKernel], kernel_id: str
+) -> None:
+    console = two[2]
+    with contextlib.ExitStack() as stack:
+        if kernel_id == UUID:  # as jupyter_client names connection files
+            other = console.connection_file.with_name(f"kernel-{UUID}.json")
+            stack.callback(other.unlink)
+            other.write_text(console.connection_file.read_text())
+            other.chmod(0o600)
+        raw = stack.enter_context(RawServer(scripted([{"id": kernel_id, "name": "python3"}])))
         listing = look([raw.server()], Vault())
-    rows = [kernel for kernel in listing.kernels if kernel.id == "x"]
-    assert {bool(row.connection_file): row.server is None for row in rows} == {True: True, False: False}
+    if kernel_id == "X":
+        assert listing.claims == () and [k.own for k in listing.kernels if k.id == "X"] == [False]
+        return
+    [row] = [kernel for kernel in listing.kernels if kernel.id == kernel_id]
+    assert row.server is None and row.connection_file and row.own
+    assert claims(listing) == [("raw", kernel_id)]
+
+
+def test_a_frozen_server_s_kernels_stay_its_own(two: tuple[JupyterServer, JupyterServer, ConsoleKernel]) -> None:
+    import psutil
+
+    first = two[0]
+    alive, stopped = first.start_kernel(path="alive.ipynb"), first.start_kernel(path="stopped.ipynb")
+    wait_for_kernel(first, alive)
+    wait_for_kernel(first, stopped)
+    children = psutil.Process(first.pid).children(recursive=True)
+    [process] = [child for child in children if stopped in " ".join(child.cmdline())]
+    process.suspend()
+    models = [{"id": alive, "name": "python3"}, {"id": stopped, "name": "python3"}, {"id": UUID}]
+    with RawServer(scripted(models)) as raw:
+        try:
+            # It answers, and the stopped kernel is its: nobody else's.
+            assert claims(look([raw.server()], Vault())) == [("raw", models[n]["id"]) for n in order(alive, stopped)]
+            first.signal(signal.SIGSTOP)
+            listing = look([raw.server()], Vault(), deadline=1.5)
+        finally:
+            first.signal(signal.SIGCONT)
+            process.resume()
+    assert sorted(claims(listing)) == sorted([("raw", alive), ("raw", stopped)])
+    by_id = {kernel.id: kernel for kernel in listing.kernels}
+    assert by_id[alive].server is None and by_id[alive].connection_file  # ours, by its connection file
+    assert stopped not in by_id and by_id[UUID].server == raw.server()
+    for kernel_id in (alive, stopped):
+        first.rest("DELETE", f"api/kernels/{kernel_id}")
+
+
+def order(*ids: str) -> list[int]:
+    return sorted(range(len(ids)), key=lambda n: ids[n])
+
+
+def test_an_ended_kernel_s_file_hides_nobody_s_kernel(tmp_path: Path) -> None:
+    # On a home that machines share, it is the file of a kernel that their server rightly lists.
+    port = free_port()
+    ports = dict.fromkeys(("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"), port)
+    (tmp_path / f"kernel-{UUID}.json").write_text(json.dumps({"ip": "127.0.0.1", "key": "k", **ports}))
+    with RawServer(scripted([{"id": UUID, "name": "python3"}])) as raw:
+        listing = look([raw.server()], Vault())
+    assert [kernel.id for kernel in listing.kernels] == [UUID] and listing.claims == ()
+
+
+def test_who_names_a_server_gets_what_it_lists() -> None:
+    answers = scripted([{"id": UUID, "name": "python3"}])
+    with RawServer(answers) as foreign:
+        listing = look([foreign.server("aa")], Vault(), given_only=True, own_id="mine")
+    assert [kernel.id for kernel in listing.kernels] == [UUID] and listing.claims == ()
 
 
 def test_kernelspecs_are_asked_once() -> None:

@@ -97,6 +97,27 @@ def test_text() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("ids", "line"),
+    [
+        (["abc"], "gpu lists a kernel under an id of yours (abc), which is left out here; gpu::MATCH reaches it"),
+        (
+            ["0123456789", "b", "c", "d"],
+            "gpu lists 4 kernels under ids of yours (01234567, b, c, …), which are left out here; "
+            "gpu::MATCH reaches them",
+        ),
+        (["\x1b[2J\u202e"], "gpu lists a kernel under an id of yours (\\x1b[2J\\u202e), which is left out"),
+    ],
+)
+def test_a_foreign_server_s_claim_is_one_line_below(ids: list[str], line: str) -> None:
+    claims = tuple(Kernel(kernel_id, server=GPU, claimed=True) for kernel_id in ids)
+    shown = listing(kernel(1, "a.ipynb"), claims=claims)
+    *table, note = shown.text(200).splitlines()
+    assert line in note and len(table) == 2
+    assert line in Page(shown._repr_html_()).text
+    assert_safe(note)
+
+
 def test_text_at_80_columns_drops_what_matters_least() -> None:
     assert FEW.text(80).splitlines()[:3] == [
         "#  name                    kernel    state         idle  server  id",
