@@ -12,16 +12,17 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from tests.support.scripted import Cell, ScriptedKernel
 from tests.support.servers import JupyterServer, private_env
 
 LOAD = "%load_ext kernel_bridge_magic"
 
 
-def execute(server: JupyterServer, directory: Path, cells: list[str], **options: Any) -> list[Any]:
-    """Execute these cells in a kernel that finds the server's kernels, save, and give what was saved."""
+def execute(runtime_dir: Path, directory: Path, cells: list[str], **options: Any) -> list[Any]:
+    """Execute these cells in a kernel that finds the kernels of a runtime directory, save, and give what was saved."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
     client = NotebookClient(notebook, timeout=60, kernel_name="python3", **options)
-    env = private_env(directory / "home", server.runtime_dir)
+    env = private_env(directory / "home", runtime_dir)
     try:
         client.execute(env=env)
     finally:
@@ -40,7 +41,7 @@ def test_outputs_are_saved_as_the_other_kernels_own(
 ) -> None:
     html = "from IPython.display import HTML\ndisplay(HTML('<b>x</b>'), metadata={'a': 1})"
     cells = execute(
-        jupyter_server,
+        jupyter_server.runtime_dir,
         tmp_path,
         [
             LOAD,
@@ -73,7 +74,7 @@ def test_how_much_a_cell_may_leave_is_the_users_to_say(
     jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path
 ) -> None:
     loud = f"%%remote {shared_kernel}\nfor n in range(3000): print(n)"
-    cells = execute(jupyter_server, tmp_path, [LOAD, loud, "%config KernelBridge.max_output = 2000", loud])
+    cells = execute(jupyter_server.runtime_dir, tmp_path, [LOAD, loud, "%config KernelBridge.max_output = 2000", loud])
     assert "left out" not in str(cells[1].outputs)
     text = "".join(output.text for output in cells[3].outputs)
     assert len(text) < 3000
@@ -82,7 +83,11 @@ def test_how_much_a_cell_may_leave_is_the_users_to_say(
 
 def test_execution_stops_at_a_remote_error(jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path) -> None:
     with pytest.raises(CellExecutionError) as caught:
-        execute(jupyter_server, tmp_path, [LOAD, f"%%remote {shared_kernel}\nprint('on')\n1 / 0", "print('never')"])
+        execute(
+            jupyter_server.runtime_dir,
+            tmp_path,
+            [LOAD, f"%%remote {shared_kernel}\nprint('on')\n1 / 0", "print('never')"],
+        )
     assert (caught.value.ename, caught.value.evalue) == ("ZeroDivisionError", "division by zero")
     cells = saved(tmp_path)
     stream, error = cells[1].outputs
@@ -96,18 +101,70 @@ def test_execution_stops_at_a_remote_error(jupyter_server: JupyterServer, shared
 def test_input_is_refused_at_once(jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(CellExecutionError) as caught:
-        execute(jupyter_server, tmp_path, [LOAD, f"%%remote {shared_kernel}\ninput('who? ')"])
+        execute(jupyter_server.runtime_dir, tmp_path, [LOAD, f"%%remote {shared_kernel}\ninput('who? ')"])
     assert caught.value.ename == "StdinNotImplementedError"
     assert time.monotonic() - began < 20
 
 
 def test_no_match_stops_too(jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path) -> None:
     with pytest.raises(CellExecutionError) as caught:
-        execute(jupyter_server, tmp_path, [LOAD, "%%remote bee_keeper\n1"])
+        execute(jupyter_server.runtime_dir, tmp_path, [LOAD, "%%remote bee_keeper\n1"])
     assert caught.value.ename == "KernelNotFound"
 
 
 def test_own_kernel_is_listed(jupyter_server: JupyterServer, tmp_path: Path) -> None:
     # nbclient, papermill and VS Code put the connection file in a place of their own.
-    cells = execute(jupyter_server, tmp_path, [LOAD, "%kernels"])
+    cells = execute(jupyter_server.runtime_dir, tmp_path, [LOAD, "%kernels"])
     assert "this kernel" in cells[1].outputs[0].data["text/plain"]
+
+
+HALF = {
+    "in the text": r'{"data": {"text/plain": "a\ud800"}, "metadata": {}}',
+    "in a picture": r'{"data": {"text/plain": "a", "image/png": "iVBO\udc00"}, "metadata": {}}',
+    "in the name of a type": r'{"data": {"text/plain": "a", "text/x-\ud83d": "b"}, "metadata": {}}',
+    "in a key of JSON": r'{"data": {"text/plain": "a", "application/json": {"\udfff": ["\ud800"]}}, "metadata": {}}',
+    "in the metadata": r'{"data": {"text/plain": "a"}, "metadata": {"\ud800": {"x": "\ud800"}}}',
+    "in the id": r'{"data": {"text/plain": "a"}, "metadata": {}, "transient": {"display_id": "\ud800"}}',
+    "NaN in the metadata": '{"data": {"text/plain": "a"}, "metadata": {"x": NaN, "y": [Infinity, 1e999]}}',
+    "NaN in the data": '{"data": {"text/plain": "a", "application/json": [NaN, -Infinity]}, "metadata": {}}',
+    "an integer that nobody reads": f'{{"data": {{"text/plain": "a"}}, "metadata": {{"x": {"1" * 5000}}}}}',
+    "a number as text": '{"data": {"text/plain": 5, "text/html": ["<b>", "x</b>"]}, "metadata": null}',
+}
+
+
+def test_what_no_front_end_can_be_handed_costs_no_output_and_no_warning(tmp_path: Path) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+
+    def script(cell: Cell) -> None:
+        cell.busy()
+        for content in HALF.values():
+            cell.text("iopub", "display_data", content=content)
+        cell.text("iopub", "update_display_data", content=HALF["in the id"].replace('"a"', '"new"'))
+        cell.text("iopub", "stream", content=r'{"name": "std\ud800", "text": "end \ud83d\n"}')
+        cell.text("iopub", "error", content=r'{"ename": "E\ud800", "evalue": "\udc80", "traceback": ["\ud800", "l"]}')
+        cell.reply("error", ename="E\ufffd", evalue="\ufffd", traceback=[])
+        cell.idle()
+
+    with ScriptedKernel(script, runtime):
+        loaded, cell = execute(runtime, tmp_path, [LOAD, "%%remote scripted\nrun"], allow_errors=True)
+    assert loaded.outputs == []
+    *shown, end, error = cell.outputs
+    assert [output.output_type for output in shown] == ["display_data"] * len(HALF)
+    texts = ["a\ufffd", *["a"] * 4, "new", *["a"] * 3, "5"]
+    assert [output.data["text/plain"] for output in shown] == texts
+    assert shown[1].data["image/png"] == "iVBO\ufffd" and shown[-1].data["text/html"] == "<b>x</b>"
+    assert shown[3].data["application/json"] == {"\ufffd": ["\ufffd"]}
+    assert shown[6].metadata == {"x": None, "y": [None, None]} and shown[8].metadata == {"x": None}
+    assert (end.name, end.text) == ("stdout", "end \ufffd\n")
+    assert (error.ename, error.evalue, error.traceback) == ("E\ufffd", "\ufffd", ["\ufffd", "l"])
+
+
+def test_text_that_a_kernel_cannot_encode_is_shown_as_a_browser_would(
+    jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path
+) -> None:
+    shout = "print('a\\udc80b')\nprint('c')"  # Python's word for a byte that is no UTF-8: it is sent as that byte
+    roads = [f"%%remote --transport {road} {shared_kernel}\n{shout}" for road in ("ws", "zmq")]
+    _, *cells = execute(jupyter_server.runtime_dir, tmp_path, [LOAD, *roads])
+    for cell in cells:
+        assert [output.text for output in cell.outputs if output.name == "stdout"] == ["a\ufffdb\nc\n"]

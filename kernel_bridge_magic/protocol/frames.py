@@ -13,7 +13,7 @@ import struct
 from collections.abc import Sequence
 from itertools import pairwise
 
-from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
+from kernel_bridge_magic.protocol.messages import MalformedMessage, Message, read_json
 
 __all__ = ["V1", "decode", "encode", "join_offsets", "join_v1"]
 
@@ -51,9 +51,9 @@ def decode(payload: str | bytes, subprotocol: str) -> Message:
         if subprotocol == V1:
             return _decode_v1(payload)
         if isinstance(payload, str):
-            return _from_json(json.loads(payload), ())
+            return _from_json(read_json(payload), ())
         whole, *buffers = _decode_offsets(payload)
-        return _from_json(json.loads(whole), buffers)
+        return _from_json(read_json(whole), buffers)
     except MalformedMessage:
         raise
     except (ValueError, TypeError, RecursionError, struct.error) as error:
@@ -72,10 +72,10 @@ def _decode_v1(payload: str | bytes) -> Message:
     channel, header, parent, metadata, content = parts[:_PARTS]
     return Message.parse(
         channel.decode(),
-        json.loads(header),
-        json.loads(parent),
-        json.loads(metadata),
-        json.loads(content),
+        read_json(header),
+        read_json(parent),
+        read_json(metadata),
+        read_json(content),
         parts[_PARTS:],
     )
 

@@ -1,10 +1,15 @@
 """Messages, and the one gate where what kernels send is parsed leniently. After it, it is trusted.
 
+The gate is `read_json` and `Message.parse`, for every transport and every kernel. Behind it all text can be encoded,
+no number is NaN or infinite, and the fields that show something are of the kinds that nbformat 4 takes.
+
 Source of the fields: https://jupyter-client.readthedocs.io/en/stable/messaging.html
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +28,7 @@ __all__ = [
     "execute_content",
     "has_subshells",
     "make_message",
+    "read_json",
 ]
 
 PROTOCOL_VERSION = "5.3"
@@ -34,6 +40,60 @@ _UNSENDABLE = re.compile("[\0\ud800-\udfff]")
 
 class MalformedMessage(ValueError):
     """Something arrived that cannot be a message at all. It is dropped and counted."""
+
+
+# -- JSON
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+# NaN and the infinities are no JSON, though Python writes and reads them: no front end could be handed them. They
+# become what JavaScript writes for them.
+_DECODER = json.JSONDecoder(parse_constant=lambda name: None, parse_float=_finite)
+# Python reads no integer of more than 4300 digits. JavaScript reads an infinity.
+_PATIENT = json.JSONDecoder(
+    parse_constant=lambda name: None,
+    parse_float=_finite,
+    parse_int=lambda digits: int(digits) if len(digits) < _MOST_DIGITS else None,
+)
+_MOST_DIGITS = 1000
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_HALVES = re.compile("[\ud800-\udfff]")
+
+
+def read_json(raw: str | bytes) -> Any:
+    """Read JSON as a kernel or server wrote it: what nobody could be handed on is replaced.
+
+    Bytes that are no UTF-8 and halves of surrogate pairs, in keys as well, become U+FFFD; numbers that are none, or
+    too large for one, become None.
+
+    Raises:
+        ValueError: it is no JSON.
+        RecursionError: it is nested too deep.
+    """
+    written = raw if isinstance(raw, str) else str(raw, "utf-8", "replace")
+    try:
+        value = _DECODER.decode(written)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        value = _PATIENT.decode(written)
+    # Only an escape can hold half of a pair. Two searches of the whole are cheap; a look at each string is not.
+    return _mended(value) if "\\u" in written and _HALF.search(written) else value
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else _HALVES.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_mended(key): _mended(item) for key, item in value.items()}
+    return [_mended(item) for item in value] if isinstance(value, list) else value
+
+
+# -- messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +120,7 @@ class Message:
         """Make a message of parts as they came.
 
         A missing or null `parent_header`, `metadata` or `content` becomes empty: IRkernel and xeus send
-        null parents, ilua no metadata.
+        null parents, ilua no metadata. What shows something is made what nbformat takes, see `_as_shown`.
 
         Raises:
             MalformedMessage: the channel is none, or the header has no message type.
@@ -74,7 +134,7 @@ class Message:
             header=header,
             parent_header=parent_header if isinstance(parent_header, dict) else {},
             metadata=metadata if isinstance(metadata, dict) else {},
-            content=content if isinstance(content, dict) else {},
+            content=_as_shown(header["msg_type"], content) if isinstance(content, dict) else {},
             buffers=tuple(buffers),
         )
 
@@ -102,6 +162,72 @@ class Message:
     def execution_state(self) -> str:
         """What a `status` message says; "" for every other message."""
         return text(self.content.get("execution_state")) if self.msg_type == "status" else ""
+
+
+# -- what is shown
+
+_BUNDLES = frozenset({"display_data", "update_display_data", "execute_result"})
+# nbformat's own rule for bundles: these may hold anything, all others hold text.
+_JSON_TYPE = re.compile(r"application/(.*\+)?json")
+
+
+def _as_shown(msg_type: str, content: dict[str, Any]) -> dict[str, Any]:
+    """Give the content of a message with what it shows made of the kinds that nbformat 4 takes.
+
+    Nothing that can be read as text is left out.
+    """
+    if msg_type == "stream":
+        return {**content, "text": _as_text(content.get("text"))}
+    if msg_type in _BUNDLES:
+        content = {**content, "data": _bundle(content.get("data")), "metadata": _object(content.get("metadata"))}
+    elif msg_type == "error" or (msg_type == "execute_reply" and content.get("status") == "error"):
+        words = {name: _as_text(content.get(name)) for name in ("ename", "evalue")}
+        content = {**content, **words, "traceback": _lines(content.get("traceback"))}
+    elif msg_type == "input_request":
+        return {**content, "prompt": _as_text(content.get("prompt"))}
+    if isinstance(content.get("payload"), list):
+        content = {**content, "payload": [_page(item) for item in content["payload"]]}
+    if "execution_count" in content:
+        count = content["execution_count"]
+        is_count = isinstance(count, int) and not isinstance(count, bool) and count >= 0
+        content = {**content, "execution_count": count if is_count else None}
+    return content
+
+
+def _bundle(data: object) -> dict[str, Any]:
+    return {
+        mime: value if isinstance(value, str) or _JSON_TYPE.fullmatch(mime) else _as_text(value)
+        for mime, value in _object(data).items()
+        if value is not None or _JSON_TYPE.fullmatch(mime)  # some kernels name all types that they know
+    }
+
+
+def _page(item: object) -> object:
+    if isinstance(item, dict) and isinstance(item.get("data"), dict):
+        return {**item, "data": _bundle(item["data"])}
+    return item
+
+
+def _lines(value: object) -> list[str]:
+    if isinstance(value, list):
+        return [line for line in value if isinstance(line, str)]
+    return _as_text(value).split("\n") if value else []
+
+
+def _as_text(value: object) -> str:
+    """Give text as it is, the lines of a list as nbformat writes them, and of anything else its JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        return "".join(value)
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+# -- ours
 
 
 def make_message(

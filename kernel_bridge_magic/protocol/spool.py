@@ -24,6 +24,7 @@ from kernel_bridge_magic.protocol.messages import (
     evaluate_content,
     evaluated,
     has_subshells,
+    read_json,
     text,
 )
 
@@ -187,7 +188,7 @@ class Catch(list[Message]):
             packed = evaluated(content, "spool")
             unpacker = zlib.decompressobj()
             plain = unpacker.decompress(base64.b64decode(packed[1:-1], validate=True), _MOST_UNPACKED)
-            base, start, end, items = json.loads(plain)
+            base, start, end, items = read_json(plain)
             chunk = cls(
                 Message.parse(channel, header, parent, metadata, body, [base64.b64decode(part) for part in buffers])
                 for channel, header, parent, metadata, body, buffers in items

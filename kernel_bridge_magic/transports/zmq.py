@@ -19,7 +19,7 @@ from kernel_bridge_magic.errors import CannotConnect, LinkLost
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.gaps import Gap
 from kernel_bridge_magic.protocol.life import Sign
-from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
+from kernel_bridge_magic.protocol.messages import MalformedMessage, Message, read_json
 from kernel_bridge_magic.transports.base import Transport
 
 __all__ = ["ZMQTransport"]
@@ -106,6 +106,7 @@ class ZMQTransport(Transport):
             session=self.client_id,
             username="kernel_bridge",
         )
+        self._session.unpack = read_json  # what a kernel sends is read in one way, whatever the road
         for channel in CHANNELS:
             connect = getattr(info, f"connect_{channel}")
             made = connect() if channel == "iopub" else connect(identity=self.client_id.encode())

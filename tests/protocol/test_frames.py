@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.protocol.frames import V1, decode, encode
+from kernel_bridge_magic.protocol.frames import V1, decode, encode, join_v1
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 
 json_values: Any = st.recursive(
@@ -80,10 +80,20 @@ def test_the_default_framing_is_text_without_buffers_and_binary_with() -> None:
     assert framed[offsets[1] : offsets[2]] == b"ab"
 
 
-def test_a_lone_surrogate_survives() -> None:
-    message = Message("iopub", {"msg_type": "stream"}, content={"text": "\ud800"})
-    for subprotocol in (V1, ""):
-        assert decode(encode(message, subprotocol), subprotocol) == message
+@pytest.mark.parametrize("subprotocol", [V1, ""])
+def test_half_of_a_pair_is_replaced_and_a_whole_one_survives(subprotocol: str) -> None:
+    message = Message("iopub", {"msg_type": "stream", "\ud800": "\udfff"}, content={"text": "\ud83d\ude00 \ud800 😀"})
+    read = decode(encode(message, subprotocol), subprotocol)
+    assert read.content == {"text": "😀 \ufffd 😀"}
+    assert read.header == {"msg_type": "stream", "\ufffd": "\ufffd"}
+
+
+@pytest.mark.parametrize("where", ["header", "parent_header", "metadata", "content"])
+def test_bytes_that_are_no_text_are_replaced_and_lose_no_message(where: str) -> None:
+    parts = {"header": b'{"msg_type": "x"}', "parent_header": b"{}", "metadata": b"{}", "content": b"{}"}
+    parts[where] = parts[where].replace(b"{", b'{"k": "\xed\xa0\x80 \x80", ' if where == "header" else b'{"k": "\xff"')
+    message = decode(join_v1([b"iopub", *parts.values()]), V1)
+    assert "\ufffd" in getattr(message, where)["k"]
 
 
 def test_deep_nesting_is_malformed_and_no_crash() -> None:

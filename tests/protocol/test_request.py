@@ -57,7 +57,7 @@ def test_it_has_started_once_busy_or_its_input_is_seen(first: object) -> None:
         ),
         (
             msg("update_display_data", {"data": {"a/b": 1}, "transient": {"display_id": "d"}}),
-            DisplayData({"a/b": 1}, {}, "d", True),
+            DisplayData({"a/b": "1"}, {}, "d", True),
         ),
         (msg("clear_output", {"wait": True}), ClearOutput(True)),
         (msg("clear_output", None), ClearOutput(False)),

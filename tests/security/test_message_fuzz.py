@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import nbformat
 import psutil
 import pytest
 
@@ -72,10 +73,11 @@ class Nowhere:
     """A sink that uses what it is given, as front ends do."""
 
     def stream(self, name: str, text: str) -> None:
-        assert isinstance(name, str) and isinstance(text, str)
+        assert isinstance(name, str) and text.encode() is not None
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
         assert isinstance(data, dict) and isinstance(metadata, dict) and isinstance(display_id, str)
+        json.dumps([data, metadata, display_id], ensure_ascii=False, allow_nan=False).encode()
 
     def clear(self, wait: bool) -> None:
         assert isinstance(wait, bool)
@@ -138,7 +140,10 @@ class Everything:
 
     def end(self) -> None:
         self.relay.finish()
-        json.dumps(self.outputs.items)
+        items = self.outputs.items
+        json.dumps(items, ensure_ascii=False, allow_nan=False).encode()
+        cell = nbformat.v4.new_code_cell("x", outputs=[nbformat.from_dict(item) for item in items])
+        nbformat.validate(nbformat.v4.new_notebook(cells=[cell]))
 
 
 def make(pick: random.Random) -> tuple[dict[str, Any], bool]:

@@ -72,13 +72,15 @@ class Cell:
         `header` changes single fields of the header. A lone surrogate in a `str` becomes the three bytes that no
         reader of UTF-8 takes; as an escape it stays one.
         """
+        known = {"msg_id": self.next_id(), "msg_type": msg_type, "session": LIFE, "version": "5.3"}
         parts = (
-            {"msg_id": self.next_id(), "msg_type": msg_type, "session": LIFE, **(header or {})},
+            {**known, **(header or {})},
             self.header if parent is ... else parent,
             {} if metadata is None else metadata,
             {} if content is None else content,
         )
-        written = [part if isinstance(part, str) else json.dumps(part) for part in parts]
+        # jupyter_client has made a datetime of the date in the header that came.
+        written = [part if isinstance(part, str) else json.dumps(part, default=str) for part in parts]
         self.send_written(channel, msg_type, [part.encode("utf-8", "surrogatepass") for part in written], buffers)
 
     def next_id(self) -> str:
