@@ -283,11 +283,26 @@ class ServerAPI:
         deadline = start + timeout if self._until is None else min(start + timeout, self._until)
         problem: ServerError
         connection, self._kept = self._kept, None
+        if connection is not None and _timed(connection).is_over():
+            connection.close()
+            connection = None
+        kept = connection
         try:
             if connection is None:
                 connection = self._connect(deadline)
-            connection.sock.deadline = deadline  # type: ignore[union-attr] # a Timed, see _connect
-            answer = self._exchange(connection, method, path, body)
+            sock = _timed(connection)
+            sock.deadline = deadline
+            answer: _Answer | None = None
+            try:
+                answer = self._exchange(connection, method, path, body)
+            except (OSError, http.client.HTTPException) as error:
+                # A server may close a kept connection at any moment. What asks only may be asked again, once.
+                if connection is not kept or method != "GET" or sock.heard or isinstance(error, TimeoutError):
+                    raise
+            if answer is None:
+                connection.close()
+                connection = self._connect(deadline)
+                answer = self._exchange(connection, method, path, body)
             if self._keep and connection.sock is not None:
                 self._kept = connection
             return answer
@@ -340,6 +355,13 @@ class ServerAPI:
         location, kind = response.getheader("Location") or "", response.getheader("Content-Type") or ""
         cookies = tuple(response.headers.get_all("Set-Cookie") or ())
         return _Answer(response.status, location, kind.lower(), content, cookies)
+
+
+def _timed(connection: http.client.HTTPConnection) -> Timed:
+    """Return the socket that `ServerAPI._connect` gave to a connection."""
+    sock: Any = connection.sock
+    assert isinstance(sock, Timed)
+    return sock
 
 
 def _asks_for_password(page: _Answer) -> bool:

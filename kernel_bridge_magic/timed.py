@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import select
 import socket
 import time
 from typing import Any
@@ -15,19 +16,31 @@ class Timed:
     """What http.client takes for a socket, with a deadline for all reads together.
 
     A plain socket timeout is for each read, so that a server that drips one byte a second holds a call for
-    ever (FAULTS T24). `deadline` is on the monotonic clock.
+    ever (FAULTS T24). `deadline` is on the monotonic clock. `heard` is whether anything has come since the last
+    sending.
     """
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
         self.deadline = deadline
+        self.heard = False
         self._files = 0
         self._closed = False
 
     def sendall(self, data: bytes) -> None:
         """Send everything, by the deadline."""
+        self.heard = False
         self._sock.settimeout(_left(self.deadline))
         self._sock.sendall(data)
+
+    def is_over(self) -> bool:
+        """Return whether the other end has closed the connection, or says something that was not asked for."""
+        poll = select.poll()
+        try:
+            poll.register(self._sock, select.POLLIN)
+        except (OSError, ValueError):
+            return True
+        return bool(poll.poll(0))
 
     def makefile(self, mode: str = "rb") -> io.BufferedReader:
         """Give a file to read from, by the deadline."""
@@ -37,7 +50,9 @@ class Timed:
     def receive_into(self, buffer: Any) -> int:
         """Read what is there, by the deadline."""
         self._sock.settimeout(_left(self.deadline))
-        return self._sock.recv_into(buffer)
+        number = self._sock.recv_into(buffer)
+        self.heard = self.heard or number > 0
+        return number
 
     def close(self) -> None:
         """Close the connection, once no file reads from it any more.
