@@ -7,20 +7,26 @@ beside a notebook comes with the notebook, and could say where tokens go (FAULTS
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
 import secrets
 import stat
+import time
+from collections.abc import Iterator
 from typing import Any
 
 from kernel_bridge_magic.entries import BadEntry, Entry, read_entry
 from kernel_bridge_magic.errors import BadServer
+from kernel_bridge_magic.files import open_file
 
 __all__ = ["NAME", "file_path", "read_file", "remove_entry", "save_entry", "stamp"]
 
 NAME = "kernel_bridge.json"
 _LARGEST = 1 << 20
+_LOCK_SECONDS = 10.0  # reading and writing take milliseconds, on a slow network disk a second
+_LOCK_LOOK = 0.01  # seconds between two looks
 
 
 def file_path() -> str:
@@ -68,9 +74,12 @@ def save_entry(path: str, entry: Entry) -> None:
     Raises:
         BadServer: the file is broken, or cannot be written.
     """
-    content = _content(path)
-    content.setdefault("servers", {})[entry.name] = entry.as_json()
-    _write(path, content, "the server is known in this process")
+    otherwise = "the server is known in this process"
+    _content(path)  # a file that cannot be used says more than a lock
+    with _locked(path, otherwise):
+        content = _content(path)
+        content.setdefault("servers", {})[entry.name] = entry.as_json()
+        _write(path, content, otherwise)
 
 
 def remove_entry(path: str, name: str) -> None:
@@ -79,10 +88,67 @@ def remove_entry(path: str, name: str) -> None:
     Raises:
         BadServer: as `save_entry`.
     """
-    content = _content(path)
-    if name in content.get("servers", {}):
-        del content["servers"][name]
-        _write(path, content, f"{name!r} is still in it")
+    if name not in _content(path).get("servers", {}):
+        return
+    otherwise = f"{name!r} is still in it"
+    with _locked(path, otherwise):
+        content = _content(path)
+        if content.get("servers", {}).pop(name, None) is not None:
+            _write(path, content, otherwise)
+
+
+@contextlib.contextmanager
+def _locked(path: str, otherwise: str) -> Iterator[None]:
+    """Let one process at a time read the file and write it anew: what another saved meanwhile would be lost.
+
+    The lock is a file beside it, as that itself is replaced; whoever holds it takes it away.
+
+    Raises:
+        BadServer: it cannot be had.
+    """
+    lock = f"{path}.lock"
+    end = time.monotonic() + _LOCK_SECONDS
+    handle = None
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        while handle is None:
+            handle = _lock(lock)
+            if handle is None:
+                if time.monotonic() > end:
+                    raise BadServer(f"{NAME} cannot be written: another process is writing it; {otherwise}")
+                time.sleep(_LOCK_LOOK)
+    except OSError as error:
+        raise BadServer(f"{NAME} cannot be written ({error.strerror}); {otherwise}") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(lock)
+        os.close(handle)
+
+
+def _lock(path: str) -> int | None:
+    """Return the open lock; None if another process holds it, or has just taken it away."""
+    import fcntl
+
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        with contextlib.suppress(BlockingIOError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                # Some network disks have no locks: the file is written as well as can be there.
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+            if os.path.samestat(os.fstat(handle), os.lstat(path)):
+                held, handle = handle, -1
+                return held
+    except FileNotFoundError:
+        pass
+    finally:
+        if handle >= 0:
+            os.close(handle)
+    return None
 
 
 def _text(path: str) -> str | None:
@@ -90,21 +156,19 @@ def _text(path: str) -> str | None:
         raise BadServer(f"{NAME} is not read: JUPYTER_CONFIG_DIR is not an absolute path")
     problem = ""
     try:
-        # O_NONBLOCK: opening a FIFO must not wait.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_file(path) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                problem = "is not a regular file"
+            elif status.st_uid not in (os.getuid(), 0):
+                problem = f"belongs to another user (uid {status.st_uid})"
+            elif status.st_mode & 0o022:
+                problem = "may be written by others, who could say where tokens go: chmod 600 it"
+            data = b"" if problem else file.read(_LARGEST + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise BadServer(f"{NAME} cannot be read ({error.strerror})") from None
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            problem = "is not a regular file"
-        elif status.st_uid not in (os.getuid(), 0):
-            problem = f"belongs to another user (uid {status.st_uid})"
-        elif status.st_mode & 0o022:
-            problem = "may be written by others, who could say where tokens go: chmod 600 it"
-        data = b"" if problem else file.read(_LARGEST + 1)
+        raise BadServer(f"{NAME} cannot be read ({error.strerror}); it was not used") from None
     if len(data) > _LARGEST:
         problem = f"is larger than {_LARGEST >> 20} MiB"
     try:

@@ -34,7 +34,7 @@ FLOORS = [
     {"discovery", "transports", "display"},
     {"refusals", "server", "sockets", "overflow", "timed", "tunnels"},
     {"auth", "models", "matching", "levels", "results", "urls", "ports", "entries"},
-    {"errors", "interrupts", "protocol", "text", "patterns"},
+    {"errors", "files", "interrupts", "protocol", "text", "patterns"},
 ]
 #: Modules that do no I/O: no socket, file, clock, thread, logging.
 PURE = {

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import socket
 import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from kernel_bridge_magic import server_file
 from kernel_bridge_magic.entries import Entry
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.server_file import file_path, read_file, remove_entry, save_entry, stamp
@@ -123,6 +130,125 @@ def test_a_file_that_others_may_write_is_not_used(path: str, mode: int) -> None:
 def test_a_fifo_does_not_hang(path: str) -> None:
     os.mkfifo(path, 0o600)
     assert "not a regular file" in read_file(path)[1][0]
+
+
+def _directory(path: str) -> None:
+    os.mkdir(path)
+
+
+def _full_directory(path: str) -> None:
+    os.mkdir(path)
+    Path(path, "x").write_text("")
+
+
+def _link_to_itself(path: str) -> None:
+    os.symlink(path, path)
+
+
+def _device(path: str) -> None:
+    os.symlink("/dev/zero", path)
+
+
+def _socket(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(os.path.relpath(path))
+
+
+@pytest.mark.parametrize("make", [_directory, _full_directory, _link_to_itself, _device, _socket, os.mkfifo])
+def test_what_is_no_file_is_one_line_and_stays(path: str, make: Callable[[str], None]) -> None:
+    make(path)
+    before, open_files = os.lstat(path), len(os.listdir("/proc/self/fd"))
+    entries, (problem,) = read_file(path)
+    assert entries == [] and problem.startswith("kernel_bridge.json ") and "\n" not in problem
+    for act in (lambda: save_entry(path, LAB), lambda: remove_entry(path, "lab")):
+        with pytest.raises(BadServer, match=r"^kernel_bridge\.json .*") as caught:
+            act()
+        assert "\n" not in str(caught.value)
+    assert os.lstat(path).st_ino == before.st_ino and os.listdir(os.path.dirname(path)) == ["kernel_bridge.json"]
+    assert len(os.listdir("/proc/self/fd")) == open_files
+
+
+def test_a_lock_that_cannot_be_had_is_one_line(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_file, "_LOCK_SECONDS", 0.1)
+    said = "another process is writing it; the server is known in this process"
+    with server_file._locked(path, ""), pytest.raises(BadServer, match=said):
+        save_entry(path, LAB)
+    os.mkdir(f"{path}.lock")
+    with pytest.raises(BadServer, match=r"cannot be written \(Is a directory\)"):
+        save_entry(path, LAB)
+    assert not os.path.exists(path)
+
+
+def test_a_lock_that_was_left_behind_holds_nobody_up(path: str) -> None:
+    Path(f"{path}.lock").write_text("")
+    save_entry(path, LAB)
+    assert os.listdir(os.path.dirname(path)) == ["kernel_bridge.json"]
+
+
+_SAVE = """
+import sys
+from kernel_bridge_magic.entries import Entry
+from kernel_bridge_magic.server_file import save_entry, remove_entry
+sys.stdin.readline()
+for number in range(int(sys.argv[3])):
+    save_entry(sys.argv[1], Entry(f"{sys.argv[2]}-{number}", f"https://{sys.argv[2]}.example/{number}/"))
+"""
+
+
+def test_six_that_save_at_once_keep_all(path: str) -> None:
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", _SAVE, path, f"p{n}", "5"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+                )
+            )
+            for n in range(6)
+        ]
+        errors = []
+        with ThreadPoolExecutor(6) as pool:
+            errors = list(pool.map(lambda process: process.communicate(b"go\n", 60)[1], processes))
+    assert errors == [b""] * 6
+    entries, problems = read_file(path)
+    assert {entry.name for entry in entries} == {f"p{n}-{m}" for n in range(6) for m in range(5)} and problems == []
+    assert os.listdir(os.path.dirname(path)) == ["kernel_bridge.json"]
+
+
+def test_threads_that_save_and_remove_at_once_keep_all(path: str) -> None:
+    for name in ("a", "b", "c"):
+        save_entry(path, Entry(name, f"https://{name}.example/"))
+    acts = [lambda n=n: save_entry(path, Entry(f"t{n}", f"https://t{n}.example/")) for n in range(6)]
+    acts += [lambda name=name: remove_entry(path, name) for name in ("a", "b", "c")]
+    with ThreadPoolExecutor(len(acts)) as pool:
+        list(pool.map(lambda act: act(), acts))
+    assert {entry.name for entry in read_file(path)[0]} == {f"t{n}" for n in range(6)}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("mode", [0o555, 0o000])
+def test_a_home_that_is_only_read_is_one_line(tmp_path: Path, mode: int) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chmod(home, mode)
+    for directory in [tmp_path, *tmp_path.parents][:3]:
+        os.chmod(directory, os.stat(directory).st_mode | 0o055)
+    code = (
+        # All that is imported comes first: where it is, another user may not look.
+        "import fcntl, os, sys\n"
+        "from kernel_bridge_magic import server_file\n"
+        "from kernel_bridge_magic.entries import Entry\n"
+        "os.setegid(65534); os.seteuid(65534)\n"
+        "for path in (sys.argv[1], sys.argv[1] + '/jupyter'):\n"
+        "    try: server_file.save_entry(path + '/kernel_bridge.json', Entry('lab', 'https://lab.example/'))\n"
+        "    except server_file.BadServer as error: print(error)\n"
+        "    print(server_file.read_file(path + '/kernel_bridge.json'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(home)], capture_output=True, text=True, timeout=60)
+    lines = done.stdout.splitlines()
+    assert done.stderr == "" and len(lines) == 4
+    assert lines[0].startswith("kernel_bridge.json cannot be ") and "Permission denied" in lines[0]
+    assert lines[2].startswith("kernel_bridge.json cannot be ") and "Permission denied" in lines[2]
+    os.chmod(home, 0o755)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from kernel_bridge_magic import ports
 from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.errors import BadServer
+from kernel_bridge_magic.files import open_file
 from kernel_bridge_magic.models import Origin, Server, Skipped
 from kernel_bridge_magic.urls import server_url
 
@@ -166,9 +167,8 @@ class Refused(ValueError):
 
 
 def _read_file(name: str, directory: int, private: bool) -> tuple[dict[str, Any], float]:
-    # O_NONBLOCK: opening a FIFO must not wait. O_NOFOLLOW: a link would show what is elsewhere.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
-    with os.fdopen(os.open(name, flags, dir_fd=directory), "rb") as file:
+    # O_NOFOLLOW: a link would show what is elsewhere.
+    with open_file(name, flags=os.O_NOFOLLOW | os.O_NOCTTY, directory=directory) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise Refused("not a regular file")

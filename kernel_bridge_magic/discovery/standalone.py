@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from kernel_bridge_magic import ports
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, number, text
+from kernel_bridge_magic.files import open_file
 from kernel_bridge_magic.models import Kernel, KernelSpec, Session, Skipped
 from kernel_bridge_magic.server import kernelspec
 
@@ -227,9 +228,8 @@ def kernelspec_on_disk(name: str) -> KernelSpec:
 
     for directory in jupyter_path("kernels"):
         try:
-            handle = os.open(os.path.join(directory, name, "kernel.json"), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(handle, "rb") as file:
-                if stat.S_ISREG(os.fstat(handle).st_mode):
+            with open_file(os.path.join(directory, name, "kernel.json")) as file:
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     return kernelspec(name, json.loads(file.read(64 * 1024)))
         except (OSError, ValueError, RecursionError):
             continue
