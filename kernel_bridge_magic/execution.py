@@ -256,6 +256,7 @@ class Execution:
         self._link.receiving(self._transport.receiving_at)
         self._link.free = self._transport.free
         self._link.unread = not self._inbox.empty()
+        self._link.remembers = record.is_kept(self._transport.info)
         steps = self._link.tick(now)
         if self._link.wants_proof:
             self._link.proven(self._transport.unexplained(self._position))
@@ -371,6 +372,7 @@ class Execution:
         if isinstance(item, Message) and self._asked_record and item.parent_id == self._asked_record:
             if item.channel == "shell":
                 return list(self._link.kernel_recorded(record.read(item.content, self.msg_id), now))
+            self._link.record_heard(item, now)
             return []
         if isinstance(item, Message):
             self._questions.receive(item, now)

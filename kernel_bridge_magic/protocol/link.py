@@ -7,8 +7,9 @@ short: a cell is *sent*, then *running* once the kernel's busy for it is in; rep
 kernel ended makes a running cell *died*. For one that was only sent the kernel is asked for its info, behind the cell:
 if our busy comes first, the cell runs in the new kernel; if the answer comes first, it was *not run* where the kernel
 had said goodbye, and is *unknown* where it crashed. A link that broke proves nothing of a cell that was only sent: it
-may still arrive, and stays *unknown* unless a `proof` excludes that (*not run*). Of one that had begun, and whose
-reply is lost, the kernel's `record` tells how it ended.
+may still arrive, and stays *unknown* unless a `proof` excludes that (*not run*). Of one that has ended, and whose
+reply is lost, the kernel's `record` tells how; without a record its `completion` may show that it did, and then it is
+*ok* if it has shown no error.
 
 Nothing is ever sent again (R3): no rule here has an action that sends a cell.
 """
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernel_bridge_magic.errors import Fate
+from kernel_bridge_magic.protocol.completion import Completion
 from kernel_bridge_magic.protocol.events import (
     Error,
     Event,
@@ -44,6 +46,7 @@ QUEUED_AFTER_FREE = 3.0  # the same of a kernel that was heard to have nothing t
 SETTLE = 0.3  # messages under way when the end is already certain
 DOUBT = 0.5  # between a shutdown's interrupt and its shutdown_reply (ipykernel 6: 10 ms)
 REPLY_GRACE = 2.0  # between the idle of a cell and its reply, or the other way round
+RECORD_GRACE = 1.0  # the same for the question how a cell ended
 BACKLOG = 30.0  # the longest that IOPub may be behind the reply
 SILENCE = 5.0  # then the server is asked whether the kernel is still there
 ASK_AGAIN = 1.0  # a kernel that is being restarted loses what it is asked too early
@@ -55,6 +58,10 @@ ASK_WHO = 0.25  # between questions to it meanwhile
 
 _CHECK = "check before running again"
 _REPLY_LOST = "the kernel has ended the cell, but its reply is lost; " + _CHECK
+_RECORDED = "the kernel remembers how it ended"
+_COMPLETED = (
+    "the cell ran to its end and showed no error. What only the reply carries, such as a page of help, is missing"
+)
 _NO_IDLE = "the kernel's end-of-cell message is missing; output may be, too"
 _MUTE = (
     "its server does not call the kernel busy, and hands nothing on; still waiting (before a gateway, a widget's "
@@ -133,7 +140,11 @@ class Link:
         self._arrived = False  # something of the cell's has come
         self._proof: Proof | None = None  # that a cell of which nothing has come never arrived
         self._wants_proof = False
-        self._record_asked_at: float | None = None  # the cell has ended, and its reply is lost
+        #: whether the kernel can be asked how a cell ended, see `record`
+        self.remembers = True
+        self._completion = Completion()
+        self._record_due: float | None = None  # the cell has ended, and its reply is lost: when the record must be in
+        self._unrecorded = False  # there is none
         self._reply_lost = False
         self._idle_lost = False
         self._limited = ""  # why the server has dropped output
@@ -155,8 +166,12 @@ class Link:
                 self._take_probe(message, now)
             elif self._probed_behind and message.channel == "iopub" and self._idle_is_due():
                 return self._pass_idle(message, now)
+            elif message.channel == "iopub":
+                self._take_later(message, now)
             return []
         self._note_id(message)
+        if message.parent_id == self.request.msg_id and message.channel != "shell":
+            self._completion.receive(message)
         was_started = self.request.started
         events = [self._read(event) for event in self.request.receive(message)]
         self._heard = now
@@ -187,7 +202,7 @@ class Link:
         self._probe, self._probe_at, self._probe_answered_at = "", None, None
         self._probed_behind = self._idle_passed = False
         self._end_proof()
-        self._record_asked_at = None
+        self._record_due, self._unrecorded = None, False
         self._idle_answers = 0
 
     def back(self, seconds: float, clock: str, now: float) -> list[Event | Action]:
@@ -325,7 +340,7 @@ class Link:
         first = self._interrupted_at is None
         if first:
             self._interrupted_at = now
-        if self.request.idle or self.request.reply is not None or self._record_asked_at is not None:
+        if self.request.idle or self.request.reply is not None or self._record_due is not None:
             return [] if first else list(self._leave_ended())
         if first:
             return [Action.INTERRUPT]
@@ -364,10 +379,8 @@ class Link:
             return self._conclude_probe(now)
         if self._proof is not None:
             return self._tick_proof(self._proof, now)
-        if self._record_asked_at is not None and self.request.reply is None:
-            if now - self._record_asked_at >= PROOF:
-                self._judge(Fate.UNKNOWN, _REPLY_LOST)
-            return []
+        if self._record_due is not None and self.request.reply is None:
+            return list(self._conclude_unrecorded(now)) if self._unrecorded or now >= self._record_due else []
         silent = now - self._heard
         if self._doubtful is not None and self.request.done:
             return list(self._tick_doubt(silent))
@@ -568,8 +581,20 @@ class Link:
             if message.execution_state == "busy":
                 self._busy_id = message.msg_id
 
+    @property
+    def _lacks_reply(self) -> bool:
+        """Whether the cell has begun and ended, and its reply is not in."""
+        return self.request.entered and self.request.idle and self.request.reply is None
+
+    def _take_later(self, message: Message, now: float) -> None:
+        """IOPub speaks of a question from behind the cell."""
+        self._completion.receive_later(message)
+        answered = message.execution_state == "idle" and self._probe_answered_at is None
+        if answered and self._lacks_reply and not self.outage.happened:
+            self._probe_answered_at = now  # that answer may be lost as well
+
     def _take_probe(self, message: Message, now: float) -> None:
-        if not self.outage.happened:
+        if not self.outage.happened and not self._lacks_reply:
             self._conclude_probe(now)
             return
         if self._proof is not None:
@@ -590,11 +615,13 @@ class Link:
         if self._arrived:
             if self._sign is not None:
                 self._conclude_gone(self._sign.value)
-            elif self.outage.happened:
-                self._record_asked_at = now
-                return [Action.ASK_RECORD]
-            else:
+            elif not self.outage.happened and not self._lacks_reply:
                 self._judge(Fate.UNKNOWN, _REPLY_LOST)
+            elif self._record_due is None:
+                self._record_due = now + PROOF
+                if self.remembers:
+                    return [Action.ASK_RECORD]
+                return list(self._conclude_unrecorded(now))
         elif self._sign is not None and (self.outage.happened or self._sign not in ANNOUNCED):
             # The new life did not run it. The old one may have: a process that crashes takes along what its
             # IOPub thread has not sent, our `busy` too (seen with `os._exit` as the cell's first act).
@@ -609,15 +636,32 @@ class Link:
 
     def kernel_recorded(self, reply: dict[str, Any] | None, now: float) -> list[Event]:
         """Take the reply that the cell had, as its kernel remembers it; None if it does not."""
-        if self.verdict is not None or self._record_asked_at is None or self.request.reply is not None:
+        if self.verdict is not None or self._record_due is None or self.request.reply is not None:
             return []
-        self._record_asked_at = None
-        if reply is None:
+        return self._conclude_unrecorded(now) if reply is None else self._stand_in(reply, _RECORDED)
+
+    def record_heard(self, message: Message, now: float) -> None:
+        """Take IOPub's word of the question for the record: that is over, though its answer may be lost as well."""
+        self._completion.receive_later(message)
+        if message.execution_state == "idle" and self._record_due is not None:
+            self._record_due = min(self._record_due, now + RECORD_GRACE)
+
+    def _conclude_unrecorded(self, now: float) -> list[Event]:
+        """The kernel does not remember how the cell ended: what it said on IOPub must do, if that is enough."""
+        self._unrecorded = True
+        faultless = self.request.error is None and not self._limited and self._completion.is_whole
+        if faultless and self._completion.is_proven:
+            return self._stand_in({"status": "ok"}, _COMPLETED)
+        in_time = self._record_due is not None and now < self._record_due
+        if not (faultless and self._completion.is_awaited and in_time):
             self._judge(Fate.UNKNOWN, _REPLY_LOST)
-            return []
+        return []
+
+    def _stand_in(self, reply: dict[str, Any], why: str) -> list[Event]:
+        """Take what stands for the reply that was lost, and say why it may."""
         self.request.reply, self._reply_lost = reply, True
         doubtful, self._doubtful = self._doubtful, None
-        note = Note("the cell's reply was lost with the link; the kernel remembers how it ended")
+        note = Note(f"the cell's reply was lost{' with the link' if self.outage.happened else ''}; {why}")
         return [note, *([doubtful] if doubtful else []), *self._judge_reply()]
 
     def _conclude_gone(self, reason: str) -> None:

@@ -8,11 +8,12 @@ user's, and leaves no name, no history and no counter. It is itself what the ker
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from typing import Any
 
 from kernel_bridge_magic.protocol.messages import evaluate_content, evaluated
 
-__all__ = ["mark", "question", "read"]
+__all__ = ["is_kept", "mark", "question", "read"]
 
 _KEY = "_guest_record"
 _CODE = (
@@ -26,6 +27,16 @@ _EXPRESSION = f"get_ipython().displayhook.__dict__.pop({_KEY!r})"
 def mark(msg_id: str) -> dict[str, Any]:
     """What goes into a cell's metadata."""
     return {"cellId": msg_id}
+
+
+def is_kept(info: Mapping[str, Any]) -> bool:
+    """Whether a kernel may be asked, by the content of its `kernel_info_reply`.
+
+    IPython has the record, and what is built on it. The question is Python: nothing else is to be made to read it.
+    """
+    language = info.get("language_info")
+    speaks = language.get("name") if isinstance(language, Mapping) else None
+    return info.get("implementation") == "ipython" or speaks == "python"
 
 
 def question() -> dict[str, Any]:

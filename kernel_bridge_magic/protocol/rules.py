@@ -39,6 +39,7 @@ class Comes(enum.Enum):
     INPUT = "its execute_input"
     REPLY = "its reply"
     ERROR = "its reply: error"
+    ERROR_SHOWN = "its error message"
     ABORTED = "its reply: aborted"
     IDLE = "its idle"
     KEYBOARD_INTERRUPT = "a KeyboardInterrupt that we did not ask for"
@@ -51,7 +52,10 @@ class Comes(enum.Enum):
     RESTART = "goodbye (restart)"
     ANSWER = "the kernel's answer from behind the cell"
     WORD = "the kernel's word, on IOPub, of a question from behind the reply"
+    LATER = "its idle for a question from behind the cell"
+    LATER_LIFE = "the same, from another process"
     REMEMBERS = "the kernel, asked once more, remembers its end"
+    REMEMBERS_ERROR = "the kernel, asked once more, remembers an error"
     FORGOT = "the kernel, asked once more, does not"
     ALONE = "server asked: one connection, ours"
     CROWDED = "server asked: another connection"
@@ -68,7 +72,10 @@ class Comes(enum.Enum):
     BACK = "the link is back"
     CLOSED = "the link is closed for good"
     GAP = "three numbers never came"
+    NUMBERS = "this kernel numbers what it sends"
+    HOLE = "two numbers in a row never came"
     NO_NUMBERS = "this kernel numbers nothing"
+    NO_RECORD = "this kernel cannot be asked how a cell ended"
     FREE = "this kernel was last heard to end a cell"
     INTERRUPT = "Ctrl-C"
     TIME_IS_UP = "the time that was given is up"
@@ -111,6 +118,7 @@ C = Comes
 _PING = patience.PING_RUNNING + patience.UNANSWERED
 _LONG = 8 * 3600.0
 _BACK = (C.BREAKS, C.BACK, C.ANSWER)
+_BARE = (C.NUMBERS, C.INPUT, C.IDLE)  # no reply
 
 #: What `Link` makes of what comes.
 CELL = (
@@ -122,6 +130,34 @@ CELL = (
     Row("R1", RUNNING, (C.IDLE,), link.REPLY_GRACE, asks=Action.ASK_KERNEL),
     Row("R1", RUNNING, (C.IDLE, C.ANSWER), fate=Fate.UNKNOWN, says="its reply is lost"),
     Row("R1", RUNNING, (C.IDLE,), link.REPLY_GRACE + link.PROOF, fate=Fate.UNKNOWN, says="does not say whether"),
+    Row("R1", RUNNING, (*_BARE, C.LATER), link.SETTLE, asks=Action.ASK_RECORD),
+    Row("R1", RUNNING, (*_BARE, C.ANSWER), link.SETTLE, asks=Action.ASK_RECORD),
+    Row("R1", RUNNING, (*_BARE, C.LATER, C.ERROR), fate=Fate.FAILED),
+    Row("R1", RUNNING, (*_BARE, C.LATER, C.REMEMBERS), fate=Fate.OK, says="remembers how it ended"),
+    Row("R1", RUNNING, (*_BARE, C.LATER, C.REMEMBERS_ERROR), fate=Fate.FAILED, says="remembers how it ended"),
+    Row("R1", RUNNING, (*_BARE, C.LATER, C.FORGOT), fate=Fate.OK, says="ran to its end"),
+    Row("R1", RUNNING, (C.NO_RECORD, *_BARE, C.LATER), link.SETTLE, fate=Fate.OK, says="ran to its end"),
+    Row(
+        "R1", RUNNING, (C.NO_RECORD, *_BARE, C.ANSWER), link.SETTLE + link.PROOF, fate=Fate.UNKNOWN,
+        says="its reply is lost",
+    ),
+    Row("R1", RUNNING, (*_BARE, C.LATER_LIFE, C.FORGOT), fate=Fate.UNKNOWN, says="its reply is lost"),
+    Row("R1", RUNNING, (C.INPUT, C.IDLE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN, says="its reply is lost"),
+    Row("R1", RUNNING, (C.NUMBERS, C.IDLE, C.ANSWER), fate=Fate.UNKNOWN, says="its reply is lost"),
+    Row(
+        "R1", RUNNING, (C.NUMBERS, C.INPUT, C.ERROR_SHOWN, C.IDLE, C.LATER, C.REMEMBERS_ERROR), fate=Fate.FAILED,
+        says="remembers how it ended",
+    ),
+    Row(
+        "R1", RUNNING, (C.NUMBERS, C.INPUT, C.ERROR_SHOWN, C.IDLE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN,
+        says="its reply is lost",
+    ),
+    Row(
+        "R1", RUNNING, (C.NUMBERS, C.INPUT, C.HOLE, C.IDLE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN,
+        says="its reply is lost",
+    ),
+    Row("R1", RUNNING, (C.DROPPED, *_BARE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN, says="its reply is lost"),
+    Row("R1", RUNNING, (*_BARE, C.RESTARTING), link.SETTLE, fate=Fate.DIED, says="ended (server says: restarting)"),
     Row("R1", SENT, (C.REPLY, C.IDLE), fate=Fate.OK, says="start-of-cell message is missing"),
     Row("R2", SENT, (C.NOTHING,), link.QUEUED_AFTER, says="Queued"),
     Row("R2", SENT, (C.FREE,), link.QUEUED_AFTER_FREE, says="Queued"),
@@ -187,6 +223,8 @@ CELL = (
     Row("R7", RUNNING, _BACK, link.SETTLE, asks=Action.ASK_RECORD),
     Row("R7", RUNNING, (*_BACK, C.REMEMBERS), fate=Fate.OK, says="remembers how it ended"),
     Row("R7", RUNNING, (*_BACK, C.FORGOT), fate=Fate.UNKNOWN, says="its reply is lost"),
+    Row("R7", RUNNING, (*_BARE, *_BACK, C.FORGOT, C.LATER), fate=Fate.OK, says="lost with the link; the cell ran"),
+    Row("R7", RUNNING, (C.NO_RECORD, *_BACK), link.SETTLE, fate=Fate.UNKNOWN, says="its reply is lost"),
     Row("R7", RUNNING, (C.BREAKS, C.INTERRUPT), fate=Fate.LEFT_RUNNING, says="may go on there"),
     Row("R7", RUNNING, (C.CLOSED,), asks=Action.ASK_SERVER),
     Row("R7", RUNNING, (C.CLOSED, C.MODEL), fate=Fate.UNKNOWN, says="may still be running"),

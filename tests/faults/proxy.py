@@ -7,7 +7,8 @@ with FaultProxy(server.port) as proxy:
     proxy.release()
 
 `UP` is what the client sends, `DOWN` what the server sends. A black hole keeps what it has taken, as TCP does, which
-sends again when the network is back. What one connection forgets (a NAT's table) is `hold(for_good=True)`.
+sends again when the network is back. What one connection forgets (a NAT's table) is `hold(for_good=True)`. A server
+that loses messages is `proxy.loses`, which is asked of each that comes over a WebSocket.
 """
 
 from __future__ import annotations
@@ -20,10 +21,56 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from kernel_bridge_magic.protocol.frames import V1, decode
+from kernel_bridge_magic.protocol.messages import Message
+
 UP, DOWN = "up", "down"
 BOTH = (UP, DOWN)
 _CHUNK = 65536
 _NO_LINGER = struct.pack("ii", 1, 0)
+
+
+class Sieve:
+    """Takes messages out of what a server sends over a WebSocket; what is none of that goes through as it is."""
+
+    def __init__(self, loses: Callable[[Message], bool]) -> None:
+        self._loses = loses
+        self._left = b""
+        self._opened: bool | None = None
+
+    def pass_on(self, data: bytes) -> bytes:
+        """Take what has come; give what goes through of all that is whole by now."""
+        self._left += data
+        given = b""
+        if self._opened is None:
+            head, blank, _ = self._left.partition(b"\r\n\r\n")
+            if not blank:
+                return b""
+            self._opened = b" 101 " in head.split(b"\r\n")[0]
+            given, self._left = head + blank, self._left[len(head + blank) :]
+        if not self._opened:
+            given, self._left = given + self._left, b""
+        while (size := self._size()) and len(self._left) >= size[1]:
+            frame, self._left = self._left[: size[1]], self._left[size[1] :]
+            if not self._is_lost(frame, size[0]):
+                given += frame
+        return given
+
+    def _size(self) -> tuple[int, int] | None:
+        """How long the next frame's head is, and the frame; None before its head has come."""
+        if len(self._left) < 2:
+            return None
+        short = self._left[1] & 0x7F
+        head = 2 + {126: 2, 127: 8}.get(short, 0)
+        if len(self._left) < head:
+            return None
+        return head, head + (short if head == 2 else int.from_bytes(self._left[2:head], "big"))
+
+    def _is_lost(self, frame: bytes, head: int) -> bool:
+        if frame[0] & 0x0F not in (1, 2):  # a ping, a close
+            return False
+        binary = frame[0] & 0x0F == 2
+        return self._loses(decode(frame[head:] if binary else frame[head:].decode(), V1 if binary else ""))
 
 
 class Pair:
@@ -36,6 +83,7 @@ class Pair:
         self.passed = {UP: 0, DOWN: 0}
         self.open = {UP: threading.Event(), DOWN: threading.Event()}
         self.limits: dict[str, int] = {}
+        self._sieve = None if proxy.loses is None else Sieve(proxy.loses)
         self.ended = False
         #: nothing goes through any more, for good
         self.forgotten = False
@@ -80,6 +128,8 @@ class Pair:
             self._pass(way, target, data)
 
     def _pass(self, way: str, target: socket.socket, data: bytes) -> None:
+        if way == DOWN and self._sieve is not None:
+            data = self._sieve.pass_on(data)
         limit = self.limits.get(way)
         cut = limit is not None and self.passed[way] + len(data) >= limit
         if cut and limit is not None:
@@ -136,10 +186,12 @@ class FaultProxy:
     """Listens on `port` of loopback and hands on to `target`, a port there.
 
     `latency` is in seconds each way, `rate` in bytes a second each way (0: none); both may be changed at any time.
+    `loses` is for connections that are opened when it is set: which messages of the server they lose.
     """
 
     def __init__(self, target: int) -> None:
         self.target = target
+        self.loses: Callable[[Message], bool] | None = None
         self.latency = 0.0
         self.rate = 0
         self.pairs: list[Pair] = []

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.proxy import DOWN, UP, FaultProxy
+from kernel_bridge_magic.protocol.frames import V1, encode
+from kernel_bridge_magic.protocol.messages import Message
+from tests.faults.proxy import DOWN, UP, FaultProxy, Sieve
 from tests.support.servers import wait_for
 
 
@@ -182,3 +184,28 @@ def test_what_it_refuses(proxy: FaultProxy) -> None:
     with dial(proxy) as sock:
         sock.sendall(b"x")
         assert read(sock, 1) == b"x"
+
+
+@pytest.mark.parametrize("subprotocol", [V1, ""])
+@pytest.mark.parametrize("size", [10, 200, 70_000])
+def test_a_server_that_loses_messages_loses_just_those_wherever_the_bytes_are_cut(subprotocol: str, size: int) -> None:
+    def frame(kind: str) -> bytes:
+        payload = encode(Message("shell", {"msg_type": kind, "msg_id": "1"}, {}, {}, {"x": "x" * size}), subprotocol)
+        data = payload if isinstance(payload, bytes) else payload.encode()
+        head = bytes([0x82 if isinstance(payload, bytes) else 0x81])
+        if len(data) < 126:
+            return head + bytes([len(data)]) + data
+        wide = 2 if len(data) < 1 << 16 else 8
+        return head + bytes([126 if wide == 2 else 127]) + len(data).to_bytes(wide, "big") + data
+
+    head, ping = b"HTTP/1.1 101 Switching\r\nx: y\r\n\r\n", b"\x89\x00"
+    sent = head + frame("kept") + ping + frame("lost") + frame("kept")
+    for step in (1 if size < 1000 else 4096, len(sent)):
+        sieve = Sieve(lambda message: message.msg_type == "lost")
+        given = b"".join(sieve.pass_on(sent[place : place + step]) for place in range(0, len(sent), step))
+        assert given == head + frame("kept") + ping + frame("kept")
+
+
+def test_what_is_no_websocket_goes_through_a_lossy_server_as_it_is() -> None:
+    sieve = Sieve(lambda message: True)
+    assert sieve.pass_on(b"HTTP/1.1 200 OK\r\n\r\nabc") + sieve.pass_on(b"def") == b"HTTP/1.1 200 OK\r\n\r\nabcdef"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.protocol.record import mark, question, read
+from kernel_bridge_magic.protocol.record import is_kept, mark, question, read
 from tests.support.shells import private_shell
 
 CELL = mark("ours_7")["cellId"]
@@ -69,3 +69,17 @@ def test_another_cell_behind_it_hides_how_it_ended(later: tuple[str, str], tmp_p
 )
 def test_what_is_no_answer_is_none(content: dict[str, Any]) -> None:
     assert read(content, CELL) is None
+
+
+@pytest.mark.parametrize(
+    ("info", "kept"),
+    [
+        ({"implementation": "ipython", "language_info": {"name": "python"}}, True),
+        ({"implementation": "sage", "language_info": {"name": "python"}}, True),
+        ({"implementation": "bash_kernel", "language_info": {"name": "bash"}}, False),
+        ({"implementation": "x", "language_info": "python"}, False),
+        ({}, False),
+    ],
+)
+def test_only_what_reads_python_is_asked(info: dict[str, Any], kept: bool) -> None:
+    assert is_kept(info) == kept

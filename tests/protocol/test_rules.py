@@ -30,7 +30,7 @@ from kernel_bridge_magic.protocol.rules import (
     markdown,
 )
 from tests.support.wire import CELL as CELL_ID
-from tests.support.wire import OURS, error, msg, reply, status, stream
+from tests.support.wire import KERNEL, OURS, entered, error, msg, reply, status, stream
 
 TICK = 0.05
 GIVEN = 30.0  # seconds, for a row whose time runs out
@@ -47,6 +47,7 @@ class Player:
         self.link = Link(Request(CELL_ID), now=self.now, timeout=timeout)
         self.said: list[tuple[float, Event | Action]] = []
         self.asked = self.answered = 0
+        self.number: int | None = None
         self.gap: Gap | str | None = ""
         self.overran = False
         if row.state == RUNNING:
@@ -61,6 +62,11 @@ class Player:
 
     def get(self, message: Message) -> None:
         self.keep(self.link.receive(message, self.now))
+
+    def numbered(self, skipped: int = 1) -> int | None:
+        """The number of the kernel's next message on IOPub, None if it numbers nothing."""
+        self.number = None if self.number is None else self.number + skipped
+        return self.number
 
     def tick(self) -> None:
         self.now += TICK
@@ -86,6 +92,10 @@ class Player:
     def word(self) -> None:
         self.until(lambda: self.link._probed_behind, "the kernel is asked behind the reply")
         self.get(status("busy", parent=f"probe {self.asked}"))
+
+    def later(self, sender: str = KERNEL) -> None:
+        self.until(lambda: bool(self.asked), "the kernel is asked")
+        self.get(status("idle", parent=f"probe {self.asked}", sender=sender, number=self.numbered(3)))
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         end = self.now + 15
@@ -132,16 +142,21 @@ class Player:
             Comes.NOTHING: lambda: None,
             Comes.FREE: lambda: setattr(self.link, "free", True),
             Comes.BUSY: lambda: self.get(status("busy")),
-            Comes.INPUT: lambda: self.get(msg("execute_input", {"code": "x"})),
+            Comes.INPUT: lambda: self.get(entered(number=self.numbered())),
             Comes.REPLY: lambda: self.get(reply()),
             Comes.ERROR: lambda: self.get(reply("error", ename="ValueError", evalue="no", traceback=[])),
             Comes.ABORTED: lambda: self.get(reply("aborted")),
-            Comes.IDLE: lambda: self.get(status("idle")),
+            # The reply has the number before it.
+            Comes.IDLE: lambda: self.get(status("idle", number=self.numbered(2))),
+            Comes.ERROR_SHOWN: lambda: self.get(error(number=self.numbered())),
             Comes.KEYBOARD_INTERRUPT: lambda: self.get(error("KeyboardInterrupt", "")),
             Comes.DROPPED: lambda: self.get(stream(RATE, "stderr", sender=OURS)),
             Comes.ANSWER: self.answer,
             Comes.WORD: self.word,
+            Comes.LATER: self.later,
+            Comes.LATER_LIFE: lambda: self.later("kernel-life-2"),
             Comes.REMEMBERS: lambda: self.record({"status": "ok"}),
+            Comes.REMEMBERS_ERROR: lambda: self.record({"status": "error", "ename": "ValueError", "evalue": "no"}),
             Comes.FORGOT: lambda: self.record(None),
             Comes.ALONE: lambda: self.connections(1),
             Comes.CROWDED: lambda: self.connections(2),
@@ -158,7 +173,10 @@ class Player:
             Comes.BACK: lambda: self.keep(self.link.back(0.1, "10:00:01", self.now)),
             Comes.CLOSED: lambda: self.link.closed("the server closed the connection", self.now),
             Comes.GAP: lambda: self.goes(Gap(3, True)),
+            Comes.NUMBERS: lambda: setattr(self, "number", 0),
+            Comes.HOLE: lambda: self.numbered(2),
             Comes.NO_NUMBERS: lambda: self.goes(None),
+            Comes.NO_RECORD: lambda: setattr(self.link, "remembers", False),
             Comes.INTERRUPT: lambda: self.keep(self.link.interrupt(self.now)),
             Comes.TIME_IS_UP: lambda: self.wait(GIVEN),
         }
@@ -193,6 +211,10 @@ def name(row: Row | ConnectionRow) -> str:
     return f"{row.rule} {row.running} {row.answered} {row.seconds:g} {row.step}"
 
 
+#: What comes when it is asked for.
+WHEN_ASKED = (Comes.ANSWER, Comes.WORD, Comes.ALONE, Comes.CROWDED, Comes.LATER, Comes.FORGOT)
+
+
 @pytest.mark.parametrize("row", CELL, ids=name)
 def test_a_cell_s_row_is_true(row: Row) -> None:
     player = Player(row)
@@ -201,7 +223,7 @@ def test_a_cell_s_row_is_true(row: Row) -> None:
     before = len(player.said)
     began = player.now
     player.play(row.comes[-1])
-    if row.comes[-1] in (Comes.ANSWER, Comes.WORD, Comes.ALONE, Comes.CROWDED):  # which come when they are asked for
+    if row.comes[-1] in WHEN_ASKED:
         began = player.now
     if row.seconds > 2 * TICK:
         player.wait(row.seconds - (player.now - began) - 2 * TICK)

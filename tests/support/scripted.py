@@ -25,6 +25,7 @@ import signal
 import socket
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -201,14 +202,16 @@ class _Channels(tornado.websocket.WebSocketHandler):
         self.owner.loop.call_soon_threadsafe(act)
 
     def send(self, channel: str, msg_type: str, content: object, parent: object) -> None:
-        header = {"msg_id": self.next_id(), "msg_type": msg_type, "session": LIFE}
+        header = {"msg_id": self.next_id(), "msg_type": msg_type, "session": self.owner.life}
         message = Message(channel, header, parent, {}, content)  # type: ignore[arg-type] # the test may lie
         payload = self.changed(message, encode(message, self.owner.subprotocol))
         if payload is not None:
             self.soon(lambda: self.write_message(payload, binary=isinstance(payload, bytes)))
 
     def next_id(self) -> str:
-        return f"{LIFE}_{id(self)}_{next(self._numbers)}"
+        if not self.owner.numbers:
+            return uuid.uuid4().hex
+        return f"{self.owner.life}_{self.owner.process or id(self)}_{next(self._numbers)}"
 
     def changed(self, message: Message, payload: str | bytes) -> str | bytes | None:
         return payload
@@ -246,10 +249,14 @@ class ScriptedServer:
 
     `subprotocol` is V1, or "" for a server that speaks JSON only. `refusal` is a status, headers and a body that the
     handshake is refused with. `state` is what REST says about the kernel, None for 404. `in_order`: a question waits
-    for the scripts before it to end, as it does in a kernel.
+    for the scripts before it to end, as it does in a kernel. `life` is the session of what it sends, `process` the
+    process (0: another one for each connection), `numbers` whether it numbers that.
     """
 
     in_order = False
+    life = LIFE
+    process = 0
+    numbers = True
 
     def __init__(self, script: Script | None = None, *, subprotocol: str = V1) -> None:
         self.script = script
@@ -371,6 +378,11 @@ class _ZMQCell(Cell):
         """A signed message; with `key` signed by somebody else."""
         session = self.kernel.session if key is None else Session(key=key, session=LIFE)
         message = session.msg(msg_type)
+        if not self.kernel.numbers:
+            message["header"]["msg_id"] = uuid.uuid4().hex
+        elif self.kernel.process:
+            number = message["header"]["msg_id"].rpartition("_")[2]
+            message["header"]["msg_id"] = f"{self.kernel.life}_{self.kernel.process}_{number}"
         message["content"] = content if isinstance(content, dict) else json.dumps(content).encode()
         # Session.msg drops what is no header; a kernel that misbehaves does not.
         message["parent_header"] = self.header if parent is ... else parent
@@ -390,8 +402,12 @@ class _ZMQCell(Cell):
 class ScriptedKernel:
     """A ZMQ kernel in a thread of its own, with its connection file; it sends no `iopub_welcome`.
 
-    While `busy` is set nothing on shell is read. With `answers_control` false nothing on control is answered.
+    While `busy` is set nothing on shell is read. With `answers_control` false nothing on control is answered. `life` is
+    the session of what it sends, `process` the process (0: this one), `numbers` whether it numbers that.
     """
+
+    process = 0
+    numbers = True
 
     def __init__(
         self,
@@ -404,7 +420,8 @@ class ScriptedKernel:
         info: dict[str, Any] = INFO,
     ) -> None:
         self.script = script
-        self.session = Session(key=key, session=LIFE)
+        self._key = key
+        self.life = LIFE
         self.busy = threading.Event()
         if busy:
             self.busy.set()
@@ -414,12 +431,19 @@ class ScriptedKernel:
         self.received: list[str] = []
         self.problems: list[BaseException] = []
         self.connection_file = directory / "kernel-scripted.json"
-        self._key = key
         self._ready = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scripted-kernel")
         self._thread.start()
         assert self._ready.wait(10)
+
+    @property
+    def life(self) -> str:
+        return str(self.session.session)
+
+    @life.setter
+    def life(self, life: str) -> None:
+        self.session = Session(key=self._key, session=life)
 
     @property
     def kernel(self) -> Kernel:

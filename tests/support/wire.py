@@ -18,9 +18,13 @@ def msg(
     channel: str = "iopub",
     parent: str = CELL,
     sender: str = KERNEL,
+    number: int | None = None,
 ) -> Message:
+    """A message of a kernel that numbers nothing; with `number` of one that does, in a process of its own."""
+    msg_id = "x" if number is None else f"{sender}_7_{number}"
     parent_header = {"msg_id": parent} if parent else {}
-    return Message.parse(channel, {"msg_type": msg_type, "msg_id": "x", "session": sender}, parent_header, {}, content)
+    header = {"msg_type": msg_type, "msg_id": msg_id, "session": sender}
+    return Message.parse(channel, header, parent_header, {}, content)
 
 
 def status(state: str, **kwargs: Any) -> Message:
@@ -29,6 +33,10 @@ def status(state: str, **kwargs: Any) -> Message:
 
 def stream(text: str, name: str = "stdout", **kwargs: Any) -> Message:
     return msg("stream", {"name": name, "text": text}, **kwargs)
+
+
+def entered(**kwargs: Any) -> Message:
+    return msg("execute_input", {"code": "x"}, **kwargs)
 
 
 def reply(status: str = "ok", **content: Any) -> Message:
