@@ -30,6 +30,7 @@ from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.protocol.questions import Questions
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
+from kernel_bridge_magic.text import count
 from kernel_bridge_magic.transports.base import Back, Broken, Closed, Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 
@@ -105,7 +106,7 @@ class Execution:
         content = execute_content(check_code(code), store_history=store_history, allow_stdin=stdin)
         self._began = self._ticked = time.monotonic()
         self._news = transport.take_news()
-        self._malformed = transport.malformed
+        self._malformed, self._unheld = transport.malformed, transport.unheld
         _prepare(transport, self._subshell_id)
         check()  # the last moment at which nothing is done for it over there
         self._durable = Durable(transport, self._inbox) if durable else None
@@ -207,6 +208,10 @@ class Execution:
             if dropped := self._transport.malformed - self._malformed:
                 what = "1 message that is" if dropped == 1 else f"{dropped} messages that are"
                 yield Note(f"dropped {what} damaged or not signed by the kernel; output may be incomplete")
+            if unheld := self._transport.unheld - self._unheld:
+                what = count(unheld, "message")
+                yield Note(f"no memory was left here for {what}; output is incomplete")
+            yield from map(Note, self._transport.take_faults())
             self._await_interrupt()
         finally:
             self._let_go()

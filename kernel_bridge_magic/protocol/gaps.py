@@ -19,12 +19,15 @@ from kernel_bridge_magic.protocol.life import is_from_server
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.nudges import Nudges
 
-__all__ = ["Gap", "Gaps", "Numbering", "Repeats", "numbered"]
+__all__ = ["MOST_AHEAD", "Gap", "Gaps", "Numbering", "Repeats", "numbered"]
 
 _FOLLOWERS = 3  # numbers that came right behind their predecessor: then it is a counter
 _MOST_HOLES = 100_000  # a kernel that counts in steps of two would fill our memory
 _MOST_REQUESTS = 50  # only those just before a cell are asked for
 _REMEMBERED = 5000  # ids; far more than a socket's buffers hold
+_MOST_DIGITS = 18  # of a number; Python refuses to read 4300, and no kernel counts so far
+#: What no kernel makes while nobody hears it: eight minutes of the fastest flood that was seen.
+MOST_AHEAD = 10_000_000
 
 
 class Gap(NamedTuple):
@@ -75,7 +78,7 @@ class Numbering:
     """Which messages the kernel's own process has numbered.
 
     A server's words in the kernel's place have numbers of their own, and what a child prints that the kernel forked
-    has its session, and numbers of the child's.
+    has its session, and numbers of the child's. A number too far ahead of all that came is not believed.
     """
 
     def __init__(self, client_id: str) -> None:
@@ -84,6 +87,9 @@ class Numbering:
         self.session = self.life = ""
         #: our requests whose cells have children that printed
         self.forked: set[str] = set()
+        #: whether a number of this life was not believed
+        self.doubted = False
+        self._highest = -1
 
     def number(self, message: Message) -> int | None:
         """Give the number of a message; None where it has none of the kernel's."""
@@ -95,9 +101,14 @@ class Numbering:
         if message.sender != self.session or (name != self.life and speaks):
             self.session, self.life = message.sender, name
             self.forked.clear()
+            self.doubted, self._highest = False, -1
         elif name != self.life:
             self.forked.add(message.parent_id)
             return None
+        if number > self._highest + MOST_AHEAD and self._highest >= 0:
+            self.doubted = True
+            return None
+        self._highest = max(self._highest, number)
         return number
 
 
@@ -180,7 +191,7 @@ class Gaps:
         """
         if (self._blind and not first) or not self._counts() or (first and self._number_of(first, -1) < 0):
             return None
-        if cell in self._numbering.forked:
+        if cell in self._numbering.forked or self._numbering.doubted:
             return None  # what its children have printed is not numbered with it
         after, upto = self._number_of(first, -1), self._number_of(last, self._top)
         after, before = self._begins(cell, after)
@@ -232,7 +243,7 @@ class Gaps:
         None where these are no numbers, or where nobody knows. Rather too many than too few.
         """
         after = self._number_of(first, -1)
-        if after < 0 or not self._watching or self._blind or not self._counts():
+        if after < 0 or not self._watching or self._blind or not self._counts() or self._numbering.doubted:
             return None
         return self._absent(after, self._top) - self._nudges.replies(after)  # they are not for us
 
@@ -240,8 +251,9 @@ class Gaps:
         return bool(self._life) and self._followers >= _FOLLOWERS > self._repeated and len(self._holes) < _MOST_HOLES
 
     def _number_of(self, msg_id: str, default: int) -> int:
-        life, _, number = msg_id.rpartition("_")
-        return int(number) if life == self._life and number.isdecimal() else default
+        life, _, digits = msg_id.rpartition("_")
+        number = _number(digits)
+        return default if number is None or life != self._life else number
 
     def _note_strangers(self, message: Message, number: int) -> None:
         asker = str(message.parent_header.get("session") or "")
@@ -273,11 +285,16 @@ class Gaps:
 def numbered(message: Message) -> tuple[str, int]:
     """Give the name and value of the counter that a message's id is; "" and 0 where it is none."""
     sender = message.sender
-    name, _, number = message.msg_id.rpartition("_")
+    name, _, digits = message.msg_id.rpartition("_")
     session, _, pid = name.rpartition("_")
-    if not sender or session != sender or not pid.isdecimal() or not number.isdecimal():
+    number = _number(digits)
+    if not sender or session != sender or not pid.isdecimal() or number is None:
         return "", 0
-    return name, int(number)
+    return name, number
+
+
+def _number(digits: str) -> int | None:
+    return int(digits) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else None
 
 
 class Repeats:

@@ -11,12 +11,13 @@ that something was dropped, and is then called an upper bound; so is any hole be
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kernel_bridge_magic.protocol.gaps import Gap, Numbering, numbered
+from kernel_bridge_magic.protocol.gaps import MOST_AHEAD, Gap, Numbering, numbered
 from kernel_bridge_magic.protocol.messages import Message
 
 __all__ = ["FLOOD", "FLOOD_SECONDS", "LEAST", "Overruns"]
@@ -27,6 +28,7 @@ LEAST = 10
 FLOOD = 500
 FLOOD_SECONDS = 2.0
 _MOST_CHILDREN = 1000
+_MOST_HOLES = 10_000  # a kernel that counts in steps of two would fill our memory
 
 
 @dataclass(slots=True)
@@ -63,6 +65,33 @@ class _Cell:
             self.faint += count
 
 
+class _Holes:
+    """The numbers below the highest that have not come. What comes a second time is in none of them."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []  # ascending, as the stops
+        self._stops: list[int] = []
+
+    def add(self, start: int, stop: int) -> None:
+        """Take the numbers from `start` to before `stop`, which are above all that were taken before."""
+        if start < stop:
+            self._starts.append(start)
+            self._stops.append(stop)
+        if len(self._starts) > _MOST_HOLES:
+            del self._starts[: _MOST_HOLES // 2], self._stops[: _MOST_HOLES // 2]
+
+    def fill(self, number: int) -> bool:
+        """Tell whether a number was among them; it has come now."""
+        place = bisect_right(self._starts, number) - 1
+        if place < 0 or number >= self._stops[place]:
+            return False
+        start, stop = self._starts[place], self._stops[place]
+        parts = [(a, b) for a, b in ((start, number), (number + 1, stop)) if a < b]
+        self._starts[place : place + 1] = [a for a, _ in parts]
+        self._stops[place : place + 1] = [b for _, b in parts]
+        return True
+
+
 class Overruns:
     """Counts, for each cell that is expected, the messages that never came though the link held."""
 
@@ -76,6 +105,7 @@ class Overruns:
         self._life = self._numbering.life
         self._top = -1  # the highest number on IOPub, where order is kept
         self._ahead: set[int] = set()  # numbers of other channels beyond it
+        self._holes = _Holes()  # numbers below it
         self._dates: deque[Any] = deque(maxlen=FLOOD)  # of the last messages on IOPub, by the kernel's clock
         self._children: dict[str, int] = {}  # processes that it forked: their highest numbers
         self._cells = {cell: _Cell() for cell in self._cells}
@@ -93,9 +123,10 @@ class Overruns:
             self._note_parent(message, number)
         if number is None:
             self._take_child_s(message)
-        elif number < self._top:
-            for cell in self._cells.values():
-                cell.late += cell.spans(number)
+        elif number <= self._top:
+            if self._holes.fill(number):
+                for cell in self._cells.values():
+                    cell.late += cell.spans(number)
         elif message.channel != "iopub":
             self._ahead.add(number)
         else:
@@ -110,7 +141,8 @@ class Overruns:
     def _note_parent(self, message: Message, number: int | None) -> None:
         for cell_id, cell in self._cells.items():
             if cell_id == message.parent_id:
-                cell.first = number if cell.first is None else cell.first
+                if cell.first is None and number is not None:
+                    cell.first = max(number, self._top)  # holes below were none of it when they were made
             elif not cell.runs:
                 continue
             elif self._is_our_question(message):
@@ -135,6 +167,12 @@ class Overruns:
 
     def _move_to(self, number: int, message: Message) -> None:
         skipped = self._not_come(number)
+        if skipped:
+            start = self._top + 1
+            for came in sorted(n for n in self._ahead if n < number):
+                self._holes.add(start, came)
+                start = came + 1
+            self._holes.add(start, number)
         if self._ahead:
             self._ahead = {n for n in self._ahead if n > number}
         if skipped and self._cells:
@@ -160,6 +198,8 @@ class Overruns:
         if not name or message.sender != self._numbering.session:
             return
         top = self._children.get(name)
+        if top is not None and number - top > MOST_AHEAD:
+            return
         if top is not None and number - top > LEAST:
             for cell in self._cells.values():
                 if cell.runs:
@@ -179,7 +219,7 @@ class Overruns:
             return Gap(0, True)
         faint, short = (0, found.short + found.faint) if dropped else (found.faint, found.short)
         late = max(found.late - faint, 0)  # numbers that are accounted for, the short holes' first
-        missing = found.long - max(late - short, 0)
+        missing = max(found.long - max(late - short, 0), 0)
         short = max(short - late, 0)
         if found.last is None and found.replied > self._top:
             missing += self._not_come(found.replied)

@@ -7,6 +7,7 @@ ZMQ subscriber that does not read loses messages (FACTS, head 3).
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import threading
@@ -34,6 +35,8 @@ IDLE_SECONDS = 300.0
 _FAREWELL_SECONDS = 0.3
 _ABANDON_SECONDS = 0.2  # for a thread that connects to see that nobody waits; then its socket is cut
 _ASK_AGAIN_SECONDS = 0.5
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,10 @@ Item = Message | Sign | Closed | Broken | Back | Note
 
 
 class Subscriber(Protocol):
-    """Who takes what no request claims. `put` is called by the connection's thread, and must return at once."""
+    """Who takes what no request claims. `put` is called by the connection's thread, and must return at once.
+
+    One whose `put` raises is logged, unsubscribed, and told of at the end of a cell.
+    """
 
     def put(self, item: Any) -> None:
         """Take one item."""
@@ -89,8 +95,11 @@ class Transport:
         self._overruns = Overruns(self.client_id)
         #: what is sent on shell as the last thing when we close the connection
         self.farewell: Mapping[str, Any] | None = None
-        #: messages that could not be parsed
+        #: messages that were dropped because nobody could make sense of them
         self.malformed = 0
+        #: messages that were dropped because no memory was left for them
+        self.unheld = 0
+        self._faults: list[str] = []
         #: when the last message came over IOPub, whoever it was for; seconds on the monotonic clock
         self.heard_iopub = 0.0
         #: the content of the last `kernel_info_reply`, empty before the first
@@ -305,6 +314,11 @@ class Transport:
         news, self._news, self._told = self._news, None, told
         return news
 
+    def take_faults(self) -> list[str]:
+        """Give, once, what the subscribers did wrong since the last call."""
+        faults, self._faults = self._faults, []
+        return faults
+
     def forget(self, msg_id: str) -> None:
         """Stop routing the answers of a request; what still comes goes to the subscribers."""
         with self._lock:
@@ -399,6 +413,20 @@ class Transport:
             used = bool(self._inboxes or self.kept)
         return not used and (self.life.ended is not None or time.monotonic() - self._used > IDLE_SECONDS)
 
+    def _take_message(self, message: Message) -> None:
+        """Take a message as it came. Here is the guard: whatever it is, the thread goes on to the next one."""
+        try:
+            self._dispatch(message)
+        except Exception as problem:
+            self._drop_message(problem)
+
+    def _drop_message(self, problem: Exception) -> None:
+        """Count a message that is dropped; the running cell tells of it at its end."""
+        if isinstance(problem, MemoryError):
+            self.unheld += 1
+        else:
+            self.malformed += 1
+
     def _dispatch(self, message: Message) -> None:
         if message.msg_type == "kernel_info_reply":
             # Before it is handed on: whoever asked looks here as soon as the answer is there.
@@ -407,9 +435,11 @@ class Transport:
         with self._lock:
             self._overruns.receive(message)
             inbox = self._inboxes.get(message.parent_id)
-            targets: list[Subscriber] = [inbox] if inbox is not None else list(self._subscribers)
-        for target in targets:
-            target.put(message)
+            subscribers = list(self._subscribers)
+        if inbox is not None:
+            inbox.put(message)
+        else:
+            self._publish(message, subscribers)
         if message.channel == "iopub":
             self.heard_iopub = time.monotonic()
             self._note_what_runs(message)
@@ -435,9 +465,23 @@ class Transport:
             self.runs = None
             self._news = self._news or (None if self._told else item)
         with self._lock:
-            targets = {id(target): target for target in (*self._inboxes.values(), *self._subscribers)}
-        for target in targets.values():
-            target.put(item)
+            inboxes = {id(inbox): inbox for inbox in self._inboxes.values()}
+            # An inbox may be subscribed as well.
+            subscribers = [subscriber for subscriber in self._subscribers if id(subscriber) not in inboxes]
+        for inbox in inboxes.values():
+            inbox.put(item)
+        self._publish(item, subscribers)
+
+    def _publish(self, item: Item, subscribers: Sequence[Subscriber]) -> None:
+        """Give an item to subscribers. One that raises is told of, and gets no more: it may raise at each."""
+        for subscriber in subscribers:
+            try:
+                subscriber.put(item)
+            except BaseException as problem:  # SystemExit, too, would end this thread, and every cell with it
+                self.unsubscribe(subscriber)
+                text = f"a subscriber ({type(subscriber).__name__}) raised {type(problem).__name__}; it gets no more"
+                _log.warning(text, exc_info=True)
+                self._faults.append(text)
 
     def _tell_running(self, item: Broken | Back | Note) -> None:
         """Give an item to every request that waits."""

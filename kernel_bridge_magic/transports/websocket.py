@@ -328,6 +328,10 @@ class WebSocketTransport(Transport):
             return End(f"a message of more than {LARGEST_RECEIVED >> 20} MiB came, which is not read", final=True)
         except (websocket.WebSocketException, OSError):
             return End("the server closed the connection")
+        except MemoryError:
+            # Where the next frame begins is not known any more.
+            self.unheld += 1
+            return End("no memory is left here for what the kernel sends")
         if opcode == websocket.ABNF.OPCODE_CLOSE:
             return read_close(bytes(frame.data), self._largest)
         if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_CONT):
@@ -335,17 +339,22 @@ class WebSocketTransport(Transport):
             # left meanwhile, the next receive says so, behind all that had come before.
             self._socket.pong_if_possible()
             text = None if opcode == websocket.ABNF.OPCODE_CONT else opcode == websocket.ABNF.OPCODE_TEXT
-            whole = self._fragments.take(bytes(frame.data), text=text, last=bool(frame.fin))
-            if whole is not None:
-                self._take(whole)
+            self._take_frame(frame.data, text=text, last=bool(frame.fin))
         return None
 
-    def _take(self, payload: str | bytes) -> None:
+    def _take_frame(self, data: bytes | bytearray, *, text: bool | None, last: bool) -> None:
         try:
-            message = decode(payload, self._subprotocol)
-        except MalformedMessage:
-            self.malformed += 1
+            whole = self._fragments.take(bytes(data), text=text, last=last)
+            message = None if whole is None else decode(whole, self._subprotocol)
+        except (MalformedMessage, MemoryError) as problem:
+            self._drop_message(problem)
+            if last and self._fragments.begun:
+                self._fragments.drop()
             return
+        if message is not None:
+            self._take_message(message)
+
+    def _dispatch(self, message: Message) -> None:
         with self._lock:
             repeat = self._repeats.is_repeat(message)
             if not repeat:
@@ -353,7 +362,7 @@ class WebSocketTransport(Transport):
         if repeat:
             self.repeated += 1
             return
-        self._dispatch(message)
+        super()._dispatch(message)
 
     @property
     def receiving_at(self) -> float:

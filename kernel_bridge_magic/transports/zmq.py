@@ -19,7 +19,7 @@ from kernel_bridge_magic.errors import CannotConnect, LinkLost
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.gaps import Gap
 from kernel_bridge_magic.protocol.life import Sign
-from kernel_bridge_magic.protocol.messages import MalformedMessage, Message, read_json
+from kernel_bridge_magic.protocol.messages import Message, read_json
 from kernel_bridge_magic.transports.base import Transport
 
 __all__ = ["ZMQTransport"]
@@ -150,7 +150,7 @@ class ZMQTransport(Transport):
             answered = False
             while time.monotonic() < deadline and not self.heard_iopub and not self._closing:
                 for message in self._poll_channels(20):
-                    self._dispatch(message)
+                    self._take_message(message)
                     answered = answered or message.channel == "shell"
             if self.heard_iopub or not answered:
                 return
@@ -173,7 +173,7 @@ class ZMQTransport(Transport):
             if self._bell_out in ready:
                 self._bell_out.recv()
             for message in self._poll_channels(0):
-                self._dispatch(message)
+                self._take_message(message)
             if any(monitor in ready for monitor in self._monitors.values()):
                 return self._left()
             while self._outbox and not self._closing:
@@ -229,7 +229,7 @@ class ZMQTransport(Transport):
             messages = self._poll_channels(50)
             quiet = 0 if messages else quiet + 1
             for message in messages:
-                self._dispatch(message)
+                self._take_message(message)
         self._tell_all(Sign.LEFT)
         return "the kernel closed its sockets"
 
@@ -249,6 +249,9 @@ class ZMQTransport(Transport):
                     parts = self._sockets[channel].recv_multipart(zmq.NOBLOCK)
                 except zmq.Again:
                     break
+                except MemoryError as problem:  # what is left of the message will not be signed, and is dropped, too
+                    self._drop_message(problem)
+                    continue
                 message = self._parse(channel, parts)
                 if message is not None:
                     messages.append(message)
@@ -266,12 +269,10 @@ class ZMQTransport(Transport):
                 model.get("content"),
                 [bytes(buffer) for buffer in model.get("buffers", ())],
             )
-        except MalformedMessage:
-            self.malformed += 1
-        except Exception:
+        except Exception as problem:
             # Unsigned, wrongly signed, replayed, not JSON: the Session has a different exception for each, and
             # the thread must outlive them all (T27).
-            self.malformed += 1
+            self._drop_message(problem)
         return None
 
     def _transmit(self, message: Message) -> None:
@@ -296,7 +297,7 @@ class ZMQTransport(Transport):
 
     def _listen(self, seconds: float) -> None:
         for message in self._poll_channels(round(seconds * 1000)):
-            self._dispatch(message)
+            self._take_message(message)
 
     # -- other threads
 

@@ -6,8 +6,10 @@ import random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kernel_bridge_magic.protocol.gaps import Gap, Gaps, Repeats
+from kernel_bridge_magic.protocol.gaps import MOST_AHEAD, Gap, Gaps, Repeats
 from kernel_bridge_magic.protocol.messages import Message
 
 OURS, CELL, LIFE = "ours", "ours_7", "kernel-life"
@@ -444,3 +446,42 @@ def test_a_kernel_whose_ids_are_not_unique_loses_nothing() -> None:
     assert not repeats.is_repeat(numbered(1))
     nameless = Message.parse("iopub", {"msg_type": "stream"})
     assert not repeats.is_repeat(nameless) and not repeats.is_repeat(nameless)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, 10**15, 10**40, "²"])
+def test_a_number_that_cannot_be_ends_no_count_in_nonsense(number: object) -> None:
+    gaps = running()
+    gaps.receive(numbered(str(number)))
+    for later in (15, 16):
+        gaps.receive(numbered(later))
+    gap = gaps.missing(CELL, last(0), last(16))
+    assert gap in (None, Gap(4, True))
+    for bound in (f"{LIFE}_4242_{number}", ""):
+        for gap in (gaps.missing(CELL, bound, last(16)), gaps.missing(CELL, last(0), bound)):
+            assert gap is None or 0 <= gap.size <= 4
+    assert gaps.unexplained(last(0)) in (None, 4)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 40) | st.sampled_from([10**7, 10**15, 10**40, "8" * 5000, ""]),
+            st.sampled_from(["iopub", "shell"]),
+            st.booleans(),
+        ),
+        max_size=50,
+    ),
+    st.integers(0, 50),
+)
+def test_whatever_the_numbers_are_counts_are_between_zero_and_what_can_be(
+    sent: list[tuple[object, str, bool]], breaks_at: int
+) -> None:
+    gaps = Gaps(OURS)
+    for place, (number, channel, ours) in enumerate(sent):
+        if place == breaks_at:
+            gaps.broke()
+        gaps.receive(numbered(str(number), channel=channel, parent=CELL if ours else "other"))
+    for first in ("", last(3), gaps.position):
+        for upto in ("", last(30), f"{LIFE}_4242_{'8' * 5000}"):
+            gap = gaps.missing(CELL, first, upto)
+            assert gap is None or 0 <= gap.size <= MOST_AHEAD * len(sent)

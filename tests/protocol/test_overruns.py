@@ -6,8 +6,10 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kernel_bridge_magic.protocol.gaps import Gap
+from kernel_bridge_magic.protocol.gaps import MOST_AHEAD, Gap
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.overruns import FLOOD, FLOOD_SECONDS, LEAST, Overruns
 
@@ -201,3 +203,59 @@ def test_floods_with_random_losses_are_never_told_too_small() -> None:
         gap = lost(*cell)
         assert gap is not None
         assert gap.size == len(dropped)
+
+
+def test_what_comes_a_second_time_fills_no_hole() -> None:
+    whole = [state(1, "busy"), *(message(n) for n in range(2, 50)), answer(50), state(51, "idle")]
+    again = [message(n) for n in range(10, 40)] + [answer(50), state(51, "idle"), message(2), message(2)]
+    assert lost(*whole[:-1], *again[:-3], whole[-1], *again) == Gap(0, True)
+    holed = [one for one in whole if not 20 <= int(one.msg_id.rpartition("_")[2]) < 35]
+    assert lost(*holed[:-1], *(message(n) for n in range(2, 20)), holed[-1], *again[-4:]) == Gap(15, True)
+    assert lost(*holed[:-1], message(25), message(25), message(25), holed[-1]) == Gap(14, True), "one came late"
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, 10**15, 10**18, 10**30, "²", "1_0"])
+@pytest.mark.parametrize("who", ["the cell", "a child", "a reply"])
+def test_a_number_that_cannot_be_is_not_counted_with(number: object, who: str) -> None:
+    odd = {"the cell": message, "a child": child, "a reply": answer}[who](0)
+    odd.header["msg_id"] = odd.msg_id.removesuffix("0") + str(number)
+    before = [state(1, "busy"), message(2), child(2), child(3)]
+    assert lost(*before, odd, message(3), answer(4), state(5, "idle")) == Gap(0, True)
+    gap = lost(*before, odd, message(300), state(301, "idle"))
+    assert gap is not None and gap.size == 297
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["iopub", "shell"]),
+            st.integers(0, 60) | st.sampled_from([10**7, 10**15, 10**40, "7" * 5000, "", "x"]),
+            st.sampled_from(["busy", "idle", ""]),
+            st.sampled_from([1, 77]),
+            st.booleans(),
+        ),
+        max_size=60,
+    ),
+    st.booleans(),
+)
+def test_whatever_the_numbers_are_counts_are_between_zero_and_what_can_be(
+    sent: list[tuple[str, object, str, int, bool]], dropped: bool
+) -> None:
+    messages = [
+        message(0, state=name, channel=channel, pid=pid, parent=CELL if ours else "other_1")
+        for channel, _, name, pid, ours in sent
+    ]
+    for one, (_, number, *_) in zip(messages, sent, strict=True):
+        one.header["msg_id"] = f"kernel_{one.msg_id.split('_')[1]}_{number}"
+    gap = lost(*messages, dropped=dropped)
+    assert gap is None or 0 <= gap.size <= MOST_AHEAD * len(messages)
+    # What comes a second time changes nothing that is told of the first.
+    overruns = Overruns(OURS)
+    overruns.expect(CELL)
+    for one in messages:
+        overruns.receive(one)
+        if one.channel == "iopub" and not one.execution_state:
+            overruns.receive(one)
+    twice = overruns.take(CELL, dropped=dropped)
+    assert (twice is None) is (gap is None)
+    assert twice is None or gap is None or twice.size == gap.size

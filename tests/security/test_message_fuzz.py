@@ -26,10 +26,12 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import COMM_TYPES, Comms
 from kernel_bridge_magic.protocol.events import Error
 from kernel_bridge_magic.protocol.frames import V1, decode, encode
+from kernel_bridge_magic.protocol.gaps import MOST_AHEAD, Gaps, Repeats
 from kernel_bridge_magic.protocol.life import Life
 from kernel_bridge_magic.protocol.link import Action, Link
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 from kernel_bridge_magic.protocol.outputs import Outputs
+from kernel_bridge_magic.protocol.overruns import Overruns
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.protocol.semicolons import Semicolons
 from tests.support.records import Record
@@ -102,6 +104,9 @@ class Everything:
         self.kernel = KERNELS[number % 2]
         self.now = 0.0
         self.life, self.semicolons, self.comms, self.outputs = Life(OURS), Semicolons(), Comms(), Outputs()
+        self.gaps, self.overruns, self.repeats = Gaps(OURS), Overruns(OURS), Repeats()
+        self.gaps.sent(CELL)
+        self.overruns.expect(CELL)
         self.link = Link(Request(CELL), now=0.0, timeout=None)
         self.relay = Relay(Nowhere(), self.kernel)
         self.texts = TextWidgets(lambda model_id, text: None)
@@ -109,6 +114,12 @@ class Everything:
 
     def take(self, message: Message) -> None:
         self.now += 0.01
+        self.repeats.is_repeat(message)
+        self.gaps.receive(message)
+        self.overruns.receive(message)
+        if message.msg_type == "shutdown_reply":
+            self.gaps.broke()
+            self.repeats.broke()
         self.semicolons.receive(message)
         sign = self.life.receive(message)
         self.semicolons.must_arm(self.life.session)
@@ -140,6 +151,11 @@ class Everything:
 
     def end(self) -> None:
         self.relay.finish()
+        for first, last in (("", ""), (f"{KERNEL}_1_{'3' * 5000}", f"{KERNEL}_1_2"), (self.gaps.position, "x_y")):
+            for gap in (self.gaps.missing(CELL, first, last), self.overruns.take(CELL)):
+                assert gap is None or 0 <= gap.size <= 500 * MOST_AHEAD
+            assert (self.gaps.unexplained(first) or 0) >= 0
+            self.overruns.expect(CELL)
         items = self.outputs.items
         json.dumps(items, ensure_ascii=False, allow_nan=False).encode()
         cell = nbformat.v4.new_code_cell("x", outputs=[nbformat.from_dict(item) for item in items])
@@ -149,7 +165,9 @@ class Everything:
 def make(pick: random.Random) -> tuple[dict[str, Any], bool]:
     channel, kind, content = pick.choice(CONTENTS)
     session = pick.choice([KERNEL, KERNEL, KERNEL, OURS, "another"])
-    header = {"msg_id": f"m{pick.randrange(99)}", "msg_type": kind, "session": session, "version": "5.3"}
+    number = pick.choice([pick.randrange(99), pick.randrange(999), 10**15, "9" * 5000, "²", -1])
+    ids = [f"m{pick.randrange(99)}", f"{session}_1_{number}", f"{session}_{pick.randrange(3)}_{number}"]
+    header = {"msg_id": pick.choice(ids), "msg_type": kind, "session": session, "version": "5.3"}
     parent = {"msg_id": pick.choice([CELL, CELL, CELL, CELL, "other", "probe"])}
     whole = {"channel": channel, "header": header, "parent_header": parent, "metadata": {}, "content": content}
     return copy.deepcopy(whole), pick.random() < 0.5

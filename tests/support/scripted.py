@@ -73,9 +73,11 @@ class Cell:
         `header` changes single fields of the header. A lone surrogate in a `str` becomes the three bytes that no
         reader of UTF-8 takes; as an escape it stays one.
         """
-        known = {"msg_id": self.next_id(), "msg_type": msg_type, "session": LIFE, "version": "5.3"}
+        whole = {"msg_type": msg_type, "session": LIFE, "version": "5.3", **(header or {})}
+        if "msg_id" not in whole:
+            whole["msg_id"] = self.next_id()
         parts = (
-            {**known, **(header or {})},
+            whole,
             self.header if parent is ... else parent,
             {} if metadata is None else metadata,
             {} if content is None else content,

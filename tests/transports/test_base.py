@@ -16,7 +16,7 @@ from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import Fate, KernelDied, LinkLost, RemoteError
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.protocol.events import Aside, Event, Note, Queued, Started, Stream
+from kernel_bridge_magic.protocol.events import Aside, Event, Lost, Note, Queued, Started, Stream
 from kernel_bridge_magic.protocol.frames import V1
 from kernel_bridge_magic.protocol.link import Action, Link
 from kernel_bridge_magic.protocol.messages import Message
@@ -385,3 +385,98 @@ def test_each_connection_has_a_session_of_its_own(opened: Open) -> None:
     assert len(ids) == 50
     assert all(msg_id.startswith(transport.client_id) for msg_id in ids)
     assert ZMQTransport(Kernel(id="k")).client_id != transport.client_id
+
+
+# -- no message ends the thread
+
+
+ODD_IDS: list[Any] = ["9" * 5000, str(10**15), "", "²", "\x00", "7" * 100_000]
+
+
+def test_no_id_of_a_message_ends_the_thread_or_is_counted_with(opened: Open) -> None:
+    def script(cell: Cell) -> None:
+        cell.busy()
+        life, pid, _ = cell.next_id().rsplit("_", 2)
+        for number in ODD_IDS:
+            header = {"msg_id": f"{life}_{pid}_{number}"}
+            cell.text("iopub", "stream", header=header, content={"name": "stdout", "text": "odd\n"})
+            cell.text("shell", "comm_info_reply", header=header, content={})
+        for odd in (None, 5, [], {"a": 1}, 10**400, True):
+            cell.text("iopub", "stream", header={"msg_id": odd}, content={"name": "stdout", "text": "odd\n"})
+        same = {"msg_id": cell.next_id()}
+        for _ in range(30):
+            cell.text("iopub", "stream", header=same, content={"name": "stdout", "text": "same\n"})
+        by_the_book(cell)
+
+    connection, transport = opened(script)
+    for _ in range(2):
+        execution = connection.start("run", timeout=20)
+        events = list(execution)
+        result = execution.result
+        assert result is not None and result.fate is Fate.OK and result.missing == 0
+        printed = "".join(event.text for event in events if isinstance(event, Stream))
+        assert printed.count("odd") >= len(ODD_IDS) and printed.count("same") >= 1 and printed.endswith("run\n")
+        assert not [event for event in events if isinstance(event, Lost)]
+    assert transport.is_open
+
+
+class Raising:
+    """A subscriber with a fault of its own."""
+
+    def __init__(self, problem: BaseException) -> None:
+        self.problem = problem
+        self.came: list[object] = []
+
+    def put(self, item: object) -> None:
+        self.came.append(item)
+        raise self.problem
+
+
+@pytest.mark.parametrize(
+    "problem", [ValueError("x"), SystemExit(3), RecursionError()], ids=lambda it: type(it).__name__
+)
+def test_a_subscriber_that_raises_is_told_of_and_taken_off(opened: Open, problem: BaseException) -> None:
+    def script(cell: Cell) -> None:
+        cell.busy()
+        for number in range(3):
+            cell.print(f"{number}\n", parent={"msg_id": "of-nobody"})
+        by_the_book(cell)
+
+    connection, transport = opened(script)
+    raising, other = Raising(problem), queue.SimpleQueue[Any]()
+    connection.subscribe(raising)
+    connection.subscribe(other)
+    events = shown(connection)
+    assert Stream("stdout", "run\n") in events
+    (note,) = (event.text for event in events if isinstance(event, Note))
+    assert note == f"a subscriber (Raising) raised {type(problem).__name__}; it gets no more"
+    assert len(raising.came) == 1
+    came = [other.get(timeout=5) for _ in range(other.qsize())]
+    assert [it.content["text"] for it in came if it.msg_type == "stream"] == ["0\n", "1\n", "2\n"]
+    assert connection.execute("run").fate is Fate.OK and transport.is_open
+
+
+def test_a_message_that_our_own_code_cannot_take_is_dropped_and_counted_and_no_more(tmp_path: Path) -> None:
+    class Faulty(ZMQTransport):
+        """One with a fault that nobody has thought of."""
+
+        def _dispatch(self, message: Message) -> None:
+            if message.content.get("text") == "fatal":
+                raise LookupError
+            super()._dispatch(message)
+
+    def script(cell: Cell) -> None:
+        cell.busy()
+        cell.print("fatal")
+        cell.print("fatal")
+        by_the_book(cell)
+
+    with ScriptedKernel(script, tmp_path) as peer:
+        transport = Faulty(peer.kernel)
+        transport.open(10)
+        with KernelConnection(peer.kernel, transport, Control(peer.kernel, None)) as connection:
+            for _ in range(2):
+                *events, note = shown(connection)
+                assert Stream("stdout", "run\n") in events and Stream("stdout", "fatal") not in events
+                assert isinstance(note, Note) and note.text.startswith("dropped 2 messages that are damaged")
+            assert transport.malformed == 4
