@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from kernel_bridge_magic.errors import BadInput
 from kernel_bridge_magic.options import seconds
+from kernel_bridge_magic.text import Hidden
 
 __all__ = ["parse"]
 
@@ -123,8 +124,10 @@ def _parser() -> _Parser:
 def _add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base-url", metavar="URL", help="only this server; without it they are looked up")
     secret = parser.add_mutually_exclusive_group()
-    secret.add_argument("--token", metavar="TOKEN", help="env:VAR, file:PATH, ask, or the token itself")
-    secret.add_argument("--password", metavar="PASSWORD", help="env:VAR, file:PATH, ask, or the password itself")
+    secret.add_argument("--token", type=Hidden, metavar="TOKEN", help="env:VAR, file:PATH, ask, or the token itself")
+    secret.add_argument(
+        "--password", type=Hidden, metavar="PASSWORD", help="env:VAR, file:PATH, ask, or the password itself"
+    )
     parser.add_argument("--ca-file", metavar="FILE", default="", help="PEM file of who signed its certificate")
     parser.add_argument(
         "--allow-plain-http", action="store_true", help="send the secret unencrypted to another machine"

@@ -7,6 +7,7 @@ no repr, no pickle and no error text.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 import threading
@@ -14,35 +15,31 @@ from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from kernel_bridge_magic.errors import BadServer
+from kernel_bridge_magic.files import open_file
 from kernel_bridge_magic.models import Origin
+from kernel_bridge_magic.text import Hidden
 
 __all__ = ["Hidden", "Secret", "Vault", "read_secret"]
 
 _LARGEST = 64 * 1024
 
 
-class Hidden(str):
-    """What holds a secret and is sent: text for http.client, `'***'` for tracebacks that show local variables."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-
 class Secret:
     """A token or password. Only `reveal()` gives it; repr, str and format do not, and it cannot be pickled.
 
     Raises:
-        BadServer: it has a line break or NUL inside.
+        BadServer: it has a line break or NUL inside, or is no text that could be sent.
     """
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
-        if any(char in value for char in "\r\n\0"):
-            raise BadServer("the secret has a line break or NUL inside: it must be one line")
-        self._value = value
+        problem = _unusable(value)
+        self._value = "" if problem else value
+        # A traceback may show local variables: none of a frame that raises holds a secret.
+        del value
+        if problem:
+            raise BadServer(problem)
 
     def reveal(self) -> str:
         """Give the secret itself."""
@@ -69,6 +66,17 @@ class Secret:
         raise TypeError("a secret cannot be pickled or copied")
 
 
+def _unusable(value: str) -> str:
+    """Say why a text cannot be a secret; "" if it can."""
+    if any(char in value for char in "\r\n\0"):
+        return "the secret has a line break or NUL inside: it must be one line"
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # bytes of the environment that are none
+        return "the secret is not UTF-8 text"
+    return ""
+
+
 def read_secret(reference: str, *, ask: Callable[[], str] | None = None, what: str = "token") -> Secret:
     """Read the secret that a reference names: `env:VAR`, `file:PATH` or `ask`. `what` it is: a token or a password.
 
@@ -77,53 +85,78 @@ def read_secret(reference: str, *, ask: Callable[[], str] | None = None, what: s
     Raises:
         BadServer: it is no reference, or names nothing that can be used; the text says what to do.
     """
-    kind, colon, place = reference.strip().partition(":")
-    if kind == "env" and colon:
-        return _from_environment(place)
-    if kind == "file" and colon:
-        return Secret(_file_text(place))
     if reference.strip() == "ask":
         if ask is None:
             raise BadServer("there is nobody to ask here: name the secret's place, env:VAR or file:PATH")
         return Secret(ask())
-    # The text must not repeat what was given: it is most likely the secret itself (FAULTS T8).
-    raise BadServer(
+    found = _look_up(reference, what)
+    # What was given may be the secret itself: it is in no error's text, nor in a variable of a frame that raises
+    # (FAULTS T8).
+    del reference
+    if isinstance(found, Secret):
+        return found
+    raise BadServer(found)
+
+
+def _look_up(reference: str, what: str) -> Secret | str:
+    """Return what a reference names, or why there is nothing that can be used. Nothing is raised from here."""
+    kind, colon, place = reference.strip().partition(":")
+    try:
+        if kind == "env" and colon:
+            return _from_environment(place)
+        if kind == "file" and colon:
+            return _from_file(place)
+    except BadServer as error:
+        return str(error)
+    return (
         f"a {what} written out lands in the notebook and in the history, so it is refused. If it was a real one, "
         f"change it. Put it in an environment variable and write --{what} env:VAR (or file:PATH, or ask)"
     )
 
 
-def _from_environment(name: str) -> Secret:
-    value = os.environ.get(name) if name and "=" not in name and "\0" not in name else None
-    if value is None:
-        # A literal that begins with `env:` must not be repeated either.
-        shown = f" {name}" if name.isidentifier() and len(name) < 60 else ""
-        raise BadServer(f"the environment variable{shown} of the secret is not set in this process")
-    return Secret(value)
+_NAME_OF_A_SECRET = re.compile(r"(?:[A-Z0-9]+_)*(?:TOKEN|PASSWORD|PASSWD|SECRET|KEY)(?:_[A-Z0-9]+)*")
 
 
-def _file_text(place: str) -> str:
+def _from_environment(name: str) -> Secret | str:
+    if name and "=" not in name and "\0" not in name and name in os.environ:
+        return Secret(os.environ[name])
+    # Only what is plainly a name is repeated: a shell puts the secret itself in the place of `$TOKEN`.
+    if len(name) < 60 and _NAME_OF_A_SECRET.fullmatch(name):
+        return f"the environment variable {name} of the secret is not set in this process"
+    return (
+        "the environment variable of the secret is not set in this process; write its name, and no $ before it: env:VAR"
+    )
+
+
+def _from_file(place: str) -> Secret | str:
     path = place
     problem = ""
     data = b""
     try:
         path = os.path.expanduser(place)
-        # O_NONBLOCK: opening a FIFO must not wait for a writer.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-        with os.fdopen(handle, "rb") as file:
+        with open_file(path) as file:
             problem = _refusal(path, os.fstat(file.fileno()))
             data = b"" if problem else file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
         problem = problem or f"cannot be read ({_reason(error)})"
     if not problem and len(data) > _LARGEST:
         problem = f"is larger than {_LARGEST // 1024} KiB"
+    if not problem:
+        try:
+            return Secret(data.decode("utf-8").removesuffix("\n").removesuffix("\r"))
+        except UnicodeDecodeError:
+            problem = "is not UTF-8 text"
+    return f"the secret's file{_shown(path)} {problem}"
+
+
+def _shown(path: str) -> str:
+    """Repeat a path where there is at least its directory: it may be the secret itself."""
+    directory = os.path.dirname(path)
     try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        problem = problem or "is not UTF-8 text"
-    if problem:
-        raise BadServer(f"the secret's file {path!r} {problem}")
-    return text.removesuffix("\n").removesuffix("\r")
+        known = os.path.lexists(path) or (directory != "" and os.path.isdir(directory))
+    except ValueError:
+        known = False
+    return f" {path!r}" if known else ""
 
 
 def _refusal(path: str, status: os.stat_result) -> str:

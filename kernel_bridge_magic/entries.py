@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from kernel_bridge_magic.errors import BadServer
@@ -29,23 +29,26 @@ class BadEntry(BadServer):
 
 @dataclass(frozen=True)
 class Entry:
-    """One server: `token` and `password` are references, `ca_file` an absolute path, each "" for none."""
+    """One server: `token` and `password` are references, `ca_file` an absolute path, each "" for none.
+
+    No repr shows what is written for a reference: it may be the secret itself.
+    """
 
     name: str
     url: str
-    token: str = ""
-    password: str = ""
+    token: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
     ca_file: str = ""
     trust: bool = False
     allow_plain_http: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Give what a file keeps under the server's name: what is not its default."""
-        pairs = ((field, getattr(self, field.name)) for field in fields(self) if field.name != "name")
-        return {field.name: value for field, value in pairs if value != field.default}
+        pairs = ((it, getattr(self, it.name)) for it in fields(self) if it.name != "name")
+        return {it.name: value for it, value in pairs if value != it.default}
 
 
-_FIELDS = {field.name: field for field in fields(Entry) if field.name != "name"}
+_FIELDS = {it.name: it for it in fields(Entry) if it.name != "name"}
 
 
 def check_name(name: str) -> None:
@@ -100,13 +103,12 @@ def read_entry(name: str, value: object) -> tuple[Entry, list[tuple[str, str]]]:
 
 
 def _check(entry: Entry) -> None:
-    for field in ("token", "password"):
-        reference = getattr(entry, field)
-        if reference and not is_reference(reference):
+    for name in ("token", "password"):
+        if getattr(entry, name) and not is_reference(getattr(entry, name)):
             raise BadEntry(
-                f"the {field} is written out, so it is not used; change it, and write where it is: "
+                f"the {name} is written out, so it is not used; change it, and write where it is: "
                 "env:VAR, file:PATH or ask",
-                field,
+                name,
             )
     if entry.token and entry.password:
         raise BadEntry("it has a token and a password; one of them is enough", "password")

@@ -20,6 +20,7 @@ from typing import Any
 from kernel_bridge_magic.entries import BadEntry, Entry, read_entry
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.files import open_file
+from kernel_bridge_magic.text import Hidden
 
 __all__ = ["NAME", "file_path", "read_file", "remove_entry", "save_entry", "stamp"]
 
@@ -172,9 +173,11 @@ def _text(path: str) -> str | None:
     if len(data) > _LARGEST:
         problem = f"is larger than {_LARGEST >> 20} MiB"
     try:
-        text = data.decode("utf-8")
+        # Somebody may have written a secret out: no traceback that shows local variables shows the file.
+        text = Hidden(data.decode("utf-8"))
     except UnicodeDecodeError:
         problem = problem or "is not UTF-8 text"
+    del data
     if problem:
         raise BadServer(f"{NAME} {problem}; it was not used")
     return text
@@ -193,15 +196,19 @@ def _servers(text: str) -> tuple[dict[str, Any], list[str]]:
         doubles.extend(sorted({name for name in names if names.count(name) > 1}))
         return dict(pairs)
 
+    servers: Any = None
+    problem = f'{NAME}, line 1: it should be {{"servers": {{"NAME": {{"url": "https://…"}}}}}}'
     try:
-        content = json.loads(text, object_pairs_hook=collect)
+        servers = json.loads(text, object_pairs_hook=collect).get("servers", {})
     except json.JSONDecodeError as error:
-        raise BadServer(f"{NAME}, line {error.lineno}: {error.msg}; the file was not used") from None
+        problem = f"{NAME}, line {error.lineno}: {error.msg}; the file was not used"
     except (RecursionError, ValueError):
-        raise BadServer(f"{NAME} is not JSON that can be read; it was not used") from None
-    servers = content.get("servers", {}) if isinstance(content, dict) else None
+        problem = f"{NAME} is not JSON that can be read; it was not used"
+    except AttributeError:
+        pass  # no object
     if not isinstance(servers, dict):
-        raise BadServer(f'{NAME}, line 1: it should be {{"servers": {{"NAME": {{"url": "https://…"}}}}}}')
+        del servers
+        raise BadServer(problem)
     return servers, doubles
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from typing import SupportsIndex
 
-__all__ = ["align", "cells", "count", "cut_end", "cut_middle", "visible", "without_colours"]
+__all__ = ["Hidden", "align", "cells", "count", "cut_end", "cut_middle", "visible", "without_colours"]
 
 # Controls (C0, DEL, C1), line and paragraph separators, lone surrogates (they cannot be encoded), and all that
 # steers the direction of text: each can make a table say something that it does not hold (FAULTS T22).
@@ -14,6 +15,18 @@ __all__ = ["align", "cells", "count", "cut_end", "cut_middle", "visible", "witho
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _COLUMN_GAP = "  "
+
+
+class Hidden(str):
+    """What holds a secret and is sent: text for http.client, `'***'` for tracebacks that show local variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    def __getitem__(self, key: SupportsIndex | slice) -> str:
+        return Hidden(super().__getitem__(key))  # what shows a long text shows the repr of its beginning
 
 
 def visible(text: str) -> str:

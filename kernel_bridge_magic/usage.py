@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kernel_bridge_magic.options import MagicParser, seconds
+from kernel_bridge_magic.text import Hidden
 
 TRANSPORTS = ("auto", "zmq", "ws")
 IF_BUSY = ("wait", "fail", "subshell")
@@ -82,8 +83,12 @@ def servers_parser() -> MagicParser:
     parser.add_argument("--add", metavar="URL", help="remember this server for this process")
     parser.add_argument("--name", metavar="NAME", default="", help="what it is called here")
     secret = parser.add_mutually_exclusive_group()
-    secret.add_argument("--token", metavar=_REFERENCE, default="", help="where its token is; never the token")
-    secret.add_argument("--password", metavar=_REFERENCE, default="", help="where the password of its login is")
+    secret.add_argument(
+        "--token", type=Hidden, metavar=_REFERENCE, default="", help="where its token is; never the token"
+    )
+    secret.add_argument(
+        "--password", type=Hidden, metavar=_REFERENCE, default="", help="where the password of its login is"
+    )
     parser.add_argument("--ca-file", metavar="FILE", default="", help="PEM file of who signed its certificate")
     parser.add_argument("--trust", action="store_true", help="it is one's own: show its output as it is")
     parser.add_argument(

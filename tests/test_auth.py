@@ -1,18 +1,32 @@
 from __future__ import annotations
 
 import copy
+import io
+import json
 import os
 import pickle
+import re
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
+import IPython
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel_bridge_magic import arguments
 from kernel_bridge_magic.auth import Secret, Vault, read_secret
-from kernel_bridge_magic.errors import BadServer
+from kernel_bridge_magic.discovery.heartbeat import Endpoint
+from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
+from kernel_bridge_magic.entries import Entry
+from kernel_bridge_magic.errors import BadServer, KernelBridgeError
 from kernel_bridge_magic.models import Origin
+from kernel_bridge_magic.registry import Registry
+from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.server_file import save_entry
+from kernel_bridge_magic.usage import servers_parser
+from tests.support.raw import RawServer, http
 
 CANARY = "canary-9f2c41"
 HERE = Origin("http", "127.0.0.1", 8888, "/")
@@ -155,6 +169,144 @@ def test_a_literal_is_refused_and_not_repeated(literal: str) -> None:
     assert CANARY not in str(error.value)
     if not literal.startswith("env:"):
         assert "history" in str(error.value) and "env:VAR" in str(error.value) and "change it" in str(error.value)
+
+
+def shown_by_tracebacks(error: BaseException) -> str:
+    """What rich and `%xmode Verbose` show of the local variables of an error's frames, and all that hangs on it."""
+    import rich.console
+    import rich.traceback
+    from IPython.core.ultratb import VerboseTB
+
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals["__name__"] == __name__:
+        trace = trace.tb_next  # a test may well know the secret
+    error = error.with_traceback(trace)
+    console = rich.console.Console(file=io.StringIO(), width=400)
+    for one in (error, error.__cause__, error.__context__):
+        if one is not None:
+            made = rich.traceback.Traceback.from_exception(type(one), one, one.__traceback__, show_locals=True)
+            console.print(made)
+            console.print(repr(vars(one)), repr(one.args))
+    assert isinstance(console.file, io.StringIO)
+    verbose = VerboseTB(**({"color_scheme": "NoColor"} if IPython.version_info < (9,) else {"theme_name": "nocolor"}))
+    text = console.file.getvalue() + verbose.text(type(error), error, error.__traceback__)
+    # The search finds what it looks for: our frames are there, with their variables.
+    assert "kernel_bridge_magic" in text and "locals" in text
+    return text
+
+
+LONG = f"{CANARY}{'x' * 200}"  # of a long text only the beginning is shown
+BAD_SECRETS = {
+    "a line break": f"{CANARY}\nmore",
+    "a carriage return and much more": f"{LONG}\rmore",
+    "a NUL": f"{CANARY}\0",
+    "not UTF-8": f"{CANARY}\udcff",
+    "not Latin": f"{LONG}日本",
+    "Latin": f"{CANARY}é",
+}
+
+
+def use_as_token(reference: str) -> None:
+    vault, origin = Vault(), HERE
+    vault.put(origin, read_secret(reference))
+
+
+def use_as_password(reference: str) -> None:
+    with RawServer(lambda connection, request: connection.sendall(login(request))) as raw:
+        server = raw.server()
+        vault = Vault()
+        vault.put_password(server.origin, lambda: read_secret(reference, what="password"))
+        ServerAPI(server, vault).kernels()
+
+
+def use_in_a_registry(reference: str) -> None:
+    Registry(Vault()).add(Entry("lab", "http://127.0.0.1:1/", token=reference))
+
+
+def login(request: bytes) -> bytes:
+    if request.startswith(b"GET /login"):
+        return http(body=b'<form><input type="password" name="password">', Set_Cookie="_xsrf=a")
+    return http("403 Forbidden", b"{}")
+
+
+USES = [use_as_token, use_as_password, use_in_a_registry]
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [(place, kind) for kind in BAD_SECRETS for place in ("env", "file") if (place, kind) != ("env", "a NUL")],
+)
+def test_a_secret_that_cannot_be_used_is_in_no_traceback(
+    place: str, kind: str, use: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    reference = put_where(place, kind, monkeypatch, tmp_path)
+    with pytest.raises(KernelBridgeError) as caught:
+        use(reference)
+    assert CANARY not in shown_by_tracebacks(caught.value)
+
+
+def put_where(place: str, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Put the bad secret there, and give the reference to it; no frame of a test holds the secret."""
+    if place == "file":
+        file = tmp_path / "secret"
+        file.write_bytes(os.fsencode(BAD_SECRETS[kind]))
+        file.chmod(0o600)
+        return f"file:{file}"
+    monkeypatch.setenv("LAB_TOKEN", BAD_SECRETS[kind])
+    return "env:LAB_TOKEN"
+
+
+NO_NAMES = [
+    "s3cr3t_" + "0a" * 20,
+    "ghp_" + "Z9" * 18,
+    "AKIA" + "Q7" * 8,
+    "hunter2",
+    "correct horse",
+    "x" * 300,
+    "K" * 32,
+]
+
+
+def refusal_of(place: str, number: int) -> BadServer:
+    """What is raised for a reference to nothing."""
+    with pytest.raises(BadServer) as caught:
+        read_secret(f"{place}:{NO_NAMES[number]}")
+    return caught.value
+
+
+@pytest.mark.parametrize("number", range(len(NO_NAMES)))
+@pytest.mark.parametrize("place", ["env", "file"])
+def test_a_secret_that_a_shell_put_for_its_name_is_not_repeated(place: str, number: int) -> None:
+    error = refusal_of(place, number)
+    assert "$" in str(error) or place == "file"
+    assert NO_NAMES[number] not in str(error) + shown_by_tracebacks(error)
+    for parse in (servers_parser().parse_args, arguments.parse):
+        words = ["--add", "x"] if parse is not arguments.parse else ["list", "--base-url", "x"]
+        parsed = parse([*words, f"--token={place}:{NO_NAMES[number]}"])
+        assert NO_NAMES[number] not in repr(parsed) + repr(Entry("lab", "http://h/", token=parsed.token))
+
+
+def test_a_file_is_named_where_its_directory_is_known(tmp_path: Path) -> None:
+    for name in ("token", "LAB TOKEN"):
+        with pytest.raises(BadServer, match=re.escape(str(tmp_path / name))):
+            read_secret(f"file:{tmp_path / name}")
+    with pytest.raises(BadServer, match=r"the secret's file cannot be read") as caught:
+        read_secret("file:abcDEF/123+456")  # as Base64 may look
+    assert "123" not in str(caught.value)
+
+
+def test_what_is_read_of_files_is_in_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "kernel_bridge.json").write_text('{"servers": {"lab": {"token": "' + CANARY + '"}}, x')
+    (tmp_path / "kernel_bridge.json").chmod(0o600)
+    with pytest.raises(BadServer, match="line 1") as caught:
+        save_entry(str(tmp_path / "kernel_bridge.json"), Entry("a", "http://h/"))
+    assert CANARY not in shown_by_tracebacks(caught.value)
+    (tmp_path / "jpserver-1.json").write_text(json.dumps({"token": CANARY}))
+    (tmp_path / "kernel-1.json").write_text(json.dumps({"key": CANARY, "curve_secretkey": CANARY}))
+    files = read_runtime_files([str(tmp_path)])
+    assert len(files.servers) == len(files.kernels) == 1
+    assert CANARY not in repr(files) + repr(Endpoint("/r/k.json", "tcp", "127.0.0.1", 1, 2, CANARY, CANARY))
 
 
 def test_vault_without_a_secret_submits_xsrf_twice() -> None:

@@ -40,6 +40,9 @@ class Endpoint(NamedTuple):
     curve_public: str = ""
     curve_secret: str = ""
 
+    def __repr__(self) -> str:
+        return f"Endpoint({self.path!r})"  # without a key
+
     def url(self, port: int) -> str:
         """Name one of its ports as ZMQ does."""
         return f"{self.transport}://{self.ip}{'-' if self.transport == 'ipc' else ':'}{port}"

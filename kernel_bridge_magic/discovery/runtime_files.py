@@ -51,6 +51,10 @@ class FileContent(NamedTuple):
     data: dict[str, Any]
     mtime: float
 
+    def __repr__(self) -> str:
+        # Tracebacks that show local variables must not show tokens, nor a kernel's key.
+        return f"FileContent({self.path!r})"
+
 
 @dataclass
 class RuntimeFiles:

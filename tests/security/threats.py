@@ -72,6 +72,8 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             f"{CANARIES}::test_verbose_tracebacks_of_the_users_own_errors",
             f"{CANARIES}::test_nothing_is_left_anywhere",
             f"{AUTH}::test_a_literal_is_refused_and_not_repeated",
+            f"{AUTH}::test_a_secret_that_cannot_be_used_is_in_no_traceback",
+            f"{AUTH}::test_a_secret_that_a_shell_put_for_its_name_is_not_repeated",
         ),
     ),
     9: (
