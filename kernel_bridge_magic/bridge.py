@@ -16,7 +16,7 @@ from kernel_bridge_magic.discovery.this_kernel import own_connection_file, own_k
 from kernel_bridge_magic.display.rows import problem_line
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.entries import Entry
-from kernel_bridge_magic.errors import ServerError
+from kernel_bridge_magic.errors import BadAnswer, ServerError
 from kernel_bridge_magic.levels import candidates, is_server
 from kernel_bridge_magic.matching import find_many, find_one
 from kernel_bridge_magic.models import Checkup, Kernel, Listing, Origin, Server, ServerReport
@@ -113,18 +113,26 @@ class Bridge:
             BadServer: no such server is known.
         """
         servers = self.servers
-        if server is not None and "://" in server and not any(is_server(server, known) for known in servers):
-            return self._look_at_url(server)
+        url = server if server is not None and "://" in server else None
+        if url is not None and not any(is_server(url, known) for known in servers):
+            servers.append(self.server_at(url))
         now = time.monotonic()
         silent = {} if patient else {o: why for o, (until, why) in self._silent.items() if until > now}
         silent |= self.registry.unready()
         listing = discovery.look(
-            servers, self.vault, own_id=own_kernel_id(), own_file=own_connection_file(), skip=silent
+            servers, self.vault, own_id=own_kernel_id(), own_file=own_connection_file(), skip=silent, only=url
         )
         listing = dataclasses.replace(listing, notes=self.registry.notes)
         for report in listing.servers:
+            if report.elsewhere:
+                continue  # it is told each time
             if report.problem and not report.kernels and report.server.origin not in silent:
                 self._silent[report.server.origin] = (now + _REST_SECONDS, report.problem)
+            elif not report.problem:
+                self._silent.pop(report.server.origin, None)
+        if url is not None:
+            kernels = tuple(kernel for kernel in listing.kernels if kernel.server is not None)
+            return dataclasses.replace(listing, kernels=kernels, skipped=())
         return listing if server is None else only(listing, server)
 
     def kernels(self, match: str = "", server: str | None = None, *, verbose: bool = False) -> KernelList:
@@ -148,18 +156,15 @@ class Bridge:
 
         from kernel_bridge_magic.doctor import check
 
-        servers = [report.server for report in self.look(which or None).servers]
+        reports = self.look(which or None).servers
         unready = self.registry.unready()
-        with ThreadPoolExecutor(8, "kernel-bridge-check") as pool:
-            return list(pool.map(lambda one: check(one, self.vault, unready=unready.get(one.origin, "")), servers))
 
-    def _look_at_url(self, url: str) -> Listing:
-        server = self.server_at(url)
-        listing = discovery.look(
-            [server], self.vault, own_id=own_kernel_id(), own_file=own_connection_file(), given_only=True
-        )
-        kernels = tuple(kernel for kernel in listing.kernels if kernel.server is not None)
-        return dataclasses.replace(listing, kernels=kernels, skipped=())
+        def check_one(report: ServerReport) -> Checkup:
+            why = unready.get(report.server.origin, "")
+            return check(report.server, self.vault, unready=why, elsewhere=report.elsewhere)
+
+        with ThreadPoolExecutor(8, "kernel-bridge-check") as pool:
+            return list(pool.map(check_one, reports))
 
     def server_at(self, url: str, *, ca_file: str = "", allow_plain_http: bool = False) -> Server:
         """Give the server at a URL for this once; a token in the URL goes to the vault.
@@ -232,7 +237,9 @@ class Bridge:
         reports = self.look(url).servers
         report = next((report for report in reports if not report.problem), reports[0])
         problem: ServerError | None = None
-        if report.problem:
+        if report.elsewhere:
+            problem = BadAnswer(problem_line(report))
+        elif report.problem:
             # The listing has only words; this raises what is wrong, or shows that it is no more than the list.
             try:
                 ServerAPI(report.server, self.vault).kernelspecs()

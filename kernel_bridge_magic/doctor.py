@@ -40,12 +40,16 @@ class _Stop(Exception):
     """What comes behind cannot be tried."""
 
 
-def check(server: Server, vault: Vault, *, unready: str = "", seconds: float = _SECONDS) -> Checkup:
+def check(
+    server: Server, vault: Vault, *, unready: str = "", elsewhere: str = "", seconds: float = _SECONDS
+) -> Checkup:
     """Walk the road to a server; `unready` is why its secret cannot be had, `seconds` what each step may take.
+
+    `elsewhere` is the URL of a server that is known on the same port.
 
     Raises nothing for what it finds on the way.
     """
-    doctor = _Doctor(server, vault, unready, seconds)
+    doctor = _Doctor(server, vault, unready, elsewhere, seconds)
     try:
         doctor.connection()
         doctor.base_url()
@@ -62,11 +66,12 @@ def check(server: Server, vault: Vault, *, unready: str = "", seconds: float = _
 
 
 class _Doctor:
-    def __init__(self, server: Server, vault: Vault, unready: str, seconds: float) -> None:
+    def __init__(self, server: Server, vault: Vault, unready: str, elsewhere: str, seconds: float) -> None:
         self.server = server
         self.steps: list[Step] = []
         self.vault = vault
         self.unready = unready
+        self.elsewhere = elsewhere
         self.seconds = seconds
         self.found: list[Kernel] = []
         self.lists = True
@@ -80,7 +85,10 @@ class _Doctor:
         return [name for name in STEPS if name not in [step.name for step in self.steps]]
 
     def fail(self, name: str, error: KernelBridgeError, *, stop: bool = True) -> None:
-        self.add(name, False, *self._words(error))
+        seen, remedy = self._words(error)
+        if self.elsewhere and name in ("TCP", "TLS", "base URL"):
+            remedy = f"a Jupyter server is at {self.elsewhere}: use that URL"
+        self.add(name, False, seen, remedy)
         if stop:
             raise _Stop
 
@@ -199,7 +207,7 @@ class _Doctor:
             for report in others:
                 self.add("auth", False, report.problem, report.remedy)
             raise _Stop
-        other = self._elsewhere()
+        other = self.elsewhere or self._elsewhere()
         if other:
             error = type(error)(f"{str(error).partition('; ')[0]}; a Jupyter server is at {other}: use that URL")
         self.fail("base URL", error)

@@ -263,12 +263,14 @@ def fate_error(fate: Fate, reason: str, *, timed_out: bool = False, **fields: An
 class ServerError(KernelBridgeError):
     """A Jupyter server did not do what was asked."""
 
+    #: whether what answers there is no Jupyter server, so that the URL may be wrong
+    misplaced = False
+    #: whether it is certain that nobody listens there, rather than that nobody was heard
+    refused = False
+
 
 class ServerUnreachable(ServerError):
     """Nobody answered there in time."""
-
-    #: whether it is certain that nobody listens there, rather than that nobody was heard
-    refused = False
 
 
 class AuthRefused(ServerError):

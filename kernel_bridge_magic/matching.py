@@ -241,9 +241,13 @@ def not_found(query: str, kernels: Sequence[Kernel], reports: Sequence[ServerRep
         message += f"; no server is called {shown(name)}"
     if close := _closest(text, others):
         message += f"; closest: {', '.join(close)}"
-    if missing := [f"{visible(it.server.name)} ({visible(it.problem)})" for it in reports if it.problem]:
+    if missing := [f"{visible(it.server.name)} ({_problem(it)})" for it in reports if it.problem]:
         message += f"; not reached: {', '.join(missing)}"
     return KernelNotFound(message)
+
+
+def _problem(report: ServerReport) -> str:
+    return visible(f"{report.problem}; {report.remedy}" if report.elsewhere else report.problem)
 
 
 def _closest(query: str, kernels: Sequence[Kernel]) -> list[str]:

@@ -25,6 +25,9 @@ __all__ = [
 ]
 
 
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
 class Origin(NamedTuple):
     """Where a secret belongs: it is sent to this very scheme, host, port and base path, and nowhere else.
 
@@ -41,8 +44,8 @@ class Origin(NamedTuple):
 class Server:
     """A Jupyter server: where it is, and how we know of it. It holds no secret: those are in `auth`.
 
-    `url` is the base URL with a final slash (`http://127.0.0.1:8888/base/`) and is what REST and WebSocket
-    dial, unless `socket_path` names a unix socket. `source` is `"runtime"` for a server found in this user's
+    `url` is the base URL with a final slash (`http://127.0.0.1:8888/base/`); for a unix socket, which `socket_path`
+    names, it is `http+unix://%2Frun%2Fj.sock/base/`. `source` is `"runtime"` for a server found in this user's
     runtime files with that very pid listening, else `"added"`, `"saved"`, `"config"` or `"option"`. `ca_file` is a
     PEM file of the authorities that sign its certificate, "" for the system's. `allow_plain_http` lets its secret
     go over a network unencrypted. `hub` is the JupyterHub that told of it.
@@ -65,6 +68,12 @@ class Server:
     def own(self) -> bool:
         """Whether what it sends may act with our rights (FAULTS 0: loopback alone is no proof of that)."""
         return self.source == "runtime" or self.trusted
+
+    def is_ours_at(self, origin: Origin) -> bool:
+        """Whether a process of ours was seen to listen there, by whatever name of this machine."""
+        if {self.origin.host, origin.host} <= _LOOPBACK_NAMES:
+            origin = origin._replace(host=self.origin.host)
+        return self.source == "runtime" and origin == self.origin
 
 
 @dataclass(frozen=True)
@@ -196,13 +205,19 @@ class Skipped:
 
 @dataclass(frozen=True)
 class ServerReport:
-    """What one server answered: how many kernels, or why none (`problem`) and what to do (`remedy`)."""
+    """What one server answered: how many kernels, or why none (`problem`) and what to do (`remedy`).
+
+    `misplaced` is whether no Jupyter server is there at all, as at a wrong URL; `elsewhere` is then the URL of a server
+    of ours that listens on that port, if one does.
+    """
 
     server: Server
     kernels: int = 0
     problem: str = ""
     remedy: str = ""
     seconds: float = 0.0
+    misplaced: bool = False
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from kernel_bridge_magic.auth import Secret
 from kernel_bridge_magic.entries import Entry, check_name
 from kernel_bridge_magic.errors import BadServer
-from kernel_bridge_magic.levels import is_server
+from kernel_bridge_magic.levels import servers_named
 from kernel_bridge_magic.models import Kernel, Listing, Server
 from kernel_bridge_magic.urls import parse_base_url
 
@@ -42,18 +42,19 @@ def read_url(url: str, *, name: str = "", source: str, entry: Entry | None = Non
 
 
 def only(listing: Listing, server: str) -> Listing:
-    """Keep a listing to the server of that name or URL.
+    """Keep a listing to the server of that name.
 
     Raises:
         BadServer: it is not among those that were asked.
     """
-    reports = tuple(report for report in listing.servers if is_server(server, report.server))
+    named = servers_named(server, [report.server for report in listing.servers])
+    reports = tuple(report for report in listing.servers if report.server in named)
     if not reports:
         known = ", ".join(report.server.name for report in listing.servers) or "none"
         shown = without_secrets(server)
         raise BadServer(f"no server is called {shown!r} (known: {known}); add it with %servers --add URL --name NAME")
     everything = (*listing.kernels, *listing.claims)  # whoever names a server means what that lists
-    kernels = tuple(kernel for kernel in everything if kernel.server and is_server(server, kernel.server))
+    kernels = tuple(kernel for kernel in everything if kernel.server in named)
     return dataclasses.replace(listing, kernels=kernels, servers=reports, skipped=(), claims=())
 
 

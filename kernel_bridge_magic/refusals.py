@@ -21,7 +21,7 @@ def refusal(server: Server, way: str, status: int, location: str = "") -> Server
     if 300 <= status < 400:
         return _redirected(server, location)
     if status == 404:
-        return BadAnswer(f"{name}: 404: no Jupyter server at {server.url}; check the base URL")
+        return _misplaced(f"{name}: 404: no Jupyter server at {server.url}; check the base URL")
     if status in (424, 502, 503, 504):
         return ServerUnreachable(f"{name}: {status}: the server behind it is not running; start it from the hub's page")
     if status == 407 or status == 511:
@@ -42,14 +42,20 @@ def not_json(server: Server, content_type: str, body: bytes) -> ServerError:
     """Make one sentence of an answer that should be JSON and is something else."""
     name, page = server.name, body[:100_000].lower()
     if "html" not in content_type and page.lstrip()[:1] != b"<":
-        return BadAnswer(f"{name} answers with something that is not JSON; is it a Jupyter server?")
+        return _misplaced(f"{name} answers with something that is not JSON; is it a Jupyter server?")
     if b"http-equiv" in page and b"refresh" in page:
         return BadAnswer(
             f"{name} answers with a page that leads elsewhere; if the network wants a login first, open it in a browser"
         )
     if b"login" in page or b'type="password"' in page:
         return AuthRefused(f"{name} shows a login page; give its token with %servers --token")
-    return BadAnswer(f"{name} answers with a web page: not a Jupyter server's base URL; check it")
+    return _misplaced(f"{name} answers with a web page: not a Jupyter server's base URL; check it")
+
+
+def _misplaced(text: str) -> BadAnswer:
+    error = BadAnswer(text)
+    error.misplaced = True
+    return error
 
 
 def _redirected(server: Server, location: str) -> ServerError:

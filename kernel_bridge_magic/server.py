@@ -315,6 +315,7 @@ class ServerAPI:
             problem = BadAnswer(
                 f"{self.server.name} broke off without an answer; is its URL right (https:// instead of http:// ?)"
             )
+            problem.misplaced = True
         finally:
             if connection is not None and connection is not self._kept:
                 connection.close()

@@ -276,7 +276,11 @@ def explain(server: Server, error: Exception, timeout: float) -> ServerUnreachab
             f"{where} did not answer within {round(timeout, 1):g} s; is it stopped, or behind a firewall?"
         )
     if hasattr(error, "library"):  # ssl.SSLError, which is not imported for plain http
-        return ServerUnreachable(f"{where}: {place} does not speak TLS as we do; is it http:// instead of https:// ?")
+        problem = ServerUnreachable(
+            f"{where}: {place} does not speak TLS as we do; is it http:// instead of https:// ?"
+        )
+        problem.misplaced = True
+        return problem
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.EPERM, errno.EACCES):
         return ServerUnreachable(

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, quote, unquote
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.models import Origin
 
-__all__ = ["BaseURL", "hub_and_user", "parse_base_url", "server_url"]
+__all__ = ["BaseURL", "hub_and_user", "parse_base_url", "server_url", "socket_url"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LONGEST = 8192
@@ -58,8 +58,8 @@ def parse_base_url(text: str) -> BaseURL:
 
     `/lab`, `/tree` and other pages, query and fragment are cut off; scheme and host are case-folded, an
     international host name becomes punycode, the base path is percent-encoded exactly once. Two texts for one
-    server give one `origin`. `http+unix://%2Fpath/base/` is a server on a unix socket: its `url` is then
-    `http://localhost/base/`, and the socket's path is `origin.host`.
+    server give one `origin`. `http+unix://%2Fpath/base/` is a server on a unix socket: the socket's path is
+    `origin.host`.
 
     Raises:
         BadServer: it cannot be used; the text says which part is wrong.
@@ -86,6 +86,14 @@ def server_url(scheme: str, host: str, port: int, base_path: str) -> tuple[str, 
     shown = f"[{host}]" if ":" in host else host
     shown += "" if _DEFAULT_PORTS.get(scheme) == port else f":{port}"
     return f"{scheme}://{shown}{base_path}", Origin(scheme, host, port, base_path)
+
+
+def socket_url(socket_path: str, base_path: str) -> tuple[str, Origin]:
+    """Build the URL of a server on a unix socket, and its origin."""
+    base_path = _encoded(base_path)
+    return f"http+unix://{quote(socket_path, safe='', errors='replace')}{base_path}", Origin(
+        "unix", socket_path, 0, base_path
+    )
 
 
 def hub_and_user(base_path: str) -> tuple[str, str]:
@@ -203,8 +211,7 @@ def _unix_url(authority: str, path: str) -> tuple[str, Origin]:
     socket_path = unquote(authority)
     if not socket_path.startswith("/"):
         raise BadServer("the socket's path is missing: write http+unix://%2Frun%2Fjupyter.sock/")
-    url, origin = server_url("http", "localhost", 80, _without_pages(path))
-    return url, Origin("unix", socket_path, 0, origin.base_path)
+    return socket_url(socket_path, _without_pages(path))
 
 
 def _without_pages(path: str) -> str:

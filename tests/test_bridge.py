@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from kernel_bridge_magic.errors import (
     CannotConnect,
     KernelNotFound,
     OwnKernel,
+    ServerError,
 )
 from kernel_bridge_magic.matching import selector
 from kernel_bridge_magic.models import Kernel, Session
@@ -329,6 +331,95 @@ def test_one_server_by_name_and_by_url(bridge: Bridge, server: JupyterServer, id
     for word in (report.server.name, server.url, server.url.rstrip("/"), server.url.upper()):
         assert bridge.find("analysis", word).id == ids["work/analysis.ipynb"]
     assert bridge.find(f"{report.server.name}::analysis").id == ids["work/analysis.ipynb"]
+
+
+@pytest.fixture(scope="module")
+def below_a_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """A server of ours below a base path with a space, with one notebook."""
+    with JupyterServer(tmp_path_factory.mktemp("below"), base_url="/a/b%20c/") as there:
+        there.start_kernel(path="below.ipynb")
+        yield there
+
+
+@pytest.fixture
+def below(below_a_path: JupyterServer, bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> JupyterServer:
+    """That server, which `bridge` finds here and no other."""
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(below_a_path.runtime_dir))
+    return below_a_path
+
+
+def test_a_url_means_its_scheme_host_port_and_base_path(bridge: Bridge, below: JupyterServer) -> None:
+    port = below.port
+    pages = ("", "lab", "lab/tree/x.ipynb", "tree/sub%20folder", "notebooks/x.ipynb?x=1", "doc/tree/x.ipynb#here")
+    hosts = itertools.cycle(("127.0.0.1", "localhost", "[::1]", "LocalHost"))
+    for page, space in itertools.product(pages, ("%20", " ")):
+        url = f"http://{next(hosts)}:{port}/a/b{space}c/{page}"
+        listing = bridge.look(url)
+        assert [report.problem for report in listing.servers] == [""], url
+        assert [kernel.title for kernel in listing.kernels] == ["below.ipynb"], url
+        assert bridge.find(f"{url}::below").title == "below.ipynb"
+    wrong = ["http://{}/", "http://{}/lab", "http://{}/a/", "http://{}/a/b%20c/d/", "http://{}/a/b%2520c/",
+             "http://{}/A/b%20c/tree"]  # fmt: skip
+    for pattern in wrong:
+        url = pattern.format(f"{next(hosts)}:{port}")
+        (report,) = bridge.look(url).servers
+        assert (report.kernels, report.elsewhere) == (0, f"http://127.0.0.1:{port}/a/b%20c/"), url
+        with pytest.raises(ServerError, match=f"a Jupyter server is at http://127.0.0.1:{port}/a/b%20c/: use that URL"):
+            bridge.reach(url)
+        for _ in range(2):
+            with pytest.raises(KernelNotFound, match=f"a Jupyter server is at http://127.0.0.1:{port}/a/b%20c/"):
+                bridge.find("below", url)
+        with pytest.raises(KernelNotFound, match="no server is called"):
+            bridge.find(f"{url}::below")
+        (checkup,) = bridge.check(url)
+        assert not checkup.ok
+        assert next(step.remedy for step in checkup.steps if step.ok is False).startswith("a Jupyter server is at ")
+
+
+def test_a_server_keeps_its_url_whatever_it_is_called(bridge: Bridge, below: JupyterServer) -> None:
+    url = f"http://localhost:{below.port}/a/b%20c/"
+    bridge.add_server(url, name="mine")
+    for word in ("mine", url, url.replace("localhost", "127.0.0.1"), f"{url}lab/tree/x.ipynb"):
+        (report,) = bridge.look(word).servers
+        assert report.server.source == "runtime"
+        assert bridge.find("below", word).title == "below.ipynb"
+        assert bridge.find(f"{word}::below").title == "below.ipynb"
+    # a name is no URL, though it looks like one
+    bridge.add_server("http://127.0.0.1:9/", name=f"localhost:{below.port}")
+    assert bridge.find("below", url).title == "below.ipynb"
+    with pytest.raises(KernelNotFound):
+        bridge.find("below", "http://127.0.0.1:9/")
+
+
+def test_no_secret_goes_to_another_url_of_a_server_s_port(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    with RawServer(http("404 Not Found", b"{}")) as raw:
+        bridge.add_server(f"http://127.0.0.1:{raw.port}/lab-a/?token=canary-77", name="a")
+        for url in ("http://127.0.0.1:{}/lab-b/", "http://127.0.0.1:{}/", "http://localhost:{}/lab-a/"):
+            with pytest.raises(ServerError, match="no Jupyter server"):
+                bridge.reach(url.format(raw.port))
+        assert raw.requests
+        assert not [head for head in raw.requests if b"canary-77" in head]
+        bridge.look("a")
+        assert [head for head in raw.requests if b"canary-77" in head]
+
+
+def test_a_socket_s_server_is_meant_by_its_url_alone(
+    bridge: Bridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "j.sock")
+    with JupyterServer(tmp_path / "server", sock=path) as there:
+        monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(there.runtime_dir))
+        kernel_id = there.start_kernel(path="odd.ipynb")
+        (report,) = bridge.look().servers
+        for url in (report.server.url, f"http+unix://{quote(path, safe='')}/lab/tree/x.ipynb"):
+            assert bridge.find("odd", url).id == bridge.find(f"{url}::odd").id == kernel_id
+        for url in ("http://localhost/", f"http+unix://{quote(path + '2', safe='')}/"):
+            assert bridge.look(url).kernels == ()
+            with pytest.raises(KernelNotFound):
+                bridge.find("odd", url)
 
 
 def test_a_server_that_nobody_knows_is_one_line(bridge: Bridge) -> None:

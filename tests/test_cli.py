@@ -178,6 +178,34 @@ def test_exec_on_a_password_server(place: dict[str, Any], run: Run) -> None:
     api.delete(kernel_id)
 
 
+@pytest.mark.parametrize(
+    "wrong", ["http://localhost:{}/wrong/", "http://127.0.0.1:{}/x/lab/tree/", "https://localhost:{}/"]
+)
+def test_a_wrong_url_of_a_server_of_ours_runs_nothing(
+    wrong: str, run: Run, place: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its runtime file is there, so that the server is known: that another URL has its host and port is no reason."""
+    url = wrong.format(place["token"].port)
+    marker = tmp_path / "it ran"
+    commands: list[tuple[str, ...]] = [
+        ("exec", "--kernel-match", "analysis", "--code", f"open({str(marker)!r}, 'w')"),
+        ("exec", "--kernel-id", place["analysis"], "--code", f"open({str(marker)!r}, 'w')", "--json"),
+        ("list",),
+    ]
+    tls = wrong.startswith("https")
+    for command in commands[: 1 if tls else None]:  # a server waits for the rest of what it takes for HTTP: seconds
+        done = run(*command, "--base-url", url)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert f"a Jupyter server is at {place['token'].url}: use that URL" in done.stderr
+    assert not marker.exists()
+    if tls:
+        return
+    checked = run("servers", "--check", url)
+    assert checked.returncode == 2
+    assert f"a Jupyter server is at {place['token'].url}: use that URL" in checked.stdout
+    assert place["analysis"][:8] not in checked.stdout
+
+
 def test_servers_are_listed_and_checked(run: Run, place: dict[str, Any], tmp_path: Path) -> None:
     server = place["token"]
     assert server.url in run("servers").stdout

@@ -656,6 +656,22 @@ def test_servers_from_the_configuration(
     run(shell, "%load_ext kernel_bridge_magic")
 
 
+@pytest.mark.parametrize("wrong", ["wrong/", "a/lab/tree/x.ipynb"])
+def test_a_wrong_url_of_a_server_of_ours_runs_nothing(
+    shell: InteractiveShell, server: JupyterServer, wrong: str
+) -> None:
+    where = f"a Jupyter server is at {server.url}: use that URL"
+    for host in ("localhost", "127.0.0.1"):
+        url = f"http://{host}:{server.port}/"
+        with pytest.raises(BadInput, match=where):
+            run(shell, f"%remote -s {url}{wrong} analysis 1")
+        listed = run(shell, f"%kernels -s {url}{wrong}")
+        assert list(listed) == []
+        for text in (repr(listed), repr(run(shell, f"%servers --check {url}{wrong}"))):
+            assert where in " ".join(text.split())
+        assert run(shell, f"%remote -s {url}lab/tree/x.ipynb analysis 1").text == "1"
+
+
 # -- our own kernel
 
 

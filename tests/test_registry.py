@@ -48,6 +48,14 @@ def test_saved_configured_and_added_together(file: Path, monkeypatch: pytest.Mon
     assert CANARY not in repr(registry.servers()) + repr(vault)
 
 
+def test_a_server_on_a_unix_socket_is_saved_as_one(file: Path) -> None:
+    url = "http+unix://%2Frun%2Fuser%2Fj%20x.sock/base/"
+    added = Registry(Vault()).add(Entry("sock", f"{url}lab/tree/x.ipynb"), save=True)
+    assert json.loads(file.read_text()) == {"servers": {"sock": {"url": url}}}
+    (again,) = Registry(Vault()).servers()
+    assert (again.origin, again.socket_path) == (added.origin, "/run/user/j x.sock")
+
+
 def test_save_is_for_all_processes_and_holds_no_secret(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_TOKEN", CANARY)
     other = Registry(Vault())

@@ -58,8 +58,8 @@ def test_token_is_taken_out_and_in_no_repr() -> None:
 
 def test_unix_socket() -> None:
     parsed = parse_base_url("http+unix://%2Frun%2Fj.sock/base/lab?token=T")
-    assert parsed.url == "http://localhost/base/"
-    assert parsed.origin == Origin("unix", "/run/j.sock", 0, "/base/")
+    assert parsed.url == "http+unix://%2Frun%2Fj.sock/base/"
+    assert parsed.origin == parse_base_url(parsed.url).origin == Origin("unix", "/run/j.sock", 0, "/base/")
     assert parsed.token == "T"
 
 

@@ -25,13 +25,13 @@ from kernel_bridge_magic.discovery.runtime_files import (
     runtime_dirs,
 )
 from kernel_bridge_magic.discovery.standalone import endpoints, file_kernel_id, standalone_kernel
-from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, Session, Skipped
+from kernel_bridge_magic.levels import servers_named
+from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, ServerReport, Session, Skipped
 
 __all__ = ["look"]
 
 _FILE_SECONDS = 1.0  # a directory on a hung network disk must leave the servers their time
 _HEARTBEAT_SECONDS = 1.0  # a live kernel answers in milliseconds
-_LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 
 def look(
@@ -43,17 +43,17 @@ def look(
     deadline: float = 3.0,
     local: bool = True,
     skip: Mapping[Origin, str] = MappingProxyType({}),
-    given_only: bool = False,
+    only: str | None = None,
 ) -> Listing:
     """Look around once: runtime files (if `local`), all servers at the same time, kernels without a server.
 
     `own_id` and `own_file` are the id and connection file of the kernel that asks; it is marked `is_own`.
     `deadline` is in seconds, for everything. Servers whose origin is in `skip` are not asked; the text there is
-    reported as their problem. With `given_only` only `servers` are asked, with what runtime files know of them.
-    Tokens of runtime files are put into `vault`, each for its own server.
+    reported as their problem. With `only` nobody is asked but the servers that this URL means, of `servers` and
+    those of runtime files. Tokens of runtime files are put into `vault`, each for its own server.
 
     An id that origins of different trust name is the trusted one's (see `claims`); the others' are the listing's
-    claims. With `given_only` the caller has named the server, and gets what that lists.
+    claims. With `only` the caller has named the server, and gets what that lists.
 
     Nothing that files hold or servers send raises: what is wrong with them is in the listing.
     """
@@ -61,13 +61,11 @@ def look(
     files = read_runtime_files(runtime_dirs(), min(_FILE_SECONDS, deadline / 2)) if local else RuntimeFiles()
     found, skipped = read_servers(files.servers, vault)
     all_servers = _without_doubles(found, servers, vault)
-    if given_only:
-        names = {server.name for server in servers}
-        all_servers = [server for server in all_servers if server.name in names]
+    asked = all_servers if only is None else servers_named(only, all_servers)
     where, unusable = endpoints(files.kernels)
     heartbeats = Heartbeats(list(where.values()), min(_HEARTBEAT_SECONDS, deadline))
     try:
-        ordered = [answer for answers in ask_all(all_servers, vault, until, deadline, skip) for answer in answers]
+        ordered = [answer for answers in ask_all(asked, vault, until, deadline, skip) for answer in answers]
         usable = [file for file in files.kernels if file.path in where]
         ours = [answer for answer in ordered if answer.report.server.own]
         foreign = _attach(_merge([answer for answer in ordered if not answer.report.server.own]), (), own_id)
@@ -86,15 +84,15 @@ def look(
         )
     finally:
         heartbeats.stop()
-    if given_only:
+    if only is not None:
         owned = set()
     claims = tuple(replace(kernel, claimed=True) for kernel in foreign if kernel.id in owned)
     rows += [kernel for kernel in foreign if kernel.id not in owned]
-    if own_id and not given_only and not any(kernel.is_own for kernel in rows):
+    if own_id and only is None and not any(kernel.is_own for kernel in rows):
         # nbclient and papermill keep the connection file elsewhere, where nobody else is to find the kernel.
         name = f"process {os.getpid()}"
         rows.append(Kernel(own_id, started_by=name, connection_file=own_file, is_own=True))
-    reports = tuple(answer.report for answer in ordered)
+    reports = tuple(answer.report if only is None else _whereabouts(answer.report, all_servers) for answer in ordered)
     everything = (*files.skipped, *skipped, *unusable, *dead)
     skipped = sorted(everything, key=lambda item: item.path)
     return Listing(tuple(_in_order(rows)), reports, tuple(skipped), claims=tuple(_in_order(claims)))
@@ -109,17 +107,29 @@ def _without_doubles(found: Sequence[Server], given: Sequence[Server], vault: Va
     whole: dict[Origin, Server] = {}
     for server in found:
         whole.setdefault(server.origin, server)
-    loopback = {origin._replace(host=""): origin for origin in whole if origin.host in _LOOPBACK_NAMES}
     for server in given:
         origin = server.origin
-        if origin.host in _LOOPBACK_NAMES:
-            origin = loopback.get(origin._replace(host=""), origin)
+        if origin not in whole:
+            origin = next((one.origin for one in whole.values() if one.is_ours_at(origin)), origin)
         if origin in whole and whole[origin].source == "runtime":
-            whole[origin] = replace(whole[origin], name=server.name, ca_file=server.ca_file)
+            known = whole[origin]
+            whole[origin] = replace(known, name=server.name, ca_file=server.ca_file or known.ca_file)
             vault.adopt(server.origin, origin)
         else:
             whole.setdefault(origin, server)
     return sorted(whole.values(), key=lambda server: (server.name, server.url, server.socket_path))
+
+
+def _whereabouts(report: ServerReport, known: Sequence[Server]) -> ServerReport:
+    """Say of a URL where no server is which one of ours listens on its port."""
+    at = report.server.origin
+    for server in known if report.problem else ():
+        there = at._replace(scheme=server.origin.scheme, base_path=server.origin.base_path)
+        # Behind another base path may be a server of its own; another scheme is never answered, or not in time.
+        wrong = report.misplaced or there.scheme != at.scheme
+        if wrong and there != at and server.is_ours_at(there):
+            return replace(report, elsewhere=server.url, remedy=f"a Jupyter server is at {server.url}: use that URL")
+    return report
 
 
 def _merge(answers: Sequence[Answer]) -> list[Kernel]:

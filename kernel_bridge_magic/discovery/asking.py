@@ -14,7 +14,7 @@ from typing import Any
 
 from kernel_bridge_magic.auth import Vault
 from kernel_bridge_magic.discovery.hubs import other_user, servers_of
-from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError, ServerUnreachable
+from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, ServerReport, Session
 from kernel_bridge_magic.server import ServerAPI
 
@@ -100,6 +100,7 @@ def _ask(server: Server, vault: Vault, until: float, seconds: float, skip: Mappi
 def _ask_one(server: Server, vault: Vault, until: float, seconds: float) -> Answer:
     start = time.monotonic()
     problem = remedy = ""
+    misplaced = False
     models: list[dict[str, Any]] = []
     sessions: list[dict[str, Any]] = []
     kernels: list[Kernel] = []
@@ -108,10 +109,11 @@ def _ask_one(server: Server, vault: Vault, until: float, seconds: float) -> Answ
             models = api.kernels()
         except KernelBridgeError as error:
             problem, remedy = _words(server, error)
+            misplaced = isinstance(error, ServerError) and (error.misplaced or error.refused)
             if problem.startswith("403") and _is_gateway_without_list(api):
                 problem, remedy = "it does not list its kernels", LIST_KERNELS
             elif isinstance(error, AuthRefused | ServerUnreachable):
-                return Answer(ServerReport(server, 0, problem, remedy, time.monotonic() - start))
+                return Answer(ServerReport(server, 0, problem, remedy, time.monotonic() - start, misplaced))
         try:
             sessions = api.sessions()
         except KernelBridgeError as error:
@@ -121,7 +123,7 @@ def _ask_one(server: Server, vault: Vault, until: float, seconds: float) -> Answ
         kernels = join(server, models, sessions)
         specs = _specs(api, {kernel.name for kernel in kernels})
     kernels = [replace(kernel, spec=specs.get(kernel.name, KernelSpec(kernel.name))) for kernel in kernels]
-    return Answer(ServerReport(server, len(kernels), problem, remedy, time.monotonic() - start), kernels)
+    return Answer(ServerReport(server, len(kernels), problem, remedy, time.monotonic() - start, misplaced), kernels)
 
 
 LIST_KERNELS = (

@@ -23,8 +23,8 @@ from kernel_bridge_magic import ports
 from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.files import open_file
-from kernel_bridge_magic.models import Origin, Server, Skipped
-from kernel_bridge_magic.urls import server_url
+from kernel_bridge_magic.models import Server, Skipped
+from kernel_bridge_magic.urls import server_url, socket_url
 
 __all__ = [
     "FileContent",
@@ -225,8 +225,7 @@ def _server(file: FileContent, vault: Vault) -> Server:
     if socket_path:
         if not os.path.isabs(socket_path) or "\0" in socket_path:
             raise Refused("its socket's path is not absolute")
-        url, plain = server_url("http", "localhost", 80, base_path)
-        origin = Origin("unix", socket_path, 0, plain.base_path)
+        url, origin = socket_url(socket_path, base_path)
         name = os.path.basename(socket_path)
     else:
         port = number(file.data, "port", 65535)

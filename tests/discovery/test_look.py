@@ -384,7 +384,7 @@ def test_an_ended_kernel_s_file_hides_nobody_s_kernel(tmp_path: Path) -> None:
 def test_who_names_a_server_gets_what_it_lists() -> None:
     answers = scripted([{"id": UUID, "name": "python3"}])
     with RawServer(answers) as foreign:
-        listing = look([foreign.server("aa")], Vault(), given_only=True, own_id="mine")
+        listing = look([foreign.server("aa")], Vault(), only=f"http://127.0.0.1:{foreign.port}/", own_id="mine")
     assert [kernel.id for kernel in listing.kernels] == [UUID] and listing.claims == ()
 
 
