@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, AnyStr
 
 from kernel_bridge_magic.arguments import parse
 from kernel_bridge_magic.base_url import give_secret, refuse_alone, server_url
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 OK, RAISED, UNUSABLE, LOST, TIMEOUT, INTERRUPTED = 0, 1, 2, 3, 124, 130
+#: Characters or bytes. More can be sent to no server; /dev/zero has no end.
+_LARGEST_CODE = 64 << 20
 _TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PIPE_CLOSED = 141  # what a shell says of a process that SIGPIPE ended
 
@@ -240,14 +242,21 @@ def _code(options: argparse.Namespace) -> str:
         if options.code_stdin:
             if sys.stdin is None:
                 raise BadInput("the code cannot be read from standard input: it is closed")
-            return sys.stdin.buffer.read().decode("utf-8")
+            data = sys.stdin.buffer.read(_LARGEST_CODE + 1)
+            return _small("standard input", data).decode("utf-8")
         with open(options.code_file, encoding="utf-8") as file:
-            return file.read()
+            return _small(repr(options.code_file), file.read(_LARGEST_CODE + 1))
     except UnicodeDecodeError:
         raise BadInput("the code is not UTF-8 text") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a usable path"
         raise BadInput(f"the code cannot be read from {options.code_file!r}: {reason}") from None
+
+
+def _small(where: str, code: AnyStr) -> AnyStr:
+    if len(code) > _LARGEST_CODE:
+        raise BadInput(f"the code in {where} is longer than {_LARGEST_CODE >> 20} MiB, so nothing was sent; send less")
+    return code
 
 
 # -- what comes out

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from kernel_bridge_magic.auth import Vault
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.descriptors import require
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files, read_servers, runtime_dirs
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, NotRun, OwnKernel
 from kernel_bridge_magic.interrupts import acquired, check, held
@@ -161,6 +162,7 @@ class Pool:
         raise AssertionError("there is at least one road")
 
     def _make(self, kernel: Kernel, road: str, note: Callable[[str], None] | None, control: Control) -> Transport:
+        require()
         if road == "zmq":
             from kernel_bridge_magic.transports.zmq import ZMQTransport
 

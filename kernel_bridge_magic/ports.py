@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from kernel_bridge_magic import descriptors
+
 __all__ = [
     "LOOPBACK",
     "is_loopback",
@@ -25,7 +27,11 @@ LOOPBACK = {"127.0.0.1": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "::1"
 
 
 def is_ours(pid: int) -> bool:
-    """Tell whether a process of this user runs under this pid, on this machine and in this pid namespace."""
+    """Tell whether a process of this user runs under this pid, on this machine and in this pid namespace.
+
+    Raises:
+        CannotConnect: nobody can tell, since this process can open nothing more. So does `listening_addresses`.
+    """
     import psutil
 
     try:
@@ -33,7 +39,8 @@ def is_ours(pid: int) -> bool:
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
         return not hasattr(os, "getuid") or bool(process.uids().real == os.getuid())
-    except (psutil.Error, OSError, ValueError, OverflowError):
+    except (psutil.Error, OSError, ValueError, OverflowError) as error:
+        descriptors.check(error)
         return False
 
 
@@ -46,7 +53,8 @@ def listening_addresses(pid: int, port: int) -> list[str]:
         # psutil 6 renamed it, and warns about the old name.
         connections: Any = getattr(process, "net_connections", None) or process.connections
         found = [c.laddr.ip for c in connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr.port == port]
-    except (psutil.Error, OSError, ValueError, OverflowError):
+    except (psutil.Error, OSError, ValueError, OverflowError) as error:
+        descriptors.check(error)
         return []
     return sorted({LOOPBACK.get(ip, ip) for ip in found}, key=lambda ip: (ip != "127.0.0.1", ip != "::1", ip))
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from kernel_bridge_magic import ports
-from kernel_bridge_magic.errors import BadServer, ServerUnreachable
+from kernel_bridge_magic import descriptors, ports
+from kernel_bridge_magic.errors import BadServer, CannotConnect, ServerUnreachable
 from kernel_bridge_magic.models import Server
 from kernel_bridge_magic.tunnels import is_here, proxy_for, seconds_left, tunnel
 
@@ -159,7 +159,7 @@ def resolve(server: Server, host: str, port: int, deadline: float) -> list[tuple
         try:
             answer.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags))
         except (OSError, UnicodeError):
-            answer.put(None)
+            answer.put(None)  # without descriptors every name is unknown
 
     if ":" in host or host.rpartition(".")[2].isdigit():
         look_up(socket.AI_NUMERICHOST)
@@ -170,6 +170,10 @@ def resolve(server: Server, host: str, port: int, deadline: float) -> list[tuple
     except queue.Empty:
         found = None
     if found is None:
+        try:
+            descriptors.require(2)
+        except CannotConnect as problem:
+            raise ServerUnreachable(f"{server.name}: {problem}") from None
         raise ServerUnreachable(f"{server.name}: the host name {host} is not known; check the URL, or the network")
     # `localhost` is this machine, whatever a name server says (RFC 6761; FAULTS T28).
     strict = is_here(host)
@@ -247,7 +251,8 @@ def check_ca_file(path: str) -> None:
     try:
         if path:
             ssl.create_default_context(cafile=path)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        descriptors.check(error)
         raise BadServer(_NO_CA_FILE.format(path)) from None
 
 
@@ -256,7 +261,9 @@ def _tls(server: Server, sock: socket.socket) -> ssl.SSLSocket:
 
     try:
         context = ssl.create_default_context(cafile=server.ca_file or None)
-    except (OSError, ValueError):  # ssl.SSLError is an OSError
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        if descriptors.are_out(error):
+            raise ServerUnreachable(f"{server.name}: {descriptors.none_left()}") from None
         raise ServerUnreachable(f"{server.name}: {_NO_CA_FILE.format(server.ca_file)}") from None
     return context.wrap_socket(sock, server_hostname=server.origin.host)
 
@@ -281,6 +288,8 @@ def explain(server: Server, error: Exception, timeout: float) -> ServerUnreachab
         )
         problem.misplaced = True
         return problem
+    if descriptors.are_out(error):
+        return ServerUnreachable(f"{where}: {descriptors.none_left()}")
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.EPERM, errno.EACCES):
         return ServerUnreachable(

@@ -545,3 +545,33 @@ def test_it_imports_no_ipython() -> None:
 
 def test_jupyter_knows_the_command() -> None:
     assert os.path.exists(os.path.join(os.path.dirname(sys.executable), "jupyter-kernel-bridge"))
+
+
+def test_code_has_an_end_wherever_it_is_read_from(tmp_path: Path) -> None:
+    """A process that may have 1 GB: what is read without an end does not fit."""
+    huge, tight, folder, fifo = (tmp_path / name for name in ("huge", "tight", "folder", "fifo"))
+    with huge.open("wb") as file:
+        file.truncate(10 << 30)
+    tight.write_bytes(b"#" * (64 << 20))
+    folder.mkdir()
+    os.mkfifo(fifo)
+    too_long = "is longer than 64 MiB, so nothing was sent"
+    cases = {
+        "exec --code-file /dev/zero": too_long,
+        f"exec --code-file {huge}": too_long,
+        "exec --json --code-file /dev/zero": too_long,
+        "exec --code-stdin </dev/zero": too_long,
+        f"exec --code-file {fifo} & exec 3>{fifo}; yes >&3": too_long,
+        f"exec --code-file {folder}": "Is a directory",
+        f"exec --code-file {tight}": "no kernel",
+        f"exec --code-file {fifo} & echo 1 >{fifo}; wait $!": "no kernel",
+    }
+    env = private_env(tmp_path / "home")
+    for line, says in cases.items():
+        shell = f"ulimit -v 1000000; {shlex.join(command())} {line}"
+        done = subprocess.run(["bash", "-c", shell], env=env, capture_output=True, text=True, timeout=60, check=False)
+        wrong = [text for text in done.stderr.splitlines() if text.startswith("kernel-bridge: ")]
+        assert len(wrong) == 1 and says in wrong[0], (line, done.stderr)
+        assert "Traceback" not in done.stderr
+        if "--json" in line:
+            assert parsed(done)["error"]["name"] == "BadInput"

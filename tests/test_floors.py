@@ -33,7 +33,7 @@ FLOORS = [
     {"connection", "execution", "outcome", "control", "busy", "durable"},
     {"discovery", "transports", "display"},
     {"refusals", "server", "sockets", "overflow", "timed", "tunnels"},
-    {"auth", "models", "matching", "levels", "results", "urls", "ports", "entries"},
+    {"auth", "models", "matching", "levels", "results", "urls", "descriptors", "ports", "entries"},
     {"errors", "files", "interrupts", "protocol", "text", "patterns"},
 ]
 #: Modules that do no I/O: no socket, file, clock, thread, logging.

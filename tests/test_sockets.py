@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pwd
 import socket
@@ -24,7 +25,7 @@ from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.errors import BadServer, ServerUnreachable
 from kernel_bridge_magic.models import Origin, Server
 from kernel_bridge_magic.server import ServerAPI
-from kernel_bridge_magic.sockets import check_ca_file, open_socket, resolve
+from kernel_bridge_magic.sockets import check_ca_file, explain, open_socket, resolve
 from tests.support.far import can_be_far, far_machine
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
@@ -298,3 +299,10 @@ def test_a_ca_file_is_checked_when_it_is_named(certificates: Path) -> None:
     for bad in ("nowhere.pem", str(certificates), __file__):
         with pytest.raises(BadServer, match="missing or no PEM file"):
             check_ca_file(bad)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_that_nothing_more_can_be_opened_is_no_fault_of_the_server_s(number: int) -> None:
+    server = Server("https://example.org/", "it", Origin("https", "example.org", 443, "/"))
+    said = str(explain(server, OSError(number, os.strerror(number)), 1.0))
+    assert said.startswith("it: this process has no file descriptors to spare") and "cannot be reached" not in said

@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.descriptors import require
 from kernel_bridge_magic.discovery.asking import Answer, ask_all, is_uuid
 from kernel_bridge_magic.discovery.claims import listed_by, of_frozen_servers, of_silent_kernels
 from kernel_bridge_magic.discovery.heartbeat import Endpoint, Heartbeats
@@ -56,7 +57,11 @@ def look(
     claims. With `only` the caller has named the server, and gets what that lists.
 
     Nothing that files hold or servers send raises: what is wrong with them is in the listing.
+
+    Raises:
+        CannotConnect: this process can open nothing more: all would look as if nothing was there.
     """
+    require()
     until = time.monotonic() + deadline
     files = read_runtime_files(runtime_dirs(), min(_FILE_SECONDS, deadline / 2)) if local else RuntimeFiles()
     found, skipped = read_servers(files.servers, vault)

@@ -16,6 +16,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from kernel_bridge_magic import descriptors
+from kernel_bridge_magic.errors import CannotConnect
+
 __all__ = ["Endpoint", "Heartbeats"]
 
 _REFUSED = {errno.ECONNREFUSED, errno.ENOENT, errno.EADDRNOTAVAIL, errno.EHOSTUNREACH, errno.ENETUNREACH}
@@ -101,6 +104,12 @@ class Heartbeats:
     def _ping(self, endpoints: Sequence[Endpoint]) -> None:
         import zmq
 
+        try:
+            descriptors.require(descriptors.PLENTY + 2 * len(endpoints))
+        except CannotConnect as problem:
+            for endpoint in endpoints:
+                self._decide(endpoint.path, str(problem))
+            return
         # A context of its own: the kernel's must not be blocked by our sockets when it ends.
         context: zmq.Context[Any] = zmq.Context()
         poller, waiting = zmq.Poller(), {}
@@ -142,8 +151,9 @@ def _refusals(endpoints: Sequence[Endpoint]) -> dict[str, str]:
                 sock = sockets.enter_context(socket.socket(_family(endpoint), socket.SOCK_STREAM))
                 sock.setblocking(False)
                 number = sock.connect_ex(_address(endpoint))
-            except (OSError, ValueError, OverflowError):
-                problems[endpoint.path] = "its address cannot be used"
+            except (OSError, ValueError, OverflowError) as error:
+                out = descriptors.are_out(error)
+                problems[endpoint.path] = descriptors.none_left() if out else "its address cannot be used"
                 continue
             if number == errno.EINPROGRESS:
                 pending[sock.fileno()] = sock, endpoint.path

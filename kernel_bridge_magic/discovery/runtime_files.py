@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from kernel_bridge_magic import ports
+from kernel_bridge_magic import descriptors, ports
 from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.files import open_file
@@ -193,6 +193,8 @@ def _read_file(name: str, directory: int, private: bool) -> tuple[dict[str, Any]
 def _reason(error: Exception) -> str:
     if isinstance(error, Refused):
         return str(error)
+    if descriptors.are_out(error):
+        return descriptors.none_left()
     if isinstance(error, OSError):
         return "a symbolic link" if error.errno == errno.ELOOP else f"cannot be read ({error.strerror})"
     if isinstance(error, RecursionError):

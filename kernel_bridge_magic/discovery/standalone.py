@@ -11,7 +11,7 @@ import stat
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from kernel_bridge_magic import ports
+from kernel_bridge_magic import descriptors, ports
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, number, text
 from kernel_bridge_magic.files import open_file
@@ -165,7 +165,8 @@ def _pid_by_port(file: FileContent, where: Endpoint) -> int | None:
         return int(stem)
     try:
         rows: list[Any] = psutil.net_connections("tcp")
-    except (psutil.Error, OSError):
+    except (psutil.Error, OSError) as error:
+        descriptors.check(error)
         return None
     return next(
         (row.pid for row in rows if row.status == psutil.CONN_LISTEN and row.laddr.port == where.shell_port), None

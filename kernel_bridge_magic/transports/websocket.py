@@ -276,7 +276,9 @@ class WebSocketTransport(Transport):
 
     def _is_renewed(self) -> bool:
         """Whether the server's file knows it under a new process, and perhaps with a new token; true once."""
-        server = self._renew() if self._renew is not None else None
+        server = None
+        with contextlib.suppress(KernelBridgeError):  # no descriptors to look with: later, perhaps
+            server = self._renew() if self._renew is not None else None
         if server is not None:
             self._server, self._renew = server, None
         return server is not None

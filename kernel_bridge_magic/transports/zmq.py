@@ -15,6 +15,7 @@ import threading
 import time
 from typing import Any
 
+from kernel_bridge_magic.descriptors import require
 from kernel_bridge_magic.errors import CannotConnect, LinkLost
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.gaps import Gap
@@ -32,6 +33,7 @@ _LOOK_AROUND_MS = 1000
 _FLUSH_MS = 500  # for what was sent last to leave; a kernel that is there takes it in milliseconds
 _DIGESTS = 4096  # signatures that are not taken a second time
 _BATCH = 200  # messages of one channel before the others have their turn
+_LARGEST_FILE = 64 * 1024  # bytes of a connection file
 _NOT_RUNNING = "the kernel does not listen where its connection file says; it has ended"
 
 
@@ -63,6 +65,7 @@ class ZMQTransport(Transport):
     def _connect(self) -> None:
         import zmq
 
+        require()
         self._context = zmq.Context()
         for option in ("rcvhwm", "sndhwm", "linger"):
             setattr(self._context, option, 0)  # the default of every socket made from it
@@ -82,6 +85,9 @@ class ZMQTransport(Transport):
 
         info = ConnectionFileMixin(context=self._context, connection_file=self._path)
         try:
+            status = os.stat(self._path)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
+                raise ValueError
             info.load_connection_file()
         except Exception:
             # Whatever it holds (no object, no number, nesting without end): traitlets has errors of its own.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -480,3 +482,66 @@ def test_a_message_that_our_own_code_cannot_take_is_dropped_and_counted_and_no_m
                 assert Stream("stdout", "run\n") in events and Stream("stdout", "fatal") not in events
                 assert isinstance(note, Note) and note.text.startswith("dropped 2 messages that are damaged")
             assert transport.malformed == 4
+
+
+WITH_LITTLE_MEMORY = """
+import resource, sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+import IPython, jupyter_client, websocket, zmq
+from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.protocol.events import Note, Stream
+from kernel_bridge_magic.transports.websocket import WebSocketTransport
+from kernel_bridge_magic.transports.zmq import ZMQTransport
+from kernel_bridge_magic.urls import parse_base_url
+from kernel_bridge_magic.models import Server
+
+where = {where!r}
+if where.startswith("http"):
+    base = parse_base_url(where)
+    server = Server(base.url, "scripted", base.origin, trusted=True)
+    kernel = Kernel(id="scripted", server=server)
+    transport = WebSocketTransport(kernel, server, Vault())
+else:
+    kernel = Kernel(id="scripted", connection_file=where)
+    transport = ZMQTransport(kernel)
+transport.open(20)
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+with KernelConnection(kernel, transport, Control(kernel, None)) as connection:
+    connection.execute("1")
+    most = pages * resource.getpagesize() + {room}
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    for _ in range(2):
+        execution = connection.start("run", timeout=60)
+        for event in execution:
+            if isinstance(event, Stream | Note):
+                print(repr(event.text[:200]))
+        print(execution.result.fate)
+"""
+
+
+@pytest.mark.parametrize("road", ["zmq", "ws v1", "ws json"])
+def test_that_no_memory_is_left_is_said_and_ends_nothing(road: str, tmp_path: Path) -> None:
+    size = 100 << 20
+
+    def script(cell: Cell) -> None:
+        if cell.content["code"] == "run":
+            cell.busy()
+            cell.text("iopub", "stream", content='{"name": "stdout", "text": "' + "x" * size + '"}')
+        by_the_book(cell)
+
+    with contextlib.ExitStack() as stack:
+        if road == "zmq":
+            where = str(stack.enter_context(ScriptedKernel(script, tmp_path)).connection_file)
+        else:
+            framing = V1 if road == "ws v1" else ""
+            where = stack.enter_context(ScriptedServer(script, subprotocol=framing)).url
+        code = WITH_LITTLE_MEMORY.format(root=str(Path(__file__).parents[2]), where=where, room=250 << 20)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    *_, printed, note, fate = done.stdout.splitlines()
+    assert (printed, fate) == (repr("run\n"), "ok")
+    assert note == "'no memory was left here for 1 message; output is incomplete'"

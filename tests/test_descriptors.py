@@ -1,0 +1,114 @@
+"""A process that can open nothing more is told so: not that nothing is there, and not by libzmq's abort()."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kernel_bridge_magic import descriptors
+from kernel_bridge_magic.errors import CannotConnect
+from tests.support.hostile import HostileServer
+from tests.support.scripted import Cell, ScriptedKernel
+from tests.support.servers import private_env
+
+#: Each is asked for with some descriptors left; what it raises is printed, and what is open then is closed again.
+WITHOUT = """
+import json, os, resource, sys
+sys.path.insert(0, {root!r})
+import IPython, jupyter_client.connect, psutil, websocket, zmq
+from kernel_bridge_magic import connect, kernels
+from kernel_bridge_magic.bridge import Bridge
+
+bridge = Bridge()
+bridge.add_server({url!r}, name="it")
+kernel = bridge.find("it::scripted")
+alone = next(kernel for kernel in bridge.kernels().listing.kernels if not kernel.server)
+acts = {{
+    "look": lambda: kernels(),
+    "zmq": lambda: bridge.connect(alone, "zmq").execute("1"),
+    "ws": lambda: bridge.connect(kernel, "ws").execute("1"),
+}}
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+for left in (0, 1, 2, 3, 4, 6, 9, 13):
+    for name, act in acts.items():
+        held = []
+        try:
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            pass
+        for _ in range(left):
+            os.close(held.pop())
+        try:
+            act()
+            said = "nothing was raised"
+        except BaseException as problem:
+            said = f"{{type(problem).__name__}}: {{problem}}"
+        for descriptor in held:
+            os.close(descriptor)
+        print(json.dumps([left, name, said]), flush=True)
+print(json.dumps([99, "after", bridge.connect(alone, "zmq").execute("1").fate]), flush=True)
+bridge.close()
+"""
+
+
+def by_the_book(cell: Cell) -> None:
+    cell.busy()
+    cell.reply()
+    cell.idle()
+
+
+def test_a_process_without_descriptors_is_told_so_and_lives_on(tmp_path: Path) -> None:
+    env = private_env(tmp_path / "home")
+    runtime = Path(env["JUPYTER_RUNTIME_DIR"])
+    with ScriptedKernel(by_the_book, runtime), HostileServer(by_the_book) as server:
+        code = WITHOUT.format(root=str(Path(__file__).parents[1]), url=server.url)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=100, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    *told, last = map(json.loads, done.stdout.splitlines())
+    assert len(told) == 8 * 3
+    for left, name, said in told:
+        assert said.startswith("CannotConnect: ") and "no file descriptors to spare" in said, (left, name, said)
+        assert "its limit is 256" in said
+    assert last == [99, "after", "ok"]
+
+
+@pytest.mark.parametrize("most", [12, 20, 30])
+def test_a_command_without_descriptors_says_so_in_one_line(most: int, tmp_path: Path) -> None:
+    shell = f'ulimit -n {most}; exec "$0" -m kernel_bridge_magic "$@"'
+    for words in (("list",), ("exec", "--code", "1")):
+        done = subprocess.run(
+            ["bash", "-c", shell, sys.executable, *words],
+            env=private_env(tmp_path),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.count("\n") == 1 and "no file descriptors to spare" in done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_what_says_so_is_told_apart_from_all_else(number: int) -> None:
+    with pytest.raises(CannotConnect, match="to spare"):
+        descriptors.check(OSError(number, os.strerror(number)))
+    for other in (OSError(errno.ENOENT, ""), ValueError(number), MemoryError()):
+        descriptors.check(other)
+
+
+def test_what_is_opened_to_look_is_closed_again() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    descriptors.require()
+    assert len(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(CannotConnect):
+        descriptors.require(10**7)
+    assert len(os.listdir("/proc/self/fd")) == before
