@@ -155,7 +155,8 @@ def _exec(options: argparse.Namespace) -> int:
 
         _print_json(result_model(result))
     elif isinstance(result.error, RemoteError):
-        sink.error(result.error)
+        if not relay.error_is_shown:
+            sink.error(result.error)
     elif result.error is not None:
         print(f"kernel-bridge: {result.error}", file=sys.stderr)
     return _status(result)

@@ -22,10 +22,10 @@ from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.outcome import outcome
 from kernel_bridge_magic.protocol import record, semicolons
-from kernel_bridge_magic.protocol.events import Aside, Event, ExecuteResult, InputRequest, Note, Queued, Tick
+from kernel_bridge_magic.protocol.events import Aside, Error, Event, ExecuteResult, InputRequest, Note, Queued, Tick
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.link import Action, Link
-from kernel_bridge_magic.protocol.messages import Message, check_code, execute_content
+from kernel_bridge_magic.protocol.messages import Message, check_code, execute_content, text
 from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.protocol.questions import Questions
 from kernel_bridge_magic.protocol.request import Request
@@ -126,7 +126,12 @@ class Execution:
                 self._durable.end()  # nobody else would
             raise
         self._link = Link(
-            Request(msg_id), now=self._began, timeout=timeout, served=control.has_server, here=kernel.here
+            Request(msg_id),
+            now=self._began,
+            timeout=timeout,
+            served=control.has_server,
+            here=kernel.here,
+            implementation=text(transport.info.get("implementation")),
         )
         #: when the iteration is to give a `Tick`, once, whatever comes; on the monotonic clock
         self.wake_at: float | None = None
@@ -146,6 +151,12 @@ class Execution:
     def msg_id(self) -> str:
         """The `msg_id` of the request."""
         return self._link.request.msg_id
+
+    @property
+    def error(self) -> Error | None:
+        """The event that told of the error that a failed cell ended with; None for a cell that did not fail."""
+        verdict = self._link.verdict
+        return self._link.request.error if verdict is not None and verdict.fate is Fate.FAILED else None
 
     @property
     def question(self) -> str:

@@ -19,6 +19,7 @@ from kernel_bridge_magic.display.checks import CheckList
 from kernel_bridge_magic.display.late import LateSink
 from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.display.servers import ServerList
+from kernel_bridge_magic.display.shown import leave_out
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.display.twins import Forward, Twins
@@ -137,8 +138,11 @@ class InShell:
             self.shell.user_ns[options.result] = outcome
         if outcome.error is not None:
             if not options.no_raise_error:
+                if relay.error_is_shown:
+                    leave_out(self.shell, outcome.error)
                 raise outcome.error
-            sink.error(outcome.error)
+            if not relay.error_is_shown:
+                sink.error(outcome.error)
         return relay.held
 
     def _mirror(self, connection: KernelConnection) -> Mirror:

@@ -17,14 +17,13 @@ from typing import Any, Protocol
 
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.display.escapes import spell_out
-from kernel_bridge_magic.display.foreign import tame_error
 from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.display.twins import Forward, Twins
 from kernel_bridge_magic.display.widget_text import TextWidgets
-from kernel_bridge_magic.errors import Fate, KernelBridgeError, remote_error
+from kernel_bridge_magic.errors import Fate, KernelBridgeError
 from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.protocol.comms import COMM_TYPES, Comms, Parent
-from kernel_bridge_magic.protocol.events import Aside, CommMessage, Error, Event
+from kernel_bridge_magic.protocol.events import Aside, CommMessage, Event
 from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request
@@ -247,11 +246,7 @@ class Mirror:
         sink = self._front.late(parent)
         relay = Relay(sink, self._connection.kernel, widgets=self)
         for event in Request(message.parent_id).receive(message):
-            if isinstance(event, Error):
-                event = event if self._connection.kernel.own else tame_error(event)
-                sink.error(remote_error(event.ename, event.evalue, event.traceback, self._connection.kernel.title))
-            else:
-                relay.show(event)
+            relay.show(event)
         relay.finish()
 
     # -- what can be shown

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernel_bridge_magic.display.foreign import tame_error
-from kernel_bridge_magic.errors import Fate, FateError, RemoteError, fate_error, remote_error
+from kernel_bridge_magic.display.foreign import raisable
+from kernel_bridge_magic.errors import Fate, FateError, RemoteError, fate_error
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Error
 from kernel_bridge_magic.protocol.link import Link
@@ -28,9 +28,7 @@ def outcome(
     assert verdict is not None
     error: RemoteError | FateError | None = None
     if verdict.fate is Fate.FAILED:
-        shown = link.request.error or Error("", "")
-        shown = shown if kernel.own else tame_error(shown)
-        error = remote_error(shown.ename, shown.evalue, shown.traceback, kernel.title)
+        error = raisable(link.request.error or Error("", ""), kernel)
     elif verdict.fate is not Fate.OK:
         error = fate_error(
             verdict.fate,

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from kernel_bridge_magic.display.relay import Relay, Sink
+from kernel_bridge_magic.display.relay import HOLD_SECONDS, Relay, Sink
 from kernel_bridge_magic.errors import Fate, LinkError
 from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.interrupts import interrupts_to
@@ -28,26 +28,30 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
     """Show what comes of a cell that was sent, until its fate is known.
 
     The first Ctrl-C interrupts the cell over there, the second leaves it running. Nothing is raised for what
-    the cell ends with: that is in the result's `error`.
+    the cell ends with: that is in the result's `error`. `relay.error_is_shown` says whether it was shown already.
     """
     pace = Pace()
+    error_due: float | None = None  # when the error that is held is to be shown
     with interrupts_to(execution.interrupt) as as_usual:
         questions = _Questions(execution, relay, sink, as_usual)
         for came in execution:
             questions.hear(came)
             for event in pace.take(came, time.monotonic()):
+                relay.show(event)
                 if isinstance(event, InputRequest):
                     questions.ask(event)
-                else:
-                    relay.show(event)
-            due = [when for when in (pace.due, questions.mind(time.monotonic())) if when is not None]
+            now = time.monotonic()
+            if error_due is not None and now >= error_due:
+                relay.show_error()
+            error_due = (error_due or now + HOLD_SECONDS) if relay.holds_error else None
+            due = [when for when in (pace.due, questions.mind(now), error_due) if when is not None]
             execution.wake_at = min(due, default=None)
         for event in pace.flush(time.monotonic()):
             relay.show(event)
     assert execution.result is not None
     if questions.unanswered and execution.result.fate in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
         relay.note("the answer was not sent; the cell may wait for it there, and everybody with it")
-    relay.finish()
+    relay.finish(execution.error)
     return execution.result
 
 

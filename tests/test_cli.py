@@ -256,6 +256,22 @@ def test_exit_status_and_fate(run: Run, arguments: tuple[str, ...], status: int,
     assert parsed(done)["fate"] == fate
 
 
+CAUGHT = "try:\n    1 / 0\nexcept ArithmeticError:\n    get_ipython().showtraceback()\nprint('on')\n"
+
+
+@pytest.mark.parametrize(("more", "status", "errors"), [("", 0, 1), ("{}['key']", 1, 2), ("%no_such_magic", 1, 1)])
+def test_each_error_is_shown_where_it_came_and_the_reply_gives_the_status(
+    run: Run, more: str, status: int, errors: int
+) -> None:
+    done = run("exec", "--kernel-match", "training", "--code", CAUGHT + more)
+    assert (done.returncode, done.stdout) == (status, "on\n")
+    assert done.stderr.count("Traceback (most recent call last)") == errors
+    assert done.stderr.count("ZeroDivisionError: division by zero") == 1
+    model = parsed(run("exec", "--kernel-match", "training", "--json", "--code", CAUGHT + more))
+    assert (model["fate"], model["error"] is None) == ("failed" if status else "ok", not status)
+    assert [output["output_type"] for output in model["outputs"]][:2] == ["error", "stream"]
+
+
 def test_a_kernel_that_dies_is_3(run: Run, place: dict[str, Any]) -> None:
     kernel_id = place["token"].start_kernel(path="dies.ipynb")
     code = "print('x', flush=True); import time, os; time.sleep(0.5); os._exit(1)"

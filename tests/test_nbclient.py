@@ -98,6 +98,59 @@ def test_execution_stops_at_a_remote_error(jupyter_server: JupyterServer, shared
     assert cells[2].outputs == [] and cells[2].execution_count is None
 
 
+#: Cells with an error in them, run natively and there.
+ERRORS = [
+    "try:\n    1 / 0\nexcept ArithmeticError:\n    get_ipython().showtraceback()",
+    "try:\n    1 / 0\nexcept ArithmeticError:\n    get_ipython().showtraceback()\n{}['key']",
+    "%%capture\n1 / 0",
+    "%%time\n1 / 0",
+    "%run $failing\nprint('after')",
+    "%run $failing\n%no_such_magic",
+    "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 3]);\n1 / 0",
+    "import ipywidgets\nout = ipywidgets.Output()\ndisplay(out)\nwith out:\n    1 / 0\nprint('on')",
+    "from ipywidgets import interact\n@interact(x=3)\ndef fails(x):\n    1 / 0\nprint('on')",
+    "class Result:\n    def _repr_html_(self):\n        raise KeyError('html')\nResult()",
+    "def fails():\n    raise KeyError('hook')\nget_ipython().events.register('post_execute', fails)",
+    "1 / 0",
+    "get_ipython().events.unregister('post_execute', fails)",
+    "raise SystemExit('bye')",
+    "'goes on'",
+]
+
+
+def test_a_cell_with_an_error_in_it_is_saved_and_ends_as_natively(
+    jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path
+) -> None:
+    failing = tmp_path / "failing.py"
+    failing.write_text("print('in the file')\n1 / 0\n")
+    runs: list[tuple[dict[int, str], list[Any]]] = []
+    for there in ("", f"%%remote {shared_kernel}\n"):
+        stops: dict[int, str] = {}
+
+        def note_stop(cell: Any, cell_index: int, execute_reply: Any, stops: dict[int, str] = stops) -> None:
+            stops[cell_index] = execute_reply["content"]["ename"]
+
+        cells = [LOAD, f"{there}failing = {str(failing)!r}", *(there + cell for cell in ERRORS)]
+        outputs = execute(jupyter_server, tmp_path, cells, allow_errors=True, on_cell_error=note_stop)
+        runs.append((stops, [[known(output) for output in cell.outputs] for cell in outputs[2:]]))
+    (native_stops, native), (stops, there_outputs) = runs
+    for code, natively, shown in zip(ERRORS, native, there_outputs, strict=True):
+        assert shown == natively, code
+    # Run All stops at the same cells; ipykernel 7 names "NoneType" where a result could not be formatted.
+    assert stops.keys() == native_stops.keys()
+    assert all(stops[cell] == name for cell, name in native_stops.items() if name != "NoneType")
+    assert len(stops) > 4
+
+
+def known(output: Any) -> tuple[str, ...]:
+    """What does not change from run to run; where text is cut is chance."""
+    data = output.get("data", {})
+    plain = re.sub(r"0x\w+|[0-9a-f]{32}", "", data.get("text/plain", ""))
+    lines = re.sub(r"\x1b\[[0-9;]*m|In\[\d+\]|0x\w+", "", "\n".join(output.get("traceback", ())))
+    text = re.sub(r"0x\w+|\d[\d.]* [nμm]?s", "", output.get("text", ""))
+    return output.output_type, text, output.get("ename", ""), lines, plain, *sorted(data)
+
+
 def test_input_is_refused_at_once(jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(CellExecutionError) as caught:

@@ -113,6 +113,53 @@ def test_an_error_is_given_not_raised_and_not_shown(kernel: KernelConnection) ->
     assert result.outputs == []
 
 
+def test_an_error_behind_which_something_comes_is_shown_where_it_came(kernel: KernelConnection) -> None:
+    screen = Screen()
+    code = "try:\n    1 / 0\nexcept ArithmeticError:\n    get_ipython().showtraceback()\nprint('on')\n{}['key']"
+    relay = Relay(screen, kernel.kernel)
+    result = run(kernel.start(code), relay, screen)
+    assert [item[0] for item in screen.shown] == ["error", "stdout"]
+    assert screen.shown[0][1].ename == "ZeroDivisionError"
+    assert isinstance(result.error, RemoteError) and result.error.ename == "KeyError"
+    assert not relay.error_is_shown
+    assert [output.get("ename") for output in result.outputs] == ["ZeroDivisionError", None, "KeyError"]
+
+
+def test_an_error_that_was_caught_leaves_the_cell_ok(kernel: KernelConnection) -> None:
+    screen = Screen()
+    code = "try:\n    1 / 0\nexcept ArithmeticError:\n    get_ipython().showtraceback()"
+    result = run_in(kernel, code, screen)
+    assert (result.fate, result.error) == (Fate.OK, None)
+    assert [item[0] for item in screen.shown] == ["error"]
+
+
+def test_an_error_that_was_caught_does_not_wait_for_the_end_of_its_cell(tmp_path: Path) -> None:
+    seen = threading.Event()
+
+    class Watching(Screen):
+        def error(self, error: RemoteError | FateError) -> None:
+            super().error(error)
+            seen.set()
+
+    def script(cell: Cell) -> None:
+        cell.busy()
+        cell.iopub("error", {"ename": "E", "evalue": "v", "traceback": ["t"]})
+        assert seen.wait(20)
+        cell.reply("error", ename="E", evalue="v")
+        cell.idle()
+
+    with ScriptedKernel(script, tmp_path) as scripted:
+        transport = ZMQTransport(scripted.kernel)
+        transport.open(30)
+        screen = Watching()
+        relay = Relay(screen, scripted.kernel)
+        with KernelConnection(scripted.kernel, transport, Control(scripted.kernel, None)) as connection:
+            result = run(connection.start("1"), relay, screen)
+    assert result.fate is Fate.FAILED
+    assert relay.error_is_shown  # raising it is not to show it again
+    assert [item[0] for item in screen.shown] == ["error"]
+
+
 def test_input_is_asked_here(kernel: KernelConnection) -> None:
     screen = Screen(["ann", "secret"])
     result = run_in(kernel, "import getpass; input('name? ') + getpass.getpass('word? ')", screen)

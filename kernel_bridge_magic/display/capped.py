@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kernel_bridge_magic.display.notebook import NotebookSink
+from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.overflow import Overflow, Shelf
 from kernel_bridge_magic.protocol.tails import MAX_OUTPUT, Tail, size_of, spoken
 from kernel_bridge_magic.results import RemoteValue
@@ -94,6 +95,12 @@ class CappedSink(NotebookSink):
         if self._overflow is None:
             self._release()
         super().result(value)
+
+    def error(self, error: RemoteError | FateError) -> None:
+        """Show a traceback."""
+        if self._overflow is None:
+            self._release()
+        super().error(error)
 
     def clear(self, wait: bool) -> None:
         """Clear this cell's output, and begin anew."""

@@ -13,10 +13,12 @@ from html.parser import HTMLParser
 from typing import Any
 
 from kernel_bridge_magic.display.escapes import spell_out
+from kernel_bridge_magic.errors import RemoteError, remote_error
+from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Error
 from kernel_bridge_magic.text import visible
 
-__all__ = ["tame", "tame_error", "tame_metadata"]
+__all__ = ["raisable", "tame", "tame_error", "tame_metadata"]
 
 #: What only shows. JSON is drawn by the front end from data, and pictures are pictures.
 _STATIC = frozenset({"text/plain", "application/json", "image/png", "image/jpeg", "image/gif", "image/webp"})
@@ -81,6 +83,12 @@ def tame_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 def tame_error(error: Error) -> Error:
     """Give an error as it may be printed: its colours are kept, its name is one line."""
     return Error(visible(error.ename), spell_out(error.evalue), tuple(map(spell_out, error.traceback)))
+
+
+def raisable(error: Error, kernel: Kernel) -> RemoteError:
+    """Make the exception that stands here for an error of the kernel's."""
+    told = error if kernel.own else tame_error(error)
+    return remote_error(told.ename, told.evalue, told.traceback, kernel.title)
 
 
 def _joined(value: Any) -> str:

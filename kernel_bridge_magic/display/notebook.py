@@ -78,7 +78,11 @@ class NotebookSink:
 
     def error(self, error: RemoteError | FateError) -> None:
         """Show a traceback as the shell shows its own."""
-        self._shell._showtraceback(type(error), error, error._render_traceback_())
+        self.flush()
+        try:
+            raise error  # what others put in place of the shell's own method, such as rich's, asks what was raised
+        except type(error):
+            self._shell._showtraceback(type(error), error, error._render_traceback_())
 
     def note(self, text: str) -> None:
         """Write one line of ours to `sys.stderr`."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from kernel_bridge_magic.display.escapes import Escapes
-from kernel_bridge_magic.display.foreign import tame, tame_metadata
+from kernel_bridge_magic.display.foreign import raisable, tame, tame_metadata
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import (
     ClearOutput,
+    CommMessage,
     DisplayData,
+    Error,
     Event,
     ExecuteResult,
+    InputRequest,
     Lost,
     Note,
     Page,
@@ -22,7 +25,7 @@ from kernel_bridge_magic.protocol.events import (
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.text import visible
 
-__all__ = ["QUEUED", "Relay", "Sink", "Widgets"]
+__all__ = ["HOLD_SECONDS", "QUEUED", "Relay", "Sink", "Widgets"]
 
 QUEUED = "queued: kernel busy for {whom}{since} (Ctrl-C leaves it queued; it will not be interrupted)."
 STARTING = "queued: kernel still starting, or busy for another client (Ctrl-C leaves it queued)."
@@ -30,6 +33,8 @@ STARTING = "queued: kernel still starting, or busy for another client (Ctrl-C le
 #: A view needs its model, which lives in the other kernel: without it JupyterLab says "model not found".
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _LONGEST_PROMPT = 1000
+#: The reply to a cell that raised comes within milliseconds; an error that was caught is not to wait for the rest.
+HOLD_SECONDS = 0.5
 
 
 class Sink(Protocol):
@@ -76,8 +81,15 @@ class Widgets(Protocol):
         """Say why a widget is shown as its text; "" if that was said before."""
 
 
+#: What stands behind an error that was shown before it. Of widgets' messages one may end what takes the error.
+_BEHIND = (Stream, DisplayData, ExecuteResult, ClearOutput, CommMessage, Error, InputRequest, Page)
+
+
 class Relay:
-    """Shows the events of one cell of `kernel`. Errors are not shown: they are raised when the cell is over.
+    """Shows the events of one cell of `kernel`.
+
+    The newest error is held while nothing comes behind it, `HOLD_SECONDS` at most: it may be what is raised when the
+    cell is over, and then that shows it.
 
     With `hold_result` the last result is not shown but left in `held`, for a caller that returns it. Without
     `widgets` a widget is shown as its text.
@@ -98,10 +110,27 @@ class Relay:
         self._hold = hold_result
         self._widgets = widgets
         self._escapes = {} if kernel.own else {"stdout": Escapes(), "stderr": Escapes()}
+        self._error: Error | None = None
+        #: whether the error that the cell ended with was shown in its place: then raising it is not to show it again
+        self.error_is_shown = False
         self.held: RemoteValue | None = None
+
+    @property
+    def holds_error(self) -> bool:
+        """Whether the last that came is an error, which is not shown yet."""
+        return self._error is not None
+
+    def show_error(self) -> None:
+        """Show the error that is held, if there is one, in its place."""
+        error, self._error = self._error, None
+        if error is not None:
+            self._end_escapes()
+            self._sink.error(raisable(error, self._kernel))
 
     def show(self, event: Event) -> None:
         """Show one event; those that leave nothing to see are passed over."""
+        if isinstance(event, _BEHIND):
+            self.show_error()
         if self._widgets is not None and self._widgets.take_event(event):
             return
         if isinstance(event, Stream):
@@ -112,6 +141,8 @@ class Relay:
                 self._sink.display(data, self._about(event.metadata), self._own_id(event.display_id), event.update)
         elif isinstance(event, ExecuteResult):
             self._result(RemoteValue(self._shown(event.data), self._about(event.metadata)))
+        elif isinstance(event, Error):
+            self._error = event
         elif isinstance(event, ClearOutput):
             self._sink.clear(event.wait)
         elif isinstance(event, Page):
@@ -123,8 +154,15 @@ class Relay:
         elif isinstance(event, Note):
             self.note(event.text, in_place=bool(event.key))
 
-    def finish(self) -> None:
-        """Show what was held back: nothing more comes."""
+    def finish(self, raised: Error | None = None) -> None:
+        """Show what was held back: nothing more comes. `raised` is the error that the cell ended with."""
+        if raised is not None:
+            self.error_is_shown = self._error is not raised
+            self._error = None if self._error is raised else self._error
+        self.show_error()
+        self._end_escapes()
+
+    def _end_escapes(self) -> None:
         for name, escapes in self._escapes.items():
             if text := escapes.end():
                 self._sink.stream(name, text)

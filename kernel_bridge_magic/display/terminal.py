@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from kernel_bridge_magic.display.notebook import NotebookSink
+from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.text import without_colours
 
@@ -39,6 +40,11 @@ class TerminalSink(NotebookSink):
         """Show a true result."""
         self._leave_bottom()
         super().result(value)
+
+    def error(self, error: RemoteError | FateError) -> None:
+        """Show a traceback."""
+        self._leave_bottom()
+        super().error(error)
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
         """Publish a MIME bundle; one without text says at least what it is."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kernel_bridge_magic.protocol.comms import Handed
-from kernel_bridge_magic.protocol.events import ClearOutput, DisplayData, Event, ExecuteResult, Stream
+from kernel_bridge_magic.protocol.events import ClearOutput, DisplayData, Error, Event, ExecuteResult, Stream
 
 __all__ = ["TextWidgets"]
 
@@ -32,17 +32,20 @@ class TextWidgets:
         self._states: dict[str, dict[str, Any]] = {}
         self._taken: dict[str, _Taken] = {}
         self._shown: dict[str, str] = {}
-        self._taking = ""
+        self._taking: list[str] = []  # the Output widgets that take what is shown; the innermost is the last
 
     def publish(self, handed: Handed) -> None:
         """Take a comm message of the kernel."""
         data = handed.content.get("data")
         state = data.get("state") if isinstance(data, dict) else None
+        if handed.msg_type == "comm_close":
+            self._taking = [comm_id for comm_id in self._taking if comm_id != handed.comm_id]
         if handed.msg_type == "comm_close" or not isinstance(state, dict):
             return  # what a closed widget has shown stays
         self._states.setdefault(handed.comm_id, {}).update(state)
         if handed.captures:
-            self._taking = handed.comm_id if state["msg_id"] else ""
+            self._taking = [comm_id for comm_id in self._taking if comm_id != handed.comm_id]
+            self._taking += [handed.comm_id] if state["msg_id"] else []
         else:
             self._draw_changed()
 
@@ -53,9 +56,9 @@ class TextWidgets:
 
     def take(self, event: Event) -> bool:
         """Take an output of the cell if an Output widget takes it now."""
-        if not self._taking or not isinstance(event, Stream | DisplayData | ExecuteResult | ClearOutput):
+        if not self._taking or not isinstance(event, Stream | DisplayData | ExecuteResult | ClearOutput | Error):
             return False
-        self._taken.setdefault(self._taking, _Taken()).add(event)
+        self._taken.setdefault(self._taking[-1], _Taken()).add(event)
         self._draw_changed()
         return True
 
@@ -105,7 +108,7 @@ class _Taken:
         self.text = ""
         self._clear_first = False
 
-    def add(self, event: Stream | DisplayData | ExecuteResult | ClearOutput) -> None:
+    def add(self, event: Stream | DisplayData | ExecuteResult | ClearOutput | Error) -> None:
         if isinstance(event, ClearOutput):
             self._clear_first = event.wait
             self.text = self.text if event.wait else ""
@@ -114,6 +117,8 @@ class _Taken:
             self.text, self._clear_first = "", False
         if isinstance(event, Stream):
             self.text += event.text
+        elif isinstance(event, Error):
+            self.text += "\n".join(event.traceback or (f"{event.ename}: {event.evalue}",)).rstrip("\n") + "\n"
         else:
             self.text += str(event.data.get("text/plain", "")).rstrip("\n") + "\n"
 

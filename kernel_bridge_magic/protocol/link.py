@@ -27,6 +27,7 @@ from kernel_bridge_magic.protocol.events import (
     Event,
     Note,
     Queued,
+    Started,
     Stream,
 )
 from kernel_bridge_magic.protocol.gaps import Gap
@@ -55,6 +56,9 @@ SLOW_INTERRUPT = 3.0  # an interrupt that has not helped by then is worth a line
 WHO_SHUT_IT = 1.5  # a server that ends shuts its kernels first, and is gone 1 s later
 ASK_WHO = 0.25  # between questions to it meanwhile
 
+
+#: Parts of the names of implementations whose replies say ok of code that raised (FACTS 13).
+_ALWAYS_OK = ("octave",)
 
 _CHECK = "check before running again"
 _REPLY_LOST = "the kernel has ended the cell, but its reply is lost; " + _CHECK
@@ -91,6 +95,7 @@ class Link:
     """The watch over one cell.
 
     `served`: the kernel has a server. `here`: that is a process that we see, whose end is the kernel's.
+    `implementation` is what the kernel calls itself, "" where that is not known.
     """
 
     def __init__(
@@ -101,8 +106,10 @@ class Link:
         timeout: float | None = None,
         served: bool = True,
         here: bool = True,
+        implementation: str = "",
     ) -> None:
         self.request = request
+        self._believes_ok = not any(name in implementation.lower() for name in _ALWAYS_OK)
         self._served = served
         self._here = here
         self.verdict: Verdict | None = None
@@ -154,8 +161,9 @@ class Link:
         self._told_mute = False
         self._interrupted_at: float | None = None
         self._heart = Heart()
-        #: a KeyboardInterrupt that we did not ask for, held back until it is known what it was
+        #: a KeyboardInterrupt that we did not ask for: until it is known what it was, the cell does not end with it
         self._doubtful: Error | None = None
+        self._held_back: list[Event] = []  # the same, until it is shown
 
     # -- what comes in
 
@@ -173,7 +181,13 @@ class Link:
         if message.parent_id == self.request.msg_id and message.channel != "shell":
             self._completion.receive(message)
         was_started = self.request.started
-        events = [self._read(event) for event in self.request.receive(message)]
+        events: list[Event | None] = []
+        for event in self.request.receive(message):
+            events += [*self._release(event), self._read(event)]
+        if self.request.status == "ok":
+            # Whatever it was, the cell has gone on behind it.
+            self._doubtful = None
+            events += self._release()
         self._heard = now
         if message.parent_id == self.request.msg_id and message.channel != "stdin":
             self._arrived = True
@@ -384,6 +398,8 @@ class Link:
         silent = now - self._heard
         if self._doubtful is not None and self.request.done:
             return list(self._tick_doubt(silent))
+        if self._held_back and self._sign is None and silent >= DOUBT:
+            return list(self._release())
         if self._idle_is_due() and min(silent, now - self._receiving_at) >= REPLY_GRACE:
             if self._idle_is_given_up(silent):
                 return list(self._finish_without_idle())
@@ -468,11 +484,11 @@ class Link:
         """The cell ended with a KeyboardInterrupt: somebody's interrupt, or the first act of a shutdown?"""
         if self._sign is None and silent < DOUBT:
             return []
-        doubtful, self._doubtful = self._doubtful, None
+        self._doubtful = None
         if self._sign is not None:
             self._judge_died(self._sign)
             return []
-        return [*([doubtful] if doubtful else []), *self._finish()]
+        return [*self._release(), *self._finish()]
 
     def _tick_notes(self, now: float) -> list[Event]:
         waits = not self.request.started and not self.unread and not self._told_queued
@@ -510,11 +526,19 @@ class Link:
 
     # -- conclusions
 
+    def _release(self, event: Event | None = None) -> list[Event]:
+        """Give what was held back, now or where `event` shows something behind it."""
+        if isinstance(event, Started):
+            return []
+        held, self._held_back = self._held_back, []
+        return held
+
     def _read(self, event: Event) -> Event | None:
         if isinstance(event, Error) and event.ename == "KeyboardInterrupt" and self._interrupted_at is None:
             # A shutdown interrupts the cell first: that is its sign, not the user's interrupt (F4, F11). Older
             # servers' shutdown_reply comes after it.
             self._doubtful = event
+            self._held_back = [event]
             return None
         if isinstance(event, Stream) and event.name == "stderr" and is_rate_limit(event.text):
             first = not self._limited
@@ -540,12 +564,14 @@ class Link:
             request.error = error
             self._judge(Fate.FAILED)
             return events
-        elif request.status == "error" or request.error is not None:
-            error_only_in_reply = request.missing_error()
+        elif request.status == "error":
+            error_only_in_reply = request.conclude_error()
             self._judge(Fate.FAILED)
             return [error_only_in_reply] if error_only_in_reply else []
+        elif request.error is not None and not self._believes_ok:
+            self._judge(Fate.FAILED)
         else:
-            # Octave's errors come with status ok: an error message makes it failed (above).
+            # An error that was shown and caught, by `%run` say, is output as any other.
             self._judge(Fate.OK)
         return []
 
@@ -660,9 +686,9 @@ class Link:
     def _stand_in(self, reply: dict[str, Any], why: str) -> list[Event]:
         """Take what stands for the reply that was lost, and say why it may."""
         self.request.reply, self._reply_lost = reply, True
-        doubtful, self._doubtful = self._doubtful, None
+        self._doubtful = None
         note = Note(f"the cell's reply was lost{' with the link' if self.outage.happened else ''}; {why}")
-        return [note, *([doubtful] if doubtful else []), *self._judge_reply()]
+        return [note, *self._release(), *self._judge_reply()]
 
     def _conclude_gone(self, reason: str) -> None:
         """The kernel that had our cell is no more."""

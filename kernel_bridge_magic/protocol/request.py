@@ -6,6 +6,7 @@ in 4, and streams came after the reply in 17 of 100 (FACTS 5).
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from kernel_bridge_magic.protocol.events import (
@@ -24,6 +25,8 @@ from kernel_bridge_magic.protocol.messages import Message, text
 
 __all__ = ["Request"]
 
+_MOST_ERRORS = 100  # the last of those that a cell has shown: one of them may be what it ends with
+
 
 class Request:
     """The machine of one `execute_request`. It takes the messages whose parent is its own."""
@@ -38,8 +41,9 @@ class Request:
         self.idle = False
         #: the content of the `execute_reply`, once it is in
         self.reply: dict[str, Any] | None = None
-        #: the error that the cell ended with
+        #: the error that the cell ended with: the newest, until the reply says which it is
         self.error: Error | None = None
+        self._errors: deque[Error] = deque(maxlen=_MOST_ERRORS)
 
     @property
     def done(self) -> bool:
@@ -82,6 +86,7 @@ class Request:
         event = _output(kind, message)
         if isinstance(event, Error):
             self.error = event
+            self._errors.append(event)
         return () if event is None else (event,)
 
     def _receive_status(self, state: str) -> tuple[Event, ...]:
@@ -97,15 +102,34 @@ class Request:
         self.started = True
         return (Started(),)
 
-    def missing_error(self) -> Error | None:
-        """The error that only the reply tells of, once done; None if there is none, or it was shown.
+    def conclude_error(self) -> Error | None:
+        """Find the error that the reply tells of, once done, as `error`; give it if no message has told of it before.
 
-        A remote UsageError or ExceptionGroup sends no IOPub `error` (FACTS 10).
+        It need not be the newest: a hook of the kernel's may have failed behind it. A remote UsageError or
+        ExceptionGroup sends no IOPub `error` (FACTS 10).
         """
-        if self.error is not None or self.reply is None or self.status != "error":
-            return None
-        self.error = _error(self.reply)
-        return self.error
+        told = _error(self.reply or {})
+        same = [known for known in self._errors if _likeness(known, told)]
+        if not same:
+            self.error = told
+            return told
+        # The newest of those that are most like it.
+        best = max(reversed(same), key=lambda known: _likeness(known, told))
+        # An ipykernel's reply may have the traceback of one error and the name of another, which was told as text
+        # (a UsageError behind a `%run`), or of none: "NoneType", where the error came while a result was formatted.
+        is_another = told.ename not in ("", "NoneType", best.ename) and told.evalue != best.evalue
+        self.error = told if is_another else best
+        return None
+
+
+def _likeness(known: Error, told: Error) -> int:
+    """How much an error that was shown is like the one that the reply tells of; 0 if it is another one."""
+    if not told.ename and not told.evalue:
+        return 1  # the reply says only that there is one
+    same_name = known.ename == told.ename
+    same_value = known.evalue == told.evalue and (same_name or told.evalue != "")
+    same_traceback = known.traceback == told.traceback != ()
+    return 2 * same_name + 2 * same_value + same_traceback
 
 
 def _output(kind: str, message: Message) -> Event | None:

@@ -269,6 +269,11 @@ ROWS: tuple[Row, ...] = (
         instead={"terminal": (r"^'there'\n'here'\n'there, updated'$", "a terminal prints an update below")},
     ),
     Row(
+        "a display id that is shown twice",
+        [_there("for n in (1, 2):", "    shown = display(n, display_id='twice')")],
+        r"2[\s\S]*2|1[\s\S]*2",
+    ),
+    Row(
         "`clear_output(wait=True)`, an animation",
         [
             _there(
@@ -313,11 +318,69 @@ ROWS: tuple[Row, ...] = (
         r"no_such_magic",
         instead=_everywhere(r"no_such_magic[\s\S]*UsageError: [^:]*no_such_magic", _AGAIN),
     ),
+    Row("SystemExit", [_there("raise SystemExit('bye')")], r"SystemExit: bye[\s\S]*To exit: use"),
     Row(
-        "SystemExit",
-        [_there("raise SystemExit('bye')")],
-        r"SystemExit: bye",
-        instead=_everywhere(r"To exit: use[\s\S]*SystemExit[^:]*: bye", "the error stands last"),
+        "an error that was caught and shown, and another one",
+        [
+            _there(
+                "try:",
+                "    1 / 0",
+                "except ArithmeticError:",
+                "    get_ipython().showtraceback()",
+                "print('between')",
+                "{}['key']",
+            )
+        ],
+        r"ZeroDivisionError: division by zero[\s\S]*between[\s\S]*KeyError: 'key'",
+        # IPython's terminal names another line of the cell as the one that raised.
+        instead={"terminal": (r"division by zero\s+between\s[\s\S]*KeyError: 'key'", "the text is ipykernel's")},
+    ),
+    Row(
+        "`%run` of a file that fails, and more code",
+        [
+            _there(
+                "import pathlib, tempfile",
+                "failing = pathlib.Path(tempfile.gettempdir(), 'kernel-bridge-fails.py')",
+                "failing.write_text('print(\"in the file\")\\n1 / 0\\n');",
+            ),
+            _there("%run {failing}", "print('after it')"),
+        ],
+        r"in the file[\s\S]*ZeroDivisionError: division by zero[\s\S]*after it",
+    ),
+    Row(
+        "a plot that comes behind an error",
+        [
+            _there(
+                "%matplotlib inline",
+                "import matplotlib.pyplot as plt",
+                "plt.figure(figsize=(2, 1))",
+                "plt.plot([1, 3, 2])",
+                "1 / 0",
+            )
+        ],
+        r"ZeroDivisionError: division by zero",
+        drawn="<img",
+        instead={
+            "terminal": (
+                r"\A-+\s[\s\S]*ZeroDivisionError: division by zero\s+<Figure size 200x100 with 1 Axes>\s*\Z",
+                "a terminal shows the text",
+            )
+        },
+    ),
+    Row(
+        "an error within `with Output():`",
+        [
+            _there(
+                "import ipywidgets",
+                "out = ipywidgets.Output()",
+                "display(out)",
+                "with out:",
+                "    1 / 0",
+                "print('below it')",
+            )
+        ],
+        r"ZeroDivisionError: division by zero[\s\S]*below it|below it",
+        instead={"terminal": (r"ZeroDivisionError: division by zero\s*below it", _NO_WIDGETS)},
     ),
     # -- capturing
     Row(
@@ -370,6 +433,25 @@ ROWS: tuple[Row, ...] = (
         ],
         r"in it[\s\S]*below it|below it",
         instead={"terminal": (r"in it\nbelow it", _NO_WIDGETS)},
+    ),
+    Row(
+        "`clear_output` within an `ipywidgets.Output`",
+        [
+            _there(
+                "import ipywidgets",
+                "from IPython.display import clear_output",
+                "out = ipywidgets.Output()",
+                "print('above it')",
+                "display(out)",
+                "with out:",
+                "    print('gone')",
+                "    clear_output()",
+                "    print('in it')",
+                "print('below it')",
+            )
+        ],
+        r"above it[\s\S]*in it[\s\S]*below it|above it[\s\S]*below it",
+        instead={"terminal": (r"above it\s+gone\s+in it\s+below it|above it\s+in it\s+below it", _NO_WIDGETS)},
     ),
     Row("`%%time` around", [f"%%time\n{_there('print(1)')}"], r"1[\s\S]*Wall time"),
     Row("`%%time` inside", [_there("%%time", "print(1)")], r"1[\s\S]*Wall time"),

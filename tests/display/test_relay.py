@@ -15,6 +15,7 @@ from kernel_bridge_magic.protocol.events import (
     Error,
     Event,
     ExecuteResult,
+    InputRequest,
     Lost,
     Note,
     Page,
@@ -94,9 +95,60 @@ def test_each_event_goes_to_its_place() -> None:
     ]
 
 
-def test_errors_and_widgets_messages_are_not_shown() -> None:
-    comm = CommMessage(Message("iopub", {"msg_type": "comm_open"}))
-    assert shown(OWN, Error("E", "v", ("t",)), comm, Started()) == []
+COMM = CommMessage(Message("iopub", {"msg_type": "comm_msg"}))
+BROKEN, WORSE = Error("E", "v", ("t",)), Error("W", "w", ("u",))
+
+
+def test_the_last_error_and_widgets_messages_are_not_shown() -> None:
+    assert shown(OWN, COMM, BROKEN, Started(), Note("ours")) == [("note", "a.ipynb: ours")]
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        Stream("stdout", "x"),
+        DisplayData({"text/plain": "a plot"}, {}),
+        DisplayData({}, {}, "d", True),
+        ExecuteResult({}, {}),
+        ClearOutput(),
+        Page({}),
+        COMM,  # it may end what takes the error
+        InputRequest("who? "),
+        WORSE,
+    ],
+)
+def test_an_error_is_shown_in_its_place_where_something_comes_behind_it(behind: Event) -> None:
+    first, *rest = shown(OWN, BROKEN, behind)
+    assert first[0] == "error"
+    assert (first[1].ename, first[1].evalue, first[1].traceback, first[1].kernel) == ("E", "v", ["t"], "a.ipynb")
+    assert len(rest) == (behind not in (COMM, InputRequest("who? "), WORSE))
+
+
+@pytest.mark.parametrize(
+    ("events", "raised", "names", "is_shown"),
+    [
+        ((BROKEN,), BROKEN, [], False),  # who raises it shows it
+        ((BROKEN, Stream("stdout", "x")), BROKEN, ["E"], True),
+        ((BROKEN, WORSE), WORSE, ["E"], False),
+        ((WORSE, BROKEN), WORSE, ["W", "E"], True),
+        ((BROKEN,), None, ["E"], False),  # the reply is ok
+        ((BROKEN, WORSE), None, ["E", "W"], False),
+    ],
+)
+def test_each_error_is_shown_once(events: tuple[Event, ...], raised: Error, names: list[str], is_shown: bool) -> None:
+    screen = Screen()
+    relay = Relay(screen, OWN)
+    for event in events:
+        relay.show(event)
+    relay.finish(raised)
+    assert [item[1].ename for item in screen.shown if item[0] == "error"] == names
+    assert relay.error_is_shown == is_shown
+
+
+def test_an_error_of_a_foreign_kernel_is_tamed() -> None:
+    evil = Error("E\n", f"v{TITLE}", (f"t{TITLE}",))
+    ((_, error), _) = shown(FOREIGN, evil, Stream("stdout", "x"))
+    assert not any(text in "".join((error.ename, error.evalue, *error.traceback)) for text in ("\x1b", "\x07", "\n"))
 
 
 def test_notes_name_the_kernel() -> None:

@@ -97,10 +97,37 @@ def test_output_after_the_reply_is_still_shown() -> None:
     assert cell.fate is Fate.OK
 
 
-def test_an_error_fails_the_cell_whatever_the_reply_says() -> None:
+def test_the_reply_says_whether_an_error_fails_the_cell() -> None:
     assert running().get(error(), reply("error"), status("idle")).fate is Fate.FAILED
-    # Octave's errors come with status ok.
-    assert running().get(error(), reply("ok"), status("idle")).fate is Fate.FAILED
+    assert running().get(error(), stream("goes on\n"), reply("ok"), status("idle")).fate is Fate.OK
+    assert running().get(error(), reply("ok"), status("idle")).fate is Fate.OK
+
+
+@pytest.mark.parametrize("implementation", ["Octave Kernel", "octave_kernel", "xeus-octave"])
+def test_where_the_reply_always_says_ok_an_error_fails_the_cell(implementation: str) -> None:
+    cell = running()
+    cell.link = Link(cell.link.request, now=cell.now, implementation=implementation)
+    assert cell.get(error(), reply("ok"), status("idle")).fate is Fate.FAILED
+    assert cell.link.request.error == Error("ValueError", "no", ("ValueError: no",))
+
+
+def test_a_foreign_interrupt_stands_where_it_came() -> None:
+    interrupt = error("KeyboardInterrupt", "")
+    cell = running().get(interrupt, stream("cleaned\n"), reply("error", ename="KeyboardInterrupt"), status("idle"))
+    assert cell.fate is None  # it may still be a shutdown
+    assert cell.wait(DOUBT + 0.2).fate is Fate.FAILED
+    assert [type(event) for event in cell.said if isinstance(event, Error | Stream)] == [Error, Stream]
+    caught = running().get(interrupt, reply("ok"), status("idle"))
+    assert caught.fate is Fate.OK
+    assert sum(isinstance(event, Error) for event in caught.said) == 1
+    shut = running().get(interrupt, stream("cleaned\n"), status("idle")).sign(Sign.RESTART).wait(SETTLE + 0.3)
+    assert shut.fate is Fate.DIED
+
+
+def test_a_foreign_interrupt_that_was_caught_does_not_wait_for_the_end() -> None:
+    cell = running().get(error("KeyboardInterrupt", "")).wait(DOUBT + 0.2)
+    assert cell.fate is None
+    assert sum(isinstance(event, Error) for event in cell.said) == 1
 
 
 def test_an_error_that_only_the_reply_tells_of_is_told_once_at_the_end() -> None:

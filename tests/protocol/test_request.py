@@ -101,15 +101,58 @@ def test_a_page_is_shown_and_all_other_payloads_are_not() -> None:
 def test_an_error_that_only_the_reply_tells_of_is_found() -> None:
     request = Request(CELL)
     request.receive(reply("error", ename="UsageError", evalue="bad", traceback=[]))
-    assert request.missing_error() == Error("UsageError", "bad")
-    assert request.missing_error() is None
+    assert request.conclude_error() == Error("UsageError", "bad")
+    assert request.error == Error("UsageError", "bad")
 
 
 def test_an_error_that_was_shown_is_not_shown_again() -> None:
     request = Request(CELL)
     request.receive(error())
     request.receive(reply("error", ename="ValueError", evalue="no"))
-    assert request.missing_error() is None
+    assert request.conclude_error() is None
+
+
+def concluded(*errors: Error, told: Error) -> tuple[Error | None, Error | None]:
+    """What the cell ended with, and what of it was not shown, where these errors and that reply came."""
+    request = Request(CELL)
+    for it in errors:
+        request.receive(msg("error", {"ename": it.ename, "evalue": it.evalue, "traceback": list(it.traceback)}))
+    request.receive(reply("error", ename=told.ename, evalue=told.evalue, traceback=list(told.traceback)))
+    new = request.conclude_error()
+    return request.error, new
+
+
+A, B = Error("KeyError", "'a'", ("a",)), Error("ValueError", "b", ("b",))
+
+
+@pytest.mark.parametrize(
+    ("errors", "told", "ended"),
+    [
+        ((A, B), B, B),
+        ((B, A), B, B),  # a hook has failed behind it
+        ((A, B), Error("KeyError", "'a'", ("b",)), A),  # ipykernel's reply has the newest traceback
+        ((A, B), Error("", "", ()), B),
+        ((Error("E", "1"), Error("E", "2")), Error("E", "1"), Error("E", "1")),
+        ((Error("E", "at 0x1"),), Error("E", "at 0x2"), Error("E", "at 0x1")),  # it says something else each time
+        ((Error("", "127"),), Error("", "127"), Error("", "127")),  # bash
+        ((A,), Error("NoneType", "None", ("a",)), A),  # ipykernel 7, of one that came while a result was formatted
+    ],
+)
+def test_what_the_cell_ended_with_is_the_error_of_which_the_reply_tells(
+    errors: tuple[Error, ...], told: Error, ended: Error
+) -> None:
+    assert concluded(*errors, told=told) == (ended, None)
+
+
+@pytest.mark.parametrize("shown", [(), (A,), (A, B)])
+def test_an_error_that_no_message_told_of_is_found_behind_others(shown: tuple[Error, ...]) -> None:
+    usage = Error("UsageError", "bad")
+    assert concluded(*shown, told=usage) == (usage, usage)
+
+
+def test_where_ipykernel_s_reply_has_another_one_s_traceback_the_text_has_told_of_it() -> None:
+    usage = Error("UsageError", "bad", ("a",))
+    assert concluded(A, told=usage) == (usage, None)
 
 
 def test_bash_s_abort_is_the_specification_s_aborted() -> None:
