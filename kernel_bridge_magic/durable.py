@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 
+from kernel_bridge_magic import beside
 from kernel_bridge_magic.errors import BadOption, LinkError
 from kernel_bridge_magic.protocol import spool
 from kernel_bridge_magic.protocol.events import Note
@@ -166,14 +167,12 @@ class Durable:
         msg_id = spool.quiet_id(self.cell, str(self._fetches))
         self._asked.add(msg_id)
         with contextlib.suppress(LinkError):  # it is fetched when the link is back
-            self._fetch = self._transport.send(
-                "execute_request",
-                spool.fetch(self.cell, kept.start),
+            content = spool.fetch(self.cell, kept.start)
+            if self._armed:
+                self._fetch = beside.send(self._transport, content, inbox=self._inbox, msg_id=msg_id)
+            else:
                 # On shell it comes behind the cell, and tells whether anything was kept.
-                channel="control" if self._armed else "shell",
-                inbox=self._inbox,
-                msg_id=msg_id,
-            )
+                self._fetch = self._transport.send("execute_request", content, inbox=self._inbox, msg_id=msg_id)
 
     def end(self) -> None:
         """Have the other side forget the cell's messages; wait a moment until it has, if it can do so now.
@@ -187,8 +186,7 @@ class Durable:
         msg_id = spool.quiet_id(self.cell, spool.DROP)
         with contextlib.suppress(LinkError):
             if self._armed:
-                seconds = _DROP_SECONDS
-                self._transport.ask("execute_request", spool.drop(), channel="control", seconds=seconds, msg_id=msg_id)
+                beside.ask(self._transport, spool.drop(), seconds=_DROP_SECONDS, msg_id=msg_id)
             else:
                 # Behind the cell, which waits for its turn: nobody waits for it here.
                 self._transport.send("execute_request", spool.drop(), msg_id=msg_id)

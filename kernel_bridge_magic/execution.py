@@ -99,7 +99,7 @@ class Execution:
         self._asked: str = ""
         self._asked_record = ""
         self._subshell = subshell
-        self._thread = 0 if subshell is None else subshell.thread()
+        self._thread = 0 if subshell is None else subshell.thread
         #: whether a question is refused here: over there that would be for the main shell's cell as well
         self._refuses = subshell is not None and not stdin
         stdin = stdin or self._refuses

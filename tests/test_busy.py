@@ -11,7 +11,8 @@ from pathlib import Path
 import ipykernel
 import pytest
 
-from kernel_bridge_magic.busy import is_busy, look_busy
+from kernel_bridge_magic.beside import look_busy
+from kernel_bridge_magic.busy import is_busy
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import BadOption, NotRun, RemoteError, TimedOut

@@ -30,16 +30,17 @@ FLOORS = [
         "config",
     },
     {"bridge", "pool", "doctor", "mirror", "named_servers", "registry", "runner", "server_file"},
-    {"connection", "execution", "outcome", "control", "busy", "durable"},
+    {"connection", "execution", "outcome", "control", "beside", "busy", "durable"},
     {"discovery", "transports", "display"},
     {"refusals", "server", "sockets", "overflow", "timed", "tunnels"},
     {"auth", "models", "matching", "levels", "results", "urls", "descriptors", "ports", "entries"},
-    {"errors", "files", "interrupts", "protocol", "text", "patterns"},
+    {"errors", "files", "interrupts", "protocol", "remote_code", "text", "patterns"},
 ]
 #: Modules that do no I/O: no socket, file, clock, thread, logging.
 PURE = {
     "errors",
     "protocol",
+    "remote_code",
     "models",
     "matching",
     "levels",
@@ -57,7 +58,9 @@ IMPURE = {"socket", "select", "ssl", "http", "threading", "time", "logging", "os
 #: Where IPython may be imported.
 SHELL = {"", "magics", "demo", "display.notebook", "display.terminal"}
 
-MODULES = sorted(ROOT.rglob("*.py"))
+#: What runs in the other kernel is no module of this package.
+THERE = ROOT / "remote_code" / "there"
+MODULES = sorted(path for path in ROOT.rglob("*.py") if path.parent != THERE)
 
 
 def name_of(path: Path) -> str:

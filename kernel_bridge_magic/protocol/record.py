@@ -12,16 +12,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from kernel_bridge_magic.protocol.messages import evaluate_content, evaluated
+from kernel_bridge_magic.remote_code import SHELL
 
 __all__ = ["is_kept", "mark", "question", "read"]
 
 _KEY = "_guest_record"
 _CODE = (
-    "(lambda s, r: (lambda e: s.displayhook.__dict__.update("
+    "(lambda s: (lambda r: (lambda e: s.displayhook.__dict__.update("
     f"{_KEY}=(r.info.cell_id, bool(r.success), type(e).__name__, str(e)[:2000])"
-    "))(r.error_before_exec or r.error_in_exec))(get_ipython(), get_ipython().last_execution_result)"
+    f"))(r.error_before_exec or r.error_in_exec))(s.last_execution_result))({SHELL})"
 )
-_EXPRESSION = f"get_ipython().displayhook.__dict__.pop({_KEY!r})"
+_EXPRESSION = f"{SHELL}.displayhook.__dict__.pop({_KEY!r})"
 
 
 def mark(msg_id: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from kernel_bridge_magic.protocol.messages import (
     read_json,
     text,
 )
+from kernel_bridge_magic.remote_code import SHELL
 
 __all__ = ["DROP", "RING_BYTES", "Catch", "Spool", "arm", "drop", "fetch", "is_armed", "needs", "quiet_id"]
 
@@ -135,7 +136,7 @@ def arm(cell: str, most: int = RING_BYTES) -> dict[str, Any]:
 
     Of cells that ended and that nobody has come for, the last three are kept, for an hour.
     """
-    armed = f"n['arm'](get_ipython().kernel.session, {json.dumps(cell)}, {most})"
+    armed = f"n['arm']({SHELL}.kernel.session, {json.dumps(cell)}, {most})"
     return evaluate_content(
         spool=f"(lambda n, v: exec({json.dumps(_THERE)}, n) or {armed} if v >= ({_OLDEST},) else 'too old')"
         "({}, __import__('ipykernel').version_info)"
@@ -155,7 +156,7 @@ def quiet_id(cell: str, word: str) -> str:
 def fetch(cell: str, start: int) -> dict[str, Any]:
     """The content of the `execute_request` that gives the kept messages from number `start` on, one chunk of them."""
     return evaluate_content(
-        spool=f"get_ipython().kernel.session.send.spools.fetch({json.dumps(cell)}, {start}, {CHUNK_BYTES})"
+        spool=f"{SHELL}.kernel.session.send.spools.fetch({json.dumps(cell)}, {start}, {CHUNK_BYTES})"
     )
 
 

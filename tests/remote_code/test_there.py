@@ -1,0 +1,193 @@
+"""What runs in the other kernel, in this process: what it puts somewhere, and what it leaves behind."""
+
+from __future__ import annotations
+
+import ast
+import collections
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from IPython.core.events import EventManager
+
+import kernel_bridge_magic
+from kernel_bridge_magic import remote_code
+
+ROOT = Path(kernel_bridge_magic.__file__).parent
+THERE = sorted((ROOT / "remote_code" / "there").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", THERE, ids=lambda path: path.stem)
+def test_it_is_python_3_8(path: Path) -> None:
+    ast.parse(path.read_text("utf-8"), feature_version=(3, 8))
+
+
+def test_an_expression_has_the_value_of_what_is_called_and_leaves_no_name() -> None:
+    names: dict[str, Any] = {"exec": None, "eval": None}
+    expression = remote_code.call("threading.get_ident()", "guard")
+    assert eval(expression, names) == threading.get_ident()
+    assert set(names) - {"__builtins__"} == {"exec", "eval"}
+    assert "\n" not in expression
+
+
+def test_requests_on_control_are_sent_by_one_module_only() -> None:
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and any(
+                word.arg == "channel" and "control" in ast.unparse(word.value) for word in node.keywords
+            ):
+                assert "execute_request" not in ast.unparse(node) or path.name == "beside.py", path.name
+
+
+# -- the guard
+
+
+@pytest.fixture
+def events() -> EventManager:
+    return EventManager(SimpleNamespace(showtraceback=lambda: None), ["pre_execute", "post_execute"])
+
+
+@pytest.fixture
+def called(events: EventManager) -> list[str]:
+    called: list[str] = []
+    for event in events.callbacks:
+        events.register(event, lambda event=event: called.append(event))
+    return called
+
+
+@pytest.fixture
+def there(events: EventManager, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Any]]:
+    """The names of the guard's source; new ones for each guest, as over there."""
+    shell = SimpleNamespace(events=events)
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+
+    def names() -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        exec(remote_code.source("guard"), found)
+        return found
+
+    return names
+
+
+def in_thread(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(10)
+    return thread
+
+
+def request(events: EventManager, names: dict[str, Any]) -> None:
+    events.trigger("pre_execute")
+    names["enter"](names["Aside"]())
+    events.trigger("post_execute")
+
+
+Names = Callable[[], dict[str, Any]]
+
+
+def test_one_request_s_end_is_passed_over(events: EventManager, called: list[str], there: Names) -> None:
+    in_thread(lambda: request(events, there()))
+    assert called == ["pre_execute"]
+    assert not {"trigger", "register"} & set(vars(events))
+    in_thread(lambda: events.trigger("post_execute"))
+    assert called == ["pre_execute", "post_execute"]
+
+
+def test_other_threads_are_not_concerned(events: EventManager, called: list[str], there: Names) -> None:
+    names = there()
+    in_thread(lambda: names["enter"](names["Aside"]()))
+    events.trigger("post_execute")
+    events.register("pre_execute", lambda: called.append("new"))
+    events.trigger("pre_execute")
+    assert called == ["post_execute", "pre_execute", "new"]
+
+
+def test_two_guests_do_not_restore_each_other_s(events: EventManager, called: list[str], there: Names) -> None:
+    first, second = there(), there()
+    here, go = threading.Event(), threading.Event()
+
+    def long() -> None:
+        first["enter"](first["Aside"]())
+        here.set()
+        go.wait(10)
+        events.trigger("post_execute")
+
+    thread = threading.Thread(target=long)
+    thread.start()
+    assert here.wait(10)
+    in_thread(lambda: request(events, second))
+    assert "trigger" in vars(events)  # the first is at work still
+    go.set()
+    thread.join(10)
+    assert called == ["pre_execute"]
+    assert not {"trigger", "register"} & set(vars(events))
+
+
+def test_a_thread_that_has_ended_is_let_go_with_the_next_guest(
+    events: EventManager, called: list[str], there: Names
+) -> None:
+    names = there()
+    in_thread(lambda: names["enter"](names["Aside"]()))  # killed before its end
+    assert "trigger" in vars(events)
+    for _ in range(50):  # one of them has the identity of the first
+        in_thread(lambda: events.trigger("post_execute"))
+    assert called == ["post_execute"] * 50
+    in_thread(lambda: request(events, there()))
+    assert not {"trigger", "register"} & set(vars(events))
+
+
+def test_what_the_owner_had_put_there_is_called_and_put_back(
+    events: EventManager, called: list[str], there: Names
+) -> None:
+    def trigger(event: str) -> None:
+        called.append(f"the owner's {event}")
+
+    events.trigger = trigger
+    in_thread(lambda: request(events, there()))
+    events.trigger("pre_execute")
+    assert called == ["the owner's pre_execute"] * 2
+    assert events.trigger is trigger and "register" not in vars(events)
+
+
+def test_what_the_owner_puts_there_meanwhile_stays(events: EventManager, called: list[str], there: Names) -> None:
+    names = there()
+    thread = in_thread(lambda: names["enter"](names["Aside"]()))
+    guarded = events.trigger
+
+    def trigger(event: str) -> None:
+        called.append("the owner's")
+        guarded(event)
+
+    events.trigger = trigger
+    guarded.__self__.leave(thread)
+    assert events.trigger is trigger and "register" not in vars(events)
+    events.trigger("post_execute")
+    in_thread(lambda: request(events, there()))
+    assert events.trigger is trigger
+    assert called == ["the owner's", "post_execute", "the owner's", "pre_execute"]
+
+
+# -- figures
+
+
+def test_figures_are_those_of_the_thread() -> None:
+    names: dict[str, Any] = {}
+    exec(remote_code.source("guard") + remote_code.source("subshell"), names)
+    owners = collections.OrderedDict({1: "the owner's"})
+    figures = names["Figures"](owners)
+
+    def draw() -> None:
+        figures.kernel_bridge_apart[threading.current_thread()] = collections.OrderedDict()
+        assert not figures and list(figures) == [] and 1 not in figures
+        figures[1] = "a guest's"
+        figures[2] = "another"
+        figures.move_to_end(1)
+        assert list(reversed(figures)) == [1, 2] and next(reversed(figures.values())) == "a guest's"
+        del figures[2]
+
+    thread = in_thread(draw)
+    assert list(figures.items()) == [(1, "the owner's")] and len(figures) == 1 and figures[1] == "the owner's"
+    assert figures.kernel_bridge_apart[thread] == {1: "a guest's"}
