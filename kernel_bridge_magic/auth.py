@@ -114,7 +114,7 @@ def _look_up(reference: str, what: str) -> Secret | str:
     )
 
 
-_NAME_OF_A_SECRET = re.compile(r"(?:[A-Z0-9]+_)*(?:TOKEN|PASSWORD|PASSWD|SECRET|KEY)(?:_[A-Z0-9]+)*")
+_NAME_OF_A_SECRET = re.compile(r"[A-Z]+(?:_[A-Z]+)+|(?:[A-Z0-9]+_)*(?:TOKEN|PASSWORD|PASSWD|SECRET|KEY)(?:_[A-Z0-9]+)*")
 
 
 def _from_environment(name: str) -> Secret | str:
