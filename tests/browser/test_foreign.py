@@ -11,13 +11,16 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import socket
 import time
 from collections.abc import Iterator
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kernel_bridge_magic.display.foreign import tame
 from tests.browser.lab import Lab, Page
 from tests.support.servers import JupyterServer
 
@@ -295,6 +298,48 @@ def test_the_same_from_here_would_reach_it(lab: Lab, page: Page) -> None:
     acting = "<img src=x onerror='window.CANARY = JSON.parse(document.getElementById(\"jupyter-config-data\").textContent).token'>"
     page.run_cell(1, f"HTML({acting!r})")
     page.wait_for("window.CANARY === arg", lab.token)
+
+
+OFFER = """<script>
+const connection = new RTCPeerConnection({iceServers: [{urls: "stun:127.0.0.1:PORT"}]});
+connection.createDataChannel("x");
+connection.createOffer().then(offer => connection.setLocalDescription(offer));
+</script>"""
+STUN = b"\x00\x01\x00\x00\x21\x12\xa4\x42"  # a binding request with its magic cookie, RFC 8489
+UNKNOWN = "Unrecognized Content-Security-Policy directive 'webrtc'"
+
+
+@pytest.mark.parametrize("policy", ["", "; webrtc 'block'"])
+def test_a_sandbox_can_send_a_webrtc_packet_and_no_policy_forbids_it(lab: Lab, policy: str) -> None:
+    """A fact of the browser, which THREATS.md tells of. Where this fails, the policy can close it: add it there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.setblocking(False)
+        shown = tame({"text/html": OFFER.replace("PORT", str(stranger.getsockname()[1]))})["text/html"]
+        assert shown.startswith('<iframe sandbox="allow-scripts" ') and "connect-src 'none'" in unescape(shown)
+        shown = shown.replace("base-uri &#x27;none&#x27;", "base-uri &#x27;none&#x27;" + escape(policy))
+        assert shown.count("webrtc") == bool(policy)
+
+        def packet() -> tuple[bytes, list[str]]:
+            said: list[str] = []
+            made = lab._browser.new_page()
+            try:
+                made.on("console", lambda message: said.append(message.text))
+                made.set_content(shown)
+                end = time.monotonic() + 20
+                while time.monotonic() < end:
+                    with contextlib.suppress(BlockingIOError):
+                        return stranger.recv(2000), said
+                    made.wait_for_timeout(20)
+                return b"", said
+            finally:
+                made.close()
+
+        lab.window()  # starts the browser
+        got, said = lab.call(packet)
+    assert got.startswith(STUN)
+    # The data channel itself needs an answer; the packet's address and the name of the server can tell something.
+    assert any(UNKNOWN in text for text in said) == bool(policy), said
 
 
 def test_tables_and_plots_are_shown(lab: Lab, page: Page, far: JupyterServer, tmp_path: Path) -> None:

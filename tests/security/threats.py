@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["NOT_HERE", "README", "THREATS", "render"]
+__all__ = ["NOT_HERE", "OPEN", "README", "THREATS", "render"]
 
 README = Path(__file__).parent / "THREATS.md"
 SERVER, SOCKET, CANARIES = (
@@ -243,6 +243,17 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
 #: What cannot happen here, and why.
 NOT_HERE = {19: "variables are not transferred: a result is its MIME bundle, and nothing is unpickled"}
 
+#: What is left open, why, and the test that measures it: should it fail one day, the gap can be closed.
+OPEN = {
+    15: (
+        "HTML in the sandbox can send WebRTC packets to any machine, and so tell it that it was shown, and what stands "
+        "in it. It knows nothing else: neither the page, nor a token, nor what other frames show. No policy of "
+        "Chromium's forbids it: `webrtc 'block'` is a directive that it does not know, and `connect-src` does not hold "
+        "for WebRTC. Whoever minds shows a foreign kernel's pages in a terminal only, as text.",
+        "tests/browser/test_foreign.py::test_a_sandbox_can_send_a_webrtc_packet_and_no_policy_forbids_it",
+    ),
+}
+
 
 def render() -> str:
     """Give the text of THREATS.md."""
@@ -257,6 +268,8 @@ def render() -> str:
     for number in range(1, 36):
         what, tests = THREATS.get(number, (NOT_HERE.get(number, ""), ()))
         lines.append(f"| T{number} | {what} | {', '.join(f'`{test}`' for test in tests) or '–'} |")
+    lines += ["", "## What is left open", ""]
+    lines += [f"T{number}: {what} Measured by `{test}`." for number, (what, test) in OPEN.items()]
     return "\n".join([*lines, ""])
 
 
