@@ -146,6 +146,10 @@ class KernelConnection:
         """End a subscription."""
         self._transport.unsubscribe(subscriber)
 
+    def use(self) -> None:
+        """Take word that what comes is shown, so that the connection stays open while more may come."""
+        self._transport.use()
+
     def keep(self, wanted: bool) -> None:
         """Keep the connection open, or let it go as usual, when it is not used for a while."""
         self._transport.kept = wanted

@@ -98,6 +98,10 @@ def result_model(result: RemoteResult) -> dict[str, Any]:
         "error": None if result.error is None else _error_model(result.error),
         "seconds": round(result.seconds, 6),
         "missing": result.missing,
+        "updates": [
+            {"display_id": update.display_id, "data": update.data, "metadata": update.metadata}
+            for update in result.updates
+        ],
         "candidates": [],
     }
 
@@ -115,6 +119,7 @@ def failure(error: KernelBridgeError) -> dict[str, Any]:
         "error": _error_model(error),
         "seconds": 0.0,
         "missing": 0,
+        "updates": [],
         "candidates": [kernel_model(kernel, select) for select, kernel in candidates],
     }
 

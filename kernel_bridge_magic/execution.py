@@ -233,6 +233,7 @@ class Execution:
             value=self._value,
             seconds=time.monotonic() - self._began,
             interrupted=self.interrupted,
+            updates=self._outputs.updates if self._outputs is not None else (),
         )
         ended = self.result.fate in (Fate.DIED, Fate.NOT_RUN, Fate.UNKNOWN)
         self._transport.take_news(told=ended)

@@ -12,7 +12,9 @@ import logging
 import queue
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from kernel_bridge_magic.connection import KernelConnection
@@ -23,10 +25,10 @@ from kernel_bridge_magic.display.widget_text import TextWidgets
 from kernel_bridge_magic.errors import Fate, KernelBridgeError
 from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.protocol.comms import COMM_TYPES, Comms, Parent
-from kernel_bridge_magic.protocol.events import Aside, CommMessage, Event
+from kernel_bridge_magic.protocol.events import Aside, CommMessage, DisplayData, Event, ExecuteResult
 from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.protocol.request import Request
+from kernel_bridge_magic.protocol.request import Request, display_of
 from kernel_bridge_magic.transports.base import Closed
 
 __all__ = ["CellSink", "Front", "Mirror", "Pump"]
@@ -35,6 +37,7 @@ _SETTLE_SECONDS = 1.0  # for what came before a cell to be handled before it
 _BEGIN_SECONDS = 0.5  # an idle kernel begins with a widget's message within milliseconds
 _CALLBACK_SECONDS = 60.0
 _LATE_END_SECONDS = 3.0  # a kernel that exits so soon after a cell did so because of it (F8)
+_MOST_DISPLAYS = 10_000  # the newest of those that are shown here: another client may still update them
 _log = logging.getLogger(__name__)
 
 
@@ -140,6 +143,8 @@ class Mirror:
         self._answers: dict[str, _Answer] = {}
         self._told = False
         self._last: tuple[Execution, float] | None = None  # the last cell that wants notes, and when it ended
+        #: the displays that cells of ours have shown, each with the request that it belongs to
+        self._displays: OrderedDict[str, str] = OrderedDict()
         self._prefix = ""  # of the `msg_id` of every request of the connection, "" before its first cell
         connection.subscribe(self)
 
@@ -150,6 +155,7 @@ class Mirror:
         if isinstance(item, Message) and not self._is_wanted(item):
             return  # here: while nothing is shown, what other clients do would add up
         with self._lock:
+            self._note_late_display(item)
             running = self._running
             if running is not None:
                 running.hand(Aside(item))
@@ -160,7 +166,26 @@ class Mirror:
         """Whether `take` may have a use for it; rather too much, as a request of ours may not be noted down yet."""
         if message.msg_type in ("comm_msg", "comm_close"):
             return True  # for whose comm is known when what came before is handled
+        if self._is_of_ours(message):
+            return True
+        # A front end finds a display by its id, whoever updates it. While a cell runs, what it shows is noted down
+        # only when it is shown.
+        display_id = display_of(message)
+        return display_id != "" and (display_id in self._displays or self._running is not None)
+
+    def _is_of_ours(self, message: Message) -> bool:
         return message.channel == "iopub" and bool(self._prefix) and message.parent_id.startswith(self._prefix)
+
+    def _note_late_display(self, item: object) -> None:
+        if isinstance(item, Message) and self._is_of_ours(item) and item.msg_type != "update_display_data":
+            self._note_display(display_of(item), item.parent_id)
+
+    def _note_display(self, display_id: str, msg_id: str) -> None:
+        if display_id:
+            self._displays[display_id] = msg_id
+            self._displays.move_to_end(display_id)
+            if len(self._displays) > _MOST_DISPLAYS:
+                self._displays.popitem(last=False)
 
     @contextlib.contextmanager
     def cell(self, execution: Execution, parent: Parent, sink: CellSink, *, quiet: bool = False) -> Iterator[None]:
@@ -187,6 +212,7 @@ class Mirror:
             self._last = None if quiet else (execution, time.monotonic())
             self._running, self._sink = None, None
             for item in execution.leftovers():
+                self._note_late_display(item)
                 self._pump.put(self, item)
 
     def take_event(self, event: Event) -> bool:
@@ -196,6 +222,10 @@ class Mirror:
         elif isinstance(event, Aside):
             self.take(event.item)
         else:
+            running = self._running
+            if running is not None and isinstance(event, DisplayData | ExecuteResult) and not _is_update(event):
+                with self._lock:
+                    self._note_display(event.display_id, running.msg_id)
             return self._texts.take(event)
         return True
 
@@ -207,6 +237,8 @@ class Mirror:
             elif item.channel == "iopub" and self._comms.is_ours(item.parent_id):
                 self._show_late(item)
                 self._note_state(item)
+            elif display_of(item) in self._displays:
+                self._update_display(item)
         elif isinstance(item, Sign | Closed):
             self._end_widgets()
             if isinstance(item, Sign) and item not in ANNOUNCED and self._running is None:
@@ -246,8 +278,20 @@ class Mirror:
         sink = self._front.late(parent)
         relay = Relay(sink, self._connection.kernel, widgets=self)
         for event in Request(message.parent_id).receive(message):
+            self._connection.use()
             relay.show(event)
         relay.finish()
+
+    def _update_display(self, message: Message) -> None:
+        """Show what another client's request has made of a display of ours; what it shows itself is none of ours."""
+        parent = self._comms.parent(self._displays[display_of(message)])
+        relay = Relay(self._front.late(parent), self._connection.kernel, widgets=self)
+        self._connection.use()
+        for event in Request(message.parent_id).receive(message):
+            if isinstance(event, ExecuteResult):
+                event = DisplayData(event.data, event.metadata, event.display_id)
+            if isinstance(event, DisplayData):
+                relay.show(replace(event, update=True))
 
     # -- what can be shown
 
@@ -319,3 +363,7 @@ class Mirror:
         """End all that is shown live. The connection stays open, and is not listened to any more."""
         self._connection.unsubscribe(self)
         self._end_widgets()
+
+
+def _is_update(event: DisplayData | ExecuteResult) -> bool:
+    return isinstance(event, DisplayData) and event.update

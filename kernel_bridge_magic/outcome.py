@@ -7,7 +7,7 @@ from typing import Any
 from kernel_bridge_magic.display.foreign import raisable
 from kernel_bridge_magic.errors import Fate, FateError, RemoteError, fate_error
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.protocol.events import Error
+from kernel_bridge_magic.protocol.events import DisplayData, Error
 from kernel_bridge_magic.protocol.link import Link
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 
@@ -22,6 +22,7 @@ def outcome(
     value: RemoteValue | None,
     seconds: float,
     interrupted: bool,
+    updates: tuple[DisplayData, ...] = (),
 ) -> RemoteResult:
     """Give the result of a cell whose fate `link` knows; its error, if there is one, has the result in turn."""
     verdict = link.verdict
@@ -49,6 +50,7 @@ def outcome(
         seconds=seconds,
         missing=link.losses.missing,
         interrupted=interrupted,
+        updates=updates,
     )
     if error is not None:
         error.result = result

@@ -7,6 +7,7 @@ from typing import Any
 
 from kernel_bridge_magic.errors import Fate, FateError, RemoteError
 from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.protocol.events import DisplayData
 
 __all__ = ["RemoteResult", "RemoteValue"]
 
@@ -59,7 +60,7 @@ class RemoteResult:
     nobody asked to keep them). `value` is the last result, None where there is none. `error` is what
     `raise_for_error` raises. `seconds` is the time from sending to the end; `missing` how many messages are
     known to be lost, None when some are and nobody can tell how many; `interrupted` whether it was interrupted
-    from here.
+    from here. `updates` has an event for each display of an earlier cell that this one has changed: its newest state.
     """
 
     status: str
@@ -71,6 +72,7 @@ class RemoteResult:
     seconds: float = 0.0
     missing: int | None = 0
     interrupted: bool = False
+    updates: tuple[DisplayData, ...] = field(default=(), repr=False)
 
     @property
     def text(self) -> str:

@@ -272,6 +272,13 @@ def test_each_error_is_shown_where_it_came_and_the_reply_gives_the_status(
     assert [output["output_type"] for output in model["outputs"]][:2] == ["error", "stream"]
 
 
+def test_json_says_which_displays_of_earlier_code_were_changed(run: Run) -> None:
+    run("exec", "--kernel-match", "training", "--code", "shown = display(1, display_id='d')")
+    model = parsed(run("exec", "--kernel-match", "training", "--json", "--code", "shown.update(2)"))
+    assert model["outputs"] == []
+    assert model["updates"] == [{"display_id": "d", "data": {"text/plain": "2"}, "metadata": {}}]
+
+
 def test_a_kernel_that_dies_is_3(run: Run, place: dict[str, Any]) -> None:
     kernel_id = place["token"].start_kernel(path="dies.ipynb")
     code = "print('x', flush=True); import time, os; time.sleep(0.5); os._exit(1)"

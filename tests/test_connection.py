@@ -74,6 +74,40 @@ def until(events: queue.SimpleQueue[Event], wanted: type) -> Event:
 # -- what a cell gives
 
 
+CAUGHT = "try:\n    1 / 0\nexcept ArithmeticError:\n    get_ipython().showtraceback()\nprint('on')\n"
+
+
+def test_an_error_that_was_caught_is_an_output_and_the_cell_is_ok(kernel: KernelConnection) -> None:
+    result = kernel.execute(CAUGHT + "7")
+    assert (result.fate, result.error, result.text) == (Fate.OK, None, "7")
+    assert [output["output_type"] for output in result.outputs] == ["error", "stream", "execute_result"]
+    with pytest.raises(RemoteError) as caught:
+        kernel.execute(CAUGHT + "{}['key']")
+    assert (caught.value.ename, caught.value.evalue) == ("KeyError", "'key'")
+    enames = [output.get("ename") for output in caught.value.result.outputs]
+    assert enames == ["ZeroDivisionError", None, "KeyError"]
+
+
+def test_a_cell_that_changes_an_earlier_one_s_displays_says_so(kernel: KernelConnection) -> None:
+    shown = kernel.execute("a, b = (display(1, display_id=True) for _ in 'ab')\na.update(2)")
+    assert [output["data"]["text/plain"] for output in shown.outputs] == ["2", "1"]
+    assert shown.updates == ()
+    changed = kernel.execute("for n in range(5):\n    a.update(n)\nb.update('x')\na.display_id, b.display_id")
+    assert [output["output_type"] for output in changed.outputs] == ["execute_result"]
+    assert [update.data for update in changed.updates] == [{"text/plain": "4"}, {"text/plain": "'x'"}]
+    assert str(tuple(update.display_id for update in changed.updates)) == changed.text
+
+
+def test_what_goes_into_an_output_widget_is_none_of_the_cell_s_outputs(kernel: KernelConnection) -> None:
+    outputs = kernel.execute(
+        "import ipywidgets\nfrom IPython.display import clear_output\n"
+        "out, inner = ipywidgets.Output(), ipywidgets.Output()\nprint('above')\n"
+        "with out:\n    print('gone')\n    clear_output(wait=True)\n    print('in it')\n"
+        "    with inner:\n        1 / 0\n    display('in it')\nprint('below')"
+    ).outputs
+    assert [output.get("text") for output in outputs] == ["above\nbelow\n"]
+
+
 def test_a_result(kernel: KernelConnection) -> None:
     result = kernel.execute("1 + 1")
     assert (result.status, result.fate, result.text, result.missing) == ("ok", Fate.OK, "2", 0)

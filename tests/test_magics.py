@@ -21,6 +21,7 @@ from kernel_bridge_magic.magics import BridgeMagics
 from kernel_bridge_magic.protocol.events import Stream
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.text import without_colours
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.servers import JupyterServer, private_env, wait_for
@@ -117,6 +118,19 @@ def test_a_cell_runs_there_and_shows_here(shell: InteractiveShell, capsys: Captu
     assert shell.user_ns["x"] == "here"
     assert isinstance(shell.user_ns["Out"][count], RemoteValue)
     assert shell.user_ns["_"].text == "'THERE'"
+
+
+def test_an_error_with_a_plot_behind_it_is_shown_once_and_raised(shell: InteractiveShell, capsys: Capture) -> None:
+    plot = "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2]);\n1 / 0"
+    with pytest.raises(RemoteError):
+        run(shell, f"%%remote analysis\n{plot}")
+    out = without_colours(capsys.readouterr().out)
+    assert out.count("ZeroDivisionError: division by zero") == 1
+    assert out.index("ZeroDivisionError: division by zero") < out.index("<Figure size")
+    run(shell, f"%%remote --no-raise-error analysis\n{plot}")
+    out = without_colours(capsys.readouterr().out)
+    assert out.count("ZeroDivisionError: division by zero") == 1
+    assert "_showtraceback" not in shell.__dict__
 
 
 def test_a_busy_kernel_is_left_alone_or_run_beside(shell: InteractiveShell, capsys: Capture) -> None:

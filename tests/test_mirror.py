@@ -355,3 +355,75 @@ def test_a_cell_whose_end_cannot_be_shown_is_over(
     mirror.put(Message("iopub", header, parent, {}, {"name": "stdout", "text": "late\n"}))
     assert screen.printed.get(timeout=SECONDS) == "late\n"
     mirror.close()
+
+
+# -- displays that others update
+
+
+@pytest.fixture
+def owner(clients: dict[str, BlockingKernelClient]) -> FrontEnd:
+    """The notebook to which the other kernel belongs."""
+    front = FrontEnd(clients["there.ipynb"])
+    front.run("from IPython.display import update_display")
+    return front
+
+
+def the_update(here: FrontEnd, shown: list[dict[str, Any]], text: str) -> None:
+    """Wait until the display in `shown`, and that alone, is updated to `text`, below its cell."""
+    (display,) = [it for it in shown if it["content"].get("transient", {}).get("display_id")]
+    update = here.until(lambda it: it["msg_type"] == "update_display_data")[-1]
+    assert update["content"]["data"] == {"text/plain": repr(text)}
+    assert update["content"]["transient"] == display["content"]["transient"]
+    assert update["parent_header"]["msg_id"] == display["parent_header"]["msg_id"]
+
+
+def test_a_display_of_ours_is_updated_by_its_owner_s_cell(here: FrontEnd, owner: FrontEnd) -> None:
+    shown = here.run(remote("shown = display('before', display_id=True)"))
+    owner.run("shown.update('by the owner')")
+    the_update(here, shown, "by the owner")
+    owner.run("display('again', display_id=shown.display_id)")  # front ends take that for an update, too
+    the_update(here, shown, "again")
+    (update,) = of(here.run(remote("shown.update('by us')")), "update_display_data")
+    assert update["content"]["data"] == {"text/plain": "'by us'"}
+
+
+def test_a_thread_of_our_cell_updates_its_display_while_the_owner_s_cell_runs(here: FrontEnd, owner: FrontEnd) -> None:
+    shown = here.run(
+        remote(
+            "import threading\ngo, gone = threading.Event(), threading.Event()\n"
+            "shown = display('before', display_id=True)\n"
+            "def work():\n    go.wait(30)\n    shown.update('by the thread')\n    gone.set()\n"
+            "threading.Thread(target=work).start()"
+        )
+    )
+    owner.run("go.set()\ngone.wait(30)")
+    the_update(here, shown, "by the thread")
+
+
+def test_it_is_updated_while_a_cell_of_ours_waits_for_the_owner_s(here: FrontEnd, owner: FrontEnd) -> None:
+    shown = here.run(remote("shown = display('before', display_id=True)"))
+    theirs = owner.send("shown.update('meanwhile')\ninput('go on? ')")
+    ours = here.send(remote("print('our turn')"))
+    the_update(here, shown, "meanwhile")
+    owner.client.get_stdin_msg(timeout=SECONDS)
+    owner.client.input("yes")
+    owner.until_idle(theirs)
+    assert "our turn" in text(here.until_idle(ours))
+
+
+def test_displays_that_are_the_owner_s_are_not_shown(here: FrontEnd, owner: FrontEnd) -> None:
+    here.run(remote("shown = display('before', display_id='ours')"))
+    owner.run("theirs = display('private', display_id='theirs')\ntheirs.update('private')\n'private'")
+    owner.run("shown.update('ours, and so the last')")
+    came = here.until(lambda it: "ours, and so" in str(it["content"]))
+    assert "private" not in str(came)
+
+
+def test_a_result_with_a_display_id_is_updated_by_a_later_cell(here: FrontEnd) -> None:
+    result = {"data": {"text/plain": "'1'"}, "metadata": {}, "execution_count": 1, "transient": {"display_id": "r"}}
+    came = here.run(remote(f"k = get_ipython().kernel\nk.send_response(k.iopub_socket, 'execute_result', {result});"))
+    (shown,) = of(came, "execute_result")
+    update = here.run(remote("from IPython.display import update_display\nupdate_display('2', display_id='r')"))
+    (update,) = of(update, "update_display_data")
+    assert update["content"]["transient"] == shown["content"]["transient"]
+    assert "transient" not in of(here.run(remote("6 * 7")), "execute_result")[0]["content"]

@@ -57,7 +57,7 @@ class Screen:
     def clear(self, wait: bool) -> None:
         self.shown.append(("clear", wait))
 
-    def result(self, value: RemoteValue) -> None:
+    def result(self, value: RemoteValue, display_id: str = "") -> None:
         self.shown.append(("result", value.text))
 
     def error(self, error: RemoteError | FateError) -> None:

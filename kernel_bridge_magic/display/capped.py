@@ -90,11 +90,11 @@ class CappedSink(NotebookSink):
             self._release()
         super().display(self._small(data, display_id), metadata, display_id, update)
 
-    def result(self, value: RemoteValue) -> None:
+    def result(self, value: RemoteValue, display_id: str = "") -> None:
         """Show a true result."""
         if self._overflow is None:
             self._release()
-        super().result(value)
+        super().result(value, display_id)
 
     def error(self, error: RemoteError | FateError) -> None:
         """Show a traceback."""

@@ -39,9 +39,9 @@ class LateSink:
         """Clear what the cell has shown."""
         self._send("clear_output", {"wait": wait})
 
-    def result(self, value: RemoteValue) -> None:
+    def result(self, value: RemoteValue, display_id: str = "") -> None:
         """Show a result; its cell is over, so it has no number."""
-        self.display(value.data, value.metadata, "", False)
+        self.display(value.data, value.metadata, display_id, False)
 
     def error(self, error: RemoteError | FateError) -> None:
         """Show an error; the cell it belongs to ended before it."""

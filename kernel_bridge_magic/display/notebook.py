@@ -72,9 +72,25 @@ class NotebookSink:
         """Clear this cell's output."""
         self._shell.display_pub.clear_output(wait=wait)
 
-    def result(self, value: RemoteValue) -> None:
+    def result(self, value: RemoteValue, display_id: str = "") -> None:
         """Show a true result: `Out[n]`, `_` and the local count."""
-        sys.displayhook(value)
+        hook: Any = sys.displayhook
+        if not display_id or not hasattr(hook, "finish_displayhook"):
+            hook(value)
+            return
+        finish = hook.finish_displayhook
+
+        def finish_with_id() -> None:
+            # What an ipykernel sends; IPython knows no result that is updated, front ends do.
+            if isinstance(message := getattr(hook, "msg", None), dict):
+                message["content"]["transient"] = {"display_id": display_id}
+            finish()
+
+        hook.finish_displayhook = finish_with_id
+        try:
+            hook(value)
+        finally:
+            del hook.finish_displayhook
 
     def error(self, error: RemoteError | FateError) -> None:
         """Show a traceback as the shell shows its own."""

@@ -35,7 +35,7 @@ class PlainSink:
     def clear(self, wait: bool) -> None:
         """Nothing: what is on a pipe stays there."""
 
-    def result(self, value: RemoteValue) -> None:
+    def result(self, value: RemoteValue, display_id: str = "") -> None:
         """Write the value's text on a line of its own."""
         text = value.text or f"<{next(iter(value.data), 'empty')}>"
         self.stream("stdout", text if text.endswith("\n") else f"{text}\n")
@@ -72,7 +72,7 @@ class SilentSink:
     def clear(self, wait: bool) -> None:
         """Nothing is shown."""
 
-    def result(self, value: object) -> None:
+    def result(self, value: object, display_id: str = "") -> None:
         """Nothing is shown."""
 
     def error(self, error: object) -> None:

@@ -49,8 +49,8 @@ class Sink(Protocol):
     def clear(self, wait: bool) -> None:
         """Clear what this cell has shown."""
 
-    def result(self, value: RemoteValue) -> None:
-        """Show a result as the front end shows its own."""
+    def result(self, value: RemoteValue, display_id: str = "") -> None:
+        """Show a result as the front end shows its own; with an id a later cell may update it."""
 
     def error(self, error: RemoteError | FateError) -> None:
         """Show an error without raising it."""
@@ -114,6 +114,7 @@ class Relay:
         #: whether the error that the cell ended with was shown in its place: then raising it is not to show it again
         self.error_is_shown = False
         self.held: RemoteValue | None = None
+        self._held_id = ""
 
     @property
     def holds_error(self) -> bool:
@@ -140,7 +141,8 @@ class Relay:
                 data = self._shown(event.data)
                 self._sink.display(data, self._about(event.metadata), self._own_id(event.display_id), event.update)
         elif isinstance(event, ExecuteResult):
-            self._result(RemoteValue(self._shown(event.data), self._about(event.metadata)))
+            value = RemoteValue(self._shown(event.data), self._about(event.metadata))
+            self._result(value, self._own_id(event.display_id))
         elif isinstance(event, Error):
             self._error = event
         elif isinstance(event, ClearOutput):
@@ -191,13 +193,13 @@ class Relay:
         if text or not self._escapes:
             self._sink.stream(name, text)
 
-    def _result(self, value: RemoteValue) -> None:
+    def _result(self, value: RemoteValue, display_id: str) -> None:
         if self._hold:
             if self.held is not None:
-                self._sink.result(self.held)
-            self.held = value
+                self._sink.result(self.held, self._held_id)
+            self.held, self._held_id = value, display_id
         else:
-            self._sink.result(value)
+            self._sink.result(value, display_id)
 
     def _own_id(self, display_id: str) -> str:
         # Two kernels may use one id; a later cell must still update an earlier display of the same kernel.

@@ -36,10 +36,10 @@ class TerminalSink(NotebookSink):
         self._leave_bottom()
         super().stream(name, text)
 
-    def result(self, value: RemoteValue) -> None:
+    def result(self, value: RemoteValue, display_id: str = "") -> None:
         """Show a true result."""
         self._leave_bottom()
-        super().result(value)
+        super().result(value, display_id)
 
     def error(self, error: RemoteError | FateError) -> None:
         """Show a traceback."""

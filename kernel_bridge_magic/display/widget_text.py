@@ -58,6 +58,8 @@ class TextWidgets:
         """Take an output of the cell if an Output widget takes it now."""
         if not self._taking or not isinstance(event, Stream | DisplayData | ExecuteResult | ClearOutput | Error):
             return False
+        if isinstance(event, DisplayData) and event.update:
+            return False  # it goes to where the display is
         self._taken.setdefault(self._taking[-1], _Taken()).add(event)
         self._draw_changed()
         return True

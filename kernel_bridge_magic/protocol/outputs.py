@@ -6,6 +6,7 @@ from typing import Any
 
 from kernel_bridge_magic.protocol.events import (
     ClearOutput,
+    CommMessage,
     DisplayData,
     Error,
     Event,
@@ -13,15 +14,20 @@ from kernel_bridge_magic.protocol.events import (
     Page,
     Stream,
 )
+from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.messages import text as text_of
 from kernel_bridge_magic.protocol.tails import MAX_OUTPUT, Tail, spoken
 
 __all__ = ["Outputs"]
 
 _MOST_JOINED = 1 << 10
+_MOST_UPDATED = 1000  # displays of earlier cells
 
 
 class Outputs:
     """The outputs of one cell so far; `items` is a list of nbformat 4 output dicts.
+
+    What goes into an Output widget is the widget's, and none of these.
 
     Of more than `limit` characters of printed text head and tail are kept, and a line that says so: the tail is
     the last of the outputs then, also where displays came within it.
@@ -36,6 +42,13 @@ class Outputs:
         self._joined: list[str] = []  # before them
         self._by_display: dict[str, list[dict[str, Any]]] = {}
         self._clear_first = False
+        self._takers: set[str] = set()  # the Output widgets that take what the cell shows
+        self._updates: dict[str, DisplayData] = {}
+
+    @property
+    def updates(self) -> tuple[DisplayData, ...]:
+        """The newest update of each display that is none of this cell's: an earlier one has shown it."""
+        return tuple(self._updates.values())
 
     @property
     def items(self) -> list[dict[str, Any]]:
@@ -46,6 +59,11 @@ class Outputs:
 
     def add(self, event: Event) -> None:
         """Fold one event in; events that leave nothing in a saved notebook are passed over."""
+        if isinstance(event, CommMessage):
+            self._note_taker(event.message)
+            return
+        if self._takers and not (isinstance(event, DisplayData) and event.update):
+            return
         if isinstance(event, ClearOutput):
             if event.wait:
                 self._clear_first = True
@@ -111,12 +129,35 @@ class Outputs:
             if isinstance(event, ExecuteResult):
                 item.update(output_type="execute_result", execution_count=event.execution_count)
             if event.display_id:
+                # As front ends do: what is shown under an id once more is an update of what was.
+                self._replace(event)
                 self._by_display.setdefault(event.display_id, []).append(item)
         self._items.append(item)
 
     def _update(self, event: DisplayData) -> None:
+        if event.display_id in self._by_display:
+            self._replace(event)
+        elif event.display_id:
+            self._updates.pop(event.display_id, None)
+            self._updates[event.display_id] = event
+            if len(self._updates) > _MOST_UPDATED:
+                del self._updates[next(iter(self._updates))]
+
+    def _replace(self, event: DisplayData | ExecuteResult) -> None:
         for item in self._by_display.get(event.display_id, ()):
             item["data"], item["metadata"] = event.data, event.metadata
+
+    def _note_taker(self, message: Message) -> None:
+        """An Output widget that takes what a request shows has that request's `msg_id` as a part of its state."""
+        comm_id, data = text_of(message.content.get("comm_id")), message.content.get("data")
+        state = data.get("state") if isinstance(data, dict) else None
+        if message.msg_type == "comm_close":
+            self._takers.discard(comm_id)
+        elif isinstance(state, dict) and "msg_id" in state:
+            if state["msg_id"] and state["msg_id"] == message.parent_id:
+                self._takers.add(comm_id)
+            else:
+                self._takers.discard(comm_id)
 
     def _close_stream(self) -> None:
         if self._text or self._joined:

@@ -23,7 +23,7 @@ from kernel_bridge_magic.protocol.events import (
 )
 from kernel_bridge_magic.protocol.messages import Message, text
 
-__all__ = ["Request"]
+__all__ = ["Request", "display_of"]
 
 _MOST_ERRORS = 100  # the last of those that a cell has shown: one of them may be what it ends with
 
@@ -175,6 +175,12 @@ def _pages(payload: object) -> list[Event]:
         for item in items
         if isinstance(item, dict) and item.get("source") == "page" and isinstance(item.get("data"), dict)
     ]
+
+
+def display_of(message: Message) -> str:
+    """The id of the display that a message shows or updates, whoever's request it belongs to; "" for none."""
+    shows = message.msg_type in ("display_data", "update_display_data", "execute_result")
+    return _display_id(message.content) if shows and message.channel == "iopub" else ""
 
 
 def _display_id(content: dict[str, Any]) -> str:

@@ -326,6 +326,10 @@ class Transport:
             self._overruns.take(msg_id)
         self._used = time.monotonic()
 
+    def use(self) -> None:
+        """Take word that what comes is shown: the connection is not let go as one that nobody uses."""
+        self._used = time.monotonic()
+
     def subscribe(self, subscriber: Subscriber) -> None:
         """Give `subscriber` every message that no request claims, and every sign of an end."""
         with self._lock:

@@ -11,6 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kernel_bridge_magic.display import capped
 from kernel_bridge_magic.display.capped import CappedSink
+from kernel_bridge_magic.errors import remote_error
 from kernel_bridge_magic.overflow import Shelf
 from tests.support.shells import private_shell
 
@@ -45,6 +46,15 @@ def test_what_is_just_not_too_much_is_shown_unchanged(
     sink.finish()
     assert capsys.readouterr() == (LINE * 10, "")
     assert not directory.exists()
+
+
+def test_an_error_stands_behind_the_text_that_was_held_before_it(
+    sink: CappedSink, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sink.stream("stdout", LINE * 155)
+    sink.error(remote_error("E", "v", ("the traceback",)))
+    out = capsys.readouterr().out
+    assert out.startswith(LINE * 155) and "the traceback" in out
 
 
 @pytest.mark.parametrize("together", [1, 7, 5000])

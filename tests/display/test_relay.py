@@ -32,6 +32,7 @@ FOREIGN = Kernel(
     id="k2", sessions=(Session("b.ipynb", "b.ipynb"),), server=Server("http://lab.example/", "lab", ORIGIN)
 )
 HTML = "<script>x</script>"
+TITLE = "\x1b]0;owned\x07"
 
 
 class Screen:
@@ -49,8 +50,8 @@ class Screen:
     def clear(self, wait: bool) -> None:
         self.shown.append(("clear", wait))
 
-    def result(self, value: RemoteValue) -> None:
-        self.shown.append(("result", value))
+    def result(self, value: RemoteValue, display_id: str = "") -> None:
+        self.shown.append(("result", value, display_id) if display_id else ("result", value))
 
     def error(self, error: RemoteError | FateError) -> None:
         self.shown.append(("error", error))
@@ -196,6 +197,16 @@ def test_the_last_result_is_held() -> None:
     assert relay.held == RemoteValue({"text/plain": "2"})
 
 
+def test_a_result_with_a_display_id_can_be_updated() -> None:
+    ((_, value, display_id), update) = shown(OWN, ExecuteResult({}, {}, 1, "d"), DisplayData({}, {}, "d", True))
+    assert display_id == update[3] != ""
+    screen = Screen()
+    relay = Relay(screen, OWN, hold_result=True)
+    for _ in range(2):
+        relay.show(ExecuteResult({}, {}, 1, "d"))
+    assert screen.shown == [("result", value, display_id)]
+
+
 def test_without_holding_nothing_is_held() -> None:
     relay = Relay(Screen(), OWN)
     relay.show(ExecuteResult({"text/plain": "1"}, {}))
@@ -233,9 +244,6 @@ def test_a_held_result_is_tamed_too() -> None:
 def test_a_widget_shows_its_text(kernel: Kernel) -> None:
     data = {"application/vnd.jupyter.widget-view+json": {"model_id": "m"}, "text/plain": "IntSlider(value=0)"}
     assert shown(kernel, DisplayData(data, {}))[0][1] == {"text/plain": "IntSlider(value=0)"}
-
-
-TITLE = "\x1b]0;owned\x07"
 
 
 def test_a_foreign_kernel_cannot_steer_the_terminal_wherever_its_output_is_cut() -> None:

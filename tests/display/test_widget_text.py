@@ -8,7 +8,7 @@ import pytest
 
 from kernel_bridge_magic.display.widget_text import TextWidgets
 from kernel_bridge_magic.protocol.comms import Handed
-from kernel_bridge_magic.protocol.events import ClearOutput, DisplayData, Note, Stream
+from kernel_bridge_magic.protocol.events import ClearOutput, DisplayData, Error, Note, Stream
 
 
 class Page:
@@ -23,6 +23,9 @@ class Page:
 
     def update(self, comm_id: str, **state: Any) -> None:
         self._say("comm_msg", comm_id, **state)
+
+    def close(self, comm_id: str) -> None:
+        self._say("comm_close", comm_id)
 
     def _say(self, kind: str, comm_id: str, **state: Any) -> None:
         content = {"comm_id": comm_id, "data": {"state": state}}
@@ -92,6 +95,29 @@ def test_an_output_widget_takes_what_comes_while_it_is_open(page: Page) -> None:
     page.update("out", msg_id="")
     assert not page.widgets.take(Stream("stdout", "outside"))
     assert page.drawn[-1] == ("out", "a\nb\n")
+
+
+def test_an_output_widget_within_another_one_gives_back_to_that(page: Page) -> None:
+    for name in ("out", "inner"):
+        page.open(name, "OutputModel", msg_id="")
+        page.widgets.show(name)
+        page.update(name, msg_id="cell")
+    assert page.widgets.take(Stream("stdout", "within\n"))
+    page.update("inner", msg_id="")
+    assert page.widgets.take(Stream("stdout", "after\n"))
+    assert page.drawn == [("inner", "within\n"), ("out", "after\n")]
+    page.close("out")
+    assert not page.widgets.take(Stream("stdout", "outside"))
+
+
+def test_an_output_widget_takes_errors_and_no_updates_of_displays(page: Page) -> None:
+    page.open("out", "OutputModel", msg_id="")
+    page.widgets.show("out")
+    page.update("out", msg_id="cell")
+    assert page.widgets.take(Error("E", "v", ("one", "two")))
+    assert page.widgets.take(Error("", "127"))
+    assert page.drawn[-1] == ("out", "one\ntwo\n: 127\n")
+    assert not page.widgets.take(DisplayData({}, {}, "d", update=True))
 
 
 def test_clearing_an_output_widget_clears_that(page: Page) -> None:

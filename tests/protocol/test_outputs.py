@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from kernel_bridge_magic.protocol.events import (
     ClearOutput,
+    CommMessage,
     DisplayData,
     Error,
     Event,
@@ -16,6 +17,7 @@ from kernel_bridge_magic.protocol.events import (
     Stream,
 )
 from kernel_bridge_magic.protocol.outputs import Outputs
+from tests.support.wire import CELL, msg
 
 
 def fold(*events: Event) -> list[dict[str, object]]:
@@ -52,6 +54,73 @@ def test_clear_is_at_once_or_with_the_next_output() -> None:
     kept = fold(Stream("stdout", "a"), ClearOutput(True))
     assert kept[0]["text"] == "a"
     assert [item["text"] for item in fold(Stream("stdout", "a"), ClearOutput(True), Stream("stdout", "b"))] == ["b"]
+
+
+def test_what_is_shown_twice_under_an_id_is_updated_where_it_stood() -> None:
+    items = fold(
+        DisplayData({"text/plain": "1"}, {}, "d"),
+        ExecuteResult({"text/plain": "2"}, {"m": 1}, 7, "d"),
+        DisplayData({"text/plain": "other"}, {}, "e"),
+    )
+    assert [item["data"] for item in items] == [{"text/plain": "2"}, {"text/plain": "2"}, {"text/plain": "other"}]
+    assert [item["metadata"] for item in items] == [{"m": 1}, {"m": 1}, {}]
+
+
+def update(display_id: str, value: str) -> DisplayData:
+    return DisplayData({"text/plain": value}, {}, display_id, update=True)
+
+
+def test_updates_of_displays_of_other_cells_are_kept_apart_the_newest_of_each() -> None:
+    outputs = Outputs()
+    for event in (update("a", "1"), DisplayData({}, {}, "b"), update("b", "2"), update("c", "3"), update("a", "4")):
+        outputs.add(event)
+    assert outputs.updates == (update("c", "3"), update("a", "4"))
+    assert [item["data"] for item in outputs.items] == [{"text/plain": "2"}]
+
+
+def test_of_such_updates_there_is_an_end() -> None:
+    outputs = Outputs()
+    for number in range(2000):
+        outputs.add(update(str(number), "x"))
+    assert len(outputs.updates) == 1000
+    assert outputs.updates[-1].display_id == "1999"
+
+
+# -- what an Output widget takes
+
+
+def taken_by(comm_id: str, msg_id: object, kind: str = "comm_msg") -> CommMessage:
+    data = {"method": "update", "state": {"msg_id": msg_id}}
+    return CommMessage(msg(kind, {"comm_id": comm_id, "data": data}))
+
+
+ALL_KINDS = (Stream("stdout", "x"), DisplayData({}, {}), ExecuteResult({}, {}), Error("E", "v"), ClearOutput())
+
+
+def test_what_goes_into_an_output_widget_is_none_of_the_cell_s() -> None:
+    kept = Stream("stdout", "kept\n")
+    items = fold(kept, taken_by("o", CELL), *ALL_KINDS, ClearOutput(True), taken_by("o", ""), kept)
+    assert [item["text"] for item in items] == ["kept\nkept\n"]
+
+
+def test_widgets_within_widgets_take_it_until_the_last_one_ends() -> None:
+    seen = Stream("stdout", "seen")
+    assert fold(taken_by("a", CELL), taken_by("b", CELL), taken_by("b", ""), seen) == []
+    assert fold(taken_by("a", CELL), taken_by("b", CELL), taken_by("b", ""), taken_by("a", ""), seen) != []
+    assert fold(taken_by("a", CELL), CommMessage(msg("comm_close", {"comm_id": "a"})), seen) != []
+
+
+def test_only_what_takes_this_very_cell_counts() -> None:
+    seen = Stream("stdout", "seen")
+    for other in (taken_by("o", "another-cell"), taken_by("o", None), taken_by("o", ["x"]), taken_by("o", "")):
+        assert fold(other, seen) != []
+    assert fold(CommMessage(msg("comm_msg", {"comm_id": "o", "data": "nonsense"})), seen) != []
+    assert fold(CommMessage(msg("comm_open", {"comm_id": "o", "data": {"state": {"msg_id": CELL}}})), seen) == []
+
+
+def test_an_update_goes_to_where_the_display_is() -> None:
+    items = fold(DisplayData({"text/plain": "1"}, {}, "d"), taken_by("o", CELL), update("d", "2"))
+    assert [item["data"] for item in items] == [{"text/plain": "2"}]
 
 
 def test_reading_the_items_does_not_end_a_stream() -> None:
