@@ -279,6 +279,17 @@ def test_json_says_which_displays_of_earlier_code_were_changed(run: Run) -> None
     assert model["updates"] == [{"display_id": "d", "data": {"text/plain": "2"}, "metadata": {}}]
 
 
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_what_the_code_asks_a_front_end_to_do_is_told_on_stderr(run: Run, tmp_path: Path, more: tuple[str]) -> None:
+    file = tmp_path / "loaded.py"
+    file.write_text("answer = 42\n\tprint(answer)\n")
+    done = run("exec", "--kernel-match", "training", "--code", f"%load {file}", *more)
+    assert done.returncode == 0
+    assert done.stdout == "" if not more else parsed(done)["outputs"] == []
+    assert "asked to put this text in place of its own" in done.stderr
+    assert "answer = 42\n\tprint(answer)\n" in done.stderr
+
+
 def test_a_kernel_that_dies_is_3(run: Run, place: dict[str, Any]) -> None:
     kernel_id = place["token"].start_kernel(path="dies.ipynb")
     code = "print('x', flush=True); import time, os; time.sleep(0.5); os._exit(1)"

@@ -120,6 +120,28 @@ def test_a_cell_runs_there_and_shows_here(shell: InteractiveShell, capsys: Captu
     assert shell.user_ns["_"].text == "'THERE'"
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("get_ipython().set_next_input('x = 1\\nx')", "into the next cell. Nothing was changed here; copy it if"),
+        ("get_ipython().set_next_input('x = 1\\nx', replace=True)", "in place of its own"),
+        ("%recall 1-2", "into the next cell"),
+        ("%edit /tmp/some.py", "asked for an editor on /tmp/some.py. Nothing was opened"),
+        ("get_ipython().payload_manager.write_payload({'source': 'odd'})", "asked its front end for 'odd'. Nothing"),
+    ],
+)
+def test_what_a_cell_asks_its_front_end_to_do_is_told_and_not_done(
+    shell: InteractiveShell, capsys: Capture, monkeypatch: pytest.MonkeyPatch, code: str, told: str
+) -> None:
+    monkeypatch.setattr(shell, "set_next_input", lambda *args, **kwargs: pytest.fail("it was done"))
+    run(shell, f"%%remote --history analysis\n{code}")
+    err = capsys.readouterr().err
+    assert told in err
+    assert err.count("Nothing was") == 1
+    if "x = 1" in code:
+        assert "x = 1\nx\n" in err
+
+
 def test_an_error_with_a_plot_behind_it_is_shown_once_and_raised(shell: InteractiveShell, capsys: Capture) -> None:
     plot = "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2]);\n1 / 0"
     with pytest.raises(RemoteError):

@@ -19,6 +19,7 @@ from kernel_bridge_magic.protocol.events import (
     Lost,
     Note,
     Page,
+    Payload,
     Queued,
     Stream,
 )
@@ -33,6 +34,8 @@ STARTING = "queued: kernel still starting, or busy for another client (Ctrl-C le
 #: A view needs its model, which lives in the other kernel: without it JupyterLab says "model not found".
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _LONGEST_PROMPT = 1000
+_LONGEST_INPUT = 1 << 16  # characters of a text that was to be put into a cell
+_MOST_PAYLOADS = 10  # an IPython kernel has one of a kind
 #: The reply to a cell that raised comes within milliseconds; an error that was caught is not to wait for the rest.
 HOLD_SECONDS = 0.5
 
@@ -115,6 +118,7 @@ class Relay:
         self.error_is_shown = False
         self.held: RemoteValue | None = None
         self._held_id = ""
+        self._payloads = 0
 
     @property
     def holds_error(self) -> bool:
@@ -149,6 +153,8 @@ class Relay:
             self._sink.clear(event.wait)
         elif isinstance(event, Page):
             self._sink.display(self._shown(event.data), {}, "", False)
+        elif isinstance(event, Payload):
+            self._tell_payload(event)
         elif isinstance(event, Queued):
             self.note(_queued(event, self._kernel.state))
         elif isinstance(event, Lost):
@@ -174,6 +180,16 @@ class Relay:
         if not self._quiet:
             show = self._sink.progress if in_place else self._sink.note
             show(visible(f"{self._kernel.title}: {text}"))
+
+    def _tell_payload(self, event: Payload) -> None:
+        """Say what the cell asked its front end to do; a text that was to be put into a cell is there to be copied."""
+        self._payloads += 1
+        if self._payloads > _MOST_PAYLOADS or self._quiet:
+            return
+        told, text = _told(event)
+        if not self._kernel.own:
+            text = "\n".join(map(visible, text.split("\n")))
+        self._sink.note(visible(f"{self._kernel.title}: {told}") + (f"\n{text}" if text else ""))
 
     def prompt(self, prompt: str) -> str:
         """The prompt as it is asked here.
@@ -236,3 +252,22 @@ def _queued(event: Queued, state: str) -> str:
         return STARTING
     whom = "an earlier cell of yours" if event.ours else "another client"
     return QUEUED.format(whom=whom, since=f" since {event.since}" if event.since else "")
+
+
+def _told(event: Payload) -> tuple[str, str]:
+    """Say what a payload asks for, and that nothing was done; and the text of it that may be copied."""
+    content, source = event.content, event.source[:_LONGEST_PROMPT]
+    if source == "set_next_input":
+        text = content.get("text")
+        text = text.rstrip("\n") if isinstance(text, str) else ""
+        where = "in place of its own" if content.get("replace") else "into the next cell"
+        told = f"the cell asked to put this text {where}. Nothing was changed here; copy it if you want it."
+        if (left := len(text) - _LONGEST_INPUT) > 0:
+            told += f" Its last {left:,} characters are left out."
+        return told, text[:_LONGEST_INPUT]
+    if source in ("edit_magic", "edit"):
+        file, line = content.get("filename"), content.get("line_number")
+        what = file[:_LONGEST_PROMPT] if isinstance(file, str) else "a file"
+        what += f", line {line}" if isinstance(line, int) else ""
+        return f"the cell asked for an editor on {what}. Nothing was opened; the file is over there", ""
+    return f"the cell asked its front end for {source!r}. Nothing was done here", ""

@@ -19,6 +19,7 @@ __all__ = [
     "Lost",
     "Note",
     "Page",
+    "Payload",
     "Queued",
     "Started",
     "Stream",
@@ -86,6 +87,17 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Payload:
+    """What the cell asked its front end to do (`set_next_input`, `edit_magic`, …). Nothing does it here.
+
+    `content` is the payload as the reply has it.
+    """
+
+    source: str
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class CommMessage:
     """A widget's message (`comm_open`, `comm_msg`, `comm_close`), whole."""
 
@@ -144,6 +156,7 @@ Event = (
     | Error
     | InputRequest
     | Page
+    | Payload
     | CommMessage
     | Aside
     | Started

@@ -18,6 +18,7 @@ from kernel_bridge_magic.protocol.events import (
     ExecuteResult,
     InputRequest,
     Page,
+    Payload,
     Started,
     Stream,
 )
@@ -74,7 +75,7 @@ class Request:
         if message.msg_type != "execute_reply" or self.reply is not None:
             return ()
         self.reply = message.content
-        return tuple(_pages(message.content.get("payload")))
+        return tuple(_payloads(message.content.get("payload")))
 
     def _receive_iopub(self, message: Message) -> tuple[Event, ...]:
         kind = message.msg_type
@@ -164,17 +165,18 @@ def _error(content: dict[str, Any]) -> Error:
     return Error(text(content.get("ename")), text(content.get("evalue")), traceback)
 
 
-def _pages(payload: object) -> list[Event]:
-    """The pages of a reply's payload.
-
-    All other payloads act on the front end (`set_next_input`, `ask_exit`, `edit`): they are not for us (T17).
-    """
-    items = payload if isinstance(payload, list) else []
-    return [
-        Page(item["data"])
-        for item in items
-        if isinstance(item, dict) and item.get("source") == "page" and isinstance(item.get("data"), dict)
-    ]
+def _payloads(payload: object) -> list[Event]:
+    """What a reply's payload asks of its front end: a page is shown, all else is only told of (T17)."""
+    events: list[Event] = []
+    for item in payload if isinstance(payload, list) else ():
+        source = text(item.get("source")) if isinstance(item, dict) else ""
+        if source == "page":
+            events += [Page(item["data"])] if isinstance(item.get("data"), dict) else []
+        elif source == "ask_exit" and not item.get("keepkernel"):
+            pass  # the kernel ends as well, and that is told by itself
+        elif source:
+            events.append(Payload(source, item))
+    return events
 
 
 def display_of(message: Message) -> str:

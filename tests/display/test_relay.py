@@ -19,6 +19,7 @@ from kernel_bridge_magic.protocol.events import (
     Lost,
     Note,
     Page,
+    Payload,
     Queued,
     Started,
     Stream,
@@ -182,6 +183,49 @@ def test_display_ids_are_made_unique_by_the_kernel() -> None:
     ids = [item[3] for kernel in (OWN, FOREIGN) for item in shown(kernel, first, update)]
     assert ids[0] == ids[1] != ids[2] == ids[3]
     assert all(kernel_id in shown_id for kernel_id, shown_id in zip(("k1", "k1", "k2", "k2"), ids, strict=True))
+
+
+# -- what the cell asks its front end to do
+
+
+def told(kernel: Kernel, source: str, **content: Any) -> str:
+    ((kind, text),) = shown(kernel, Payload(source, {"source": source, **content}))
+    assert kind == "note"
+    return str(text)
+
+
+CODE = "for n in range(3):\n\tprint('ü', n)\n"
+
+
+@pytest.mark.parametrize(("replaces", "words"), [(True, "in place of its own"), (False, "into the next cell")])
+def test_a_text_for_a_cell_is_there_to_be_copied(replaces: bool, words: str) -> None:
+    head, _, text = told(OWN, "set_next_input", text=CODE, replace=replaces).partition("\n")
+    assert head.startswith("a.ipynb: the cell asked to put this text ") and words in head
+    assert text == CODE.rstrip("\n")
+
+
+def test_a_foreign_kernel_s_text_for_a_cell_cannot_draw_and_has_an_end() -> None:
+    text = told(FOREIGN, "set_next_input", text=f"a = 1\n{TITLE}\r\x1b[2Kb = 2" + "x" * 100_000)
+    assert "a = 1\n" in text
+    assert text.replace("\n", "").isprintable()
+    assert len(text) < 70_000
+    assert "characters are left out" in text.partition("\n")[0]
+
+
+@pytest.mark.parametrize("kernel", [OWN, FOREIGN])
+def test_what_else_is_asked_for_is_named(kernel: Kernel) -> None:
+    assert "an editor on /tmp/x.py, line 7. Nothing was opened" in told(
+        kernel, "edit_magic", filename="/tmp/x.py", line_number=7
+    )
+    assert "an editor on a file." in told(kernel, "edit", filename=None)
+    assert "asked its front end for 'ask_exit'" in told(kernel, "ask_exit", keepkernel=True)
+    assert told(kernel, "new\nand odd", data={}).isprintable()
+    assert told(kernel, "set_next_input", text=5).isprintable()
+
+
+def test_no_flood_of_such_notes_comes() -> None:
+    assert len(shown(FOREIGN, *[Payload("x", {})] * 50)) == 10
+    assert shown(OWN, Payload("x", {}), quiet=True) == []
 
 
 # -- results that are returned, not shown

@@ -12,6 +12,7 @@ from kernel_bridge_magic.protocol.events import (
     ExecuteResult,
     InputRequest,
     Page,
+    Payload,
     Started,
     Stream,
 )
@@ -86,15 +87,23 @@ def test_widgets_messages_come_whole(kind: str) -> None:
     assert Request(CELL).receive(message) == (CommMessage(message),)
 
 
-def test_a_page_is_shown_and_all_other_payloads_are_not() -> None:
+def test_a_page_is_shown_and_all_other_payloads_are_only_told_of() -> None:
+    asked: list[dict[str, object]] = [
+        {"source": "set_next_input", "text": "rm -rf /", "replace": True},
+        {"source": "edit_magic", "filename": "/etc/passwd", "line_number": None},
+        {"source": "ask_exit", "keepkernel": True},
+        {"source": "anything_new"},
+    ]
     payload = [
-        {"source": "set_next_input", "text": "rm -rf /"},
-        {"source": "ask_exit", "keepkernel": False},
+        *asked,
+        {"source": "ask_exit", "keepkernel": False},  # the kernel's end is told by itself
         {"source": "page", "data": {"text/plain": "help"}},
         {"source": "page", "data": None},
+        {"source": 5},
         "nonsense",
     ]
-    assert Request(CELL).receive(reply(payload=payload)) == (Page({"text/plain": "help"}),)
+    expected = (*(Payload(str(item["source"]), item) for item in asked), Page({"text/plain": "help"}))
+    assert Request(CELL).receive(reply(payload=payload)) == expected
     assert Request(CELL).receive(reply(payload="nonsense")) == ()
 
 

@@ -130,7 +130,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
     ),
     17: (
         "payloads of a reply act here",
-        ("tests/protocol/test_request.py::test_a_page_is_shown_and_all_other_payloads_are_not",),
+        ("tests/protocol/test_request.py::test_a_page_is_shown_and_all_other_payloads_are_only_told_of",),
     ),
     18: (
         "a foreign kernel asks for a password",
