@@ -19,10 +19,10 @@ Importing this package opens no socket, starts no thread, and imports nothing th
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # checkers take it for typing's, whose import takes longer than all else here
 if TYPE_CHECKING:
+    from typing import Any
+
     from kernel_bridge_magic.api import connect, kernels
     from kernel_bridge_magic.connection import KernelConnection
     from kernel_bridge_magic.display.tables import KernelList
@@ -105,6 +105,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used (PEP 562)."""
+    import importlib
+
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)

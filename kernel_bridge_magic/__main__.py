@@ -1,7 +1,20 @@
-"""`python -m kernel_bridge_magic` is `kernel-bridge`."""
+"""`kernel-bridge`, `jupyter kernel-bridge` and `python -m kernel_bridge_magic`: the way in of them all.
 
+Before anything else is imported, which takes a while, the signals that would end us without a word are made to wait:
+`--json` prints its object from the first moment on.
+"""
+
+import signal
 import sys
 
-from kernel_bridge_magic.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Run the command line as a process of its own; give the exit status."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    from kernel_bridge_magic.cli import main
+
+    return main(mask=mask)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -25,7 +25,7 @@ examples:
   kernel-bridge demo
 
 exit status: 0 ok, 1 the code raised, 2 nothing was run, 3 the kernel died or nobody knows,
-124 the timeout is over, 130 interrupted
+124 the timeout is over, 130 interrupted, 129 and 143 told to end by a signal
 """
 
 

@@ -11,9 +11,11 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, AnyStr
 
 from kernel_bridge_magic.arguments import parse
@@ -27,10 +29,12 @@ from kernel_bridge_magic.errors import (
     RemoteError,
     TimedOut,
 )
+from kernel_bridge_magic.interrupts import Terminated, as_usual, held, interrupts_to, spent, told_to_end
 from kernel_bridge_magic.text import visible
 
 if TYPE_CHECKING:
     from kernel_bridge_magic.bridge import Bridge
+    from kernel_bridge_magic.display.plain import PlainSink, SilentSink
     from kernel_bridge_magic.models import Kernel
     from kernel_bridge_magic.results import RemoteResult
 
@@ -40,13 +44,38 @@ OK, RAISED, UNUSABLE, LOST, TIMEOUT, INTERRUPTED = 0, 1, 2, 3, 124, 130
 #: Characters or bytes. More can be sent to no server; /dev/zero has no end.
 _LARGEST_CODE = 64 << 20
 _TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-PIPE_CLOSED = 141  # what a shell says of a process that SIGPIPE ended
+_BY_SIGNAL = 128  # and its number: what a shell says of a process that a signal ended
+PIPE_CLOSED = _BY_SIGNAL + signal.SIGPIPE
+_LAST_SECONDS = 5.0  # for what is left to be done when a signal has told us to end: nobody may read what we write
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; give the exit status (INTERFACE 5)."""
-    with _streams():
-        return _main(list(sys.argv[1:] if argv is None else argv))
+def main(argv: Sequence[str] | None = None, *, mask: Iterable[int] | None = None) -> int:
+    """Run the command line; give the exit status (INTERFACE 5).
+
+    With `mask` it is the whole process: until here SIGINT, SIGTERM and SIGHUP were made to wait, and now only the
+    signals of `mask` are; when all is told, Ctrl-C means nothing any more.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_streams())
+        if arguments[:1] != ["demo"]:  # which has a shell of its own to interrupt
+            then = _end_soon if mask is not None else None
+            stack.enter_context(held(signal.SIGTERM, signal.SIGHUP, then=then))
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        try:
+            return _main(arguments)
+        finally:
+            spent()
+            if mask is not None:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end_soon(number: int) -> None:
+    """End the process a few seconds after a signal told it to, also where it is stuck in a write that nobody reads."""
+    timer = threading.Timer(_LAST_SECONDS, lambda: os._exit(_BY_SIGNAL + number))
+    timer.daemon = True
+    timer.start()
 
 
 @contextlib.contextmanager
@@ -73,12 +102,16 @@ def _main(arguments: list[str]) -> int:
             return _run(arguments)
         except KernelBridgeError as error:
             return _fail(error, as_json="--json" in arguments)
-        except KeyboardInterrupt:
-            print("kernel-bridge: interrupted; nothing was run", file=sys.stderr)
-            return INTERRUPTED
+        except KeyboardInterrupt as came:
+            return _stop(came, as_json="--json" in arguments)
         finally:
             sys.stdout.flush()
     except OSError as error:
+        for note in getattr(error, "__notes__", ()):
+            with contextlib.suppress(OSError):
+                print(note, file=sys.stderr)
+        if told_to_end():
+            return _BY_SIGNAL + told_to_end()  # the terminal is gone, and with it whoever would read this
         if error.errno not in (errno.EPIPE, *_TAKES_NO_MORE):
             raise
         # Python would complain once more when it closes stdout.
@@ -110,7 +143,8 @@ def _list(options: argparse.Namespace) -> int:
     from kernel_bridge_magic.bridge import Bridge
 
     bridge = Bridge()
-    shown = bridge.kernels(options.match, server_url(bridge, options), verbose=options.verbose)
+    with as_usual():
+        shown = bridge.kernels(options.match, server_url(bridge, options), verbose=options.verbose)
     if options.json:
         from kernel_bridge_magic.contract import listing_model
 
@@ -129,9 +163,10 @@ def _exec(options: argparse.Namespace) -> int:
     from kernel_bridge_magic.display.relay import Relay
     from kernel_bridge_magic.runner import run
 
-    code = _code(options)
     bridge = Bridge()
-    kernel = _find(bridge, options)
+    with as_usual():
+        code = _code(options)
+        kernel = _find(bridge, options)
     sink = SilentSink() if options.json else PlainSink()
     relay = Relay(sink, kernel)
     began = time.monotonic()
@@ -149,24 +184,40 @@ def _exec(options: argparse.Namespace) -> int:
         )
         result = run(execution, relay, sink)
     finally:
-        bridge.close()
+        with _unstoppable():
+            bridge.close()
+    with _unstoppable():
+        _tell(result, sink, options, error_is_shown=relay.error_is_shown)
+    return _status(result)
+
+
+@contextlib.contextmanager
+def _unstoppable() -> Iterator[None]:
+    """Pass over Ctrl-C: the cell's fate is decided, and there is nothing to interrupt but our word of it."""
+    with interrupts_to(lambda: None):
+        yield
+
+
+def _tell(
+    result: RemoteResult, sink: PlainSink | SilentSink, options: argparse.Namespace, *, error_is_shown: bool
+) -> None:
     if options.json:
         from kernel_bridge_magic.contract import result_model
 
         _print_json(result_model(result))
     elif isinstance(result.error, RemoteError):
-        if not relay.error_is_shown:
+        if not error_is_shown:
             sink.error(result.error)
     elif result.error is not None:
         print(f"kernel-bridge: {result.error}", file=sys.stderr)
-    return _status(result)
 
 
 def _interrupt(options: argparse.Namespace) -> int:
     from kernel_bridge_magic.bridge import Bridge
 
     bridge = Bridge()
-    kernel = bridge.find(options.match, server_url(bridge, options))
+    with as_usual():
+        kernel = bridge.find(options.match, server_url(bridge, options))
     bridge.interrupt(kernel)
     if options.json:
         from kernel_bridge_magic.contract import VERSION, kernel_model
@@ -183,7 +234,8 @@ def _servers(options: argparse.Namespace) -> int:
     bridge = Bridge()
     if options.check is not None:
         return _check(bridge, options)
-    listing = bridge.look(server_url(bridge, options))
+    with as_usual():
+        listing = bridge.look(server_url(bridge, options))
     if options.json:
         from kernel_bridge_magic.contract import servers_model
 
@@ -202,7 +254,8 @@ def _check(bridge: Bridge, options: argparse.Namespace) -> int:
         refuse_alone(options)
     else:
         give_secret(bridge, options)
-    checkups = bridge.check(options.base_url or options.check)
+    with as_usual():
+        checkups = bridge.check(options.base_url or options.check)
     if options.json:
         from kernel_bridge_magic.contract import checks_model
 
@@ -268,11 +321,27 @@ def _status(result: RemoteResult) -> int:
         return OK
     if isinstance(result.error, TimedOut):
         return TIMEOUT
+    if told_to_end() and result.fate is Fate.LEFT_RUNNING:
+        return _BY_SIGNAL + told_to_end()
     if result.interrupted:
         return INTERRUPTED
     if isinstance(result.error, NotRun):
         return UNUSABLE
     return RAISED if result.fate is Fate.FAILED else LOST
+
+
+def _stop(came: KeyboardInterrupt, *, as_json: bool) -> int:
+    """Tell of a Ctrl-C, or of a signal to end, before anything was sent."""
+    how, status = "interrupted", INTERRUPTED
+    if isinstance(came, Terminated):
+        how, status = f"told to end ({came.name})", _BY_SIGNAL + came.number
+    words = f"{how}; nothing was run"
+    if as_json:
+        from kernel_bridge_magic.contract import failure
+
+        _print_json(failure(NotRun(words)))
+    print(f"kernel-bridge: {words}", file=sys.stderr)
+    return status
 
 
 def _fail(error: KernelBridgeError, *, as_json: bool) -> int:

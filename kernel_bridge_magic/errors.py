@@ -196,7 +196,7 @@ class FateError(KernelBridgeError):
 
     `fate` is the `Fate`, `kernel` the kernel's name, `shown` the number of outputs (stream lines count one
     each) that had arrived, `missing` how many messages are known to be lost (None: not known), `seconds` how
-    long we had waited.
+    long we had waited, `started` whether the kernel had begun with the cell (None: not known).
     """
 
     fate: Fate = Fate.UNKNOWN
@@ -209,6 +209,7 @@ class FateError(KernelBridgeError):
         shown: int = 0,
         missing: int | None = 0,
         seconds: float = 0.0,
+        started: bool | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -216,6 +217,7 @@ class FateError(KernelBridgeError):
         self.shown = shown
         self.missing = missing
         self.seconds = seconds
+        self.started = started
         #: the `RemoteResult` of the cell, with what it had shown until then
         self.result: Any = None
 

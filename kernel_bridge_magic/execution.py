@@ -9,7 +9,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,13 @@ class _InterruptDone:
 
 class _Interrupted:
     """What an interrupt puts into the inbox; a SimpleQueue takes it even inside a signal handler."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Leave:
+    """What puts an end to the wait, and why."""
+
+    why: str
 
 
 class Execution:
@@ -135,6 +142,8 @@ class Execution:
         )
         #: when the iteration is to give a `Tick`, once, whatever comes; on the monotonic clock
         self.wake_at: float | None = None
+        #: whether a KeyboardInterrupt that comes in the wait is taken as `interrupt`, and the wait goes on
+        self.heeds_interrupts = False
         #: whether it was interrupted from here
         self.interrupted = False
         self._interrupting = False
@@ -195,6 +204,10 @@ class Execution:
         """Interrupt: once stops the cell over there if it runs, else leaves it queued; twice leaves it running."""
         self._inbox.put(_Interrupted())
 
+    def leave(self, why: str) -> None:
+        """Wait no longer, which is told with the reason `why`; the cell goes on over there. As safe as `interrupt`."""
+        self._inbox.put(_Leave(why))
+
     def answer(self, value: str) -> None:
         """Give the line that the last `InputRequest` asked for.
 
@@ -203,12 +216,12 @@ class Execution:
         """
         self._transport.send("input_reply", {"value": value}, channel="stdin", parent=self._questions.header)
 
-    def __iter__(self) -> Iterator[Event]:
+    def __iter__(self) -> Generator[Event]:
         try:
             if self._news is not None:
                 yield Note(since_the_last_cell(self._news))
             while self._link.verdict is None:
-                for step in self._steps():
+                for step in self._heedful_steps():
                     if isinstance(step, Action):
                         self._act(step)
                     else:
@@ -245,6 +258,16 @@ class Execution:
         self._leave_subshell()
         if self._durable is not None:
             self._durable.end()
+
+    def _heedful_steps(self) -> list[Event | Action]:
+        try:
+            return self._steps()
+        except KeyboardInterrupt:
+            # Not a signal's, which are held; somebody raised it in this very thread, as we do in subshells.
+            if not self.heeds_interrupts:
+                raise
+            self.interrupt()
+            return []
 
     def _steps(self) -> list[Event | Action]:
         """Wait for what comes next, or a moment; give what is to be shown or done now."""
@@ -331,12 +354,13 @@ class Execution:
         return min(_TICK, waking, self._questions.patience(now))
 
     def _leave_subshell(self) -> None:
-        if self._subshell is None:
+        subshell, self._subshell = self._subshell, None
+        if subshell is None:
             return
         if self._link.request.idle:
-            self._subshell.delete()
+            subshell.delete()
         else:
-            self._subshell.delete_itself()
+            subshell.delete_itself()
 
     def _stragglers(self) -> Iterator[Event]:
         """What still comes of a cell that is over: Deno was seen to send a result after its idle."""
@@ -416,6 +440,8 @@ class Execution:
         elif isinstance(item, _Interrupted):
             self.interrupted = True
             return self._link.interrupt(now)
+        elif isinstance(item, _Leave):
+            return list(self._link.leave(item.why))
         elif isinstance(item, _InterruptDone):
             self._interrupting = False
         elif isinstance(item, Note | Aside):

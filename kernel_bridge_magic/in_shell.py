@@ -24,7 +24,8 @@ from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.display.twins import Forward, Twins
 from kernel_bridge_magic.errors import BadOption, BadServer, OwnKernel
-from kernel_bridge_magic.interrupts import aside, held
+from kernel_bridge_magic.execution import Execution
+from kernel_bridge_magic.interrupts import aside, held, sends_nothing
 from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
@@ -105,15 +106,35 @@ class InShell:
             RemoteError, FateError: what the cell ended with, unless `options.no_raise_error`.
         """
         if options.server is not None:
-            self.bridge.registry.ask_for_secrets(_ask, options.server)
+            with sends_nothing():
+                self.bridge.registry.ask_for_secrets(_ask, options.server)
         # Ctrl-C is an exception again where nothing of the cell is left behind (G12).
         with held():
             return self._run(match, code, options, hold_result=hold_result)
 
     def _run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
+        sink = self._front.sink()
+        with sends_nothing():
+            mirror, relay, execution = self._start(match, code, options, sink, hold_result=hold_result)
+        with mirror.cell(execution, self._front.parent(), sink, quiet=options.quiet):
+            outcome = run(execution, relay, sink)
+        if options.result:
+            self.shell.user_ns[options.result] = outcome
+        if outcome.error is not None:
+            if not options.no_raise_error:
+                if relay.error_is_shown:
+                    leave_out(self.shell, outcome.error)
+                raise outcome.error
+            if not relay.error_is_shown:
+                sink.error(outcome.error)
+        return relay.held
+
+    def _start(
+        self, match: str, code: str, options: Any, sink: CappedSink | TerminalSink, *, hold_result: bool
+    ) -> tuple[Mirror, Relay, Execution]:
+        """Find the kernel, connect to it, and send the code as the very last thing."""
         kernel = aside(lambda: self.bridge.find(match, options.server), "kernel-bridge-find")
         chain = self._chain(kernel)
-        sink = self._front.sink()
         # What can be live is known when there is a connection, and opening that may have notes to show.
         self._introduce(match, kernel, note := Relay(sink, kernel, quiet=options.quiet).note)
         began = time.monotonic()
@@ -132,18 +153,7 @@ class InShell:
             if_busy=options.if_busy,
             durable=options.durable,
         )
-        with mirror.cell(execution, self._front.parent(), sink, quiet=options.quiet):
-            outcome = run(execution, relay, sink)
-        if options.result:
-            self.shell.user_ns[options.result] = outcome
-        if outcome.error is not None:
-            if not options.no_raise_error:
-                if relay.error_is_shown:
-                    leave_out(self.shell, outcome.error)
-                raise outcome.error
-            if not relay.error_is_shown:
-                sink.error(outcome.error)
-        return relay.held
+        return mirror, relay, execution
 
     def _mirror(self, connection: KernelConnection) -> Mirror:
         for known in [known for known in self._mirrors if not known.is_open]:

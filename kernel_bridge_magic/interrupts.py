@@ -3,7 +3,8 @@
 A KeyboardInterrupt is raised between any two bytecodes: half of a frame is sent, a connection is open and nobody
 knows of it yet, a lock is taken. Inside `held` the signal is only noted. It becomes an exception at the next `check`,
 which every wait of ours calls a few times a second, or goes to whom `interrupts_to` names, or comes when all is done.
-Signals reach the main thread only: elsewhere nothing here changes anything.
+What the handlers of other signals raise (a time limit by SIGALRM) is held back in the same way; a KeyboardInterrupt
+is as good as Ctrl-C, whoever raises it. Signals reach the main thread only: elsewhere nothing here changes anything.
 """
 
 from __future__ import annotations
@@ -17,7 +18,19 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-__all__ = ["PATIENCE", "acquired", "aside", "check", "held", "interrupts_to"]
+__all__ = [
+    "PATIENCE",
+    "Terminated",
+    "acquired",
+    "as_usual",
+    "aside",
+    "check",
+    "held",
+    "interrupts_to",
+    "sends_nothing",
+    "spent",
+    "told_to_end",
+]
 
 #: Seconds that a wait may go on without a `check`.
 PATIENCE = 0.1
@@ -25,39 +38,119 @@ PATIENCE = 0.1
 Given = TypeVar("Given")
 
 
-class _Hold:
-    """The handler, as long as it is ours."""
+class Terminated(KeyboardInterrupt):
+    """A signal told this process to end: SIGTERM, or SIGHUP when the terminal is gone."""
 
-    def __init__(self) -> None:
-        self.before: Any = None
-        #: one came, and nobody has had it yet
-        self.pending = False
-        #: who has it now instead of waiting for the next `check`
-        self.taker: Callable[[], None] | None = None
+    def __init__(self, number: int) -> None:
+        self.name = signal.Signals(number).name
+        super().__init__(self.name)
+        self.number = number
+
+
+class _CtrlC(KeyboardInterrupt):
+    """What is noted of a SIGINT; what is raised is up to the handler that was there before."""
+
+
+class _NothingSent(KeyboardInterrupt):
+    """Ctrl-C before anything was sent: IPython shows it as one line, and not the frames that it came to."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
+
+
+_NothingSent.__name__ = "KeyboardInterrupt"  # what front ends show, and notebooks save
+
+
+class _Hold:
+    """The handlers, as long as they are ours."""
+
+    def __init__(self, then: Callable[[int], None] | None) -> None:
+        self._then = then
+        #: by signal: the handler that was there, and ours
+        self._handlers: dict[int, tuple[Any, Any]] = {}
+        self._before: Any = signal.getsignal(signal.SIGINT)
+        #: what came, and nobody has had yet
+        self.pending: BaseException | None = None
+        #: who has Ctrl-C, and the number of a signal to end, instead of waiting for the next `check`
+        self.takers: tuple[Callable[[], None], Callable[[int], None]] | None = None
         #: whether it is raised at once, as if nobody held it
         self.usual = False
+        #: the signal that told this process to end, 0 before one did
+        self.told = 0
 
-    def __call__(self, number: int, frame: Any) -> None:
+    def take_over(self, told: tuple[int, ...]) -> None:
+        """Note SIGINT and the signals `told` from now on, unless they are ignored, and what others' handlers raise."""
+        for number in (signal.SIGINT, *told):
+            # A job in the background of a script must not hear Ctrl-C; nor one under `nohup` that its terminal is gone.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._put(number, self._note)
+        for number in signal.valid_signals() - {signal.SIGINT, *told}:
+            before = signal.getsignal(number)
+            if callable(before):
+                self._put(number, self._guarded(before))
+
+    def _put(self, number: int, handler: Callable[[int, Any], None]) -> None:
+        # Noted first: a handler that is still another's may raise between any two steps.
+        self._handlers[number] = signal.getsignal(number), handler
+        signal.signal(number, handler)
+
+    def give_back(self) -> None:
+        """Put every handler back that nobody has changed meanwhile, SIGINT's last. It may be interrupted and called
+        again."""
+        while self._handlers:
+            number, (before, ours) = next(reversed(self._handlers.items()))
+            if signal.getsignal(number) == ours:
+                # None: it was not set from Python, which cannot put it back, only the next best.
+                default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+                signal.signal(number, default if before is None else before)
+            del self._handlers[number]
+
+    def _note(self, number: int, frame: Any) -> None:
+        if number == signal.SIGINT:
+            self._came(_CtrlC(), frame)
+        else:
+            if self._then is not None and not self.told:
+                self._then(number)
+            self.told = number
+            self._came(Terminated(number), frame)
+
+    def _guarded(self, handler: Callable[[int, Any], Any]) -> Callable[[int, Any], None]:
+        def guard(number: int, frame: Any) -> None:
+            try:
+                handler(number, frame)
+            except BaseException as problem:
+                if _hold is not self:
+                    raise
+                self._came(problem, frame)
+
+        return guard
+
+    def _came(self, what: BaseException, frame: Any) -> None:
         if self.usual:
             self.usual = False  # here: whoever is interrupted may not come to it
-            self.deliver(frame)
-        elif self.taker is not None:
-            self.taker()
-        else:
-            self.pending = True
+            self.deliver(what, frame)
+        elif not self.hand_over(what) and not isinstance(self.pending, Terminated):
+            self.pending = what
 
-    def deliver(self, frame: Any = None) -> None:
+    def hand_over(self, what: BaseException) -> bool:
+        """Give what came to its taker; tell whether it has one."""
+        if self.takers is None or not isinstance(what, KeyboardInterrupt):
+            return False
+        interrupted, ended = self.takers
+        if isinstance(what, Terminated):
+            ended(what.number)
+        else:
+            interrupted()
+        return True
+
+    def deliver(self, what: BaseException, frame: Any = None) -> None:
         """Do what would have been done without us: mostly that raises KeyboardInterrupt."""
-        before = self.before if callable(self.before) else signal.default_int_handler
-        before(signal.SIGINT, frame)
+        if not isinstance(what, _CtrlC):
+            raise what
+        (self._before if callable(self._before) else signal.default_int_handler)(signal.SIGINT, frame)
 
 
 _hold: _Hold | None = None  # the main thread's
-
-
-def _is_deaf() -> bool:
-    """Whether Ctrl-C is not meant for this process: a job in the background of a script must not hear it."""
-    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def _ours() -> _Hold | None:
@@ -65,28 +158,31 @@ def _ours() -> _Hold | None:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
+def held(*told: int, then: Callable[[int], None] | None = None) -> Iterator[None]:
     """Note Ctrl-C while the block runs; what nobody took comes when it has ended well.
 
+    A command line names the signals by which it is `told` to end: they are noted in the same way, as `Terminated`, and
+    `then` has the number of the first at once.
     One inside another is no more than the outer one. A block that ends with an exception has been left already, and
     the interrupt is spent.
     """
     global _hold
-    if threading.current_thread() is not threading.main_thread() or _hold is not None or _is_deaf():
+    if threading.current_thread() is not threading.main_thread() or _hold is not None:
         yield
         return
-    ours = _Hold()
-    # From the first of these two lines on nothing is raised; up to it there is nothing to lose.
-    ours.before = signal.signal(signal.SIGINT, ours)
-    _hold = ours
+    ours = _Hold(then)
     try:
+        ours.take_over(told)
+        _hold = ours
         yield
     finally:
-        _hold = None
-        # None: it was not set from Python, which cannot put it back, only the next best.
-        signal.signal(signal.SIGINT, signal.default_int_handler if ours.before is None else ours.before)
-    if ours.pending:
-        signal.raise_signal(signal.SIGINT)
+        try:
+            ours.give_back()
+        finally:  # a handler that has just been put back may raise
+            _hold = None
+            ours.give_back()
+    if ours.pending is not None:
+        ours.deliver(ours.pending)
 
 
 def check() -> None:
@@ -96,17 +192,45 @@ def check() -> None:
         KeyboardInterrupt: there was one.
     """
     ours = _ours()
-    if ours is not None and ours.pending:
-        ours.pending = False
-        ours.deliver()
+    if ours is not None and ours.pending is not None:
+        what, ours.pending = ours.pending, None
+        ours.deliver(what)
+
+
+def spent() -> None:
+    """Drop an interrupt that is held back: what it was to stop is over, and has been told."""
+    if (ours := _ours()) is not None:
+        ours.pending = None
+
+
+def told_to_end() -> int:
+    """Give the number of the signal that told this process to end while they are held, 0 for none."""
+    ours = _ours()
+    return 0 if ours is None else ours.told
+
+
+@contextlib.contextmanager
+def as_usual() -> Iterator[None]:
+    """Raise Ctrl-C at once while the block runs, also one that came before and is held: for what waits for a person,
+    or leaves nothing behind wherever it ends."""
+    ours = _ours()
+    if ours is None:
+        yield
+        return
+    check()
+    ours.usual = True
+    try:
+        yield
+    finally:
+        ours.usual = False
 
 
 @contextlib.contextmanager
 def interrupts_to(
-    handler: Callable[[], None],
+    interrupted: Callable[[], None], ended: Callable[[int], None] = lambda number: None
 ) -> Iterator[Callable[[], contextlib.AbstractContextManager[None]]]:
-    """Give Ctrl-C to `handler` while the block runs, also one that came before and is held; what is yielded gives a
-    block in which it is raised as usual.
+    """Give Ctrl-C to `interrupted` while the block runs, also one that came before and is held; what is yielded gives a
+    block in which it is raised as usual. `ended` has the number of a signal that tells this process to end.
 
     A handler that only leaves word lost none of 6000 messages; a KeyboardInterrupt raised in the middle of a
     receive lost some in every run (FACTS 10).
@@ -114,25 +238,26 @@ def interrupts_to(
     with held():
         ours = _ours()
         if ours is None:
-            yield contextlib.nullcontext
+            yield as_usual
             return
-
-        @contextlib.contextmanager
-        def usual() -> Iterator[None]:
-            ours.usual = True
-            try:
-                yield
-            finally:
-                ours.usual = False
-
-        before, ours.taker = ours.taker, handler
-        if ours.pending:
-            ours.pending = False
-            handler()
+        before, ours.takers = ours.takers, (interrupted, ended)
+        if ours.pending is not None and ours.hand_over(ours.pending):
+            ours.pending = None
         try:
-            yield usual
+            yield as_usual
         finally:
-            ours.taker = before
+            ours.takers = before
+
+
+@contextlib.contextmanager
+def sends_nothing() -> Iterator[None]:
+    """Say of a Ctrl-C in the block, in one line, that nothing was run."""
+    try:
+        yield
+    except Terminated:
+        raise
+    except KeyboardInterrupt:
+        raise _NothingSent("interrupted; nothing was run") from None
 
 
 def aside(work: Callable[[], Given], name: str) -> Given:

@@ -12,6 +12,7 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 
 from kernel_bridge_magic.config import KernelBridge
 from kernel_bridge_magic.errors import BadInput, BadMatch, BadOption
+from kernel_bridge_magic.interrupts import held, sends_nothing
 from kernel_bridge_magic.options import HelpWanted
 from kernel_bridge_magic.usage import kernels_parser, remote_parser, servers_parser
 
@@ -39,7 +40,8 @@ class BridgeMagics(Magics):
 
     @cached_property
     def _here(self) -> InShell:
-        from kernel_bridge_magic.in_shell import InShell
+        with sends_nothing(), held():  # its imports take a while, and must not be left half done
+            from kernel_bridge_magic.in_shell import InShell
 
         here = InShell(self.shell, lambda: self.settings.servers, lambda: self.settings.max_output)
         atexit.register(here.close)
@@ -67,7 +69,8 @@ class BridgeMagics(Magics):
         except HelpWanted as wanted:
             print(wanted)
             return None
-        return self._here.kernels(match, options)
+        with sends_nothing():
+            return self._here.kernels(match, options)
 
     # -- %servers
 
@@ -80,11 +83,10 @@ class BridgeMagics(Magics):
         except HelpWanted as wanted:
             print(wanted)
             return None
-        if options.check:
-            return self._here.check(rest)
-        if rest:
+        if rest and not options.check:
             raise BadOption(f"{rest!r} is not understood; to add a server: %servers --add URL --name NAME")
-        return self._here.servers(options)
+        with sends_nothing():
+            return self._here.check(rest) if options.check else self._here.servers(options)
 
     # -- %remote and %%remote
 

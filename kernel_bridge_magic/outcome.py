@@ -39,6 +39,7 @@ def outcome(
             shown=link.shown,
             missing=link.losses.missing,
             seconds=seconds,
+            started=link.begun,
         )
     result = RemoteResult(
         status="ok" if verdict.fate is Fate.OK else "error",
@@ -51,6 +52,7 @@ def outcome(
         missing=link.losses.missing,
         interrupted=interrupted,
         updates=updates,
+        started=link.begun,
     )
     if error is not None:
         error.result = result

@@ -60,7 +60,8 @@ class RemoteResult:
     nobody asked to keep them). `value` is the last result, None where there is none. `error` is what
     `raise_for_error` raises. `seconds` is the time from sending to the end; `missing` how many messages are
     known to be lost, None when some are and nobody can tell how many; `interrupted` whether it was interrupted
-    from here. `updates` has an event for each display of an earlier cell that this one has changed: its newest state.
+    from here; `started` whether the kernel had begun with it, None where nobody can tell.
+    `updates` has an event for each display of an earlier cell that this one has changed: its newest state.
     """
 
     status: str
@@ -73,6 +74,7 @@ class RemoteResult:
     missing: int | None = 0
     interrupted: bool = False
     updates: tuple[DisplayData, ...] = field(default=(), repr=False)
+    started: bool | None = None
 
     @property
     def text(self) -> str:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from kernel_bridge_magic.display.relay import HOLD_SECONDS, Relay, Sink
-from kernel_bridge_magic.errors import Fate, LinkError
+from kernel_bridge_magic.errors import Fate, LinkError, RemoteError
 from kernel_bridge_magic.execution import Execution
-from kernel_bridge_magic.interrupts import interrupts_to
+from kernel_bridge_magic.interrupts import Terminated, interrupts_to
 from kernel_bridge_magic.protocol.events import Event, InputRequest, Note, Tick
 from kernel_bridge_magic.protocol.pace import Pace
 from kernel_bridge_magic.results import RemoteResult
+from kernel_bridge_magic.text import visible
 
 __all__ = ["run"]
 
 _LOOK_SECONDS = 0.2  # between looks at a link that is down
 _SETTLE_SECONDS = 1.0  # for what the server kept to come when the link is back: the question may be over
 
+_NO_INPUT = "\x04"  # what ipykernel reads as the end of input
 _MAY_BE_LOST = "the link broke after your answer, which may be lost: if the cell does not go on, interrupt it"
 
 AsUsual = Callable[[], contextlib.AbstractContextManager[None]]
@@ -27,14 +30,34 @@ AsUsual = Callable[[], contextlib.AbstractContextManager[None]]
 def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
     """Show what comes of a cell that was sent, until its fate is known.
 
-    The first Ctrl-C interrupts the cell over there, the second leaves it running. Nothing is raised for what
-    the cell ends with: that is in the result's `error`. `relay.error_is_shown` says whether it was shown already.
+    The first Ctrl-C interrupts the cell over there, the second leaves it running; so does a signal that tells this
+    process to end. Nothing is raised for what the cell ends with: that is in the result's `error`.
+    `relay.error_is_shown` says whether it was shown already.
+
+    What goes wrong here while it is shown is raised, with a note of what became of the cell: it is left running.
     """
+    execution.heeds_interrupts = True
+    with interrupts_to(execution.interrupt, lambda number: execution.leave(_told(number))) as as_usual:
+        questions = _Questions(execution, relay, sink, as_usual)
+        events = iter(execution)
+        try:
+            _show(events, execution, relay, questions)
+            assert execution.result is not None
+            if questions.unanswered and execution.result.fate in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
+                relay.note("the answer was not sent; the cell may wait for it there, and everybody with it")
+            relay.finish(execution.error)
+        except BaseException as problem:
+            events.close()
+            problem.add_note(f"kernel-bridge: {_became(execution)}")
+            raise
+    return execution.result
+
+
+def _show(events: Generator[Event], execution: Execution, relay: Relay, questions: _Questions) -> None:
     pace = Pace()
     error_due: float | None = None  # when the error that is held is to be shown
-    with interrupts_to(execution.interrupt) as as_usual:
-        questions = _Questions(execution, relay, sink, as_usual)
-        for came in execution:
+    for came in events:
+        try:
             questions.hear(came)
             for event in pace.take(came, time.monotonic()):
                 relay.show(event)
@@ -46,13 +69,30 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
             error_due = (error_due or now + HOLD_SECONDS) if relay.holds_error else None
             due = [when for when in (pace.due, questions.mind(now), error_due) if when is not None]
             execution.wake_at = min(due, default=None)
-        for event in pace.flush(time.monotonic()):
-            relay.show(event)
-    assert execution.result is not None
-    if questions.unanswered and execution.result.fate in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
-        relay.note("the answer was not sent; the cell may wait for it there, and everybody with it")
-    relay.finish(execution.error)
-    return execution.result
+        except KeyboardInterrupt:
+            execution.interrupt()  # as in the wait, see `Execution.heeds_interrupts`
+    for event in pace.flush(time.monotonic()):
+        relay.show(event)
+
+
+def _told(number: int) -> str:
+    return f"this process was told to end ({signal.Signals(number).name})"
+
+
+def _became(execution: Execution) -> str:
+    """Wait no longer for a cell whose output cannot be shown; say what became of it."""
+    execution.leave("its output could not be shown here")
+    for _ in execution:
+        pass
+    result = execution.result
+    assert result is not None
+    title = visible(result.kernel.title)
+    if result.fate is Fate.OK:
+        return f"{title}: the cell has ended there without an error"
+    if isinstance(result.error, RemoteError):
+        ended = ": ".join(part for part in (result.error.ename, result.error.evalue) if part)
+        return f"{title}: the cell has failed there ({visible(ended)})"
+    return str(result.error)
 
 
 class _Questions:
@@ -87,11 +127,16 @@ class _Questions:
             # Inside the try as a whole: an interrupt may come while the handlers change places.
             with self._as_usual():
                 value = self._sink.ask(self._relay.prompt(event.prompt), event.password)
+        except Terminated as told:
+            # Nobody will answer here any more, and an open question holds up everybody over there.
+            self._answer(_NO_INPUT, question)
+            self._execution.leave(_told(told.number))
+            return
         except KeyboardInterrupt:
             self._execution.interrupt()
             return
         except EOFError:
-            value = "\x04"  # what ipykernel reads as the end of input
+            value = _NO_INPUT
         self._answer(value, question)
 
     def hear(self, event: Event) -> None:

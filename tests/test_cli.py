@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pexpect
 import pytest
 
 from kernel_bridge_magic import contract
 from kernel_bridge_magic.cli import _print_json, main
 from tests.support.asked import answered
-from tests.support.servers import ConsoleKernel, JupyterServer, private_env
+from tests.support.servers import ConsoleKernel, JupyterServer, private_env, wait_for
 
 CANARY = "canary-5d02"
 SCHEMA = json.loads((Path(contract.__file__).parent / "contract.schema.json").read_text("utf-8"))
@@ -347,6 +349,150 @@ def test_a_second_ctrl_c_detaches(place: dict[str, Any]) -> None:
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "goes on there" in stderr
+
+
+# -- signals, whenever they come
+
+
+def started(place: dict[str, Any], *arguments: str) -> subprocess.Popen[str]:
+    """Start the command line, and wait until its first line makes signals wait."""
+    process = subprocess.Popen(
+        command(*arguments), env=place["env"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    # They wait while the rest is imported; then they are caught.
+    while signal.SIGTERM not in signals(process.pid, "SigBlk") | signals(process.pid, "SigCgt"):
+        assert process.poll() is None
+    return process
+
+
+def signals(pid: int, which: str) -> set[int]:
+    """The signals that a process blocks (`SigBlk`), catches (`SigCgt`) or ignores (`SigIgn`)."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(which):
+                return {number for number in range(1, 32) if int(line.split()[1], 16) >> number - 1 & 1}
+    return set()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
+    """The status, the one JSON object on stdout, and stderr of a process that was signalled."""
+    out, err = process.communicate(timeout=30)
+    assert "Traceback" not in err
+    return process.returncode, parsed(subprocess.CompletedProcess([], process.returncode, out, err)), err
+
+
+def test_ctrl_c_held_down_from_the_first_line_on_is_told_once(place: dict[str, Any]) -> None:
+    for arguments in (("exec", "--kernel-match", "training", "--code", "1"), ("list",), ("servers", "--check")):
+        process = started(place, *arguments, "--json")
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        status, model, err = ended(process)
+        assert (status, model["fate"], model["started"]) == (130, "not run", False)
+        assert err == "kernel-bridge: interrupted; nothing was run\n"
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_ctrl_c_three_times_tells_the_true_fate(place: dict[str, Any], tmp_path: Path, more: tuple[str, ...]) -> None:
+    on, go = tmp_path / "on", tmp_path / "go"
+    code = (
+        f"import os, signal, time\nbefore = signal.signal(signal.SIGINT, lambda *a: None)\nopen({str(on)!r}, 'w')\n"
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.05)\nsignal.signal(signal.SIGINT, before)"
+    )
+    process = started(place, "exec", "--kernel-match", "training", "--code", code, *more)
+    wait_for(on.exists, "the cell")
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        wait_for(lambda: process.poll() is not None or signal.SIGINT not in signals(process.pid, "SigPnd"), "it")
+        wait_for(lambda: process.poll() is not None or signal.SIGINT not in signals(process.pid, "ShdPnd"), "it")
+    if more:
+        status, model, _ = ended(process)
+        assert (model["fate"], model["started"]) == ("left running", True)
+    else:
+        _, err = process.communicate(timeout=30)
+        status = process.returncode
+        assert "goes on there" in err and "nothing was run" not in err
+    assert status == 130
+    go.touch()
+
+
+def test_ctrl_c_held_down_while_the_connection_closes_changes_no_fate(place: dict[str, Any], tmp_path: Path) -> None:
+    on = tmp_path / "on"
+    process = started(
+        place, "exec", "--json", "--kernel-match", "training", "--code", f"open({str(on)!r}, 'w'); 41 + 1"
+    )
+    wait_for(on.exists, "the cell")
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    status, model, _ = ended(process)
+    assert model["started"] is not False
+    assert (model["fate"], status) in {("ok", 0), ("failed", 130), ("left running", 130)}
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_to_end_leaves_the_cell_running_and_says_so(
+    place: dict[str, Any], tmp_path: Path, number: int, status: int
+) -> None:
+    on, go = tmp_path / "on", tmp_path / "go"
+    code = (
+        f"import os, time\nprint('before')\nopen({str(on)!r}, 'w')\n"
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.05)\nprint('after')"
+    )
+    process = started(place, "exec", "--kernel-match", "training", "--code", code, "--json")
+    wait_for(on.exists, "the cell")
+    queued = started(place, "exec", "--kernel-match", "training", "--code", "mine = 1", "--json", "--timeout", "60")
+    assert queued.stderr is not None
+    while "queued" not in queued.stderr.readline():
+        pass
+    for one in (process, queued):
+        one.send_signal(number)
+    for one, begun in ((process, True), (queued, False)):
+        got, model, _ = ended(one)
+        assert (got, model["fate"], model["started"]) == (status, "left running", begun)
+        assert signal.Signals(number).name in model["error"]["message"]
+    go.touch()
+
+
+def test_a_signal_to_end_before_anything_was_sent_is_one_object_too(place: dict[str, Any]) -> None:
+    for arguments in (("exec", "--kernel-match", "training", "--code", "1"), ("list",), ("interrupt", "training")):
+        process = started(place, *arguments, "--json")
+        process.send_signal(signal.SIGTERM)
+        status, model, err = ended(process)
+        assert (status, model["fate"], model["started"]) == (143, "not run", False)
+        assert err == "kernel-bridge: told to end (SIGTERM); nothing was run\n"
+
+
+def test_nohup_stays_deaf_to_the_end_of_its_terminal(place: dict[str, Any], tmp_path: Path) -> None:
+    on, go = tmp_path / "on", tmp_path / "go"
+    code = f"import os, time\nopen({str(on)!r}, 'w')\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)\n5"
+    process = subprocess.Popen(
+        ["nohup", *command("exec", "--kernel-match", "training", "--code", code, "--json")],
+        env=place["env"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(on.exists, "the cell")
+    process.send_signal(signal.SIGHUP)
+    go.touch()
+    status, model, _ = ended(process)
+    assert (status, model["fate"], model["result"]) == (0, "ok", "5")
+
+
+def test_a_terminal_that_goes_while_the_cell_asks_leaves_no_question_open(place: dict[str, Any]) -> None:
+    code = "try:\n    input('name? ')\nexcept EOFError:\n    gone = 'yes'"
+    child = pexpect.spawn(
+        sys.executable, command("exec", "--kernel-match", "training", "--code", code)[1:],
+        env=place["env"], encoding="utf-8", timeout=30,
+    )  # fmt: skip
+    child.expect_exact("name? ")
+    child.kill(signal.SIGHUP)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 129
+    done = subprocess.run(
+        command("exec", "--kernel-match", "training", "--code", "gone"),
+        env=place["env"],
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.stdout == b"'yes'\n"
 
 
 # -- streams, input, terminals

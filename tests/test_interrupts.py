@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from kernel_bridge_magic.interrupts import acquired, aside, check, held, interrupts_to
+from kernel_bridge_magic.interrupts import (
+    Terminated,
+    acquired,
+    aside,
+    check,
+    held,
+    interrupts_to,
+    sends_nothing,
+    spent,
+    told_to_end,
+)
 
 
 def interrupt_ourselves() -> None:
@@ -217,3 +228,142 @@ def test_in_another_thread_nothing_changes() -> None:
     thread.start()
     thread.join(10)
     assert seen == [before]
+
+
+# -- what is no Ctrl-C
+
+
+@pytest.fixture
+def on_usr1() -> Iterator[Callable[[BaseException], None]]:
+    """Give what makes SIGUSR1 raise an exception."""
+    before = signal.getsignal(signal.SIGUSR1)
+
+    def raises(problem: BaseException) -> None:
+        def handler(number: int, frame: object) -> None:
+            raise problem
+
+        signal.signal(signal.SIGUSR1, handler)
+
+    yield raises
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt("theirs"), TimeoutError("too long"), SystemExit(3)])
+def test_what_another_handler_raises_comes_at_a_check_as_well(
+    problem: BaseException, on_usr1: Callable[[BaseException], None]
+) -> None:
+    on_usr1(problem)
+    theirs = signal.getsignal(signal.SIGUSR1)
+    done = []
+    with pytest.raises(type(problem)) as came, held():
+        signal.raise_signal(signal.SIGUSR1)
+        done.append(1)
+        check()
+    assert came.value is problem and done == [1]
+    assert signal.getsignal(signal.SIGUSR1) is theirs
+
+
+def test_a_keyboard_interrupt_of_another_handler_goes_to_whom_ctrl_c_goes(
+    on_usr1: Callable[[BaseException], None],
+) -> None:
+    hits: list[int] = []
+    on_usr1(KeyboardInterrupt())
+    with interrupts_to(lambda: hits.append(1)) as as_usual:
+        signal.raise_signal(signal.SIGUSR1)
+        assert hits == [1]
+        with pytest.raises(KeyboardInterrupt), as_usual():
+            signal.raise_signal(signal.SIGUSR1)
+        check()
+    assert hits == [1]
+
+
+def test_a_handler_that_puts_another_in_its_place_is_not_put_back() -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+
+    def once(number: int, frame: object) -> None:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+    signal.signal(signal.SIGUSR1, once)
+    try:
+        with held():
+            signal.raise_signal(signal.SIGUSR1)
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_handler_that_raises_while_it_is_put_back_leaves_none_of_ours() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    rung = []
+
+    def ring(number: int, frame: object) -> None:
+        rung.append(1)
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, ring)
+    try:
+        for _ in range(300):
+            with contextlib.suppress(TimeoutError):
+                signal.setitimer(signal.ITIMER_REAL, 0.0002)
+                with held():
+                    pass
+                while not rung:
+                    pass
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            rung.clear()
+            assert signal.getsignal(signal.SIGALRM) is ring
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# -- a process that is told to end
+
+
+def test_a_signal_to_end_comes_at_a_check_and_says_which() -> None:
+    before = signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGTERM)
+    first: list[int] = []
+    with pytest.raises(Terminated) as came, held(signal.SIGTERM, signal.SIGHUP, then=first.append):
+        signal.raise_signal(signal.SIGHUP)
+        interrupt_ourselves()
+        assert told_to_end() == signal.SIGHUP
+        check()
+    assert (came.value.name, came.value.number, first) == ("SIGHUP", signal.SIGHUP, [signal.SIGHUP])
+    assert (signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGTERM)) == before
+    assert told_to_end() == 0
+
+
+def test_a_signal_to_end_goes_to_whom_it_is_given_and_is_raised_where_somebody_is_asked() -> None:
+    told: list[int] = []
+    with held(signal.SIGTERM):
+        signal.raise_signal(signal.SIGTERM)
+        with interrupts_to(lambda: None, told.append) as as_usual:
+            signal.raise_signal(signal.SIGTERM)
+            with pytest.raises(Terminated), as_usual():
+                signal.raise_signal(signal.SIGTERM)
+    assert told == [signal.SIGTERM] * 2
+
+
+def test_a_signal_to_end_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with held(signal.SIGHUP):
+            signal.raise_signal(signal.SIGHUP)
+            check()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_is_spent_does_not_come() -> None:
+    with held():
+        interrupt_ourselves()
+        spent()
+
+
+def test_before_anything_was_sent_it_is_one_line() -> None:
+    with pytest.raises(KeyboardInterrupt) as came, sends_nothing(), held():
+        interrupt_ourselves()
+    assert type(came.value).__name__ == "KeyboardInterrupt"
+    assert came.value._render_traceback_() == ["KeyboardInterrupt: interrupted; nothing was run"]  # type: ignore[attr-defined]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,6 +71,30 @@ def magics(shell: InteractiveShell) -> BridgeMagics:
 
 def registered(shell: InteractiveShell) -> dict[str, set[str]]:
     return {kind: NAMES[kind] & set(shell.magics_manager.magics[kind]) for kind in NAMES}
+
+
+# -- Ctrl-C before anything was sent
+
+
+@pytest.mark.parametrize("line", ["%kernels -s {url}", "%servers --check {url}", "%remote -s {url} x 1"])
+def test_ctrl_c_before_anything_was_sent_is_one_line(shell: InteractiveShell, capsys: Capture, line: str) -> None:
+    """A server that takes connections and never answers: while it is waited for, Ctrl-C comes."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+
+        def press() -> None:
+            with mute.accept()[0]:
+                os.kill(os.getpid(), signal.SIGINT)
+                over.wait(30)
+
+        over = threading.Event()
+        pressing = threading.Thread(target=press)
+        pressing.start()
+        outcome = shell.run_cell(line.format(url=f"http://127.0.0.1:{mute.getsockname()[1]}/"))
+        over.set()
+        pressing.join()
+    assert isinstance(outcome.error_in_exec, KeyboardInterrupt)
+    out, err = capsys.readouterr()
+    assert without_colours(out + err).strip() == "KeyboardInterrupt: interrupted; nothing was run"
 
 
 # -- loading

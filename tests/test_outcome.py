@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from kernel_bridge_magic.errors import Fate, KernelDied, RemoteError
+from kernel_bridge_magic.errors import Fate, KernelDied, LeftRunning, RemoteError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.outcome import outcome
 from kernel_bridge_magic.protocol.life import Sign
-from kernel_bridge_magic.protocol.link import SETTLE, Link
+from kernel_bridge_magic.protocol.link import QUEUED_AFTER, SETTLE, Link
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from tests.support.wire import CELL, error, msg, reply, status, stream
@@ -63,3 +63,21 @@ def test_whether_it_was_interrupted_is_kept(interrupted: bool) -> None:
     link.receive(reply(), 0.0)
     link.receive(status("idle"), 0.0)
     assert outcome(link, KERNEL, outputs=[], value=None, seconds=0, interrupted=interrupted).interrupted is interrupted
+
+
+def test_it_tells_whether_the_cell_had_begun() -> None:
+    def left(*messages: object, seconds: float = 0.0) -> RemoteResult:
+        link = Link(Request(CELL), now=0.0)
+        for message in messages:
+            link.receive(message, 0.0)  # type: ignore[arg-type]
+        link.tick(seconds)
+        link.leave("told to end")
+        return outcome(link, KERNEL, outputs=[], value=None, seconds=seconds, interrupted=False)
+
+    begun, queued, just_sent = left(status("busy")), left(seconds=QUEUED_AFTER), left()
+    for result, started in ((begun, True), (queued, False), (just_sent, None)):
+        assert isinstance(result.error, LeftRunning)
+        assert (result.started, result.error.started) == (started, started)
+    assert ended(status("busy"), reply(), status("idle")).started is True
+    assert ended(status("busy"), reply("aborted"), status("idle")).started is not False
+    assert ended(reply("aborted"), status("idle")).started is False

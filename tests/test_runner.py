@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import queue
 import random
@@ -394,6 +395,103 @@ def test_the_second_ctrl_c_leaves_it_running(connect: Connect, own_kernel: str) 
     assert isinstance(result.error, LeftRunning)
     assert "goes on there" in str(result.error)
     assert kernel.execute("left").text == "1"
+
+
+@pytest.mark.parametrize("number", [signal.SIGALRM, signal.SIGUSR1])
+def test_a_keyboard_interrupt_that_is_no_sigint_interrupts_there(kernel: KernelConnection, number: int) -> None:
+    def handler(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    screen = Screen()
+    screen.on_text = lambda text: signal.raise_signal(number) if text == "begun\n" else None
+    code = "import time\nprint('begun')\ntry:\n    time.sleep(60)\nfinally:\n    print('drained')"
+    before = signal.signal(number, handler)
+    try:
+        result = run_in(kernel, code, screen)
+        assert signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, before)
+    assert isinstance(result.error, RemoteError)
+    assert (result.error.ename, result.interrupted) == ("KeyboardInterrupt", True)
+    assert screen.text == "begun\ndrained\n"
+    assert kernel.execute("6 * 7").text == "42"
+
+
+def test_a_keyboard_interrupt_raised_in_a_thread_that_waits_interrupts_there(kernel: KernelConnection) -> None:
+    """As `interrupt_thread` does it to a cell of ours that waits in a subshell for another kernel."""
+    screen, results = Screen(), list[RemoteResult]()
+    begun = threading.Event()
+    screen.on_text = lambda text: begun.set()
+    code = "import time\nprint('begun')\ntry:\n    time.sleep(60)\nfinally:\n    print('drained')"
+    waiting = threading.Thread(target=lambda: results.append(run_in(kernel, code, screen)))
+    waiting.start()
+    assert begun.wait(20) and waiting.ident is not None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(waiting.ident), ctypes.py_object(KeyboardInterrupt))
+    waiting.join(20)
+    assert isinstance(results[0].error, RemoteError) and results[0].error.ename == "KeyboardInterrupt"
+    assert screen.text == "begun\ndrained\n"
+
+
+# -- what goes wrong here
+
+
+class Closed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("problem", [Closed, ValueError, SystemExit])
+def test_a_sink_that_raises_in_mid_run_leaves_the_cell_running_and_says_so(
+    kernel: KernelConnection, tmp_path: Path, problem: type[BaseException]
+) -> None:
+    go = tmp_path / "go"
+    screen = Screen()
+
+    def fail(text: str) -> None:
+        raise problem("no sink")
+
+    screen.on_text = fail
+    code = (
+        f"import os, time\nprint('begun', flush=True)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)\nn = 1"
+    )
+    with pytest.raises(problem, match="no sink") as came:
+        run_in(kernel, code, screen)
+    (note,) = came.value.__notes__
+    assert "left running: its output could not be shown here; the cell goes on there" in note
+    go.touch()
+    assert kernel.execute("n").text == "1"
+
+
+def test_a_time_limit_by_sigalrm_is_raised_and_the_fate_is_told(kernel: KernelConnection, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+
+    def handler(number: int, frame: object) -> None:
+        raise TimeoutError("too long")
+
+    screen = Screen()
+    screen.on_text = lambda text: signal.raise_signal(signal.SIGUSR1)
+    code = (
+        f"import os, time\nprint('begun', flush=True)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)\nn = 2"
+    )
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises(TimeoutError, match="too long") as came:
+            run_in(kernel, code, screen)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert "left running" in came.value.__notes__[0]
+    go.touch()
+    assert kernel.execute("n").text == "2"
+
+
+@pytest.mark.parametrize(("code", "says"), [("2", "has ended there without an error"), ("1 / 0", "failed there (Zero")])
+def test_what_goes_wrong_after_the_end_is_told_with_that(kernel: KernelConnection, code: str, says: str) -> None:
+    class Late(Relay):
+        def finish(self, raised: object = None) -> None:
+            raise Closed("no sink")
+
+    with pytest.raises(Closed) as came:
+        run(kernel.start(code), Late(Screen(), kernel.kernel, quiet=True), Screen())
+    assert says in came.value.__notes__[0]
 
 
 def test_a_hundred_interrupts_lose_no_line(kernel: KernelConnection) -> None:

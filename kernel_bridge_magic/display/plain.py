@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import sys
 from typing import Any
@@ -80,7 +81,8 @@ class SilentSink:
 
     def note(self, text: str) -> None:
         """Notes go to stderr: stdout has one object only."""
-        print(f"kernel-bridge: {text}", file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError):  # whoever reads them may have gone; the object is still wanted
+            print(f"kernel-bridge: {text}", file=sys.stderr)
 
     def progress(self, text: str) -> None:
         """As `note`."""

@@ -66,6 +66,7 @@ _RECORDED = "the kernel remembers how it ended"
 _COMPLETED = (
     "the cell ran to its end and showed no error. What only the reply carries, such as a page of help, is missing"
 )
+_STILL = {True: "the cell goes on there", False: "the cell is still queued there", None: "the cell may run there"}
 _NO_IDLE = "the kernel's end-of-cell message is missing; output may be, too"
 _MUTE = (
     "its server does not call the kernel busy, and hands nothing on; still waiting (before a gateway, a widget's "
@@ -360,6 +361,31 @@ class Link:
             return [Action.INTERRUPT]
         self._judge(Fate.LEFT_RUNNING, "detached; the cell goes on there")
         return []
+
+    def leave(self, why: str) -> list[Event]:
+        """Take that nobody here waits any longer, and why: the cell goes on over there."""
+        if self.verdict is not None:
+            return []
+        if self.request.idle or self.request.reply is not None or self._record_due is not None:
+            return self._leave_ended()
+        if self.outage.is_down:
+            why = f"{why} while the link was down"
+        self._judge(Fate.LEFT_RUNNING, f"{why}; {_STILL[self.begun]}")
+        return []
+
+    @property
+    def begun(self) -> bool | None:
+        """Whether the cell has begun; None if nobody can tell."""
+        if self.request.started:
+            return True
+        if self.verdict is not None and self.verdict.fate in (Fate.OK, Fate.FAILED):
+            return True  # its first message is lost
+        if self.verdict is not None and self.verdict.fate is Fate.NOT_RUN:
+            return False
+        if self.verdict is not None and self.verdict.fate is not Fate.LEFT_RUNNING:
+            return None
+        # No busy after all that time: before that it may be on its way.
+        return False if self._told_queued and not self.outage.happened else None
 
     def _leave_ended(self) -> list[Event]:
         """The cell is over, and nobody wants to wait for the rest of what it sent."""

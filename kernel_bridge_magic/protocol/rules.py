@@ -79,6 +79,7 @@ class Comes(enum.Enum):
     FREE = "this kernel was last heard to end a cell"
     INTERRUPT = "Ctrl-C"
     TIME_IS_UP = "the time that was given is up"
+    LEAVE = "our process is told to end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,9 @@ CELL = (
     Row("R2", RUNNING, (C.INTERRUPT, C.INTERRUPT), fate=Fate.LEFT_RUNNING, says="goes on there"),
     Row("R2", SENT, (C.TIME_IS_UP,), fate=Fate.LEFT_RUNNING, says="still queued there"),
     Row("R2", RUNNING, (C.TIME_IS_UP,), fate=Fate.LEFT_RUNNING, says="goes on there"),
+    Row("R2", SENT, (C.LEAVE,), fate=Fate.LEFT_RUNNING, says="may run there"),
+    Row("R2", RUNNING, (C.LEAVE,), fate=Fate.LEFT_RUNNING, says="goes on there"),
+    Row("R2", RUNNING, (C.REPLY, C.LEAVE), fate=Fate.OK),
     Row("R3", SENT, (C.BREAKS, C.BACK), asks=Action.ASK_KERNEL),
     Row("R3", SENT, _BACK, link.SETTLE, asks=Action.ASK_SERVER),
     Row("R3", SENT, (*_BACK, C.CROWDED), proof.PATIENCE, fate=Fate.UNKNOWN, says="It may have run"),

@@ -178,6 +178,7 @@ class Player:
             Comes.NO_NUMBERS: lambda: self.goes(None),
             Comes.NO_RECORD: lambda: setattr(self.link, "remembers", False),
             Comes.INTERRUPT: lambda: self.keep(self.link.interrupt(self.now)),
+            Comes.LEAVE: lambda: self.keep(self.link.leave("told to end")),
             Comes.TIME_IS_UP: lambda: self.wait(GIVEN),
         }
         signs = {one.name: one for one in Sign}
