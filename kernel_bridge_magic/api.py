@@ -39,7 +39,10 @@ from functools import lru_cache
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.display.tables import KernelList
+from kernel_bridge_magic.errors import BadOption
 from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.options import duration
+from kernel_bridge_magic.protocol.patience import RECONNECT
 
 __all__ = ["connect", "kernels"]
 
@@ -61,15 +64,29 @@ def kernels(match: str = "", *, server: str | None = None) -> KernelList:
     return _bridge().kernels(match, server)
 
 
-def connect(match: str | Kernel, *, server: str | None = None, transport: str = "auto") -> KernelConnection:
+def connect(
+    match: str | Kernel,
+    *,
+    server: str | None = None,
+    transport: str = "auto",
+    reconnect_timeout: float | str | None = RECONNECT,
+) -> KernelConnection:
     """Connect to the one kernel that `match` means, or to a `Kernel` that was listed.
 
-    `transport` is `auto`, `zmq` or `ws`. The caller closes the connection, best with `with`.
+    `transport` is `auto`, `zmq` or `ws`. A link that is lost under a cell is waited for `reconnect_timeout` seconds (or
+    "5m", "2h"), None for ever; then the cell raises `FateUnknown`. The caller closes the connection, best with `with`.
 
     Raises:
+        BadOption: `reconnect_timeout` is no time to wait.
         KernelNotFound, AmbiguousKernel, BadMatch, OwnKernel: `match` does not mean one kernel.
         LinkError, ServerError: the kernel cannot be connected to.
     """
+    try:
+        patience = duration(reconnect_timeout)
+    except ValueError as problem:
+        raise BadOption(f"reconnect_timeout: {problem}") from None
     bridge = _bridge()
     kernel = match if isinstance(match, Kernel) else bridge.find(match, server)
-    return bridge.open(kernel, transport)
+    connection = bridge.open(kernel, transport)
+    connection.reconnect_timeout = patience
+    return connection

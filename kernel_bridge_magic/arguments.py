@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from kernel_bridge_magic.errors import BadInput
 from kernel_bridge_magic.options import seconds
+from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.text import Hidden
 
 __all__ = ["parse"]
@@ -91,6 +92,13 @@ def _parser() -> _Parser:
     source.add_argument("--code-file", metavar="FILE", help="a file with the code, UTF-8")
     source.add_argument("--code-stdin", action="store_true", help="read the code from standard input, to its end")
     execute.add_argument("--timeout", metavar="SECONDS", type=seconds, help="in all (30, 5m); the code goes on there")
+    execute.add_argument(
+        "--reconnect-timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=RECONNECT,
+        help="how long a lost link is waited for (default: 5m), or none; then the end of the code is unknown",
+    )
     execute.add_argument("--transport", choices=("auto", "zmq", "ws"), default="auto", help="how to get there")
     execute.add_argument(
         "--if-busy",

@@ -173,6 +173,7 @@ def _exec(options: argparse.Namespace) -> int:
     connection = bridge.connect(
         kernel, options.transport, note=relay.note, timeout=options.timeout, if_busy=options.if_busy
     )
+    connection.reconnect_timeout = options.reconnect_timeout
     try:
         execution = connection.start(
             code,

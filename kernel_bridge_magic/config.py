@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from traitlets import Dict, Int, Unicode
+from typing import Any
+
+from traitlets import Dict, Int, TraitError, TraitType, Unicode
 from traitlets.config import Configurable
 
+from kernel_bridge_magic.options import duration
+from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.protocol.tails import MAX_OUTPUT
 
 __all__ = ["KernelBridge"]
+
+
+class Duration(TraitType[Any, Any]):
+    """A length of time, in seconds or with its unit; None, or "none", for one without an end."""
+
+    def validate(self, obj: Any, value: Any) -> float | None:
+        """Give it in seconds.
+
+        Raises:
+            TraitError: it is none.
+        """
+        try:
+            return duration(value)
+        except ValueError as problem:
+            raise TraitError(f"c.{type(obj).__name__}.{self.name}: {problem}") from None
 
 
 class KernelBridge(Configurable):
@@ -27,4 +46,11 @@ class KernelBridge(Configurable):
         min=1 << 10,
         help="""Bytes of printed text that one cell leaves in a notebook. Of more, the beginning and the end are
         shown, and all of it is kept in a file until this kernel ends.""",
+    ).tag(config=True)
+
+    reconnect_timeout = Duration(
+        RECONNECT,
+        help="""For how long a link that is lost under a cell is waited for, counted from its last sign while this
+        machine was awake: seconds, "5m", "2h", or "none" for ever. Then the cell ends as unknown. Of a cell with
+        --durable nothing is lost meanwhile: its link is waited for without an end.""",
     ).tag(config=True)

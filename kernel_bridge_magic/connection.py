@@ -14,11 +14,13 @@ from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event
 from kernel_bridge_magic.protocol.messages import check_code
+from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.transports.base import Subscriber, Transport
 
 __all__ = ["KernelConnection", "time_left"]
 
+_LEFT_UNKNOWN = "an earlier cell's link was lost before its end was known: it may still be running there"
 _LEAST_SECONDS = 0.1  # for a cell whose connection took all of the time
 
 
@@ -31,6 +33,8 @@ class KernelConnection:
     def __init__(self, kernel: Kernel, transport: Transport, control: Control) -> None:
         #: the `Kernel` that was found
         self.kernel = kernel
+        #: for how many seconds a link that is lost under a cell is waited for, None for ever
+        self.reconnect_timeout: float | None = RECONNECT
         self._transport = transport
         self._control = control
 
@@ -87,6 +91,7 @@ class KernelConnection:
                 metadata=metadata,
                 subshell=subshell,
                 durable=durable,
+                reconnect_timeout=self.reconnect_timeout,
             )
         except BaseException:
             # Nothing was sent that it would have to run: Ctrl-C, or the link broke.
@@ -134,9 +139,17 @@ class KernelConnection:
     # -- beside cells
 
     def take_news(self) -> str:
-        """Say, once, that the kernel has ended since the last cell; "" if it has not."""
-        sign = self._transport.take_news()
-        return "" if sign is None else since_the_last_cell(sign)
+        """Say, once, that the kernel has ended since the last cell, or that its end is not known; "" for neither."""
+        sign, unknown = self._transport.take_news(), self._transport.left_unknown
+        self._transport.left_unknown = False
+        if sign is not None:
+            return since_the_last_cell(sign)
+        return _LEFT_UNKNOWN if unknown else ""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `take_news` has something to say."""
+        return self._transport.has_news
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Give `subscriber` what comes and is no answer to a request that waits."""

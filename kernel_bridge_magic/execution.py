@@ -27,6 +27,7 @@ from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.link import Action, Link
 from kernel_bridge_magic.protocol.messages import Message, check_code, execute_content, text
 from kernel_bridge_magic.protocol.outputs import Outputs
+from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.protocol.questions import Questions
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
@@ -95,6 +96,7 @@ class Execution:
         metadata: dict[str, Any] | None,
         subshell: Subshell | None = None,
         durable: bool = False,
+        reconnect_timeout: float | None = RECONNECT,
     ) -> None:
         self._transport = transport
         self._control = control
@@ -111,6 +113,7 @@ class Execution:
         self._refuses = subshell is not None and not stdin
         stdin = stdin or self._refuses
         content = execute_content(check_code(code), store_history=store_history, allow_stdin=stdin)
+        self._reconnect_timeout = reconnect_timeout
         self._began = self._ticked = time.monotonic()
         self._news = transport.take_news()
         self._malformed, self._unheld = transport.malformed, transport.unheld
@@ -238,6 +241,8 @@ class Execution:
             yield from map(Note, self._transport.take_faults())
             self._await_interrupt()
         finally:
+            if self._link.gave_link_up and self._link.verdict is not None:
+                self._transport.abandon(left_unknown=self._link.verdict.fate is Fate.UNKNOWN)
             self._let_go()
         self.result = outcome(
             self._link,
@@ -297,6 +302,10 @@ class Execution:
         self._link.free = self._transport.free
         self._link.unread = not self._inbox.empty()
         self._link.remembers = record.is_kept(self._transport.info)
+        self._link.lost_since = self._transport.lost_since
+        # What the kernel keeps for us can still be fetched in a week.
+        is_kept = self._durable is not None and self._durable.usable
+        self._link.reconnect_timeout = None if is_kept else self._reconnect_timeout
         steps = self._link.tick(now)
         if self._link.wants_proof:
             self._link.proven(self._transport.unexplained(self._position))

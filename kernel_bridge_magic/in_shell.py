@@ -29,6 +29,7 @@ from kernel_bridge_magic.interrupts import aside, held, sends_nothing
 from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
+from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.protocol.semicolons import GUEST
 from kernel_bridge_magic.protocol.tails import MAX_OUTPUT
 from kernel_bridge_magic.results import RemoteValue
@@ -48,9 +49,11 @@ class InShell:
         shell: Any,
         configured: Callable[[], Mapping[str, Any]] = dict,
         max_output: Callable[[], int] = lambda: MAX_OUTPUT,
+        reconnect_timeout: Callable[[], float | None] = lambda: RECONNECT,
     ) -> None:
         self.shell = shell
         self.bridge = Bridge(configured)
+        self._reconnect_timeout = reconnect_timeout
         self.bridge.rows = ()  # none shown yet, but `#2` is a word here
         self._told: set[tuple[str, str]] = set()
         self._front = _Notebook(shell, max_output) if hasattr(shell, "kernel") else _Terminal(shell)
@@ -141,6 +144,7 @@ class InShell:
         connection = self.bridge.connect(
             kernel, options.transport, note=note, timeout=options.timeout, if_busy=options.if_busy
         )
+        connection.reconnect_timeout = self._reconnect_timeout()
         mirror = self._mirror(connection)
         relay = Relay(sink, kernel, quiet=options.quiet, hold_result=hold_result, widgets=mirror)
         execution = connection.start(

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
+from traitlets import TraitError
 
 from kernel_bridge_magic.config import KernelBridge
 from kernel_bridge_magic.errors import BadInput, BadMatch, BadOption
@@ -43,7 +44,8 @@ class BridgeMagics(Magics):
         with sends_nothing(), held():  # its imports take a while, and must not be left half done
             from kernel_bridge_magic.in_shell import InShell
 
-        here = InShell(self.shell, lambda: self.settings.servers, lambda: self.settings.max_output)
+        mine = self.settings
+        here = InShell(self.shell, lambda: mine.servers, lambda: mine.max_output, lambda: mine.reconnect_timeout)
         atexit.register(here.close)
         return here
 
@@ -147,10 +149,17 @@ def _check_name(name: str) -> None:
 
 
 def load(shell: Any) -> None:
-    """Register the magics with `shell`, once."""
+    """Register the magics with `shell`, once.
+
+    Raises:
+        BadOption: something that is configured cannot be used.
+    """
     if getattr(shell, _ATTRIBUTE, None) is not None:
         return
-    magics = BridgeMagics(shell)
+    try:
+        magics = BridgeMagics(shell)
+    except TraitError as error:  # of a configuration file
+        raise BadOption(" ".join(str(error).split())) from None
     shell.register_magics(magics)
     shell.configurables.append(magics.settings)  # where %config looks
     setattr(shell, _ATTRIBUTE, magics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import math
 import re
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from kernel_bridge_magic.errors import BadInput, BadOption
 
-__all__ = ["HelpWanted", "MagicParser", "Word", "seconds", "split_words"]
+__all__ = ["HelpWanted", "MagicParser", "Word", "duration", "seconds", "split_words"]
 
 
 class Word(NamedTuple):
@@ -145,18 +146,32 @@ class MagicParser(argparse.ArgumentParser):
 
 
 def seconds(text: str) -> float | None:
-    """Read a length of time: `30`, `1.5s`, `5m`, `2h`; None for `none`.
+    """Read a length of time as an option gives it, see `duration`.
 
     Raises:
-        argparse.ArgumentTypeError: it is none, not above 0, or absurdly long.
+        argparse.ArgumentTypeError: it is none.
     """
-    if text.lower() == "none":
-        return None
-    found = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*(ms|s|min|m|h|)\s*", text)
     try:
-        value = float(found[1]) * _UNITS[found[2]] if found else math.nan
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= _MOST_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time to wait: give seconds above 0 (30), 5m, 2h, or none")
-    return value
+        return duration(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+
+
+def duration(value: object) -> float | None:
+    """Give a length of time in seconds: a number, or a text such as `30`, `1.5s`, `5m`, `2h`; None for `none`.
+
+    Raises:
+        ValueError: it is none, not above 0, or absurdly long; the text says so.
+    """
+    if value is None or (isinstance(value, str) and value.lower() == "none"):
+        return None
+    number = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value) if abs(value) <= _MOST_SECONDS else math.inf
+    elif isinstance(value, str):
+        found = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*(ms|s|min|m|h|)\s*", value)
+        with contextlib.suppress(ValueError):
+            number = float(found[1]) * _UNITS[found[2]] if found else math.nan
+    if not 0 < number <= _MOST_SECONDS:
+        raise ValueError(f"{value!r} is no time to wait: give seconds above 0 (30), 5m, 2h, or none")
+    return number

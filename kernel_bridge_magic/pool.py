@@ -85,7 +85,8 @@ class Pool:
             self._tell_news(kernel, roads, note)
             connection = self._open(kernel, roads, note, held_up)
             with self._lock:
-                self._connections = {key: it for key, it in self._connections.items() if it.is_open}
+                wanted = {key: it for key, it in self._connections.items() if it.is_open or it.has_news}
+                self._connections = wanted
                 self._connections[_key(kernel, connection.transport)] = connection
             return connection
 

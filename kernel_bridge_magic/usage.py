@@ -26,6 +26,12 @@ SERVER::MATCH keeps to one server. $name and {expr} are replaced when they are a
 """
 
 
+_LINK_HELP = """
+A link that is lost is opened again for 5 minutes, or as c.KernelBridge.reconnect_timeout says (seconds, "10m",
+"none"); then the end of the cell is unknown. With --durable it is waited for without an end. Ctrl-C ends the wait.
+"""
+
+
 def remote_parser() -> MagicParser:
     """The options of %remote."""
     parser = MagicParser(
@@ -33,7 +39,7 @@ def remote_parser() -> MagicParser:
         usage="%%remote [options] MATCH  and a body,  or  %remote [options] MATCH CODE",
         description="Run a cell, or one line of code, in another kernel that is already running.\n"
         "Streams, plots, results and tracebacks appear here.",
-        epilog=_MATCH_HELP + "\nexamples:\n  %%remote analysis\n  df.describe()\n\n"
+        epilog=_MATCH_HELP + _LINK_HELP + "\nexamples:\n  %%remote analysis\n  df.describe()\n\n"
         "  x = %remote analysis len(df)\n  %%remote -s lab --timeout 5m train.ipynb\n  fit(model)\n",
     )
     parser.add_argument("-s", "--server", metavar="NAME|URL", help="only that server")

@@ -14,6 +14,7 @@ import pytest
 import kernel_bridge_magic
 from kernel_bridge_magic import (
     AmbiguousKernel,
+    BadOption,
     Kernel,
     KernelConnection,
     KernelList,
@@ -147,6 +148,20 @@ def test_what_is_not_there_or_not_clear_is_said(shared_kernel: str, own_kernel: 
         connect("python3")
     for selector, kernel in raised.value.candidates:
         assert [found.id for found in kernels(selector)] == [kernel.id]
+
+
+@pytest.mark.parametrize("given", ["soon", 0, -1, float("nan"), "5 weeks"])
+def test_a_time_to_wait_that_is_none_is_refused_before_anything_is_done(given: object) -> None:
+    with pytest.raises(BadOption, match=r"reconnect_timeout: .* is no time to wait"):
+        connect("any", reconnect_timeout=given)  # type: ignore[arg-type] # somebody may
+
+
+def test_how_long_a_lost_link_is_waited_for_goes_with_the_connection(shared_kernel: str) -> None:
+    for given, seconds in ((None, None), ("10m", 600.0), (7, 7.0)):
+        with connect(shared_kernel, reconnect_timeout=given) as kernel:
+            assert kernel.reconnect_timeout == seconds
+    with connect(shared_kernel) as kernel:
+        assert kernel.reconnect_timeout == 300.0
 
 
 def test_no_repr_holds_a_secret(jupyter_server: JupyterServer, shared_kernel: str) -> None:

@@ -696,6 +696,8 @@ def test_bad_command_lines_are_one_line_and_2(
         (["exec", "--code", "1", "--code-stdin"], "not allowed with"),
         (["exec", "--code-file", "/no/such/file"], "No such file"),
         (["exec", "--code", "1", "--timeout", "-1"], "seconds above 0"),
+        (["exec", "--code", "1", "--reconnect-timeout", "soon"], "seconds above 0"),
+        (["exec", "--code", "1", "--reconnect-timeout", "0"], "--reconnect-timeout: '0' is no time"),
         (["exec", "--code", "1", "--token", "x"], "go with --base-url"),
         (["exec", "--code", "1", "--base-url", "localhost:8888"], "http://localhost:8888/ or https://"),
         (["exec", "--code", "1", "--base-url", "http://127.0.0.1:1/"], "nobody listens"),

@@ -20,7 +20,17 @@ import trustme
 from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
-from kernel_bridge_magic.errors import BadCell, BadInput, BadServer, Fate, LeftRunning, NotRun, OwnKernel, RemoteError
+from kernel_bridge_magic.errors import (
+    BadCell,
+    BadInput,
+    BadOption,
+    BadServer,
+    Fate,
+    LeftRunning,
+    NotRun,
+    OwnKernel,
+    RemoteError,
+)
 from kernel_bridge_magic.magics import BridgeMagics
 from kernel_bridge_magic.protocol.events import Stream
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
@@ -734,6 +744,38 @@ def test_a_wrong_url_of_a_server_of_ours_runs_nothing(
         for text in (repr(listed), repr(run(shell, f"%servers --check {url}{wrong}"))):
             assert where in " ".join(text.split())
         assert run(shell, f"%remote -s {url}lab/tree/x.ipynb analysis 1").text == "1"
+
+
+def test_how_long_a_lost_link_is_waited_for_is_a_time_or_refused_in_one_line(
+    shell: InteractiveShell, caplog: pytest.LogCaptureFixture
+) -> None:
+    for text, seconds in (("'5m'", 300.0), ("90", 90.0), ("'none'", None), ("None", None), ("0.5", 0.5)):
+        run(shell, f"%config KernelBridge.reconnect_timeout = {text}")
+        assert run(shell, "%config KernelBridge.reconnect_timeout") == seconds
+    for text in ("'soon'", "-3", "0", "True", "[]"):
+        caplog.clear()
+        run(shell, f"%config KernelBridge.reconnect_timeout = {text}")
+        (said,) = caplog.messages
+        assert said.startswith("c.KernelBridge.reconnect_timeout: ") and "give seconds above 0 (30), 5m" in said
+        assert run(shell, "%config KernelBridge.reconnect_timeout") == 0.5, "as before"
+
+
+@pytest.mark.parametrize(("name", "value"), [("reconnect_timeout", "soon"), ("max_output", "x"), ("servers", 7)])
+def test_a_configuration_that_cannot_be_used_is_one_line(shell: InteractiveShell, name: str, value: object) -> None:
+    run(shell, "%unload_ext kernel_bridge_magic")
+    setattr(shell.config.KernelBridge, name, value)
+    try:
+        with pytest.raises(BadOption, match=name) as caught:
+            run(shell, "%load_ext kernel_bridge_magic")
+        assert len(caught.value._render_traceback_()) == 1 and "\n" not in str(caught.value)
+    finally:
+        del shell.config.KernelBridge[name]
+    run(shell, "%load_ext kernel_bridge_magic")
+
+
+def test_the_help_of_remote_says_how_long_a_lost_link_is_waited_for(shell: InteractiveShell, capsys: Capture) -> None:
+    run(shell, "%remote -h")
+    assert "c.KernelBridge.reconnect_timeout" in capsys.readouterr().out
 
 
 # -- our own kernel

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_bridge_magic.errors import BadInput, BadOption
-from kernel_bridge_magic.options import HelpWanted, MagicParser, Word, seconds, split_words
+from kernel_bridge_magic.options import HelpWanted, MagicParser, Word, duration, seconds, split_words
 
 PIECES = ["-s", "--server", "--timeout", "-q", "--", "-h", "x", "5", "''", "--quiet=1", "-", "--timeout="]
 
@@ -243,3 +243,14 @@ def test_a_time_is_a_finite_positive_number_or_refused(text: str) -> None:
     except argparse.ArgumentTypeError:
         return
     assert value is None or 0 < value <= 1e9
+
+
+@pytest.mark.parametrize(("value", "length"), [(30, 30.0), (0.5, 0.5), ("5m", 300.0), ("none", None), (None, None)])
+def test_a_length_of_time_may_be_a_number_where_it_is_no_text(value: object, length: float | None) -> None:
+    assert duration(value) == length
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, 10**400, [5], b"5", "", "soon", "5 weeks"])
+def test_what_is_no_length_of_time_is_refused_whatever_it_is(value: object) -> None:
+    with pytest.raises(ValueError, match="is no time to wait: give seconds above 0"):
+        duration(value)

@@ -35,7 +35,8 @@ from kernel_bridge_magic.protocol.heart import Heart
 from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign, is_rate_limit
 from kernel_bridge_magic.protocol.losses import Losses
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.protocol.outage import Outage
+from kernel_bridge_magic.protocol.outage import Outage, spoken
+from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.protocol.proof import LEAST, Proof, Step
 from kernel_bridge_magic.protocol.request import Request
 
@@ -97,6 +98,7 @@ class Link:
 
     `served`: the kernel has a server. `here`: that is a process that we see, whose end is the kernel's.
     `implementation` is what the kernel calls itself, "" where that is not known.
+    `reconnect_timeout`: for how many seconds a link that is lost is waited for, None for ever.
     """
 
     def __init__(
@@ -108,9 +110,16 @@ class Link:
         served: bool = True,
         here: bool = True,
         implementation: str = "",
+        reconnect_timeout: float | None = RECONNECT,
     ) -> None:
         self.request = request
         self._believes_ok = not any(name in implementation.lower() for name in _ALWAYS_OK)
+        self.reconnect_timeout = reconnect_timeout
+        #: since when nothing was heard over a link that broke or does not answer, on the clock of `now`; None for a
+        #: link that is well
+        self.lost_since: float | None = None
+        #: whether the link was waited for in vain, and is not any more
+        self.gave_link_up = False
         self._served = served
         self._here = here
         self.verdict: Verdict | None = None
@@ -404,6 +413,8 @@ class Link:
             where = "it goes on there" if self.request.started else "it is still queued there"
             self._judge(Fate.LEFT_RUNNING, f"gave up waiting after {self._timeout:g} s; {where}", timed_out=True)
             return []
+        if self._link_is_given_up(now):
+            return list(self._give_link_up())
         if self._server_gone and self._sign is Sign.SHUTDOWN:
             self._conclude_gone("")
             return []
@@ -414,7 +425,7 @@ class Link:
             self.server_says(None, now)
             return []
         if self.outage.is_down:
-            return list(self.outage.tick(now))
+            return list(self.outage.tick(now, self.reconnect_timeout))
         if self._probe_answered_at is not None and now - self._probe_answered_at >= SETTLE:
             return self._conclude_probe(now)
         if self._proof is not None:
@@ -436,6 +447,26 @@ class Link:
             if steps or self.verdict is not None:
                 return steps
         return [*self._tick_notes(now), *self._tick_questions(now, silent)]
+
+    def _link_is_given_up(self, now: float) -> bool:
+        limit, since = self.reconnect_timeout, self.lost_since
+        return limit is not None and since is not None and now - max(since, self._sent) >= limit
+
+    def _give_link_up(self) -> list[Event]:
+        """The link gave no sign for as long as it was to be waited for."""
+        self.gave_link_up = True
+        if self._sign is not None:
+            self._conclude_gone(self._sign.value)
+            return []
+        self._doubtful = None
+        if self.request.reply is not None:
+            return [*self._release(), *self._finish_without_idle()]
+        limit = spoken(self.reconnect_timeout or 0.0)
+        lost = f"{self.outage.words}, not back within {limit}"
+        what = lost if self.outage.is_down else f"nothing was heard from its server for {limit}"
+        state = "the cell may still be running" if self.request.started else "the cell may have run"
+        self._judge(Fate.UNKNOWN, f"{what}; {state}; {_CHECK}")
+        return self._release()
 
     def _asks_who(self, now: float) -> bool:
         """Whether it is still open who shut the kernel down: a client by its server, or its server, which ends."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernel_bridge_magic.protocol.events import Event, Note
 
-__all__ = ["Outage"]
+__all__ = ["Outage", "spoken"]
 
 DOWN_AFTER = 1.0  # seconds; a link that is not back by then is worth a line
 FRESH = 0.3  # the server's own questions to the kernel when the link is back: they leave numbers as well
@@ -66,9 +66,18 @@ class Outage:
         """Whether it has been back for so long that the server has given again what it had kept."""
         return self._back_at is not None and now - self._back_at >= STRAGGLERS
 
-    def tick(self, now: float) -> list[Event]:
-        """Give what to say of a link that stays down, once."""
+    def tick(self, now: float, patience: float | None = None) -> list[Event]:
+        """Give what to say of a link that stays down, once; `patience` is for how long it is tried again."""
         if self._told or self._down_at is None or now - self._down_at < DOWN_AFTER:
             return []
         self._told = True
-        return [Note(f"{self.words}; trying to get it back, Ctrl-C ends that")]
+        limit = "" if patience is None else f" for {spoken(patience)} (reconnect_timeout)"
+        return [Note(f"{self.words}; trying to get it back{limit}, Ctrl-C ends that")]
+
+
+def spoken(seconds: float) -> str:
+    """Give a length of time as it would be typed: 5 min, 2 h, 90 s."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"

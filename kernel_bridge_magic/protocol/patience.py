@@ -2,8 +2,9 @@
 
 A TCP connection that is silent is not dead: one that was kept through a black hole of 30 s lost nothing, a new one
 opened early did. So a silent one is kept until a *new* connection is answered and the old one still says nothing
-10 s later, or for 90 s. Time comes in as `now`, seconds on a monotonic clock, which stands still while the machine
-sleeps (R8): `Wake` tells that it has slept.
+10 s later, or for 90 s. One that broke is tried again for 5 minutes, unless the user says otherwise, counted from its
+last sign; then `link` gives its cell up. Time comes in as `now`, seconds on a monotonic clock, which stands still while
+the machine sleeps (R8): `Wake` tells that it has slept.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import enum
 
 from kernel_bridge_magic.protocol.events import Note
 
-__all__ = ["Failure", "Incoming", "Retry", "Silence", "Step", "Wake"]
+__all__ = ["RECONNECT", "Failure", "Incoming", "Retry", "Silence", "Step", "Wake"]
 
 # Seconds.
 PING_RUNNING = 3.0  # between pings while a cell is under way and nothing else is heard
@@ -22,10 +23,12 @@ PROBE_EVERY = 2.0  # between the end of one question on a new connection and the
 STILL_SILENT = 10.0  # after the first answer on a new connection
 PATIENCE = 90.0  # as jupyter_server, which gives us up after as long
 IDLE_PATIENCE = 30.0  # with nothing under way nothing can be lost
+#: for a link to come back, since it last gave a sign, unless the user says otherwise
+RECONNECT = 300.0
 LONGEST_WAIT = 30.0
 REFUSED_AGAIN = 0.7  # a server that is told to have ended within 2 s (F12)
 REFUSALS_HERE = 2  # tries
-REFUSALS = 40  # half a minute
+QUICK_TRIES = 40  # half a minute; a tunnel that is not back by then is tried as rarely as anything else
 JUMP = 2.0  # between two clocks that only sleep can part (R8)
 TELL_EVERY = 5.0  # between two words on one message that is long in coming (F24)
 
@@ -61,6 +64,11 @@ class Silence:
     def _still_silent(self) -> float:
         # A server gives up a client that does not answer for as long: there is nothing to be kept.
         return UNANSWERED if self._slept >= PATIENCE else STILL_SILENT
+
+    @property
+    def doubts(self) -> bool:
+        """Whether a cell is under way, and a ping has gone unanswered for so long that it was told."""
+        return self._pinged is not None and self._told
 
     def pinged(self, now: float) -> None:
         """Take note that a ping is out."""
@@ -195,12 +203,12 @@ class Retry:
 
     With `once` the server said that it does not want us (close codes 1008, 4xxx): one try only. `here`: it is a
     process that we saw, so that a port which nobody listens on says that it has ended. Elsewhere that may be a tunnel
-    or a proxy, which comes back.
+    or a proxy, which comes back: it is tried for as long as somebody waits.
     """
 
     def __init__(self, *, once: bool = False, here: bool = True) -> None:
         self._once = once
-        self._refusals = REFUSALS_HERE if here else REFUSALS
+        self._here = here
         self._tries = 0
         self._refused = 0
         self._hopeless = False
@@ -209,12 +217,13 @@ class Retry:
         """Take note that a try failed."""
         self._tries += 1
         self._refused = self._refused + 1 if why is Failure.REFUSED else 0
-        self._hopeless = self._once or why in (Failure.DENIED, Failure.NO_KERNEL) or self._refused >= self._refusals
+        ended = self._here and self._refused >= REFUSALS_HERE
+        self._hopeless = self._once or why in (Failure.DENIED, Failure.NO_KERNEL) or ended
 
     def wait(self, chance: float) -> float | None:
         """Give the seconds until the next try, None to give up. `chance` is a random number from 0 to 1."""
         if self._hopeless:
             return None
-        if self._refused:
+        if 0 < self._refused < QUICK_TRIES:
             return REFUSED_AGAIN
         return chance * min(2.0**self._tries - 1, LONGEST_WAIT)

@@ -26,7 +26,11 @@ RULES = {
     "R4": ("the kernel is gone when it, its server or its session says so", "life"),
     "R5": ("in silence the server and the heart are asked; the kernel only behind the cell, never on control", "link"),
     "R6": ("loss is never silent: what did not come is counted, or said not to be countable", "gaps"),
-    "R7": ("a silent connection is kept until a new one is answered and it still is silent, or for 90 s", "patience"),
+    "R7": (
+        "a silent connection is kept until a new one is answered and it still is silent, or for 90 s; "
+        "one that is lost is tried again for 5 minutes since its last sign, then its cell is unknown",
+        "patience",
+    ),
     "R8": ("clocks are monotonic; a machine that slept asks at once", "patience"),
 }
 
@@ -71,6 +75,7 @@ class Comes(enum.Enum):
     BREAKS = "the link breaks"
     BACK = "the link is back"
     CLOSED = "the link is closed for good"
+    NO_SIGN = "no sign of the server, by a link that did not break"
     GAP = "three numbers never came"
     NUMBERS = "this kernel numbers what it sends"
     HOLE = "two numbers in a row never came"
@@ -223,6 +228,12 @@ CELL = (
     Row("R6", RUNNING, (C.BREAKS, C.BACK, C.GAP, C.REPLY, C.WORD), link.SETTLE, fate=Fate.OK, says="3 messages"),
     Row("R6", RUNNING, (C.BREAKS, C.BACK, C.NO_NUMBERS), outage.STRAGGLERS, says="cannot be told"),
     Row("R7", RUNNING, (C.BREAKS,), outage.DOWN_AFTER, says="trying to get it back"),
+    Row("R7", RUNNING, (C.BREAKS,), patience.RECONNECT, fate=Fate.UNKNOWN, says="not back within 5 min"),
+    Row("R7", SENT, (C.BREAKS,), patience.RECONNECT, fate=Fate.UNKNOWN, says="may have run"),
+    Row("R7", RUNNING, (C.NO_SIGN,), patience.RECONNECT, fate=Fate.UNKNOWN, says="nothing was heard"),
+    Row("R7", RUNNING, (C.BREAKS, C.BACK, C.BREAKS), patience.RECONNECT, fate=Fate.UNKNOWN, says="not back within"),
+    Row("R7", RUNNING, (C.REPLY, C.BREAKS), patience.RECONNECT, fate=Fate.OK),
+    Row("R7", RUNNING, (C.BREAKS, C.TIME_IS_UP), fate=Fate.LEFT_RUNNING, says="gave up waiting after 30 s"),
     Row("R7", RUNNING, (C.BREAKS, C.BACK), asks=Action.ASK_SERVER, says="back after"),
     Row("R7", RUNNING, _BACK, link.SETTLE, asks=Action.ASK_RECORD),
     Row("R7", RUNNING, (*_BACK, C.REMEMBERS), fate=Fate.OK, says="remembers how it ended"),

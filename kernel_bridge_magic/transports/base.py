@@ -110,6 +110,11 @@ class Transport:
         self.reopens = False
         #: how often the link broke, or was tried in vain: each may have left requests over there that nobody hears of
         self.breaks = 0
+        #: since when nothing was heard over a link that broke or does not answer, on the monotonic clock; None for one
+        #: that is well
+        self.lost_since: float | None = None
+        #: whether a cell has given the link up; with `left_unknown` nobody knows how that one ended
+        self.abandoned = self.left_unknown = False
         #: whether somebody wants it open though no request is under way
         self.kept = False
         self._inboxes: dict[str, Inbox] = {}
@@ -174,7 +179,8 @@ class Transport:
     @property
     def is_open(self) -> bool:
         """Whether a cell sent now would go to the kernel that was found."""
-        return not self._closing and self._closed is None and self.life.ended is None and self._pid == os.getpid()
+        ended = self._closing or self.abandoned or self._closed is not None or self.life.ended is not None
+        return not ended and self._pid == os.getpid()
 
     def send(
         self,
@@ -319,6 +325,15 @@ class Transport:
         faults, self._faults = self._faults, []
         return faults
 
+    def abandon(self, *, left_unknown: bool) -> None:
+        """Send no other cell over this link; it is closed once nobody waits for it any more."""
+        self.abandoned, self.left_unknown = True, left_unknown
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to tell before the next cell."""
+        return self._news is not None or self.left_unknown
+
     def forget(self, msg_id: str) -> None:
         """Stop routing the answers of a request; what still comes goes to the subscribers."""
         with self._lock:
@@ -415,7 +430,8 @@ class Transport:
         """Whether nobody has used the connection for so long that it must be let go, or nobody can use it any more."""
         with self._lock:
             used = bool(self._inboxes or self.kept)
-        return not used and (self.life.ended is not None or time.monotonic() - self._used > IDLE_SECONDS)
+        ended = self.abandoned or self.life.ended is not None
+        return not used and (ended or time.monotonic() - self._used > IDLE_SECONDS)
 
     def _take_message(self, message: Message) -> None:
         """Take a message as it came. Here is the guard: whatever it is, the thread goes on to the next one."""

@@ -91,6 +91,8 @@ class WebSocketTransport(Transport):
         self._retry: Retry | None = None
         self.reopens = True
         self._back_at = 0.0
+        self._dialled_at = 0.0  # when the link was last opened
+        self._signed_at = 0.0  # when it last gave a sign before that
         #: messages that came a second time and were dropped
         self.repeated = 0
         #: how often the link was opened again
@@ -141,7 +143,7 @@ class WebSocketTransport(Transport):
         raw.settimeout(SEND_TIMEOUT)
         headers = {key.lower(): value for key, value in (connection.getheaders() or {}).items()}
         self._subprotocol = headers.get("sec-websocket-protocol", "")
-        connection.heard = time.monotonic()
+        connection.heard = self._dialled_at = time.monotonic()
         self._socket = connection
         # Nobody waits for the answer: it teaches `life` the kernel's session before our first cell does.
         self.send("kernel_info_request", {})
@@ -220,6 +222,7 @@ class WebSocketTransport(Transport):
                 return End(f"nothing was heard for {silent:.0f} s", silent=silent)
             elif isinstance(step, Note):
                 self._tell_running(step)
+        self.lost_since = connection.heard if silence.doubts else None
         return None
 
     def _probe(self, silence: Silence) -> None:
@@ -237,6 +240,7 @@ class WebSocketTransport(Transport):
     def _get_back(self, end: End) -> str | None:
         """Open the link again, for as long as a request waits; None when it is open, else the reason of the end."""
         lost_at = time.monotonic()
+        self.lost_since = self._signed_at
         self.breaks += 1
         self.free = False  # what begins while the link is down is not heard
         with self._lock:
@@ -268,6 +272,7 @@ class WebSocketTransport(Transport):
                 return end.reason  # who waited has left meanwhile, and may have a connection of their own by now
             self.reconnects += 1
             self._back_at = time.monotonic()
+            self.lost_since = None
             self._tell_running(Back(time.monotonic() - lost_at + end.silent, _clock()))
             return None
         if self.denied:
@@ -432,6 +437,9 @@ class WebSocketTransport(Transport):
         connection, self._socket = self._socket, None
         self._fragments.drop()
         if connection is not None:
+            # A link that was opened and said nothing before it broke again has given no sign.
+            if connection.heard > self._dialled_at or not self._signed_at:
+                self._signed_at = connection.heard
             connection.shutdown()
 
     def _release(self) -> None:

@@ -189,7 +189,7 @@ class FaultProxy:
     `loses` is for connections that are opened when it is set: which messages of the server they lose.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, port: int = 0) -> None:
         self.target = target
         self.loses: Callable[[Message], bool] | None = None
         self.latency = 0.0
@@ -200,7 +200,7 @@ class FaultProxy:
         self._limits: dict[str, int] = {}
         self._refusing = False
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True, name="proxy-accept").start()
 

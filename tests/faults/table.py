@@ -42,7 +42,7 @@ FAULTS = {
     20: "cell ends while we are away",
     21: "half-open connection (NAT forgot it)",
     22: "partition, shorter than patience",
-    23: "partition, longer than patience",
+    23: "partition, longer than patience: tried until `reconnect_timeout` is over, 5 minutes",
     24: "slow link, 10 kB/s",
     25: "latency 300 ms each way",
     26: "proxy drops idle connections",

@@ -26,6 +26,7 @@ from kernel_bridge_magic.protocol.link import (
 )
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.outage import STRAGGLERS
+from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.protocol.proof import LEAST, LINGER
 from kernel_bridge_magic.protocol.request import Request
 from tests.support.wire import CELL, OURS, error, msg, reply, status, stream
@@ -895,6 +896,78 @@ def test_a_cell_whose_beginning_was_not_heard_says_so() -> None:
     assert cell.link.losses.missing is None
     assert not losses(running().get(reply(), status("idle")))
     assert not losses(Watched().get(reply("aborted"), status("idle")))
+
+
+# -- a link that never comes back
+
+
+def lost(cell: Watched, seconds: float = 0.0) -> Watched:
+    """The link has broken, and was last heard `seconds` before."""
+    cell.link.lost_since = cell.now - seconds
+    return broken(cell, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("begin", "words"), [(running, "the cell may still be running"), (Watched, "the cell may have run")]
+)
+def test_a_link_that_never_comes_back_is_given_up_after_five_minutes(begin: Callable[[], Watched], words: str) -> None:
+    cell = lost(begin()).wait(RECONNECT - 0.5)
+    assert cell.fate is None and not cell.link.gave_link_up
+    assert "trying to get it back for 5 min (reconnect_timeout)" in notes(cell)[0]
+    cell.wait(1)
+    assert cell.fate is Fate.UNKNOWN and cell.link.gave_link_up
+    assert cell.reason == (
+        "link lost at 14:02:07 (the server closed the connection), not back within 5 min; "
+        f"{words}; check before running again"
+    )
+
+
+def test_it_counts_from_the_last_sign_of_the_link_and_not_from_before_the_cell() -> None:
+    heard = running().wait(40).get(stream("x\n")).wait(60)
+    assert lost(heard, 60).wait(RECONNECT - 60.5).fate is None
+    assert heard.wait(1).fate is Fate.UNKNOWN
+    sent = lost(running(), 1000).wait(RECONNECT - 0.5)
+    assert sent.fate is None, "an idle link gives no sign for long"
+    assert sent.wait(1).fate is Fate.UNKNOWN
+
+
+def test_each_return_of_the_link_begins_the_count_anew() -> None:
+    cell = running()
+    for _ in range(5):
+        lost(cell).wait(RECONNECT - 1)
+        cell.link.lost_since = None
+        cell.said += cell.link.back(RECONNECT - 1, "14:07:06", cell.now)
+        cell.wait(1)
+    assert cell.fate is None
+    assert cell.get(reply(), status("idle")).fate is Fate.OK
+
+
+def test_how_long_is_the_users_to_say() -> None:
+    for limit, words in ((5.0, "5 s"), (90.0, "90 s"), (7200.0, "2 h")):
+        cell = running()
+        cell.link.reconnect_timeout = limit
+        assert lost(cell).wait(limit - 0.5).fate is None
+        assert f"not back within {words};" in cell.wait(1).reason
+    for_ever = running()
+    for_ever.link.reconnect_timeout = None
+    assert lost(for_ever).wait(10 * RECONNECT).fate is None
+    assert "trying to get it back, Ctrl-C ends that" in notes(for_ever)[0]
+
+
+def test_the_time_of_the_cell_wins_where_it_is_shorter() -> None:
+    cell = lost(running(timeout=30)).wait(31)
+    assert (cell.fate, cell.link.gave_link_up) == (Fate.LEFT_RUNNING, False)
+
+
+def test_what_is_known_of_the_end_is_told_though_the_link_is_given_up() -> None:
+    assert lost(running().get(reply())).wait(RECONNECT + 1).fate is Fate.OK
+    assert lost(running().get(error(), reply("error"))).wait(RECONNECT + 1).fate is Fate.FAILED
+    interrupted = lost(running().get(error("KeyboardInterrupt", ""), reply("error"))).wait(RECONNECT + 1)
+    assert interrupted.fate is Fate.FAILED
+    assert Error("KeyboardInterrupt", "", ("KeyboardInterrupt: ",)) in interrupted.said
+    gone = lost(running()).wait(1)
+    gone.link.sign(Sign.RESTART, gone.now)
+    assert gone.wait(RECONNECT + 1).fate is Fate.DIED
 
 
 # -- a kernel that stands still

@@ -134,6 +134,14 @@ class Player:
             self.link.heartbeat(True, False)
         self.tick()
 
+    def breaks(self) -> None:
+        self.link.lost_since = self.now
+        self.link.broke("the server closed the connection", "10:00:00", self.now)
+
+    def back(self) -> None:
+        self.link.lost_since = None
+        self.keep(self.link.back(0.1, "10:00:01", self.now))
+
     def goes(self, gap: Gap | None) -> None:
         self.gap = gap
 
@@ -169,8 +177,9 @@ class Player:
             Comes.NOBODY_THERE: self.nobody_there,
             Comes.HEART_STOPS: self.heart_stops,
             Comes.NO_GREETING: self.no_greeting,
-            Comes.BREAKS: lambda: self.link.broke("the server closed the connection", "10:00:00", self.now),
-            Comes.BACK: lambda: self.keep(self.link.back(0.1, "10:00:01", self.now)),
+            Comes.BREAKS: self.breaks,
+            Comes.BACK: self.back,
+            Comes.NO_SIGN: lambda: setattr(self.link, "lost_since", self.now),
             Comes.CLOSED: lambda: self.link.closed("the server closed the connection", self.now),
             Comes.GAP: lambda: self.goes(Gap(3, True)),
             Comes.NUMBERS: lambda: setattr(self, "number", 0),
