@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from kernel_bridge_magic import discovery
 from kernel_bridge_magic.auth import Secret, Vault
@@ -16,9 +18,10 @@ from kernel_bridge_magic.discovery.this_kernel import own_connection_file, own_k
 from kernel_bridge_magic.display.rows import problem_line
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.entries import Entry
-from kernel_bridge_magic.errors import BadAnswer, ServerError
-from kernel_bridge_magic.levels import candidates, is_server
+from kernel_bridge_magic.errors import BadAnswer, BadInput, KernelBridgeError, ServerError
+from kernel_bridge_magic.levels import candidates, clean, is_server, row_of
 from kernel_bridge_magic.matching import find_many, find_one
+from kernel_bridge_magic.meanings import Meanings
 from kernel_bridge_magic.models import Checkup, Kernel, Listing, Origin, Server, ServerReport
 from kernel_bridge_magic.named_servers import only, read_url
 from kernel_bridge_magic.pool import Pool
@@ -28,8 +31,17 @@ from kernel_bridge_magic.sockets import check_ca_file
 
 __all__ = ["Bridge"]
 
-_REMEMBER_SECONDS = 10.0  # what a MATCH meant, while its connection is open: the next cell asks no server
+_SECONDS = 3.0  # for a look around
+_AGAIN_SECONDS = 0.9  # for one before a cell whose kernel is connected to: with what goes round it, a second
 _REST_SECONDS = 30.0  # a server that did not answer is left alone that long (INTERFACE 2)
+
+
+class _Silence(NamedTuple):
+    """Why a server is left alone, until when, and by whom: those who would not wait longer than it was waited for."""
+
+    until: float
+    problem: str
+    waited: float = math.inf
 
 
 class Bridge:
@@ -46,8 +58,9 @@ class Bridge:
         self.rows: tuple[Kernel, ...] | None = None
         self._options: dict[str, Server] = {}
         self._lock = threading.RLock()
-        self._meant: dict[tuple[str, str | None], tuple[float, Kernel]] = {}
-        self._silent: dict[Origin, tuple[float, str]] = {}
+        self._meanings = Meanings()
+        self._silent: dict[Origin, _Silence] = {}
+        self._patient: threading.Thread | None = None
 
     @property
     def own_id(self) -> str:
@@ -84,7 +97,7 @@ class Bridge:
         entry = Entry(name, url, token, password, ca_file, trusted, allow_plain_http)
         server = self.registry.add(entry, save=save, ask=ask)
         self._silent.pop(server.origin, None)
-        self._forget_meanings()
+        self._meanings.clear()
         return server
 
     def remove_server(self, name: str) -> Server:
@@ -94,13 +107,8 @@ class Bridge:
             BadServer: none of the servers that the user named is called so.
         """
         server = self.registry.remove(name)
-        self._forget_meanings()
+        self._meanings.clear()
         return server
-
-    def _forget_meanings(self) -> None:
-        # What was found knows its server as it was: another name, not trusted yet, or still there.
-        with self._lock:
-            self._meant.clear()
 
     # -- finding
 
@@ -112,28 +120,49 @@ class Bridge:
         Raises:
             BadServer: no such server is known.
         """
+        return self._look(server, _SECONDS, {} if patient else self._at_rest(_SECONDS))
+
+    def _at_rest(self, seconds: float) -> dict[Origin, str]:
+        """Return the servers that need not be asked by who would wait that long, with what is wrong with them."""
+        now = time.monotonic()
+        with self._lock:
+            return {o: it.problem for o, it in self._silent.items() if it.until > now and it.waited >= seconds}
+
+    def _look(self, server: str | None, seconds: float, at_rest: Mapping[Origin, str]) -> Listing:
         servers = self.servers
         url = server if server is not None and "://" in server else None
         if url is not None and not any(is_server(url, known) for known in servers):
             servers.append(self.server_at(url))
-        now = time.monotonic()
-        silent = {} if patient else {o: why for o, (until, why) in self._silent.items() if until > now}
-        silent |= self.registry.unready()
+        skip = {**at_rest, **self.registry.unready()}
         listing = discovery.look(
-            servers, self.vault, own_id=own_kernel_id(), own_file=own_connection_file(), skip=silent, only=url
+            servers,
+            self.vault,
+            own_id=own_kernel_id(),
+            own_file=own_connection_file(),
+            deadline=seconds,
+            skip=skip,
+            only=url,
         )
         listing = dataclasses.replace(listing, notes=self.registry.notes)
-        for report in listing.servers:
-            if report.elsewhere:
-                continue  # it is told each time
-            if report.problem and not report.kernels and report.server.origin not in silent:
-                self._silent[report.server.origin] = (now + _REST_SECONDS, report.problem)
-            elif not report.problem:
-                self._silent.pop(report.server.origin, None)
+        self._meanings.hear(listing)
+        self._note_silence([report for report in listing.servers if report.server.origin not in skip], seconds)
         if url is not None:
             kernels = tuple(kernel for kernel in listing.kernels if kernel.server is not None)
             return dataclasses.replace(listing, kernels=kernels, skipped=())
         return listing if server is None else only(listing, server)
+
+    def _note_silence(self, reports: Sequence[ServerReport], seconds: float) -> None:
+        now = time.monotonic()
+        with self._lock:
+            for report in reports:
+                origin = report.server.origin
+                if not report.problem:
+                    self._silent.pop(origin, None)
+                elif not report.kernels and not report.elsewhere:  # which is told each time
+                    new = _Silence(now + _REST_SECONDS, report.problem, seconds if report.late else math.inf)
+                    old = self._silent.get(origin)
+                    if old is None or old.until <= now or old.waited < new.waited:
+                        self._silent[origin] = new
 
     def kernels(self, match: str = "", server: str | None = None, *, verbose: bool = False) -> KernelList:
         """Look around, and keep what `match` could mean: the listing that every face shows.
@@ -191,18 +220,51 @@ class Bridge:
             KernelNotFound, AmbiguousKernel, BadMatch, OwnKernel: as `matching.find_one`.
             BadServer: no such server is known.
         """
-        key = (match, server)
-        with self._lock:
-            when, kernel = self._meant.get(key, (0.0, None))
-            if kernel is not None and time.monotonic() - when < _REMEMBER_SECONDS and self.pool.has(kernel):
-                return kernel
-        listing = self.look(server, patient=False)
+        meaning = self._meanings.get(match, server)
+        known = self._row(match) if meaning is None else meaning.kernel
+        if known is None or not self.pool.has(known):
+            listing = self.look(server, patient=False)
+        elif meaning is not None and meaning.is_fresh(time.monotonic(), discovery.last_listing()):
+            return known
+        else:
+            listing = self._look_again(server, known)
         kernel = find_one(match, candidates(match, listing), rows=self.rows, reports=listing.servers)
-        with self._lock:
-            # A row's number means something else after the next listing.
-            if not match.startswith("#"):
-                self._meant[key] = (time.monotonic(), kernel)
+        if self._row(match) is None:  # a row means something else after the next listing
+            self._meanings.put(match, server, kernel, listing)
         return kernel
+
+    def _row(self, match: str) -> Kernel | None:
+        with contextlib.suppress(BadInput):
+            return row_of(clean(match), self.rows or (), self.rows)
+        return None
+
+    def _look_again(self, server: str | None, known: Kernel) -> Listing:
+        """Look around before a cell for a kernel that is connected to, in a second at most.
+
+        A server that needs longer is left out, but that of the kernel counts as it was: the connection may be well
+        while its server is not (FAULTS F15).
+        """
+        at_rest = self._at_rest(_AGAIN_SECONDS)
+        if known.server is not None:
+            for one in filter(None, (known.server, known.server.hub)):
+                at_rest.pop(one.origin, None)
+        listing = self._look(server, _AGAIN_SECONDS, at_rest)
+        filled = self._meanings.fill(listing, known, discovery.last_answer)
+        if filled is not listing:
+            self._ask_patiently()
+        return filled
+
+    def _ask_patiently(self) -> None:
+        """Let a server that is slow, rather than silent, be heard for the next cell."""
+
+        def look() -> None:
+            with contextlib.suppress(KernelBridgeError):  # it is told where somebody waits for it
+                self.look()
+
+        with self._lock:
+            if self._patient is None or not self._patient.is_alive():
+                self._patient = threading.Thread(target=look, daemon=True, name="kernel-bridge-patient")
+                self._patient.start()
 
     def find_by_id(self, kernel_id: str, server: str | None = None) -> Kernel:
         """Give the kernel of that whole id; a server that is named is asked for this one only.
@@ -285,7 +347,7 @@ class Bridge:
 
     def close(self) -> None:
         """Close every connection, and remember nothing of what was found. Closing twice is no error."""
-        self._forget_meanings()
+        self._meanings.clear()
         self.pool.close()
 
 

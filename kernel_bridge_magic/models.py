@@ -197,10 +197,14 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that was not used, and the one line that says why. The file is left as it is."""
+    """A file that was not used, and the one line that says why. The file is left as it is.
+
+    `silent` is whether it is a directory that did not answer, or that of a kernel that listens and did not.
+    """
 
     path: str
     reason: str
+    silent: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,7 @@ class ServerReport:
     """What one server answered: how many kernels, or why none (`problem`) and what to do (`remedy`).
 
     `misplaced` is whether no Jupyter server is there at all, as at a wrong URL; `elsewhere` is then the URL of a server
-    of ours that listens on that port, if one does.
+    of ours that listens on that port, if one does. `late` is whether it had not answered in full when its time was up.
     """
 
     server: Server
@@ -218,6 +222,7 @@ class ServerReport:
     seconds: float = 0.0
     misplaced: bool = False
     elsewhere: str = ""
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -248,7 +253,8 @@ class Listing:
     """Everything that one look around gave: each kernel once, each server once, each file skipped.
 
     `notes` are lines about the user's own configuration, of what in it could not be used. `claims` are what foreign
-    servers list under ids of kernels of ours: nothing means them but `SERVER::MATCH`.
+    servers list under ids of kernels of ours: nothing means them but `SERVER::MATCH`. `when` is when it was begun, by
+    the monotonic clock.
     """
 
     kernels: tuple[Kernel, ...] = ()
@@ -256,6 +262,7 @@ class Listing:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     claims: tuple[Kernel, ...] = ()
+    when: float = 0.0
 
 
 def label(session: Session) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import os
 import re
+import signal
+import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -16,7 +20,7 @@ from urllib.parse import quote
 import pytest
 
 from kernel_bridge_magic import bridge as bridge_module
-from kernel_bridge_magic import named_servers
+from kernel_bridge_magic import meanings, named_servers
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.errors import (
     AmbiguousKernel,
@@ -173,11 +177,178 @@ def test_what_a_match_meant_is_forgotten_with_its_connection(bridge: Bridge, ser
 def test_what_a_match_meant_is_forgotten_after_a_while(
     bridge: Bridge, server: JupyterServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bridge_module, "_REMEMBER_SECONDS", 0.0)
+    monkeypatch.setattr(meanings, "_SECONDS", 0.0)
     bridge.connect(bridge.find("analysis"))
     before = asked(server)
     bridge.find("analysis")
     assert asked(server) > before
+
+
+# -- notebooks that change between two cells
+
+
+@pytest.fixture
+def two_kernels(server: JupyterServer) -> Iterator[list[str]]:
+    """The ids of two kernels with no notebook, on `server`."""
+    started = [server.start_kernel() for _ in range(2)]
+    yield started
+    for kernel_id in started:
+        server.request("DELETE", f"api/kernels/{kernel_id}")
+
+
+@contextlib.contextmanager
+def notebook(server: JupyterServer, path: str, kernel_id: str) -> Iterator[Callable[[str], None]]:
+    """Have a notebook use that kernel; gives what renames it."""
+    model = {"path": path, "name": path.rsplit("/", 1)[-1], "type": "notebook", "kernel": {"id": kernel_id}}
+    session = server.rest("POST", "api/sessions", model)["id"]
+
+    def rename(to: str) -> None:
+        server.rest("PATCH", f"api/sessions/{session}", {"path": to, "name": to.rsplit("/", 1)[-1]})
+
+    yield rename
+    server.request("DELETE", f"api/sessions/{session}")
+
+
+def test_a_path_means_the_notebook_that_has_it_now(
+    bridge: Bridge, server: JupyterServer, two_kernels: list[str]
+) -> None:
+    def in_a_thread() -> None:
+        thread = threading.Thread(target=Bridge().look)
+        thread.start()
+        thread.join()
+
+    listings: dict[str, Callable[[], object]] = {
+        "of this face": bridge.kernels,
+        "of another": Bridge().kernels,
+        "of another thread": in_a_thread,
+        "of another cell": lambda: bridge.find("train"),
+        "with a filter": lambda: bridge.kernels("other"),
+        "of one server": lambda: bridge.look(server.url),
+    }
+    path, other = "work/p.ipynb", "work/other.ipynb"
+    old, new = two_kernels
+    with notebook(server, path, old) as rename_old, notebook(server, other, new) as rename_new:
+        for what, listing in listings.items():
+            kernel = bridge.find(path)
+            assert kernel.id == old
+            bridge.connect(kernel)
+            rename_old("work/meanwhile.ipynb")
+            rename_new(path)
+            rename_old(other)
+            listing()
+            assert (bridge.find(path).id, bridge.find(other).id) == (new, old), what
+            (old, rename_old), (new, rename_new) = (new, rename_new), (old, rename_old)
+        bridge.connect(bridge.find(path))
+        rename_old("work/meanwhile.ipynb")
+        rename_new(path)
+        # without a listing it is believed for two seconds
+        wait_for(lambda: bridge.find(path).id == new, "the meaning's end", seconds=6)
+
+
+def test_a_namesake_makes_a_name_ambiguous_and_a_deleted_kernel_is_none(
+    bridge: Bridge, server: JupyterServer, two_kernels: list[str]
+) -> None:
+    old, new = two_kernels
+    with notebook(server, "one/q.ipynb", old):
+        bridge.connect(bridge.find("q.ipynb"))
+        with notebook(server, "two/q.ipynb", new):
+            Bridge().look()
+            with pytest.raises(AmbiguousKernel, match=r"'q.ipynb' means 2 kernels \(by name\)"):
+                bridge.find("q.ipynb")
+        Bridge().look()
+        assert bridge.find("q.ipynb").id == old
+    assert server.request("GET", f"api/kernels/{old}")[0] == 404, "it goes with its notebook"
+    Bridge().look()
+    with pytest.raises(KernelNotFound):
+        bridge.find("q.ipynb")
+
+
+# -- servers that are silent
+
+
+def took(seconds: float, work: Callable[[], Kernel]) -> Kernel:
+    began = time.monotonic()
+    found = work()
+    assert time.monotonic() - began < seconds
+    return found
+
+
+@pytest.fixture
+def frozen(server: JupyterServer) -> Iterator[Callable[[], None]]:
+    """Freezes the server when it is called, until the test is over."""
+    yield lambda: server.signal(signal.SIGSTOP)
+    server.signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("match", ["work/analysis.ipynb", "analysis", "#{}"])
+def test_a_kernel_that_is_connected_to_is_meant_while_its_server_is_frozen(
+    match: str, bridge: Bridge, frozen: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meanings, "_SECONDS", 0.0)  # each cell asks again
+    bridge.rows = bridge.look().kernels
+    kernel = next(kernel for kernel in bridge.rows if kernel.title == "work/analysis.ipynb")
+    match = match.format(1 + bridge.rows.index(kernel))
+    connection = bridge.connect(bridge.find(match))
+    frozen()
+    for _ in range(2):
+        found = took(2.5, lambda: bridge.find(match))
+        assert found.id == kernel.id
+        assert bridge.connect(found) is connection
+    assert connection.execute("6 * 7").text == "42"
+
+
+def test_a_silent_server_is_no_reason_to_wait_for_a_cell_of_another_one(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meanings, "_SECONDS", 0.0)  # each cell asks again
+    silent = threading.Event()
+
+    def asked() -> int:
+        return sum(map(bool, raw.requests))
+
+    def answer(connection: socket.socket, request: bytes) -> None:
+        if silent.is_set():
+            raw.closing.wait(20)
+        connection.sendall(http())
+
+    with RawServer(answer) as raw:
+        bridge.add_server(f"http://127.0.0.1:{raw.port}/", name="silent")
+        kernel = bridge.find("train")
+        bridge.connect(kernel)
+        silent.set()
+        assert took(2.5, lambda: bridge.find("train")).id == kernel.id
+        before = asked()
+        assert took(2.5, lambda: bridge.find("train")).id == kernel.id
+        assert asked() == before, "it is left alone for a while"
+        # a cell that means another kernel waits longer than that
+        with pytest.raises(KernelNotFound, match="silent"):
+            bridge.find("nobody")
+        assert asked() > before
+
+
+def test_a_slow_server_is_heard_for_the_next_cell(
+    bridge: Bridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    uuid = "3f9c1c0e-0000-4000-8000-000000000001"
+    path, slow = "before.ipynb", threading.Event()
+
+    def answer(connection: socket.socket, request: bytes) -> None:
+        if slow.is_set() and b"/api/kernels" in request:
+            raw.closing.wait(1.2)
+        sessions = [{"path": path, "name": path, "type": "notebook", "kernel": {"id": uuid, "name": "k"}}]
+        known = {b"sessions": sessions, b"kernels": [{"id": uuid, "name": "k"}]}
+        found = next((body for name, body in known.items() if name in request.split(b" ")[1]), {})
+        connection.sendall(http(body=json.dumps(found).encode()))
+
+    with RawServer(answer) as raw:
+        bridge.add_server(f"http://127.0.0.1:{raw.port}/", name="slow")
+        (kernel,) = bridge.look().kernels
+        path = "after.ipynb"
+        slow.set()
+        (again,) = bridge._look_again(None, kernel).kernels
+        assert again == kernel
+        wait_for(lambda: bridge._look_again(None, kernel).kernels[0].title == "after.ipynb", "what it said late")
 
 
 def test_a_listing_opens_no_websocket(bridge: Bridge, server: JupyterServer) -> None:
@@ -488,7 +659,7 @@ def test_a_server_that_failed_is_passed_over_for_a_while(bridge: Bridge) -> None
     with RawServer(http()) as raw:
         bridge.add_server(f"http://127.0.0.1:{raw.port}/", name="on")
         silent = next(s for s in bridge.servers if s.name == "on").origin
-        bridge._silent[silent] = (float("inf"), "did not answer")
+        bridge._silent[silent] = bridge_module._Silence(float("inf"), "did not answer")
         bridge.find("train.ipynb")
         assert raw.requests == []
         bridge.look()

@@ -33,7 +33,7 @@ FLOORS = [
     {"connection", "execution", "outcome", "control", "beside", "busy", "durable"},
     {"discovery", "transports", "display"},
     {"refusals", "server", "sockets", "overflow", "timed", "tunnels"},
-    {"auth", "models", "matching", "levels", "results", "urls", "descriptors", "ports", "entries"},
+    {"auth", "models", "matching", "levels", "meanings", "results", "urls", "descriptors", "ports", "entries"},
     {"errors", "files", "interrupts", "protocol", "remote_code", "text", "patterns"},
 ]
 #: Modules that do no I/O: no socket, file, clock, thread, logging.

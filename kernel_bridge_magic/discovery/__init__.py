@@ -29,10 +29,13 @@ from kernel_bridge_magic.discovery.standalone import endpoints, file_kernel_id, 
 from kernel_bridge_magic.levels import servers_named
 from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, ServerReport, Session, Skipped
 
-__all__ = ["look"]
+__all__ = ["last_answer", "last_listing", "look"]
 
 _FILE_SECONDS = 1.0  # a directory on a hung network disk must leave the servers their time
 _HEARTBEAT_SECONDS = 1.0  # a live kernel answers in milliseconds
+_MOST_ORIGINS = 1000
+_ANSWERED: dict[Origin, float] = {}
+_listed = 0.0
 
 
 def look(
@@ -62,7 +65,8 @@ def look(
         CannotConnect: this process can open nothing more: all would look as if nothing was there.
     """
     require()
-    until = time.monotonic() + deadline
+    began = time.monotonic()
+    until = began + deadline
     files = read_runtime_files(runtime_dirs(), min(_FILE_SECONDS, deadline / 2)) if local else RuntimeFiles()
     found, skipped = read_servers(files.servers, vault)
     all_servers = _without_doubles(found, servers, vault)
@@ -100,7 +104,28 @@ def look(
     reports = tuple(answer.report if only is None else _whereabouts(answer.report, all_servers) for answer in ordered)
     everything = (*files.skipped, *skipped, *unusable, *dead)
     skipped = sorted(everything, key=lambda item: item.path)
-    return Listing(tuple(_in_order(rows)), reports, tuple(skipped), claims=tuple(_in_order(claims)))
+    _note(began, reports)
+    return Listing(tuple(_in_order(rows)), reports, tuple(skipped), claims=tuple(_in_order(claims)), when=began)
+
+
+def last_listing() -> float:
+    """Return when the last listing of this process was begun, by the monotonic clock, whoever asked for it."""
+    return _listed
+
+
+def last_answer(origin: Origin) -> float:
+    """Return when the last listing of this process was begun in which that server answered in full."""
+    return _ANSWERED.get(origin, 0.0)
+
+
+def _note(began: float, reports: Sequence[ServerReport]) -> None:
+    global _listed
+    if len(_ANSWERED) >= _MOST_ORIGINS:
+        _ANSWERED.clear()
+    for report in reports:
+        if not report.problem:
+            _ANSWERED[report.server.origin] = max(began, last_answer(report.server.origin))
+    _listed = max(_listed, began)
 
 
 def _without_doubles(found: Sequence[Server], given: Sequence[Server], vault: Vault) -> list[Server]:
@@ -179,7 +204,7 @@ def _alone(
                 continue
             except Refused as error:
                 problem = str(error)
-        skipped.append(Skipped(file.path, problem))
+        skipped.append(Skipped(file.path, problem, heartbeats.is_silent(file.path)))
     return kernels, skipped
 
 

@@ -41,6 +41,9 @@ SERVER_FILES = ("jpserver-*.json", "nbserver-*.json")
 KERNEL_FILES = ("kernel-*.json",)
 _LARGEST = 64 * 1024
 _MOST_FILES = 10_000  # connection files of killed kernels stay for ever
+#: A process (pid, start), its port, and where it was seen to listen: looking costs 10 ms.
+_HOSTS: dict[tuple[int, float, int], str] = {}
+_MOST_HOSTS = 1000
 _CLOCK_SLACK = 2.0  # seconds; a process start is only known to a clock tick, and the clock may be set
 
 
@@ -105,7 +108,7 @@ def _merged(
     for directory in directories:
         identity, files = found.get(directory, ((0, 0), None))
         if files is None:
-            whole.skipped.append(Skipped(directory, f"the directory did not answer within {seconds:g} s"))
+            whole.skipped.append(Skipped(directory, f"the directory did not answer within {seconds:g} s", silent=True))
         elif identity not in seen:  # else it is one directory by two names
             whole.servers += files.servers
             whole.kernels += files.kernels
@@ -223,7 +226,7 @@ def _server(file: FileContent, vault: Vault) -> Server:
     base_path = text(file.data, "base_url") or "/"
     if not base_path.startswith("/") or not base_path.isprintable() or "\\" in base_path or "?" in base_path:
         raise Refused("its base_url is not a path")
-    _refuse_dead(pid, file.mtime)
+    started = _refuse_dead(pid, file.mtime)
     if socket_path:
         if not os.path.isabs(socket_path) or "\0" in socket_path:
             raise Refused("its socket's path is not absolute")
@@ -231,9 +234,7 @@ def _server(file: FileContent, vault: Vault) -> Server:
         name = os.path.basename(socket_path)
     else:
         port = number(file.data, "port", 65535)
-        host = next(iter(ports.listening_addresses(pid, port)), "")
-        if not host:
-            raise Refused(f"its process {pid} does not listen on port {port}")
+        host = _host(pid, started, port)
         secure = file.data.get("secure", False)
         if not isinstance(secure, bool):
             raise Refused("its 'secure' is neither true nor false")
@@ -246,7 +247,20 @@ def _server(file: FileContent, vault: Vault) -> Server:
     return Server(url, name, origin, "runtime", pid, root_dir=root, version=version, socket_path=socket_path)
 
 
-def _refuse_dead(pid: int, mtime: float) -> None:
+def _host(pid: int, started: float, port: int) -> str:
+    """Return where a process listens. It does so to its end; before a secret goes out it is looked at once more."""
+    key = pid, started, port
+    host = _HOSTS.get(key, "") or next(iter(ports.listening_addresses(pid, port)), "")
+    if not host:
+        raise Refused(f"its process {pid} does not listen on port {port}")
+    if len(_HOSTS) >= _MOST_HOSTS:
+        _HOSTS.clear()
+    _HOSTS[key] = host
+    return host
+
+
+def _refuse_dead(pid: int, mtime: float) -> float:
+    """Return when the process of a file began, in Unix seconds."""
     import psutil
 
     if not ports.is_ours(pid):
@@ -257,6 +271,7 @@ def _refuse_dead(pid: int, mtime: float) -> None:
         raise Refused(f"its process {pid} has just ended") from None
     if started > mtime + _CLOCK_SLACK:
         raise Refused(f"its process {pid} is younger than the file: a stale file, or one of another machine")
+    return started
 
 
 def number(data: dict[str, Any], name: str, most: int) -> int:

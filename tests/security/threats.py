@@ -179,6 +179,8 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/test_bridge.py::test_none_and_several_are_told",
             "tests/discovery/test_look.py::test_what_is_trusted_owns_an_id_and_takes_nothing_over",
             "tests/test_bridge.py::test_a_foreign_server_s_claim_is_meant_by_its_server_alone",
+            "tests/test_bridge.py::test_a_path_means_the_notebook_that_has_it_now",
+            "tests/test_cli.py::test_a_wrong_url_of_a_server_of_ours_runs_nothing",
         ),
     ),
     26: (
