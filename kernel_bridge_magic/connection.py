@@ -63,10 +63,11 @@ class KernelConnection:
         """Send one cell and return at once; iterate over what is returned.
 
         `timeout` is in seconds, in all, None for none. With `stdin` the cell may ask for input: answer each
-        `InputRequest` with `Execution.answer`. Without, it is refused there at once. `metadata` goes with the
-        cell, under `kernel_bridge`. `if_busy` says what to do when the kernel runs something else: `wait` for it,
-        `fail`, or run the cell beside it in a `subshell` where the kernel has those. With `durable` the kernel keeps
-        the output until we have it (ipykernel 7).
+        `InputRequest` with `Execution.answer`. Without, it is refused there at once; a kernel that asks all the same is
+        given the end of input, and its cell is interrupted if it asks once more. `metadata` goes with the cell, under
+        `kernel_bridge`. `if_busy` says what to do when the kernel runs something else: `wait` for it, `fail`, or run
+        the cell beside it in a `subshell` where the kernel has those. With `durable` the kernel keeps the output until
+        we have it (ipykernel 7).
 
         Raises:
             BadCell: the code cannot be sent.

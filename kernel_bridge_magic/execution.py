@@ -109,9 +109,10 @@ class Execution:
         self._asked_record = ""
         self._subshell = subshell
         self._thread = 0 if subshell is None else subshell.thread
-        #: whether a question is refused here: over there that would be for the main shell's cell as well
-        self._refuses = subshell is not None and not stdin
-        stdin = stdin or self._refuses
+        #: how many questions were refused here, None where they are asked. Kernels may ask though they must not
+        self._refused = None if stdin else 0
+        # In a subshell that they must not would hold for the main shell's cell as well.
+        stdin = stdin or subshell is not None
         content = execute_content(check_code(code), store_history=store_history, allow_stdin=stdin)
         self._reconnect_timeout = reconnect_timeout
         self._began = self._ticked = time.monotonic()
@@ -286,7 +287,7 @@ class Execution:
         now = time.monotonic()
         steps += self._mind_durable(now)
         if (question := self._questions.due(now)) is not None:
-            steps += self._ask(question)
+            steps.append(question)
         if self._link.verdict is not None:
             steps += self._count(now)
         elif now - self._ticked >= _TICK:
@@ -428,9 +429,11 @@ class Execution:
             self._questions.receive(item, now)
             events = list(self._link.receive(item, now))
             for question in events:
-                if isinstance(question, InputRequest):
+                if isinstance(question, InputRequest) and self._refused is None:
                     self._questions.hold(question)
-            return [it for it in events if not isinstance(it, InputRequest)]
+            asked = sum(isinstance(it, InputRequest) for it in events)
+            steps: list[Event | Action] = [it for it in events if not isinstance(it, InputRequest)]
+            return [*steps, *self._refuse(now)] if asked and self._refused is not None else steps
         if isinstance(item, Sign):
             self._link.sign(item, now)
         elif isinstance(item, Closed):
@@ -457,12 +460,22 @@ class Execution:
             return [item]
         return []
 
-    def _ask(self, question: InputRequest) -> list[InputRequest]:
-        if not self._refuses:
-            return [question]
-        with contextlib.suppress(LinkError):
-            self.answer(_NO_INPUT)
-        return []
+    def _refuse(self, now: float) -> list[Event | Action]:
+        """Answer a question that nobody here may be asked: with the end of input, once; then the cell is interrupted.
+
+        A loop that asks until it has an answer would ask for ever, and hold up everybody over there.
+        """
+        assert self._refused is not None
+        self._refused += 1
+        if self._refused == 1:
+            with contextlib.suppress(LinkError):
+                self.answer(_NO_INPUT)
+        if self._refused != 2:
+            return []
+        return [
+            Note("it asks for input again, which nobody can give here; it is interrupted"),
+            *self._link.interrupt(now),
+        ]
 
     def _act(self, action: Action) -> None:
         if action is Action.ASK_SERVER:

@@ -524,6 +524,31 @@ def test_input_is_refused_without_a_terminal_and_asked_on_one(run: Run, place: d
     assert answered(command(*arguments), place["env"], "name? ", "ann", "'<ann>'")[0] == 0
 
 
+# As a kernel that asks though it was told not to.
+_ASKS = "import getpass\nget_ipython().kernel._allow_stdin = True\n"
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+@pytest.mark.parametrize("question", ["input('name? ')", "getpass.getpass('word? ')"])
+def test_a_kernel_that_asks_all_the_same_has_no_line_of_our_stdin(
+    place: dict[str, Any], question: str, more: tuple[str, ...]
+) -> None:
+    code = f"{_ASKS}try:\n    {question}\nexcept EOFError:\n    print('end of input')"
+    line = shlex.join(command("exec", "--kernel-match", "training", "--code", code, *more))
+    loop = f'printf "one\\ntwo\\n" | while read host; do {line}; echo "- $host"; done'
+    done = subprocess.run(["sh", "-c", loop], env=place["env"], capture_output=True, text=True, timeout=60)
+    assert done.stdout.count("end of input") == 2, done
+    assert [text for text in done.stdout.splitlines() if text.startswith("- ")] == ["- one", "- two"]
+
+
+def test_a_kernel_that_asks_once_more_is_interrupted(run: Run) -> None:
+    code = f"{_ASKS}while True:\n    try:\n        input('name? ')\n    except EOFError:\n        print('end')"
+    done = run("exec", "--kernel-match", "training", "--code", code, stdin="A\nB\n")
+    assert (done.returncode, done.stdout) == (1, "end\n")
+    assert "asks for input again" in done.stderr and "KeyboardInterrupt" in done.stderr
+    assert run("exec", "--kernel-match", "training", "--code", "6 * 7").stdout == "42\n"
+
+
 def test_a_token_is_asked_for_on_a_terminal(place: dict[str, Any], tmp_path: Path) -> None:
     server = place["password"]
     env = {**place["env"], "JUPYTER_RUNTIME_DIR": str(tmp_path)}
