@@ -547,7 +547,7 @@ def _prepare(transport: Transport, subshell: str) -> None:
     stand before the cell, and without that nobody could tell later whether the cell has made any.
     """
     transport.prove(_PROOF_SECONDS)
-    if not transport.semicolons.must_arm(transport.life.session):
+    if not transport.semicolons.must_arm(transport.life.session, now=time.monotonic(), breaks=transport.breaks):
         return
     transport.farewell = semicolons.disarm()
     if transport.reopens:

@@ -19,6 +19,7 @@ from kernel_bridge_magic.errors import BadCell
 
 __all__ = [
     "PROTOCOL_VERSION",
+    "USERNAME",
     "MalformedMessage",
     "Message",
     "check_code",
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 PROTOCOL_VERSION = "5.3"
+#: The `username` in headers of ours, by which guests know each other.
+USERNAME = "kernel_bridge"
 CHANNELS = frozenset({"shell", "iopub", "stdin", "control"})
 _SUBSHELLS = "kernel subshells"  # among `supported_features` (JEP 91); ipykernel has them since 7
 _MOST_NAMED = 60  # characters of what a kernel calls itself
@@ -251,7 +254,7 @@ def make_message(
         "msg_id": msg_id,
         "msg_type": msg_type,
         "session": client_id,
-        "username": "kernel_bridge",
+        "username": USERNAME,
         "date": date,
         "version": PROTOCOL_VERSION,
     }

@@ -91,7 +91,7 @@ class Transport:
         #: our `session` in headers; a WebSocket's session_id. Never shared between two connections (FACTS 3)
         self.client_id = uuid.uuid4().hex
         self.life = Life(self.client_id)
-        self.semicolons = Semicolons()
+        self.semicolons = Semicolons(self.client_id)
         self._overruns = Overruns(self.client_id)
         #: what is sent on shell as the last thing when we close the connection
         self.farewell: Mapping[str, Any] | None = None

@@ -122,7 +122,7 @@ class Everything:
             self.repeats.broke()
         self.semicolons.receive(message)
         sign = self.life.receive(message)
-        self.semicolons.must_arm(self.life.session)
+        self.semicolons.must_arm(self.life.session, now=0.0, breaks=0)
         if sign is not None:
             self.link.sign(sign, self.now)
         if message.msg_type in COMM_TYPES:

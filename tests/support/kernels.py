@@ -42,6 +42,7 @@ def __look__():
         [type(one).__qualname__ for one in (ip, ip.display_pub, ip.displayhook, kernel)],
         sorted((k, name(v)) for one in (ip, kernel) for k, v in vars(one).items() if callable(v) and k not in asks),
         hash(tuple(parts)),
+        sorted({'trigger', 'register', 'quiet'} & {*vars(ip.events), *vars(ip.displayhook)}),
         sorted((event, len(callbacks)) for event, callbacks in ip.events.callbacks.items()),
         [len(one.type_printers) + len(one.deferred_printers) for one in formatters],
         [len(ip.ast_transformers), len(ip.input_transformers_cleanup), len(ip.input_transformers_post)],

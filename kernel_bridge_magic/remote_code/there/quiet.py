@@ -1,0 +1,72 @@
+"""Show a guest's result, or none, by the `;` of the guest's own cell.
+
+IPython decides by the last input of its history, where no cell of a guest's is. So, while guests are there, the display
+hook's `quiet` is replaced on that instance. They share what stands there. Whoever leaves takes it away for all, for it
+cannot be known who was killed; whoever knows of others arms anew before each cell.
+"""
+
+import threading
+import time
+
+GUEST = "kernel_bridge"  # in a cell's metadata
+AWAY_SECONDS = 600
+MOMENT = 0.5  # the cell follows the request that arms at once
+
+
+class Quiet(object):
+    def __init__(self, shell):
+        self.shell = shell
+        self.hook = shell.displayhook
+        self.found = {name: value for name, value in vars(self.hook).items() if name == "quiet"}
+        self.guest = ""  # who armed last
+        self.armed = self.last = 0.0
+        self.shown = False  # a result of the cell that it was armed for, or of a later one
+        self.subshells = set()  # threads that guests run cells in
+
+    def __call__(self):
+        parent = self.shell.get_parent() or {}
+        if GUEST in (parent.get("metadata") or {}):
+            self.last, self.shown = time.monotonic(), True
+            return self.hook.semicolon_at_end_of_expression(self.shell.transform_cell(parent["content"]["code"]))
+        if time.monotonic() - self.last > AWAY_SECONDS and threading.current_thread() is threading.main_thread():
+            self.go()  # main runs no cell of a guest's now
+        return self.before()
+
+    def before(self):
+        return self.found["quiet"]() if self.found else type(self.hook).quiet(self.hook)
+
+    def arm(self, guest):
+        """Take note of a guest whose cell comes next; tell whether somebody else had armed before."""
+        shared = self.guest not in ("", guest)
+        self.guest, self.shown, self.armed = guest, False, time.monotonic()
+        self.last = self.armed
+        if threading.current_thread() is not threading.main_thread():
+            self.subshells.add(threading.current_thread())
+        return shared
+
+    def kernel_bridge_leave(self):
+        awaited = not self.shown and time.monotonic() - self.armed < MOMENT
+        if not (awaited and self.guest != session(self.shell)):
+            self.go()
+
+    def go(self):
+        """Put back what was found, unless a cell of a guest's runs in a subshell or the owner put something there."""
+        places = vars(self.hook)
+        self.subshells = {thread for thread in self.subshells if thread.is_alive()}
+        if places.get("quiet") is self and not self.subshells:
+            del places["quiet"]
+            places.update(self.found)
+
+
+def session(shell):
+    return shell.get_parent()["header"]["session"]
+
+
+def arm():
+    """Have results shown by the guest's own `;`; tell whether other guests are, or were, there."""
+    shell = __import__("IPython").get_ipython()
+    places = vars(shell.displayhook)
+    quiet = places.get("quiet")
+    if not hasattr(quiet, "kernel_bridge_leave"):
+        quiet = places["quiet"] = Quiet(shell)
+    return quiet.arm(session(shell))
