@@ -202,10 +202,12 @@ def _unstoppable() -> Iterator[None]:
 def _tell(
     result: RemoteResult, sink: PlainSink | SilentSink, options: argparse.Namespace, *, error_is_shown: bool
 ) -> None:
-    if options.json:
-        from kernel_bridge_magic.contract import result_model
+    from kernel_bridge_magic.contract import has_exited_well, result_model
 
+    if options.json:
         _print_json(result_model(result))
+    elif has_exited_well(result):
+        pass  # no process would say more
     elif isinstance(result.error, RemoteError):
         if not error_is_shown:
             sink.error(result.error)
@@ -318,7 +320,9 @@ def _small(where: str, code: AnyStr) -> AnyStr:
 
 
 def _status(result: RemoteResult) -> int:
-    if result.fate is Fate.OK:
+    from kernel_bridge_magic.contract import has_exited_well
+
+    if result.fate is Fate.OK or has_exited_well(result):
         return OK
     if isinstance(result.error, TimedOut):
         return TIMEOUT

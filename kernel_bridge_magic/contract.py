@@ -9,15 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kernel_bridge_magic.errors import AmbiguousKernel, FateError, KernelBridgeError, RemoteError
+from kernel_bridge_magic.errors import AmbiguousKernel, Fate, FateError, KernelBridgeError, RemoteError
 from kernel_bridge_magic.matching import selector
 from kernel_bridge_magic.models import Checkup, Kernel, Listing, ServerReport
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.text import without_colours
 
-__all__ = ["VERSION", "checks_model", "failure", "kernel_model", "listing_model", "result_model", "servers_model"]
+__all__ = [
+    "VERSION",
+    "checks_model",
+    "failure",
+    "has_exited_well",
+    "kernel_model",
+    "listing_model",
+    "result_model",
+    "servers_model",
+]
 
 VERSION = 1
+#: What `SystemExit` says of None, 0 and False. `sys.exit(None)` says nothing.
+_WELL = frozenset({"", "None", "0", "False"})
 
 
 def kernel_model(kernel: Kernel, select: str = "") -> dict[str, Any]:
@@ -86,17 +97,28 @@ def listing_model(listing: Listing, kernels: list[Kernel]) -> dict[str, Any]:
     }
 
 
+def has_exited_well(result: RemoteResult) -> bool:
+    """Tell whether Python code ended itself as a process does that all went well for: `sys.exit()`, `sys.exit(0)`.
+
+    Only the text of what was given is known: a string "0" is taken for the number.
+    """
+    error, language = result.error, result.kernel.language
+    is_python = language in ("", "python")  # it is not known of a kernel that only a connection file names
+    return is_python and isinstance(error, RemoteError) and error.ename == "SystemExit" and error.evalue in _WELL
+
+
 def result_model(result: RemoteResult) -> dict[str, Any]:
     """What `exec --json` prints when the cell was sent."""
+    error = None if has_exited_well(result) else result.error
     return {
         "version": VERSION,
-        "status": result.status,
-        "fate": str(result.fate),
+        "status": "ok" if error is None else result.status,
+        "fate": str(Fate.OK if error is None else result.fate),
         "started": result.started,
         "kernel": kernel_model(result.kernel, result.kernel.id),
         "outputs": result.outputs,
         "result": result.value.text if result.value is not None else None,
-        "error": None if result.error is None else _error_model(result.error),
+        "error": None if error is None else _error_model(error),
         "seconds": round(result.seconds, 6),
         "missing": result.missing,
         "updates": [

@@ -292,6 +292,36 @@ def test_what_the_code_asks_a_front_end_to_do_is_told_on_stderr(run: Run, tmp_pa
     assert "answer = 42\n\tprint(answer)\n" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [
+        *(("sys.exit(0)", 0), ("sys.exit()", 0), ("sys.exit(None)", 0), ("raise SystemExit(None)", 0)),
+        *(
+            ("sys.exit(False)", 0),
+            ("sys.exit(3)", 1),
+            ("sys.exit('no')", 1),
+            ("sys.exit(True)", 1),
+            ("sys.exit(0.0)", 1),
+        ),
+    ],
+)
+def test_code_that_exits_with_0_is_ok(run: Run, ending: str, status: int) -> None:
+    done = run("exec", "--kernel-match", "training", "--json", "--code", f"import sys; print('kept')\n{ending}")
+    model = parsed(done)
+    assert done.returncode == status
+    assert (model["status"], model["fate"]) == (("error", "failed") if status else ("ok", "ok"))
+    assert (model["error"] is None) is (status == 0)
+    assert model["outputs"][0] == {"output_type": "stream", "name": "stdout", "text": "kept\n"}
+
+
+def test_code_that_exits_with_0_is_no_error_as_text(run: Run) -> None:
+    for _ in range(2):  # IPython warns once, below the error, which is shown in its place then
+        done = run("exec", "--kernel-match", "training", "--code", "import sys; print('kept'); sys.exit(0)")
+    assert (done.returncode, done.stdout) == (0, "kept\n")
+    assert "SystemExit" not in done.stderr
+    assert run("exec", "--kernel-match", "training", "--code", "sys.exit('bye')").returncode == 1
+
+
 def test_a_kernel_that_dies_is_3(run: Run, place: dict[str, Any]) -> None:
     kernel_id = place["token"].start_kernel(path="dies.ipynb")
     code = "print('x', flush=True); import time, os; time.sleep(0.5); os._exit(1)"

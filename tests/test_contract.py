@@ -85,3 +85,14 @@ def test_a_traceback_comes_without_colours() -> None:
 def test_candidates_say_how_to_select_them() -> None:
     assert [item["select"] for item in MODELS["ambiguous"]["candidates"]] == ["a.ipynb", "3f9c"]
     assert MODELS["list"]["kernels"][0]["select"] == "a.ipynb"
+
+
+@pytest.mark.parametrize(
+    ("evalue", "language", "fate"),
+    [("0", "python", "ok"), ("", "", "ok"), ("1", "python", "failed"), ("0", "ruby", "failed"), ("exit", "", "failed")],
+)
+def test_python_code_that_exits_with_0_is_ok(evalue: str, language: str, fate: str) -> None:
+    kernel = Kernel("k", "k", KernelSpec("k", "K", language))
+    result = RemoteResult("error", Fate.FAILED, kernel, [ERROR], None, remote_error("SystemExit", evalue))
+    model = contract.result_model(result)
+    assert (model["fate"], model["outputs"], model["error"] is None) == (fate, [ERROR], fate == "ok")
