@@ -212,7 +212,7 @@ def _tell(
         if not error_is_shown:
             sink.error(result.error)
     elif result.error is not None:
-        print(f"kernel-bridge: {result.error}", file=sys.stderr)
+        sink.note(str(result.error))
 
 
 def _interrupt(options: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from kernel_bridge_magic.display.shown import leave_out
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.display.twins import Forward, Twins
-from kernel_bridge_magic.errors import BadOption, BadServer, OwnKernel
+from kernel_bridge_magic.errors import BadOption, BadServer, FateError, OwnKernel
 from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.interrupts import aside, held, sends_nothing
 from kernel_bridge_magic.mirror import Mirror, Pump
@@ -124,6 +124,8 @@ class InShell:
         if options.result:
             self.shell.user_ns[options.result] = outcome
         if outcome.error is not None:
+            if isinstance(outcome.error, FateError) or not outcome.kernel.own:
+                sink.begin_line()  # what is said next must be seen, whatever the kernel has left
             if not options.no_raise_error:
                 if relay.error_is_shown:
                     leave_out(self.shell, outcome.error)

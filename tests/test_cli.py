@@ -10,17 +10,20 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pexpect
+import pyte
 import pytest
 
 from kernel_bridge_magic import contract
 from kernel_bridge_magic.cli import _print_json, main
 from tests.support.asked import answered
+from tests.support.hostile import HostileServer
 from tests.support.servers import ConsoleKernel, JupyterServer, private_env, wait_for
 
 CANARY = "canary-5d02"
@@ -812,3 +815,46 @@ def test_code_has_an_end_wherever_it_is_read_from(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
         if "--json" in line:
             assert parsed(done)["error"]["name"] == "BadInput"
+
+
+def drawn(sent: str) -> list[tuple[str, bool]]:
+    """The lines that a terminal shows of what it was sent, and whether all letters of each have its usual colours."""
+    screen = pyte.Screen(200, 40)
+    pyte.Stream(screen).feed(sent)
+    lines = []
+    for row, line in enumerate(screen.display):
+        letters = [screen.buffer[row][column] for column in range(len(line.rstrip()))]
+        plain = all((letter.fg, letter.bg, letter.reverse) == ("default", "default", False) for letter in letters)
+        lines.append((line.rstrip(), plain))
+    return [line for line in lines if line[0]]
+
+
+@pytest.mark.parametrize("left", ["\x1b[8;30;40m", "said\x1b[7m", "\x1b[3"], ids=["concealed", "in a line", "half"])
+def test_what_a_kernel_leaves_open_conceals_neither_its_prompt_s_label_nor_its_fate(left: str, tmp_path: Path) -> None:
+    asked = threading.Event()
+
+    def script(cell: Any) -> None:
+        cell.busy()
+        cell.print("first\n" + left)
+        cell.send("stdin", "input_request", {"prompt": "Password:", "password": True})
+        asked.wait(30)
+        cell.print("second\n" + left)
+        cell.iopub("status", {"execution_state": "dead"})
+
+    with HostileServer(script) as server:
+        argv = command("exec", "--base-url", server.url, "--kernel-id", "scripted", "--code", "run")
+        env = {**private_env(tmp_path), "TERM": "xterm-256color"}
+        child = pexpect.spawn(argv[0], argv[1:], env=env, encoding="utf-8", timeout=60, dimensions=(40, 200))
+        child.expect_exact("Password:")
+        shown = drawn(f"{child.before}Password:")
+        child.sendline("secret")
+        wait_for(lambda: any(m.msg_type == "input_reply" for m in server.received), "the answer")
+        asked.set()
+        child.expect(pexpect.EOF)
+        rest = drawn(str(child.before))
+        child.close()
+    assert shown[0] == ("first", True)
+    label = next(line for line in shown if "scripted" in line[0])
+    assert label[0].startswith("[") and label[0].endswith("Password:") and label[1], shown
+    fate = rest[-1]
+    assert fate[0].startswith("kernel-bridge: ") and "died" in fate[0] and fate[1], rest

@@ -68,6 +68,9 @@ class Screen:
         self.shown.append(("note", text))
         self.on_note(text)
 
+    def begin_line(self) -> None:
+        pass
+
     def ask(self, prompt: str, password: bool) -> str:
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):

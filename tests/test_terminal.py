@@ -205,6 +205,28 @@ def test_output_that_comes_late_is_shown_above_the_prompt(terminal: Terminal, th
     assert [line for line in terminal.finish().splitlines() if line] == ["done", "came late"]
 
 
+@pytest.mark.parametrize("left", ["\\x1b[30;40mx", "\\x1b]0;x", "x\\x1b["])
+def test_what_a_cell_leaves_open_conceals_nothing_of_ours(terminal: Terminal, left: str, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    names = "".join(f"  {str(go)[n : n + 50]!r}\n" for n in range(0, len(str(go)), 50))
+    code = f"import os, time\ngo = (\n{names})\nprint('on\\n{left}', end='', flush=True)\n"
+    said = terminal.run(
+        f"%%remote -q --timeout 3 notes\n{code}while not os.path.exists(go): time.sleep(0.02)"
+    ).splitlines()
+    go.touch()
+    assert said[0] == "on" and any(line.startswith("TimedOut: ") for line in said)
+    assert terminal.is_plain("TimedOut: ")
+    assert terminal.run("%remote -q notes 1+1").endswith("]: 2")  # it is free for the next test
+
+
+@pytest.mark.parametrize("code", ["print('x', end='')", "print('\\x1b[31mred\\x1b[0m', end='')"])
+def test_where_nothing_of_ours_is_said_nothing_is_added(terminal: Terminal, code: str) -> None:
+    here = terminal.run(code)
+    terminal.raw.clear()
+    assert terminal.run(f"%%remote -q notes\n{code}") == here
+    assert "\x18" not in "".join(terminal.raw)
+
+
 def test_pictures_are_drawn_where_ipython_draws_its_own(jupyter_server: JupyterServer, tmp_path: Path) -> None:
     pytest.importorskip("IPython.core.kitty", reason="an IPython that draws no pictures")
     kernel_id = jupyter_server.start_kernel(path="terminal/pictures.ipynb")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["Escapes", "spell_out"]
+__all__ = ["Escapes", "LeftOpen", "spell_out"]
 
 _PASS = r"\x1b\[(?:[0-9;:]{0,60}m|[0-9]{0,4}[A-D]|[0-2]?[JK])"  # not CSI 3 J: it takes the scrollback away
 _CONTROL = "[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # all of C0, DEL and C1 but the four that pass
@@ -18,6 +18,16 @@ _SURROGATE = "[\ud800-\udfff]"  # no terminal can be sent half of a pair
 _TOKEN = re.compile(f"{_PASS}|{_CONTROL}|{_SURROGATE}")
 # The beginning of something that may yet turn out to pass.
 _OPEN = re.compile(r"\x1b(?:\[[0-9;:]{0,60})?\Z")
+
+
+# What moves no cursor: colours and other CSI, the words of OSC and DCS, charsets; at the end also the half of one.
+_NO_TEXT = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*(?:[@-~]|\Z)|[\]P^_X][^\x07\x1b]*(?:\x07|\Z)?|[ -/]*(?:[0-~]|\Z))|[\x0e\x0f]"
+)
+_ACTS = re.compile("[\x0e\x1b\x80-\x9f]")
+# Cancel what is half sent, end a string that swallows all that follows; the letters of ASCII; no colours, no conceal.
+_RESET = "\x18\x1b\\\x0f\x1b(B\x1b[0m"
+_LONGEST_TAIL = 4096
 
 
 def spell_out(text: str) -> str:
@@ -45,6 +55,30 @@ class Escapes:
         """Give what was held back; nothing more comes."""
         held, self._held = self._held, ""
         return spell_out(held)
+
+
+class LeftOpen:
+    """What a kernel's text has left open in a terminal: colours, a sequence that is half sent, a line."""
+
+    def __init__(self) -> None:
+        self._acted = self._in_line = False
+
+    def feed(self, text: str) -> None:
+        """Take text that was written."""
+        self._acted = self._acted or _ACTS.search(text) is not None
+        _, ends, tail = text.rpartition("\n")
+        stands = bool(tail[_LONGEST_TAIL:] or _NO_TEXT.sub("", tail))
+        self._in_line = stands or (self._in_line and not ends)
+
+    def answered(self) -> None:
+        """Take note that somebody has typed a line: the cursor stands at the beginning of the next."""
+        self._in_line = False
+
+    def close(self) -> str:
+        """Give what is to be written before a line of ours, "" if nothing is open."""
+        closing = (_RESET if self._acted else "") + ("\n" if self._in_line else "")
+        self._acted = self._in_line = False
+        return closing
 
 
 def _spell(found: re.Match[str]) -> str:

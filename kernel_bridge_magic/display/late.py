@@ -43,6 +43,9 @@ class LateSink:
         """Show a result; its cell is over, so it has no number."""
         self.display(value.data, value.metadata, display_id, False)
 
+    def begin_line(self) -> None:
+        """Nothing: a front end ends each output by itself."""
+
     def error(self, error: RemoteError | FateError) -> None:
         """Show an error; the cell it belongs to ended before it."""
         name, lines = type(error).__name__, list(error._render_traceback_())

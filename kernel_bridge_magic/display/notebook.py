@@ -92,6 +92,9 @@ class NotebookSink:
         finally:
             del hook.finish_displayhook
 
+    def begin_line(self) -> None:
+        """Nothing: a front end ends each output by itself."""
+
     def error(self, error: RemoteError | FateError) -> None:
         """Show a traceback as the shell shows its own."""
         self.flush()

@@ -7,15 +7,19 @@ import getpass
 import sys
 from typing import Any
 
+from kernel_bridge_magic.display.escapes import LeftOpen
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.text import without_colours
 
-__all__ = ["PlainSink", "SilentSink"]
+__all__ = ["PlainSink", "SilentSink", "close_left_open", "is_terminal"]
 
 
 class PlainSink:
     """Shows text. Nothing is buffered here, so that it can be piped and watched."""
+
+    def __init__(self) -> None:
+        self._left_open = LeftOpen()
 
     @property
     def can_ask(self) -> bool:
@@ -27,6 +31,12 @@ class PlainSink:
         target = sys.stderr if name == "stderr" else sys.stdout
         target.write(text)
         target.flush()
+        if is_terminal(target):
+            self._left_open.feed(text)
+
+    def begin_line(self) -> None:
+        """End what the kernel's text has left open in the terminal, if there is one."""
+        close_left_open(self._left_open)
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
         """Write the bundle's text; an update is written again."""
@@ -43,11 +53,13 @@ class PlainSink:
 
     def error(self, error: RemoteError | FateError) -> None:
         """Write the traceback to stderr, in colour where that is a terminal."""
+        self.begin_line()
         text = "\n".join(error._render_traceback_()) + "\n"
         self.stream("stderr", text if sys.stderr.isatty() else without_colours(text))
 
     def note(self, text: str) -> None:
         """Write one line of ours to stderr."""
+        self.begin_line()
         self.stream("stderr", f"kernel-bridge: {text}\n")
 
     def progress(self, text: str) -> None:
@@ -56,7 +68,25 @@ class PlainSink:
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask on the terminal."""
-        return getpass.getpass(prompt) if password else input(prompt)
+        value = getpass.getpass(prompt) if password else input(prompt)
+        self._left_open.answered()
+        return value
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream leads to a terminal; what a user has put in its place may know nothing of that."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # ValueError: it is closed
+        return False
+
+
+def close_left_open(left_open: LeftOpen) -> None:
+    """Write what ends that to the terminal, by whichever stream leads there."""
+    terminal = next(filter(is_terminal, (sys.stdout, sys.stderr)), None)
+    if terminal is not None:
+        terminal.write(left_open.close())
+        terminal.flush()
 
 
 class SilentSink:
@@ -75,6 +105,9 @@ class SilentSink:
 
     def result(self, value: object, display_id: str = "") -> None:
         """Nothing is shown."""
+
+    def begin_line(self) -> None:
+        """Nothing: no text of the kernel is shown."""
 
     def error(self, error: object) -> None:
         """Nothing is shown."""

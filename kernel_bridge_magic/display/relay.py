@@ -55,6 +55,9 @@ class Sink(Protocol):
     def result(self, value: RemoteValue, display_id: str = "") -> None:
         """Show a result as the front end shows its own; with an id a later cell may update it."""
 
+    def begin_line(self) -> None:
+        """In a terminal, end what the kernel's text has left open: a line of ours comes next."""
+
     def error(self, error: RemoteError | FateError) -> None:
         """Show an error without raising it."""
 
@@ -130,6 +133,8 @@ class Relay:
         error, self._error = self._error, None
         if error is not None:
             self._end_escapes()
+            if not self._kernel.own:
+                self._sink.begin_line()
             self._sink.error(raisable(error, self._kernel))
 
     def show(self, event: Event) -> None:
@@ -195,11 +200,13 @@ class Relay:
         """The prompt as it is asked here.
 
         A foreign kernel could ask for "your password:" as if it were this front end: its prompt says who asks,
-        and cannot draw (T18).
+        and cannot draw (T18), nor conceal that.
         """
         if self._kernel.own:
             return prompt
         server = self._kernel.server.name if self._kernel.server else "this machine"
+        self._end_escapes()
+        self._sink.begin_line()
         whole = f"[{self._kernel.title} @ {server}] {prompt[:_LONGEST_PROMPT]}"
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in whole)
 

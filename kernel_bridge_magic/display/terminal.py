@@ -7,7 +7,9 @@ import shutil
 import sys
 from typing import Any
 
+from kernel_bridge_magic.display.escapes import LeftOpen
 from kernel_bridge_magic.display.notebook import NotebookSink
+from kernel_bridge_magic.display.plain import close_left_open, is_terminal
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.text import without_colours
@@ -25,6 +27,7 @@ class TerminalSink(NotebookSink):
         # Texts that change: those at the bottom of the screen can be drawn over, the others only once more.
         self._bottom: dict[str, str] = {}
         self._above: dict[str, str] = {}
+        self._left_open = LeftOpen()
 
     @property
     def can_ask(self) -> bool:
@@ -35,6 +38,17 @@ class TerminalSink(NotebookSink):
         """Write to `sys.stdout` or `sys.stderr`."""
         self._leave_bottom()
         super().stream(name, text)
+        if is_terminal(sys.stderr if name == "stderr" else sys.stdout):
+            self._left_open.feed(text)
+
+    def begin_line(self) -> None:
+        """End what the kernel's text has left open in the terminal."""
+        close_left_open(self._left_open)
+
+    def note(self, text: str) -> None:
+        """Write one line of ours to `sys.stderr`."""
+        self.begin_line()
+        super().note(text)
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
         """Show a true result."""
@@ -57,13 +71,16 @@ class TerminalSink(NotebookSink):
     def ask(self, prompt: str, password: bool) -> str:
         """Ask with `input` or `getpass`."""
         self._leave_bottom()
-        return super().ask(prompt, password)
+        value = super().ask(prompt, password)
+        self._left_open.answered()
+        return value
 
     def draw(self, key: str, text: str) -> None:
         """Show a text that changes: over what `key` had shown before, while nothing else stands below that."""
         if key in self._above:
             self._above[key] = text
             return
+        self.begin_line()
         rows = sum(map(_rows, self._bottom.values()))
         if rows and not sys.stdout.isatty():
             self._bottom[key] = text

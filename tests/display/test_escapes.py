@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.display.escapes import Escapes, spell_out
+from kernel_bridge_magic.display.escapes import Escapes, LeftOpen, spell_out
 from tests.support.records import Record
 
 PASSING = [
@@ -207,3 +207,56 @@ def test_it_is_fast() -> None:
     began = time.process_time()
     assert Escapes().feed(text) == text
     assert time.process_time() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    ("texts", "acted", "in_line"),
+    [
+        ([""], False, False),
+        (["line\n"], False, False),
+        (["line"], False, True),
+        (["50 %\r"], False, True),
+        (["line", "\n"], False, False),
+        (["a\n", "b", ""], False, True),
+        (["\x1b[8;30;40m"], True, False),
+        (["line\n\x1b[8m"], True, False),
+        (["line\x1b[0m"], True, True),
+        (["line\n\x1b["], True, False),
+        (["line\n\x1b[", "3"], True, True),  # that it goes on is not seen: one line end too many
+        (["\x1b]0;title"], True, False),
+        (["\x1b]0;title\x07"], True, False),
+        (["\x1b]0;title\x1b\\x\n"], True, False),
+        (["\x1bP1$r"], True, False),
+        (["\x9b31m\n"], True, False),
+        (["\x0e\n"], True, False),
+        (["\x1b(0\n"], True, False),
+        (["x" * 100_000], False, True),
+        (["\x1b[m" * 100_000], True, True),
+    ],
+)
+def test_what_is_left_open_is_closed_once(texts: list[str], acted: bool, in_line: bool) -> None:
+    left_open = LeftOpen()
+    for text in texts:
+        left_open.feed(text)
+    closing = left_open.close()
+    assert (closing.endswith("\n"), "\x1b[0m" in closing) == (in_line, acted)
+    assert closing == "" or acted or closing == "\n"
+    assert left_open.close() == ""
+
+
+@pytest.mark.parametrize(
+    "left", ["\x1b[8;30;40m", "\x1b[", "\x1b[31", "\x1b", "\x1b]0;title", "\x1bP1", "x\x1b[7", "\x1b(0"]
+)
+def test_a_line_behind_what_was_left_open_is_read_as_it_is(left: str) -> None:
+    left_open = LeftOpen()
+    screen = pyte.Screen(40, 5)
+    stream = pyte.Stream(screen)
+    for text in ("first\n\r" + left,):
+        left_open.feed(text)
+        stream.feed(text)
+    stream.feed(left_open.close().replace("\n", "\r\n") + "ours: qx")
+    row = next(number for number, line in enumerate(screen.display) if line.strip() == "ours: qx")
+    assert row >= 1
+    for column in range(8):
+        letter = screen.buffer[row][column]
+        assert (letter.fg, letter.bg, letter.reverse, letter.bold) == ("default", "default", False, False)

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -83,3 +84,73 @@ def test_on_a_terminal_somebody_can_be_asked(monkeypatch: pytest.MonkeyPatch, ca
         assert PlainSink().ask("name? ", False) == "ann"
     os.close(master)
     assert "name? " in capsys.readouterr().out
+
+
+class Terminal(io.StringIO):
+    """What is written to it since the last look; it says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def sent(self) -> str:
+        text = self.getvalue()
+        self.seek(0)
+        self.truncate()
+        return text
+
+
+@contextlib.contextmanager
+def terminal() -> Iterator[Callable[[], str]]:
+    """Give what tells what stdout and stderr, both a terminal, were sent since the last call."""
+    made = Terminal()
+    with contextlib.redirect_stdout(made), contextlib.redirect_stderr(made):
+        yield made.sent
+
+
+@pytest.mark.parametrize("text", ["\x1b[8;30;40mtext", "text\x1b[", "\x1b]0;title", "\x1b[31mtext"])
+def test_a_line_of_ours_stands_for_itself_in_a_terminal(text: str) -> None:
+    ours: list[Callable[[PlainSink], None]] = [
+        lambda sink: sink.note("queued"),
+        lambda sink: sink.progress("queued"),
+        lambda sink: sink.error(fate_error(Fate.DIED, "queued")),
+        lambda sink: sink.begin_line(),
+    ]
+    with terminal() as sent:
+        for say in ours:
+            sink = PlainSink()
+            sink.stream("stdout", text)
+            assert sent() == text
+            say(sink)
+            said = sent()
+            before, reset, line = said.partition("\x1b[0m")
+            assert reset and before == "\x18\x1b\\\x0f\x1b(B"
+            assert line.startswith("\n") is ("text" in text)
+            say(sink)
+            assert "\x1b[0m" not in sent(), "once"
+
+
+def test_nothing_is_added_where_there_is_no_terminal_or_nothing_open(capsys: Capture) -> None:
+    for text in ("\x1b[8mtext", "text"):
+        sink = PlainSink()
+        sink.stream("stdout", text)
+        sink.stream("stderr", text)
+        sink.note("ours")
+        assert capsys.readouterr() == (text, text + "kernel-bridge: ours\n")
+    with terminal() as sent:
+        sink = PlainSink()
+        sink.stream("stdout", "text\n")
+        sink.note("ours")
+        assert sent() == "text\nkernel-bridge: ours\n"
+
+
+def test_what_stands_in_the_place_of_a_terminal_may_know_nothing_of_terminals() -> None:
+    class Tee:
+        def write(self, text: str) -> None:
+            pass
+
+        def flush(self) -> None:
+            pass
+
+    with contextlib.redirect_stdout(Tee()), contextlib.redirect_stderr(io.StringIO()):  # type: ignore[type-var]
+        PlainSink().stream("stdout", "text")
+        PlainSink().begin_line()

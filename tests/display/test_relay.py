@@ -63,6 +63,9 @@ class Screen:
     def progress(self, text: str) -> None:
         self.shown.append(("progress", text))
 
+    def begin_line(self) -> None:
+        pass
+
     def ask(self, prompt: str, password: bool) -> str:
         raise AssertionError("nothing is asked here")
 

@@ -60,6 +60,9 @@ class Screen:
 
     def note(self, text: str) -> None: ...
 
+    def begin_line(self) -> None:
+        pass
+
     def ask(self, prompt: str, password: bool) -> str:
         raise EOFError
 

@@ -93,6 +93,9 @@ class Nowhere:
     def note(self, text: str) -> None:
         assert text.isprintable()
 
+    def begin_line(self) -> None:
+        pass
+
     def ask(self, prompt: str, password: bool) -> str:
         raise AssertionError
 

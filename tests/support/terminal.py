@@ -88,6 +88,12 @@ class Terminal:
         """The lines that can be seen now, without what is blank at their ends."""
         return [line.rstrip() for line in self._screen.display]
 
+    def is_plain(self, text: str) -> bool:
+        """Whether all letters of the last line on the screen that begins with `text` have the usual colours."""
+        row = max(number for number, line in enumerate(self.screen) if line.startswith(text))
+        letters = [self._screen.buffer[row][column] for column in range(len(self.screen[row]))]
+        return all((letter.fg, letter.bg, letter.reverse) == ("default", "default", False) for letter in letters)
+
     @property
     def pid(self) -> int:
         return int(self._child.pid)
