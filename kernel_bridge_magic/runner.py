@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Callable, Generator
 
@@ -34,7 +35,7 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
     process to end. Nothing is raised for what the cell ends with: that is in the result's `error`.
     `relay.error_is_shown` says whether it was shown already.
 
-    What goes wrong here while it is shown is raised, with a note of what became of the cell: it is left running.
+    What goes wrong here while it is shown is raised, and a line tells what became of the cell: it is left running.
     """
     execution.heeds_interrupts = True
     with interrupts_to(execution.interrupt, lambda number: execution.leave(_told(number))) as as_usual:
@@ -48,7 +49,7 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
             relay.finish(execution.error)
         except BaseException as problem:
             events.close()
-            problem.add_note(f"kernel-bridge: {_became(execution)}")
+            _tell(problem, f"kernel-bridge: {_became(execution)}")
             raise
     return execution.result
 
@@ -77,6 +78,17 @@ def _show(events: Generator[Event], execution: Execution, relay: Relay, question
 
 def _told(number: int) -> str:
     return f"this process was told to end ({signal.Signals(number).name})"
+
+
+def _tell(problem: BaseException, line: str) -> None:
+    """Tell on stderr what became of a cell; where that is what is broken, in a note of the error.
+
+    IPython prints errors in a terminal to stdout, which is mostly what is broken.
+    """
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except Exception:
+        problem.add_note(line)
 
 
 def _became(execution: Execution) -> str:
