@@ -131,7 +131,7 @@ def test_a_cell_with_an_error_in_it_is_saved_and_ends_as_natively(
             stops[cell_index] = execute_reply["content"]["ename"]
 
         cells = [LOAD, f"{there}failing = {str(failing)!r}", *(there + cell for cell in ERRORS)]
-        outputs = execute(jupyter_server, tmp_path, cells, allow_errors=True, on_cell_error=note_stop)
+        outputs = execute(jupyter_server.runtime_dir, tmp_path, cells, allow_errors=True, on_cell_error=note_stop)
         runs.append((stops, [[known(output) for output in cell.outputs] for cell in outputs[2:]]))
     (native_stops, native), (stops, there_outputs) = runs
     for code, natively, shown in zip(ERRORS, native, there_outputs, strict=True):
