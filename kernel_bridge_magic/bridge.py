@@ -228,7 +228,9 @@ class Bridge:
             return known
         else:
             listing = self._look_again(server, known)
-        kernel = find_one(match, candidates(match, listing), rows=self.rows, reports=listing.servers)
+        kernel = find_one(
+            match, candidates(match, listing), rows=self.rows, reports=listing.servers, skipped=listing.skipped
+        )
         if self._row(match) is None:  # a row means something else after the next listing
             self._meanings.put(match, server, kernel, listing)
         return kernel
@@ -279,7 +281,7 @@ class Bridge:
         if not found and server is not None:
             for report in listing.servers:
                 found += self._ask_for(report, kernel_id)
-        return find_one(kernel_id, found, reports=listing.servers)
+        return find_one(kernel_id, found, reports=listing.servers, skipped=listing.skipped)
 
     def _ask_for(self, report: ServerReport, kernel_id: str) -> list[Kernel]:
         problem: ServerError

@@ -289,7 +289,7 @@ def _find(bridge: Bridge, options: argparse.Namespace) -> Kernel:
     from kernel_bridge_magic.matching import find_only
 
     listing = bridge.look(server)
-    return find_only(listing.kernels, listing.servers)
+    return find_only(listing.kernels, listing.servers, listing.skipped)
 
 
 def _code(options: argparse.Namespace) -> str:

@@ -7,6 +7,7 @@ filter, and for each kernel the shortest text that means it alone.
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
 from collections.abc import Iterator, Sequence
 
@@ -27,7 +28,7 @@ from kernel_bridge_magic.levels import (
     split_server,
     without_own,
 )
-from kernel_bridge_magic.models import Kernel, ServerReport
+from kernel_bridge_magic.models import Kernel, ServerReport, Skipped
 from kernel_bridge_magic.text import align, count, cut_end, cut_middle, visible
 
 __all__ = [
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 _MOST_CANDIDATES = 50  # nobody reads more, and each is proven against all kernels
+_MOST_TOLD = 3  # files that were passed over; the whole list has a command of its own
+_SHORTEST_PART = 4  # characters of a file's name
 _MOST_CLOSE = 2000  # names compared for "closest": difflib is slow
 # What can stand in a magic's line as it is: nothing that quotes, expands (`$`, `{`), asks for help (`?`), or
 # separates commands, there or in a shell.
@@ -55,8 +58,11 @@ def find_one(
     *,
     rows: Sequence[Kernel] | None = None,
     reports: Sequence[ServerReport] = (),
+    skipped: Sequence[Skipped] = (),
 ) -> Kernel:
     """Give the one kernel that `query` means. `reports` tells which servers were asked, and failed.
+
+    `skipped` are the files that were not used: one that `query` names is told of, with the reason.
 
     Raises:
         KernelNotFound: it means none; the text says what was looked at, and what is called nearly so.
@@ -74,10 +80,12 @@ def find_one(
         raise _ambiguous(f"{shown(query)} {about}{own})", rest, kernels)
     if rest:
         return rest[0]
-    raise not_found(query, kernels, reports)
+    raise not_found(query, kernels, reports, skipped)
 
 
-def find_only(kernels: Sequence[Kernel], reports: Sequence[ServerReport] = ()) -> Kernel:
+def find_only(
+    kernels: Sequence[Kernel], reports: Sequence[ServerReport] = (), skipped: Sequence[Skipped] = ()
+) -> Kernel:
     """Give the one kernel that there is, where nobody said which: the one that asks does not count.
 
     Raises:
@@ -90,6 +98,7 @@ def find_only(kernels: Sequence[Kernel], reports: Sequence[ServerReport] = ()) -
     if others:
         raise _ambiguous(f"there are {len(others)} kernels; say which", others, kernels)
     troubles = [f"{report.server.name}: {report.problem}" for report in reports if report.problem]
+    troubles += _passed_over([it for it in skipped if not it.stale])
     hint = "; ".join(troubles) or "open a notebook, or name a server with --base-url URL"
     raise KernelNotFound(f"no kernel is running on {count(len(reports), 'server')} ({visible(hint)})")
 
@@ -225,8 +234,14 @@ def _ambiguous(message: str, found: Sequence[Kernel], kernels: Sequence[Kernel])
     return AmbiguousKernel(f"{message}; name one:", candidates, "\n".join(lines))
 
 
-def not_found(query: str, kernels: Sequence[Kernel], reports: Sequence[ServerReport] = ()) -> KernelNotFound:
-    """Make the error for a MATCH that means no kernel: what was looked at, the closest names, who did not answer."""
+def not_found(
+    query: str, kernels: Sequence[Kernel], reports: Sequence[ServerReport] = (), skipped: Sequence[Skipped] = ()
+) -> KernelNotFound:
+    """Make the error for a MATCH that means no kernel: what was looked at, the closest names, who did not answer.
+
+    Of the files that were not used it tells those that the MATCH names, and where there is no kernel at all, every
+    one that is not stale.
+    """
     text = clean(query)
     own = next((kernel for kernel in kernels if kernel.is_own and _filter(text, [kernel], [kernel])), None)
     if own and not text.startswith("#"):
@@ -243,7 +258,25 @@ def not_found(query: str, kernels: Sequence[Kernel], reports: Sequence[ServerRep
         message += f"; closest: {', '.join(close)}"
     if missing := [f"{visible(it.server.name)} ({_problem(it)})" for it in reports if it.problem]:
         message += f"; not reached: {', '.join(missing)}"
-    return KernelNotFound(message)
+    named = [it for it in skipped if _names_file(text, it.path)]
+    passed_over = _passed_over(named or [it for it in skipped if not others and not it.stale])
+    return KernelNotFound("; ".join([message, *passed_over]))
+
+
+def _names_file(text: str, path: str) -> bool:
+    """Tell whether a MATCH names a connection file: by path, name, stem or id, or by a part of its name."""
+    name = posixpath.basename(path)
+    stem = name.removesuffix(".json")
+    whole = text in (path, name, stem, stem.removeprefix("kernel-"))
+    return whole or (len(text) >= _SHORTEST_PART and text.casefold() in stem.casefold())
+
+
+def _passed_over(skipped: Sequence[Skipped]) -> list[str]:
+    told = [
+        f"{visible(posixpath.basename(it.path))} was passed over: {visible(it.reason)}" for it in skipped[:_MOST_TOLD]
+    ]
+    more = len(skipped) - _MOST_TOLD
+    return [*told, f"{count(more, 'more file')} (kernel-bridge list -v shows them)"] if more > 0 else told
 
 
 def _problem(report: ServerReport) -> str:

@@ -200,11 +200,13 @@ class Skipped:
     """A file that was not used, and the one line that says why. The file is left as it is.
 
     `silent` is whether it is a directory that did not answer, or that of a kernel that listens and did not.
+    `stale` is one whose process has ended: killed servers and kernels leave theirs for ever.
     """
 
     path: str
     reason: str
     silent: bool = False
+    stale: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ __all__ = [
     "owner",
     "peer",
     "stranger",
+    "unix_address",
+    "unix_listener",
     "who_listens",
 ]
 
@@ -87,6 +89,50 @@ def peer(sock: socket.socket) -> tuple[int, int] | None:
         return None
     pid, uid, _gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("iII")))
     return pid, uid
+
+
+def unix_listener(path: str) -> int | None:
+    """Return the pid of who listens on a unix socket; None where nobody does, or that cannot be known."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(1.0)
+            sock.connect(path)
+            seen = peer(sock)
+    except (OSError, ValueError):
+        return None
+    return seen[0] if seen and seen[0] > 0 else None  # 0: in a pid namespace that we do not see
+
+
+def unix_address(directory: str, path: str, ending: str) -> str:
+    """Return the absolute form of a unix socket's path, without its `ending`.
+
+    One that is relative is so to where its process was when it began to listen. That is `directory`, or is asked of
+    the process of ours that listens under such a path.
+    """
+    absolute = os.path.join(directory, path)
+    if os.path.isabs(path) or os.path.exists(absolute + ending):
+        return absolute
+    import psutil
+
+    try:
+        rows: list[Any] = psutil.net_connections("unix") if _is_bound(path + ending) else []
+        for row in rows:
+            if row.laddr == path + ending and row.pid and is_ours(row.pid):
+                there = os.path.join(psutil.Process(row.pid).cwd(), path)
+                if unix_listener(there + ending) == row.pid:
+                    return there
+    except (psutil.Error, OSError):
+        pass
+    return absolute
+
+
+def _is_bound(path: str) -> bool:
+    """Tell whether any process listens under this very path, which costs less than to ask all of them."""
+    try:
+        with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as file:
+            return any(line.rstrip("\n").endswith(f" {path}") for line in file)
+    except OSError:
+        return True  # no Linux
 
 
 def is_loopback(address: str) -> bool:

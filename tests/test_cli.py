@@ -8,6 +8,7 @@ import os
 import random
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -106,6 +107,33 @@ def test_exec_by_match(run: Run) -> None:
     done = run("exec", "--kernel-match", "analysis", "--code", "print('hello')")
     assert (done.returncode, done.stdout) == (0, "hello\n")
     assert run("exec", "--kernel-match", "work/analysis.ipynb", "--code", "1 + 1").stdout == "2\n"
+
+
+def test_exec_says_why_a_file_was_passed_over(run: Run, tmp_path: Path) -> None:
+    names = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
+    with socket.create_server(("127.0.0.1", 0)) as sock:  # it accepts, and is no kernel
+        info = {**dict.fromkeys(names, sock.getsockname()[1]), "ip": "127.0.0.1", "key": "k"}
+        files = {
+            "1": info,
+            "2": info | {"key": ""},
+            "3": info | {"transport": "ipc", "ip": "x"},
+            "4": info | {"ip": "10.0.0.7"},
+        }
+        for number, content in files.items():
+            (tmp_path / f"kernel-{number}.json").write_text(json.dumps(content))
+        env = {"JUPYTER_RUNTIME_DIR": str(tmp_path)}
+        for number, reason in (
+            ("1", "its heartbeat does not answer"),
+            ("2", "it has no key"),
+            ("3", "the kernel has ended"),
+            ("4", "listens beyond this machine"),
+        ):
+            done = run("exec", "--kernel-match", number, "--code", "1", env=env)
+            assert done.returncode == 2 and done.stdout == "" and len(done.stderr.splitlines()) == 1
+            assert f"kernel-{number}.json was passed over: {reason}" in done.stderr.replace("its kernel ", "")
+        done = run("exec", "--code", "1", env=env)
+        assert done.returncode == 2 and "kernel-2.json was passed over: it has no key" in done.stderr
+        assert "has ended" not in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_exec_by_url_token_and_id_from_a_file_as_json(run: Run, place: dict[str, Any], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -13,13 +14,14 @@ from kernel_bridge_magic.matching import (
     Level,
     find_many,
     find_one,
+    find_only,
     match,
     match_level,
     not_found,
     selector,
     split_server,
 )
-from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, ServerReport, Session
+from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, ServerReport, Session, Skipped
 
 PYTHON = KernelSpec("python3", "Python 3 (ipykernel)", "python")
 R = KernelSpec("ir", "R", "r")
@@ -451,6 +453,37 @@ def test_any_text_gives_one_line_or_a_kernel(query: str, kernels: list[Kernel]) 
 def test_stranger_does_not_change_what_a_whole_path_means(kernels: list[Kernel], stranger: Kernel) -> None:
     one = kernel(1, "some/where/over.ipynb")
     assert match("some/where/over.ipynb", [*kernels, one, stranger]) == [one]
+
+
+ENDED = Skipped("/r/kernel-3f9c1c0e-0000.json", "the kernel has ended (nobody listens on its port)", stale=True)
+SILENT = Skipped("/r/kernel-4711.json", "its heartbeat does not answer")
+ODD = Skipped("/r/kernel-\x1b[2J.json", "not JSON (half\nwritten?)")
+
+
+@pytest.mark.parametrize("query", ["4711", "kernel-4711", "kernel-4711.json", "/r/kernel-4711.json", "L-471"])
+def test_a_file_that_the_match_names_is_told_of_with_the_reason(query: str) -> None:
+    with pytest.raises(KernelNotFound, match=r"; kernel-4711\.json was passed over: its heartbeat does not answer$"):
+        find_one(query, ALL, skipped=[ENDED, SILENT, ODD])
+    with pytest.raises(KernelNotFound, match=r"0000\.json was passed over: the kernel has ended"):
+        find_one("3f9c1c0e-0000", [CAFE], skipped=[ENDED, SILENT, ODD])
+
+
+def test_files_that_the_match_does_not_name_are_told_of_where_there_is_nothing_else() -> None:
+    with pytest.raises(KernelNotFound) as found:
+        find_one("analysis", [CAFE], skipped=[ENDED, SILENT, ODD])
+    assert "passed over" not in str(found.value)
+    asks: list[Callable[[list[Skipped]], Kernel]] = [
+        lambda skipped: find_one("nothing", [], skipped=skipped),
+        lambda skipped: find_only([OWN], (), skipped),
+    ]
+    for ask in asks:
+        with pytest.raises(
+            KernelNotFound, match=r"kernel-4711\.json was passed over: its heart.*; kernel-\\x1b"
+        ) as told:
+            ask([ENDED, SILENT, ODD])
+        assert "ended" not in str(told.value) and str(told.value).isprintable()
+        with pytest.raises(KernelNotFound, match=r"; 497 more files \(kernel-bridge list -v shows them\)"):
+            ask([ENDED, *[SILENT] * 500])
 
 
 def test_a_token_in_what_was_pasted_is_not_repeated() -> None:

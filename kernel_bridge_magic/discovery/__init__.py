@@ -204,7 +204,8 @@ def _alone(
                 continue
             except Refused as error:
                 problem = str(error)
-        skipped.append(Skipped(file.path, problem, heartbeats.is_silent(file.path)))
+        is_silent, has_ended = heartbeats.is_silent(file.path), heartbeats.has_ended(file.path)
+        skipped.append(Skipped(file.path, problem, silent=is_silent, stale=has_ended))
     return kernels, skipped
 
 

@@ -26,6 +26,7 @@ _FORBIDDEN = {errno.EPERM, errno.EACCES}
 _CONNECT_SECONDS = 0.1  # loopback refuses in microseconds; a full backlog does not
 _SLICE = 20  # milliseconds between two looks at whether anybody still waits
 _AT_ONCE = 300  # a ZMQ context holds 1023 sockets, a process often 1024 descriptors
+_ENDED = "the kernel has ended (nobody listens on its port)"
 _SILENT = "its heartbeat does not answer (ended, stopped or swapped out)"
 
 
@@ -85,6 +86,10 @@ class Heartbeats:
     def is_silent(self, path: str) -> bool:
         """Return whether somebody listens where this connection file says, and does not answer."""
         return self.problem(path) == _SILENT
+
+    def has_ended(self, path: str) -> bool:
+        """Return whether nobody listens any more where this connection file says."""
+        return self.problem(path) == _ENDED
 
     def _decide(self, path: str, problem: str) -> None:
         with self._changed:
@@ -184,7 +189,7 @@ def _address(endpoint: Endpoint) -> Any:
 
 def _problem(number: int) -> str:
     if number in _REFUSED:
-        return "the kernel has ended (nobody listens on its port)"
+        return _ENDED
     return "connecting to it is forbidden here (a sandbox?)" if number in _FORBIDDEN else ""
 
 

@@ -173,6 +173,10 @@ class Refused(ValueError):
     """A file that is not used; the text says why, and is ours."""
 
 
+class Stale(Refused):
+    """A file whose process does not run here any more."""
+
+
 def _read_file(name: str, directory: int, private: bool) -> tuple[dict[str, Any], float]:
     # O_NOFOLLOW: a link would show what is elsewhere.
     with open_file(name, flags=os.O_NOFOLLOW | os.O_NOCTTY, directory=directory) as file:
@@ -216,7 +220,7 @@ def read_servers(files: Sequence[FileContent], vault: Vault) -> tuple[list[Serve
         try:
             servers.append(_server(file, vault))
         except (Refused, BadServer) as error:
-            skipped.append(Skipped(file.path, str(error)))
+            skipped.append(Skipped(file.path, str(error), stale=isinstance(error, Stale)))
     return servers, skipped
 
 
@@ -264,13 +268,13 @@ def _refuse_dead(pid: int, mtime: float) -> float:
     import psutil
 
     if not ports.is_ours(pid):
-        raise Refused(f"its process {pid} does not run here as ours (a stale file, or one of another machine)")
+        raise Stale(f"its process {pid} does not run here as ours (a stale file, or one of another machine)")
     try:
         started = psutil.Process(pid).create_time()
     except psutil.Error:
-        raise Refused(f"its process {pid} has just ended") from None
+        raise Stale(f"its process {pid} has just ended") from None
     if started > mtime + _CLOCK_SLACK:
-        raise Refused(f"its process {pid} is younger than the file: a stale file, or one of another machine")
+        raise Stale(f"its process {pid} is younger than the file: a stale file, or one of another machine")
     return started
 
 

@@ -74,8 +74,7 @@ def endpoint(file: FileContent) -> Endpoint:
         raise Refused("it has no key: its messages would not be signed")
     transport, ip = text(data, "transport") or "tcp", text(data, "ip")
     if transport == "ipc":
-        # `ip` may be relative to the kernel's directory, which we do not know, or to the file's (FACTS 2).
-        ip = os.path.join(os.path.dirname(file.path), ip)
+        ip = ports.unix_address(os.path.dirname(file.path), ip, f"-{shell}")
     elif transport == "tcp":
         ip = _address(ip, bool(public))
     else:
@@ -138,12 +137,12 @@ def _process(file: FileContent, where: Endpoint) -> _Process:
     known = _PROCESSES.get(key)
     if known is not None and _still_listens(known.pid, where):
         return known
-    pid = _pid_by_port(file, where) if where.transport == "tcp" else _pid_by_command(file.path)
+    pid = _pid_by_port(file, where) if where.transport == "tcp" else _pid_by_socket(file, where)
     if pid is None and where.curve_public:
         # Who answers has proven to hold the file's key; a container's process may be hidden from us.
         return _Process(0, "", "")
     if pid is None or not ports.is_ours(pid):
-        raise Refused("what listens on its port is no process of ours")
+        raise Refused(f"what listens on its {'socket' if where.transport == 'ipc' else 'port'} is no process of ours")
     found = _describe(pid, file.path)
     if len(_PROCESSES) >= _MOST_PROCESSES:
         _PROCESSES.clear()
@@ -153,7 +152,7 @@ def _process(file: FileContent, where: Endpoint) -> _Process:
 
 def _still_listens(pid: int, where: Endpoint) -> bool:
     if where.transport == "ipc":
-        return ports.is_ours(pid)
+        return ports.is_ours(pid) and ports.unix_listener(_socket(where)) in (pid, None)
     return ports.is_ours(pid) and bool(ports.listening_addresses(pid, where.shell_port))
 
 
@@ -173,8 +172,16 @@ def _pid_by_port(file: FileContent, where: Endpoint) -> int | None:
     )
 
 
+def _socket(where: Endpoint) -> str:
+    return f"{where.ip}-{where.shell_port}"
+
+
+def _pid_by_socket(file: FileContent, where: Endpoint) -> int | None:
+    return ports.unix_listener(_socket(where)) or _pid_by_command(file.path)
+
+
 def _pid_by_command(path: str) -> int | None:
-    """Find the kernel that was started with this connection file; sockets of ipc kernels name no pid."""
+    """Find the kernel that was started with this connection file, where a socket does not name its pid."""
     import psutil
 
     for process in psutil.process_iter(["cmdline"]):

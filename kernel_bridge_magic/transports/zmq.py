@@ -15,6 +15,7 @@ import threading
 import time
 from typing import Any
 
+from kernel_bridge_magic import ports
 from kernel_bridge_magic.descriptors import require
 from kernel_bridge_magic.errors import CannotConnect, LinkLost
 from kernel_bridge_magic.models import Kernel
@@ -124,10 +125,8 @@ class ZMQTransport(Transport):
     def _check(self, info: Any) -> None:
         if not info.session.key:
             raise CannotConnect("the kernel's connection file has no key: anybody could speak in its name")
-        if info.transport == "ipc" and not os.path.isabs(info.ip):
-            # Relative to where the kernel runs; the file's directory is the one place we can know of.
-            info.ip = os.path.join(os.path.dirname(self._path), info.ip)
         if info.transport == "ipc":
+            info.ip = ports.unix_address(os.path.dirname(self._path), info.ip, f"-{info.shell_port}")
             return
         mode = os.stat(self._path).st_mode
         if mode & stat.S_IWOTH:

@@ -13,6 +13,7 @@ from typing import Any
 import pexpect
 import pytest
 
+from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.discovery import heartbeat
 from kernel_bridge_magic.discovery.heartbeat import Endpoint, Heartbeats
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, read_runtime_files
@@ -26,7 +27,7 @@ from kernel_bridge_magic.discovery.standalone import (
 )
 from kernel_bridge_magic.models import Kernel, KernelSpec
 from tests.support.ports import free_port
-from tests.support.servers import ConsoleKernel, private_env, wait_for
+from tests.support.servers import ConsoleKernel, _Process, private_env, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,79 @@ def test_ipc(tmp_path: Path) -> None:
         assert problems == {} and found.started_by == f"python (pid {kernel.pid})"
         kernel.kill()
         assert "has ended" in alive(tmp_path / "r")[1]["kernel-x.json"]
+
+
+_EMBEDDED = """
+import IPython, sys, threading
+from traitlets.config import Config
+config = Config()
+config.IPKernelApp.transport = sys.argv[1]
+secret_of_the_program = 42
+IPython.embed_kernel(config=config)
+"""
+_THREAD = """
+import asyncio, sys, threading
+def run():
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    from ipykernel.kernelapp import IPKernelApp
+    app = IPKernelApp.instance(transport=sys.argv[1], user_ns={"secret_of_the_program": 42})
+    app.init_signal = lambda: None
+    app.initialize([])
+    app.start()
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+"""
+_LAUNCHER = ["-m", "ipykernel_launcher", "--IPKernelApp.exec_lines=secret_of_the_program=42"]
+#: how it is started, and where, below the directory of the test
+PROGRAMS = {
+    "a relative -f": ([*_LAUNCHER, "-f", "kernel-r.json", "--transport=ipc"], "r"),
+    "a relative -f that goes up": ([*_LAUNCHER, "-f", "../r/kernel-r.json", "--transport=ipc"], "w k"),
+    "--f=": ([*_LAUNCHER, "--f=./kernel-r.json", "--transport=ipc", "--ip=sock"], "r"),
+    "embedded, ipc": (["-c", _EMBEDDED, "ipc"], "w k"),
+    "in a thread, ipc": (["-c", _THREAD, "ipc"], "w k"),
+}
+
+
+class Program(_Process):
+    """A process with a kernel in it, which nobody started as one; its own directory is no runtime directory."""
+
+    def __init__(self, directory: Path, runtime: Path, argv: Sequence[str]) -> None:
+        directory.mkdir(exist_ok=True)
+        self._spawn([sys.executable, *argv], private_env(directory, runtime), directory, directory / "log")
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+
+@pytest.mark.parametrize("how", PROGRAMS)
+def test_a_socket_tells_whose_kernel_it_is(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    argv, where = PROGRAMS[how]
+    if len(str(tmp_path)) > 80:
+        pytest.skip("a unix socket's path would be too long")
+    runtime = tmp_path / "r"
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(runtime))
+    with Program(tmp_path / where, runtime, argv) as program:
+        bridge = Bridge()
+        [kernel] = wait_for(lambda: bridge.look().kernels, "the kernel")
+        assert kernel.own and kernel.started_by == f"python (pid {program.pid})"
+        assert bridge.look().kernels == (kernel,) and bridge.look().skipped == ()
+        connection = bridge.connect(kernel)
+        value = connection.execute("secret_of_the_program").value
+        assert value is not None and value.text == "42"
+        bridge.close()
+        program.kill()
+        [skipped] = bridge.look().skipped
+        assert "the kernel has ended" in skipped.reason
+
+
+def test_a_relative_socket_of_nobody_is_where_the_file_is(tmp_path: Path) -> None:
+    file = FileContent(str(tmp_path / "kernel-1.json"), connection(transport="ipc", ip="no-such"), 0.0)
+    assert endpoint(file).ip == str(tmp_path / "no-such")
 
 
 def test_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
