@@ -118,9 +118,9 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: Any) -> None:
     """Register the magics: `%load_ext kernel_bridge_magic`. Loading twice is no error."""
-    from kernel_bridge_magic import magics
+    from kernel_bridge_magic import magics, reloads
 
-    magics.load(shell)
+    (reloads.renew("magics") if reloads.happened() else magics).load(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:

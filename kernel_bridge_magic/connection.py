@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kernel_bridge_magic import reloads
 from kernel_bridge_magic.busy import subshell_for
 from kernel_bridge_magic.control import Control
-from kernel_bridge_magic.errors import BadOption
+from kernel_bridge_magic.errors import BadOption, NotRun
 from kernel_bridge_magic.execution import Execution, since_the_last_cell
 from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel
@@ -21,6 +22,10 @@ from kernel_bridge_magic.transports.base import Subscriber, Transport
 __all__ = ["KernelConnection", "time_left"]
 
 _LEFT_UNKNOWN = "an earlier cell's link was lost before its end was known: it may still be running there"
+_RELOADED = (
+    "modules of kernel_bridge_magic were reloaded, and old and new ones do not fit together; nothing was sent. "
+    "Connect again after %reload_ext kernel_bridge_magic; in a script, start Python anew"
+)
 _LEAST_SECONDS = 0.1  # for a cell whose connection took all of the time
 
 
@@ -71,11 +76,14 @@ class KernelConnection:
 
         Raises:
             BadCell: the code cannot be sent.
-            NotRun: the kernel is busy, and `if_busy` wants no waiting; nothing was sent.
+            NotRun: the kernel is busy, and `if_busy` wants no waiting, or modules of ours were reloaded; nothing was
+                sent.
             BadOption: `durable`, and that kernel cannot do it, or not in a subshell; nothing was run.
             LinkLost: the connection is closed.
         """
         check_code(code)
+        if reloads.happened():
+            raise NotRun(_RELOADED, kernel=self.kernel.title)
         if durable and if_busy == "subshell":
             raise BadOption("a durable cell runs in the main shell: leave out --durable, or --if-busy subshell")
         subshell = subshell_for(self._transport, if_busy, self.kernel.title)

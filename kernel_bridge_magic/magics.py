@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import keyword
 import re
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 from traitlets import TraitError
 
+from kernel_bridge_magic import reloads
 from kernel_bridge_magic.config import KernelBridge
 from kernel_bridge_magic.errors import BadInput, BadMatch, BadOption
 from kernel_bridge_magic.interrupts import held, sends_nothing
@@ -60,12 +62,24 @@ class BridgeMagics(Magics):
             atexit.unregister(self._here.close)
             self._here.close()
 
+    def _renewed(self) -> BridgeMagics | None:
+        """Return the magics that have taken the place of these, since modules of ours were reloaded; None if not."""
+        if not reloads.happened():
+            return None
+        with contextlib.suppress(Exception):  # old and new modules do not fit together
+            unload(self.shell)
+        reloads.renew("magics").load(self.shell)
+        renewed: BridgeMagics = getattr(self.shell, _ATTRIBUTE)
+        return renewed
+
     # -- %kernels
 
     @no_var_expand
     @line_magic
     def kernels(self, line: str) -> KernelList | None:
         """List every kernel in reach: %kernels [MATCH]."""
+        if (renewed := self._renewed()) is not None:
+            return renewed.kernels(line)  # type: ignore[no-any-return] # IPython's decorators say nothing
         try:
             options, match = kernels_parser().parse_line(line, self._expand)
         except HelpWanted as wanted:
@@ -80,6 +94,8 @@ class BridgeMagics(Magics):
     @line_magic
     def servers(self, line: str) -> ServerList | CheckList | None:
         """List, add, remove or check servers: %servers [--add URL --name NAME --token env:VAR]."""
+        if (renewed := self._renewed()) is not None:
+            return renewed.servers(line)  # type: ignore[no-any-return]
         try:
             options, rest = servers_parser().parse_line(line, self._expand)
         except HelpWanted as wanted:
@@ -96,6 +112,8 @@ class BridgeMagics(Magics):
     @line_cell_magic
     def remote(self, line: str, cell: str | None = None) -> RemoteValue | None:
         """Run code in another kernel that is already running: %%remote MATCH, or %remote MATCH CODE."""
+        if (renewed := self._renewed()) is not None:
+            return renewed.remote(line, cell)  # type: ignore[no-any-return]
         parser = remote_parser()
         try:
             if cell is None:
@@ -163,6 +181,7 @@ def load(shell: Any) -> None:
     shell.register_magics(magics)
     shell.configurables.append(magics.settings)  # where %config looks
     setattr(shell, _ATTRIBUTE, magics)
+    reloads.happened()  # from now on it would be seen
 
 
 def unload(shell: Any) -> None:
