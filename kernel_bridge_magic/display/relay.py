@@ -225,8 +225,11 @@ class Relay:
             self._sink.result(value, display_id)
 
     def _own_id(self, display_id: str) -> str:
-        # Two kernels may use one id; a later cell must still update an earlier display of the same kernel.
-        return f"{self._kernel.id}:{display_id}" if display_id else ""
+        # Two kernels may use one id; a later cell must still update an earlier display of the same kernel. What a
+        # foreign server lists under a kernel id of ours is not the same kernel.
+        kernel = self._kernel
+        where = f"{kernel.server.url}#" if kernel.claimed and kernel.server else ""
+        return f"{where}{kernel.id}:{display_id}" if display_id else ""
 
     def _shown(self, data: dict[str, Any]) -> dict[str, Any]:
         view = data.get(_WIDGET_VIEW)

@@ -188,6 +188,13 @@ def test_display_ids_are_made_unique_by_the_kernel() -> None:
     assert all(kernel_id in shown_id for kernel_id, shown_id in zip(("k1", "k1", "k2", "k2"), ids, strict=True))
 
 
+def test_what_claims_a_kernel_s_id_updates_none_of_its_displays() -> None:
+    claim = replace(FOREIGN, id=OWN.id, claimed=True)
+    elsewhere = replace(claim, server=Server("http://x.example/", "x", ORIGIN))
+    ids = [shown(kernel, DisplayData({}, {}, "d"))[0][3] for kernel in (OWN, claim, elsewhere)]
+    assert len(set(ids)) == 3
+
+
 # -- what the cell asks its front end to do
 
 
