@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kernel_bridge_magic.errors import BadMatch, BadServer, KernelNotFound, OwnKernel
-from kernel_bridge_magic.models import Kernel, Listing, Origin, Server
+from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, is_uuid
 from kernel_bridge_magic.patterns import search_all
 from kernel_bridge_magic.text import cut_end, visible
 from kernel_bridge_magic.urls import parse_base_url
@@ -187,9 +187,9 @@ def row_of(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None)
     row = rows[number - 1]
     there = [kernel for kernel in kernels if kernel.id == row.id]
     for kernel in there:
-        if kernel.server == row.server:
+        if kernel.place == row.place:
             return kernel
-    for kernel in there:
+    for kernel in there if is_uuid(row.id) else ():
         if kernel.own == row.own:  # its server may have come or gone; a claim on its id is another kernel
             return kernel
     raise KernelNotFound(f"#{number} was {visible(row.title)} ({visible(row.short_id)}), which is gone; run %kernels")

@@ -202,6 +202,12 @@ def _spellings(kernel: Kernel) -> Iterator[str]:
                 yield _quoted(f"{kernel.server.name}::{path}")
     yield kernel.short_id  # as listings show it: shorter ones would not outlive the next kernel
     yield kernel.id[:13]
+    # Another kernel may have its id, where that can be guessed.
+    yield kernel.id
+    if kernel.server and kernel.server.name and _pastes(kernel.server.name):
+        yield _quoted(f"{kernel.server.name}::{kernel.id}")
+    if _pastes(kernel.started_by):
+        yield _quoted(kernel.started_by)
 
 
 def _pastes(text: str) -> bool:

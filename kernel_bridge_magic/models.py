@@ -6,6 +6,7 @@ session (a notebook's path and its kernel), never the `session` of a message hea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ __all__ = [
     "Session",
     "Skipped",
     "Step",
+    "is_uuid",
 ]
 
 
@@ -162,6 +164,11 @@ class Kernel:
         return self.id[:8]
 
     @property
+    def place(self) -> Origin | str:
+        """Where its id counts: its server's origin, else its connection file."""
+        return self.server.origin if self.server else self.connection_file
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """The paths of its sessions, in the order the server gave."""
         return tuple(session.path for session in self.sessions if session.path)
@@ -270,6 +277,11 @@ class Listing:
 def label(session: Session) -> str:
     """Name a session: a notebook by its path, anything else (a console) by its name."""
     return (session.path if session.type == "notebook" else session.name) or session.name or session.path
+
+
+def is_uuid(kernel_id: str) -> bool:
+    """Tell an id that nobody can guess, so that two sources which know it mean one kernel."""
+    return re.fullmatch(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", kernel_id) is not None
 
 
 def parse_time(value: object) -> datetime | None:

@@ -37,7 +37,7 @@ class Pool:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._lock = threading.RLock()
-        self._connections: dict[tuple[str, str], KernelConnection] = {}
+        self._connections: dict[tuple[str, str, str], KernelConnection] = {}
         self._doors: dict[str, threading.Lock] = {}
 
     def __len__(self) -> int:
@@ -47,8 +47,8 @@ class Pool:
         """Whether there is an open connection to a kernel."""
         with self._lock:
             return any(
-                known.is_open and known.kernel.id == kernel.id and known.kernel.server == kernel.server
-                for known in self._connections.values()
+                known.is_open and key == _key(kernel, key[-1]) and known.kernel.server == kernel.server
+                for key, known in self._connections.items()
             )
 
     def connect(
@@ -236,6 +236,7 @@ def _refuse(kernel: Kernel) -> None:
         raise CannotConnect(f"{kernel.title} is dead: restart it where it was started")
 
 
-def _key(kernel: Kernel, road: str) -> tuple[str, str]:
-    where = kernel.server.url if kernel.server and road == "ws" else ""
-    return f"{where}{kernel.id}", road
+def _key(kernel: Kernel, road: str) -> tuple[str, str, str]:
+    # Not the id alone: two directories may hold connection files of one name, and two servers count their kernels.
+    where = kernel.server.url if kernel.server and road == "ws" else kernel.connection_file
+    return where, kernel.id, road

@@ -216,6 +216,27 @@ class TestRows:
         shown = replace(ANALYSIS, state="busy")
         assert match("#1", ALL, rows=[shown])[0] is ANALYSIS
 
+    @pytest.mark.parametrize("places", [(None, None), (LAB, GPU), (GPU, LAB), (GPU, None)])
+    @pytest.mark.parametrize("kernel_id", ["x", "4711"])
+    def test_an_id_that_can_be_guessed_is_not_the_whole(
+        self, places: tuple[Server | None, Server | None], kernel_id: str
+    ) -> None:
+        one, other = (
+            kernel(1, at=at, id=kernel_id, connection_file="" if at else f"/run/{n}/kernel-x.json")
+            for n, at in enumerate(places)
+        )
+        for rows in ([one, other], [other, one]):
+            assert [match(f"#{n}", [one, other], rows=rows) for n in (1, 2)] == [[row] for row in rows]
+        with pytest.raises(KernelNotFound, match="which is gone"):
+            match("#1", [other], rows=[one])
+
+    def test_one_kernel_whose_server_has_come_or_gone(self) -> None:
+        alone = replace(ANALYSIS, server=None, connection_file="/run/kernel-1.json")
+        renamed = replace(ANALYSIS, server=replace(LAB, name="mine"))
+        behind = replace(ANALYSIS, connection_file=alone.connection_file)
+        for row, there in ((alone, behind), (behind, alone), (renamed, ANALYSIS)):
+            assert match("#1", [there], rows=[row]) == [there]
+
     def test_gone(self) -> None:
         with pytest.raises(KernelNotFound, match=r"#1 was work/analysis\.ipynb \(3f9c1c0e\), which is gone"):
             match("#1", [STATS], rows=[ANALYSIS])
@@ -414,6 +435,19 @@ _queries = _texts | st.text().map("re:".__add__) | st.text("ab*+?(|)[]{}1,\\^$."
 def test_selector_means_its_kernel_alone(kernels: list[Kernel]) -> None:
     for one in kernels:
         assert match(selector(one, kernels), kernels) == [one]
+
+
+def test_a_selector_of_an_id_that_another_kernel_has() -> None:
+    alone = [
+        kernel(1, at=None, id="x", started_by=f"python (pid {n})", connection_file=f"/{n}/kernel-x.json")
+        for n in (1, 2)
+    ]
+    behind = [kernel(1, at=at, id="x", spec=R) for at in (LAB, GPU)]
+    with pytest.raises(AmbiguousKernel) as raised:
+        find_one("x", [*alone, *behind])
+    texts = [text for text, _ in raised.value.candidates]
+    assert texts == ['"python (pid 1)"', '"python (pid 2)"', "lab::x", "gpu::x"]
+    assert [find_one(text, [*alone, *behind]) for text in texts] == [*alone, *behind]
 
 
 @given(_listings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -10,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from kernel_bridge_magic.auth import Vault
 from kernel_bridge_magic.connection import time_left
+from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.errors import NotRun
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.pool import Pool
 from tests.support.owner import Owner
 from tests.support.roads import found, known, road_to
-from tests.support.servers import JupyterServer
+from tests.support.servers import ConsoleKernel, JupyterServer
 
 
 @pytest.fixture
@@ -82,6 +85,25 @@ def test_a_kernel_that_is_known_to_its_server_lets_in_at_once(
     assert connection.execute("6 * 7").text == "42"
     assert notes == []
     pool.close()
+
+
+def test_kernels_whose_files_are_called_alike_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directories = tmp_path / "runtime", tmp_path / "xdg" / "jupyter" / "runtime"
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(directories[0]))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "xdg"))
+    pool = Pool(Vault())
+    with ThreadPoolExecutor() as starting, contextlib.ExitStack() as stack:
+        consoles = [stack.enter_context(one) for one in starting.map(ConsoleKernel, directories)]
+        kernels = look([], Vault()).kernels
+        assert [kernel.id for kernel in kernels] == ["x", "x"]
+        pids = {}
+        for kernel in kernels:
+            assert not pool.has(kernel)
+            reply = pool.connect(kernel).execute("import os; os.getpid()", timeout=60)
+            pids[kernel.connection_file] = reply.text
+            assert pool.has(kernel)
+        assert pids == {str(one.connection_file): str(one.process.pid) for one in consoles}
+        pool.close()
 
 
 def test_time_left() -> None:

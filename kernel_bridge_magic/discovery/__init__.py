@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from kernel_bridge_magic.auth import Vault
 from kernel_bridge_magic.descriptors import require
-from kernel_bridge_magic.discovery.asking import Answer, ask_all, is_uuid
+from kernel_bridge_magic.discovery.asking import Answer, ask_all
 from kernel_bridge_magic.discovery.claims import listed_by, of_frozen_servers, of_silent_kernels
 from kernel_bridge_magic.discovery.heartbeat import Endpoint, Heartbeats
 from kernel_bridge_magic.discovery.runtime_files import (
@@ -27,7 +27,7 @@ from kernel_bridge_magic.discovery.runtime_files import (
 )
 from kernel_bridge_magic.discovery.standalone import endpoints, file_kernel_id, standalone_kernel
 from kernel_bridge_magic.levels import servers_named
-from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, ServerReport, Session, Skipped
+from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, ServerReport, Session, Skipped, is_uuid
 
 __all__ = ["last_answer", "last_listing", "look"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -191,8 +190,3 @@ def _specs(api: ServerAPI, names: set[str]) -> dict[str, KernelSpec]:
         _SPECS.clear()
     _SPECS[origin] = now, known
     return known
-
-
-def is_uuid(kernel_id: str) -> bool:
-    """Tell an id that nobody can guess, so that two sources which know it mean one kernel."""
-    return re.fullmatch(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", kernel_id) is not None
