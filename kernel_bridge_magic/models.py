@@ -50,7 +50,8 @@ class Server:
     names, it is `http+unix://%2Frun%2Fj.sock/base/`. `source` is `"runtime"` for a server found in this user's
     runtime files with that very pid listening, else `"added"`, `"saved"`, `"config"` or `"option"`. `ca_file` is a
     PEM file of the authorities that sign its certificate, "" for the system's. `allow_plain_http` lets its secret
-    go over a network unencrypted. `hub` is the JupyterHub that told of it.
+    go over a network unencrypted. `hub` is the JupyterHub that told of it. `strangers` are loopback addresses with its
+    port where another process listens.
     """
 
     url: str
@@ -65,6 +66,7 @@ class Server:
     ca_file: str = ""
     allow_plain_http: bool = False
     hub: Server | None = None
+    strangers: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def own(self) -> bool:
@@ -72,8 +74,11 @@ class Server:
         return self.source == "runtime" or self.trusted
 
     def is_ours_at(self, origin: Origin) -> bool:
-        """Whether a process of ours was seen to listen there, by whatever name of this machine."""
-        if {self.origin.host, origin.host} <= _LOOPBACK_NAMES:
+        """Whether a process of ours was seen to listen there, by whatever name of this machine.
+
+        Not where another one does: a tunnel that finds 127.0.0.1 taken is content with ::1.
+        """
+        if {self.origin.host, origin.host} <= _LOOPBACK_NAMES and origin.host not in self.strangers:
             origin = origin._replace(host=self.origin.host)
         return self.source == "runtime" and origin == self.origin
 

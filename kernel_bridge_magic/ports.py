@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -14,6 +15,7 @@ __all__ = [
     "LOOPBACK",
     "is_loopback",
     "is_ours",
+    "is_taken",
     "is_within",
     "listening_addresses",
     "owner",
@@ -59,6 +61,28 @@ def listening_addresses(pid: int, port: int) -> list[str]:
         descriptors.check(error)
         return []
     return sorted({LOOPBACK.get(ip, ip) for ip in found}, key=lambda ip: (ip != "127.0.0.1", ip != "::1", ip))
+
+
+def is_taken(ip: str, port: int) -> bool:
+    """Tell whether anybody, of whatever user, listens at an address of this machine; False where that is not known."""
+    name, everywhere = ("tcp6", "::") if ":" in ip else ("tcp", "0.0.0.0")
+    try:
+        # The table costs milliseconds. Where this may be bound nobody listens, and it is in nobody's way.
+        with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((ip, port))
+            return False
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            return False
+    # A socket for both families is in the other's table.
+    listening = {_written(ip, port), _written(everywhere, port)}
+    for _, local, _, state, *_ in _rows(f"/proc/net/{name}"):
+        if state != _LISTEN:
+            return False  # listeners stand first
+        if local in listening:
+            return True
+    return False
 
 
 def who_listens(port: int) -> str:

@@ -162,3 +162,17 @@ def test_where_all_others_look_the_same_nobody_is_known() -> None:
     if done.stderr.startswith("unshare:"):
         pytest.skip("no user namespaces here")
     assert done.stdout == "None\n"
+
+
+@pytest.mark.parametrize(
+    ("where", "taken"),
+    [("127.0.0.1", {"127.0.0.1"}), ("::1", {"::1"}), ("0.0.0.0", {"127.0.0.1"}), ("::", {"::1"}), ("127.0.0.2", set())],
+)
+def test_where_somebody_listens(where: str, taken: set[str]) -> None:
+    with listen(where) as listener:
+        port = listener.getsockname()[1]
+        assert {ip for ip in ("127.0.0.1", "::1") if ports.is_taken(ip, port)} == taken
+        with socket.create_connection(listener.getsockname()[:2]):
+            pass
+    assert not ports.is_taken("127.0.0.1", port) and not ports.is_taken("::1", port), "a connection that has ended"
+    assert not ports.is_taken("127.0.0.1", 1), "not even looked at by a user"

@@ -42,7 +42,7 @@ KERNEL_FILES = ("kernel-*.json",)
 _LARGEST = 64 * 1024
 _MOST_FILES = 10_000  # connection files of killed kernels stay for ever
 #: A process (pid, start), its port, and where it was seen to listen: looking costs 10 ms.
-_HOSTS: dict[tuple[int, float, int], str] = {}
+_HOSTS: dict[tuple[int, float, int], list[str]] = {}
 _MOST_HOSTS = 1000
 _CLOCK_SLACK = 2.0  # seconds; a process start is only known to a clock tick, and the clock may be set
 
@@ -231,6 +231,7 @@ def _server(file: FileContent, vault: Vault) -> Server:
     if not base_path.startswith("/") or not base_path.isprintable() or "\\" in base_path or "?" in base_path:
         raise Refused("its base_url is not a path")
     started = _refuse_dead(pid, file.mtime)
+    strangers: frozenset[str] = frozenset()
     if socket_path:
         if not os.path.isabs(socket_path) or "\0" in socket_path:
             raise Refused("its socket's path is not absolute")
@@ -238,29 +239,38 @@ def _server(file: FileContent, vault: Vault) -> Server:
         name = os.path.basename(socket_path)
     else:
         port = number(file.data, "port", 65535)
-        host = _host(pid, started, port)
+        hosts = _hosts(pid, started, port)
+        strangers = frozenset(ip for ip in ("127.0.0.1", "::1") if ip not in hosts and ports.is_taken(ip, port))
         secure = file.data.get("secure", False)
         if not isinstance(secure, bool):
             raise Refused("its 'secure' is neither true nor false")
-        url, origin = server_url("https" if secure else "http", host, port, base_path)
+        url, origin = server_url("https" if secure else "http", hosts[0], port, base_path)
         name = f"localhost:{port}"
     if token:
         vault.put(origin, Secret(token), found=True)
-    root = text(file.data, "root_dir") or text(file.data, "notebook_dir")
-    version = text(file.data, "version")
-    return Server(url, name, origin, "runtime", pid, root_dir=root, version=version, socket_path=socket_path)
+    return Server(
+        url,
+        name,
+        origin,
+        "runtime",
+        pid,
+        root_dir=text(file.data, "root_dir") or text(file.data, "notebook_dir"),
+        version=text(file.data, "version"),
+        socket_path=socket_path,
+        strangers=strangers,
+    )
 
 
-def _host(pid: int, started: float, port: int) -> str:
+def _hosts(pid: int, started: float, port: int) -> list[str]:
     """Return where a process listens. It does so to its end; before a secret goes out it is looked at once more."""
     key = pid, started, port
-    host = _HOSTS.get(key, "") or next(iter(ports.listening_addresses(pid, port)), "")
-    if not host:
+    hosts = _HOSTS.get(key) or ports.listening_addresses(pid, port)
+    if not hosts:
         raise Refused(f"its process {pid} does not listen on port {port}")
     if len(_HOSTS) >= _MOST_HOSTS:
         _HOSTS.clear()
-    _HOSTS[key] = host
-    return host
+    _HOSTS[key] = hosts
+    return hosts
 
 
 def _refuse_dead(pid: int, mtime: float) -> float:

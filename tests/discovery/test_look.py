@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from kernel_bridge_magic.discovery.asking import join
 from kernel_bridge_magic.discovery.heartbeat import Heartbeats
 from kernel_bridge_magic.discovery.runtime_files import FileContent
 from kernel_bridge_magic.discovery.standalone import endpoint
+from kernel_bridge_magic.levels import servers_named
 from kernel_bridge_magic.models import Kernel, KernelSpec, Listing, Server
 from kernel_bridge_magic.urls import parse_base_url
 from tests.support.ports import free_port
@@ -156,6 +158,45 @@ def test_a_server_given_by_another_loopback_name_is_the_same(
     assert problems(listing) == {} and len(listing.servers) == 2
     [mine] = [report.server for report in listing.servers if report.server.name == "mine"]
     assert mine.pid == first.pid and mine.source == "runtime"
+
+
+TUNNEL = """
+import http.server, json, socket, sys
+class Server(http.server.HTTPServer):
+    address_family = socket.AF_INET6
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        found = [{"id": "there"}] if self.path == "/api/kernels" else []
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(found).encode())
+with Server(("::1", int(sys.argv[1])), Handler) as server:
+    print("listens", flush=True)
+    server.serve_forever()
+"""
+
+
+@pytest.mark.parametrize("name", ["[::1]", "[0:0::0:1]"])
+def test_another_process_on_a_server_s_port_is_another_server(name: str, tmp_path: Path) -> None:
+    # As ssh -L leaves it where 127.0.0.1 was taken.
+    with RawServer(scripted([{"id": "here"}])) as raw:
+        (tmp_path / "jpserver-1.json").write_text(json.dumps({"pid": os.getpid(), "port": raw.port, "token": "own"}))
+        url = f"http://{name}:{raw.port}/"
+        given = Server(parse_base_url(url).url, "mine", parse_base_url(url).origin)
+        vault = Vault()
+        with subprocess.Popen([sys.executable, "-c", TUNNEL, str(raw.port)], stdout=subprocess.PIPE) as tunnel:
+            try:
+                assert tunnel.stdout is not None and tunnel.stdout.readline() == b"listens\n"
+                vault.put(given.origin, Secret("theirs"))
+                named = look([given], vault, only=url)
+                assert [kernel.id for kernel in named.kernels] == ["there"] and raw.requests == []
+                [own] = [report.server for report in look([given], vault).servers if report.server.source == "runtime"]
+                assert "theirs" not in str(vault.headers(own.origin)) and servers_named(url, [own]) == []
+                assert servers_named(f"http://localhost:{raw.port}/", [own]) == [own]
+            finally:
+                tunnel.terminate()
+        # Nobody else is there now: another name of this machine is the one server that is.
+        assert [kernel.id for kernel in look([given], vault, only=url).kernels] == ["here"]
 
 
 def test_a_password_given_for_another_loopback_name_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
