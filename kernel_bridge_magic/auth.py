@@ -203,6 +203,7 @@ class Vault:
                 return
             if not found:
                 self._given.add(origin)
+                self._lent.pop(origin, None)
             self._owners.pop(origin, None)
             self._withheld.discard(origin)
             if secret:
@@ -224,6 +225,9 @@ class Vault:
             for borrower in lent:
                 del self._lent[borrower]
                 self._secrets.pop(borrower, None)
+                self._given.discard(borrower)
+                self._passwords.pop(borrower, None)
+                self._cookies.pop(borrower, None)
 
     def lend(self, lender: Origin, borrower: Origin) -> None:
         """Let a hub's token go to one of its user's own servers; what was put for that itself is kept."""
@@ -236,14 +240,16 @@ class Vault:
     def adopt(self, given: Origin, found: Origin) -> None:
         """Let what the user gave for one name of a server hold for its other one, whose process is known to listen."""
         with self._lock:
-            if given in self._given and found not in self._given:
+            if given in self._given and (found not in self._given or self._lent.get(found) == given):
                 self._given.add(found)
+                self._lent[found] = given
                 if given in self._secrets:
                     self._secrets[found] = self._secrets[given]
                 else:
                     self._secrets.pop(found, None)
-            if given in self._passwords and found not in self._cookies:
-                self._passwords.setdefault(found, self._passwords[given])
+            if given in self._passwords and found not in self._cookies and found not in self._passwords:
+                self._passwords[found] = self._passwords[given]
+                self._lent[found] = given
 
     def alone(self, origin: Origin, other: Origin) -> Vault:
         """Give a vault that holds nothing but the secret for `origin`, for another path of the same host."""

@@ -84,6 +84,27 @@ def test_what_was_given_for_one_name_of_a_server_holds_for_its_other_one() -> No
     assert vault.password(HERE) is None, "it was for one login"
 
 
+@pytest.mark.parametrize("empty", [False, True])
+def test_what_was_given_for_another_name_can_be_given_anew_and_taken_back(empty: bool) -> None:
+    vault, other = Vault(), HERE._replace(host="localhost")
+    for value in ("" if empty else "wrong", "right"):
+        vault.put(HERE, Secret("of its file"), found=True)
+        vault.put(other, Secret(value))
+        vault.adopt(other, HERE)
+        assert vault.headers(HERE).get("Authorization") == (f"token {value}" if value else None)
+    vault.adopt(HERE._replace(host="::1"), HERE)
+    assert vault.headers(HERE) == {"Authorization": "token right"}
+    vault.forget(other)
+    assert not vault.has(HERE)
+    vault.put(HERE, Secret("of its file"), found=True)
+    assert vault.headers(HERE) == {"Authorization": "token of its file"}
+    vault.put_password(other, lambda: Secret("pw"))
+    vault.adopt(other, HERE)
+    vault.put_cookies(HERE, {"in": "yes"})
+    vault.forget(other)
+    assert vault.password(HERE) is None and "in=yes" not in vault.headers(HERE).get("Cookie", "")
+
+
 def test_a_secret_is_withheld_until_it_is_known_whose_it_is() -> None:
     vault = Vault()
     vault.put(HERE, Secret(CANARY))
@@ -370,8 +391,14 @@ def test_a_hub_s_token_is_lent_to_its_servers_and_taken_back() -> None:
     assert not vault.has(child)
     vault.put(HERE, Secret("the hub's"))
     vault.put(child, Secret("its own"))
+    for _ in range(2):
+        vault.lend(HERE, child)
+        assert vault.headers(child)["Authorization"] == "token its own"
+    vault.forget(child)
     vault.lend(HERE, child)
-    assert vault.headers(child)["Authorization"] == "token its own"
+    vault.put(child, Secret("its own, given later"))
+    vault.lend(HERE, child)
+    assert vault.headers(child)["Authorization"] == "token its own, given later"
     for elsewhere in ({"host": "b"}, {"port": 1}, {"scheme": "https"}):
         with pytest.raises(AssertionError):
             vault.lend(HERE, child._replace(**elsewhere))  # type: ignore[arg-type]
