@@ -43,6 +43,7 @@ from kernel_bridge_magic.errors import BadOption
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.options import duration
 from kernel_bridge_magic.protocol.patience import RECONNECT
+from kernel_bridge_magic.text import hide
 
 __all__ = ["connect", "kernels"]
 
@@ -61,6 +62,7 @@ def kernels(match: str = "", *, server: str | None = None) -> KernelList:
         BadServer: no such server is known.
         BadMatch: `match` cannot be understood.
     """
+    match, server = hide(match), hide(server)
     return _bridge().kernels(match, server)
 
 
@@ -81,6 +83,7 @@ def connect(
         KernelNotFound, AmbiguousKernel, BadMatch, OwnKernel: `match` does not mean one kernel.
         LinkError, ServerError: the kernel cannot be connected to.
     """
+    match, server = hide(match), hide(server)
     try:
         patience = duration(reconnect_timeout)
     except ValueError as problem:

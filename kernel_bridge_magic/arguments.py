@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from kernel_bridge_magic.errors import BadInput
 from kernel_bridge_magic.options import seconds
 from kernel_bridge_magic.protocol.patience import RECONNECT
-from kernel_bridge_magic.text import Hidden
+from kernel_bridge_magic.text import Hidden, hide
 
 __all__ = ["parse"]
 
@@ -120,7 +120,12 @@ def _parser() -> _Parser:
         "servers", help="list the servers we know, or check one", description="List the servers we know, or check them."
     )
     servers.add_argument(
-        "--check", nargs="?", const="", metavar="NAME|URL", help="say step by step what works: of one, or of all"
+        "--check",
+        nargs="?",
+        const="",
+        type=hide,
+        metavar="NAME|URL",
+        help="say step by step what works: of one, or of all",
     )
     _add_server(servers)
 
@@ -130,7 +135,7 @@ def _parser() -> _Parser:
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--base-url", metavar="URL", help="only this server; without it they are looked up")
+    parser.add_argument("--base-url", type=hide, metavar="URL", help="only this server; without it they are looked up")
     secret = parser.add_mutually_exclusive_group()
     secret.add_argument("--token", type=Hidden, metavar="TOKEN", help="env:VAR, file:PATH, ask, or the token itself")
     secret.add_argument(

@@ -26,6 +26,7 @@ from kernel_bridge_magic.display.twins import Forward, Twins
 from kernel_bridge_magic.errors import BadOption, BadServer, FateError, OwnKernel
 from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.interrupts import aside, held, sends_nothing
+from kernel_bridge_magic.levels import shown
 from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
@@ -176,7 +177,7 @@ class InShell:
         self._told.add(known)
         where = kernel.server.name if kernel.server else "this machine"
         about = ", ".join(part for part in (kernel.display_name, kernel.short_id) if part)
-        note(f"meant by {match!r} ({about}, on {where})")
+        note(f"meant by {shown(match)} ({about}, on {where})")
 
     def _chain(self, kernel: Kernel) -> list[str]:
         """The kernels that wait for this cell, this one last.

@@ -18,7 +18,7 @@ from functools import lru_cache
 from kernel_bridge_magic.errors import BadMatch, BadServer, KernelNotFound, OwnKernel
 from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, is_uuid
 from kernel_bridge_magic.patterns import search_all
-from kernel_bridge_magic.text import cut_end, visible
+from kernel_bridge_magic.text import cut_end, hide, visible
 from kernel_bridge_magic.urls import parse_base_url
 
 __all__ = [
@@ -167,8 +167,9 @@ def without_own(query: str, found: Sequence[Kernel]) -> list[Kernel]:
 
 
 def shown(query: str) -> str:
-    """Quote a MATCH for a text: one line, not too long, without a token."""
-    query = re.sub(r"(token=)[^&\s]*", r"\1***", query, flags=re.IGNORECASE)  # of a URL that was pasted
+    """Quote a MATCH for a text: one line, not too long, without the token or user of a URL that was pasted."""
+    query = re.sub(r"(token=)[^&\s]*", r"\1***", query, flags=re.IGNORECASE)
+    query = re.sub(r"(://)[^/@\s]*@", r"\1***@", query)
     return f"'{cut_end(visible(clean(query)), 80)}'"
 
 
@@ -219,7 +220,7 @@ def clean(query: str) -> str:
         raise BadMatch(
             "no kernel named: %%remote MATCH, where %kernels shows the choice; %autoremote MATCH sets one for all"
         )
-    return unicodedata.normalize("NFC", text)
+    return hide(unicodedata.normalize("NFC", text))
 
 
 def _unquote(query: str) -> str:
@@ -232,7 +233,7 @@ def split_server(query: str) -> tuple[str | None, str]:
     """Split `SERVER::MATCH` into its two parts; the first is None where no server is named."""
     text = _unquote(query)
     found = None if text.startswith("re:") else _SERVER.fullmatch(text)
-    return (found[1].strip(), found[2].strip()) if found else (None, query)
+    return (hide(found[1].strip()), found[2].strip()) if found else (None, hide(query))
 
 
 def candidates(query: str, listing: Listing) -> tuple[Kernel, ...]:

@@ -102,7 +102,9 @@ class BridgeMagics(Magics):
             print(wanted)
             return None
         if rest and not options.check:
-            raise BadOption(f"{rest!r} is not understood; to add a server: %servers --add URL --name NAME")
+            from kernel_bridge_magic.levels import shown
+
+            raise BadOption(f"{shown(rest)} is not understood; to add a server: %servers --add URL --name NAME")
         with sends_nothing():
             return self._here.check(rest) if options.check else self._here.servers(options)
 

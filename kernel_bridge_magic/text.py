@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from typing import SupportsIndex
+from typing import SupportsIndex, TypeVar, cast
 
-__all__ = ["Hidden", "align", "cells", "count", "cut_end", "cut_middle", "visible", "without_colours"]
+__all__ = ["Hidden", "align", "cells", "count", "cut_end", "cut_middle", "hide", "visible", "without_colours"]
 
 # Controls (C0, DEL, C1), line and paragraph separators, lone surrogates (they cannot be encoded), and all that
 # steers the direction of text: each can make a table say something that it does not hold (FAULTS T22).
@@ -27,6 +27,14 @@ class Hidden(str):
 
     def __getitem__(self, key: SupportsIndex | slice) -> str:
         return Hidden(super().__getitem__(key))  # what shows a long text shows the repr of its beginning
+
+
+_Value = TypeVar("_Value")
+
+
+def hide(value: _Value) -> _Value:
+    """Give a text that may be a URL with a secret in it as one that no traceback shows; all else as it is."""
+    return cast(_Value, Hidden(value)) if isinstance(value, str) and any(c in value for c in "?#@") else value
 
 
 def visible(text: str) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, quote, unquote
 
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.models import Origin
+from kernel_bridge_magic.text import Hidden
 
 __all__ = ["BaseURL", "hub_and_user", "parse_base_url", "server_url", "socket_url"]
 
@@ -64,6 +65,22 @@ def parse_base_url(text: str) -> BaseURL:
     Raises:
         BadServer: it cannot be used; the text says which part is wrong.
     """
+    found = _read_or_explain(text)
+    # A traceback may show local variables: no frame that raises holds what the text does.
+    del text
+    if isinstance(found, str):
+        raise BadServer(found)
+    return found
+
+
+def _read_or_explain(text: str) -> BaseURL | str:
+    try:
+        return _read(text)
+    except BadServer as error:
+        return str(error)
+
+
+def _read(text: str) -> BaseURL:
     text = text.strip(" ")
     _refuse_controls(text)
     if not text:
@@ -73,7 +90,7 @@ def parse_base_url(text: str) -> BaseURL:
     rest, _, query = rest.partition("?")
     authority, _, path = rest.partition("/")
     tokens = parse_qs(query).get("token")
-    token = tokens[-1] if tokens else None
+    token = Hidden(tokens[-1]) if tokens else None
     if scheme == "http+unix":
         return BaseURL(*_unix_url(authority, path), token)
     host, port = _split_authority(scheme, authority)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernel_bridge_magic.options import MagicParser, seconds
-from kernel_bridge_magic.text import Hidden
+from kernel_bridge_magic.text import Hidden, hide
 
 TRANSPORTS = ("auto", "zmq", "ws")
 IF_BUSY = ("wait", "fail", "subshell")
@@ -42,7 +42,7 @@ def remote_parser() -> MagicParser:
         epilog=_MATCH_HELP + _LINK_HELP + "\nexamples:\n  %%remote analysis\n  df.describe()\n\n"
         "  x = %remote analysis len(df)\n  %%remote -s lab --timeout 5m train.ipynb\n  fit(model)\n",
     )
-    parser.add_argument("-s", "--server", metavar="NAME|URL", help="only that server")
+    parser.add_argument("-s", "--server", type=hide, metavar="NAME|URL", help="only that server")
     parser.add_argument("--result", metavar="NAME", help="bind the outcome, a RemoteResult, to this name")
     parser.add_argument(
         "--timeout", metavar="SECONDS", type=seconds, help="stop waiting then (30, 5m); it runs on there"
@@ -72,7 +72,7 @@ def kernels_parser() -> MagicParser:
         description="List every kernel in reach, or those that MATCH could mean.",
         epilog="examples:\n  %kernels\n  %kernels analysis\n  ks = %kernels\n",
     )
-    parser.add_argument("-s", "--server", metavar="NAME|URL", help="only that server")
+    parser.add_argument("-s", "--server", type=hide, metavar="NAME|URL", help="only that server")
     parser.add_argument("-v", "--verbose", action="store_true", help="whole ids, URLs, transports")
     return parser
 
@@ -86,7 +86,7 @@ def servers_parser() -> MagicParser:
         description="List the servers we know, add one, or forget one.",
         epilog=_SERVERS_HELP,
     )
-    parser.add_argument("--add", metavar="URL", help="remember this server for this process")
+    parser.add_argument("--add", type=hide, metavar="URL", help="remember this server for this process")
     parser.add_argument("--name", metavar="NAME", default="", help="what it is called here")
     secret = parser.add_mutually_exclusive_group()
     secret.add_argument(

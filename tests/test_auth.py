@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic import arguments
+from kernel_bridge_magic import arguments, connect, kernels
 from kernel_bridge_magic.auth import Secret, Vault, read_secret
+from kernel_bridge_magic.base_url import give_secret
+from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
 from kernel_bridge_magic.entries import Entry
@@ -25,6 +27,7 @@ from kernel_bridge_magic.models import Origin
 from kernel_bridge_magic.registry import Registry
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.server_file import save_entry
+from kernel_bridge_magic.urls import parse_base_url
 from kernel_bridge_magic.usage import servers_parser
 from tests.support.raw import RawServer, http
 
@@ -276,6 +279,46 @@ def put_where(place: str, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: 
         return f"file:{file}"
     monkeypatch.setenv("LAB_TOKEN", BAD_SECRETS[kind])
     return "env:LAB_TOKEN"
+
+
+# Each is wrong in its own way, or leads nowhere.
+URLS = [
+    f"http://127.0.0.1:1/lab?token={CANARY}",
+    f"http://127.0.0.1:x/?token={CANARY}",
+    f"http://h/%0a?token={CANARY}",
+    f"http://h/?token={CANARY}\n",
+    f"http://ann:{CANARY}@h/",
+    f"http://h/../#token={CANARY}",
+    f"ftp://h/?token={CANARY}",
+    f"127.0.0.1:1/?token={CANARY}",
+]
+CALLS: list[Callable[[str], object]] = [
+    parse_base_url,
+    lambda url: kernels(server=url).servers[0].problem or kernels("re:[", server=url),
+    lambda url: connect("nb", server=url),
+    lambda url: connect(f"{url}::nb"),
+    lambda url: connect(f"{url}::''"),
+    lambda url: Bridge().check(arguments.parse(["list", "--base-url", url]).base_url),
+    lambda url: give_secret(Bridge(), arguments.parse(["list", "--base-url", url])),
+    lambda url: Bridge().add_server(servers_parser().parse_args(["--add", url]).add, ca_file="/nowhere"),
+    lambda url: Bridge().add_server(servers_parser().parse_args(["--add", url]).add, save=True),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "number"),
+    [(call, n) for call in CALLS for n in range(len(URLS)) if call is parse_base_url or n in (0, 1, 4)],
+)
+def test_a_secret_in_a_url_is_in_no_traceback(
+    call: Callable[[str], object], number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    try:
+        call(URLS[number])
+    except KernelBridgeError as error:
+        assert CANARY not in str(error) + shown_by_tracebacks(error)
 
 
 NO_NAMES = [

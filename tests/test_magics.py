@@ -401,6 +401,7 @@ def test_which_kernel_it_is_is_said_once_and_only_for_less_than_its_path(
         ("%kernels --wat", "there is no option --wat"),
         ("%kernels -s nowhere", "no server is called"),
         ("%servers lab", "is not understood"),
+        ("%servers http://h/?token=abc", "'http://h/?token=***' is not understood"),
         ("%servers --name lab", "go with --add URL"),
         ("%servers --add lab.example:8888", "http://"),
         ("%servers --remove lab", "no added server is called"),
