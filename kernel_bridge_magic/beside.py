@@ -1,9 +1,9 @@
 """What is asked of an IPython kernel beside its main shell: on its control channel, or in a subshell of ours.
 
 Each `execute_request` on control goes through this module, and each subshell that is made, for both do harm. The end of
-any such request, a silent one too, takes the plot away that the main shell's cell is drawing: `remote_code` guards one
-request on control, and a subshell until it goes. And its idle is taken for the kernel's own: afterwards the kernel must
-say that it is busy (FACTS 15).
+any such request, a silent one too, takes away the plot that the main shell's cell is drawing, and its payloads:
+`remote_code` guards one request on control, and a subshell until it goes. And its idle is taken for the kernel's own:
+afterwards the kernel must say that it is busy (FACTS 15).
 """
 
 from __future__ import annotations

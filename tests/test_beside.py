@@ -15,8 +15,8 @@ from kernel_bridge_magic import beside
 from kernel_bridge_magic.busy import Subshell
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.errors import RemoteError, TimedOut
-from kernel_bridge_magic.protocol.events import DisplayData, Event, ExecuteResult, Stream
-from kernel_bridge_magic.protocol.messages import evaluate_content
+from kernel_bridge_magic.protocol.events import DisplayData, Event, ExecuteResult, Payload, Stream
+from kernel_bridge_magic.protocol.messages import evaluate_content, evaluated
 from tests.support.owner import Owner
 from tests.support.servers import JupyterServer, wait_for
 
@@ -40,12 +40,14 @@ ax.set_title("the owner's, whole")
 """
 #: What of ours, or of anybody's, stands where we put something.
 LEFT = """(lambda ip, sys: [
-    sorted({'trigger', 'register'} & set(vars(ip.events))),
+    [name for part in (ip.events, ip.payload_manager, ip.displayhook, ip) for name in vars(part) if name in {
+        'trigger', 'register', 'read_payload', 'write_payload', 'clear_payload', 'fill_exec_result', '_tee'}],
     type(sys.modules['matplotlib._pylab_helpers'].Gcf.figs).__name__,
     [thread.name for thread in sys.modules['threading'].enumerate() if 'subshell' in thread.name],
     len(plt.get_fignums()),
 ])(__import__('IPython').get_ipython(), __import__('sys'))"""
 NOTHING = "[[], 'OrderedDict', [], 0]"
+WRITES = "__import__('sys').stdout.write.__qualname__"
 
 
 @pytest.fixture
@@ -69,6 +71,8 @@ def owners(connect: Connect, plotting: str) -> Iterator[KernelConnection]:
     connection.execute(PLOTS)
     yield connection
     wait_for(lambda: connection.execute(LEFT).text == NOTHING, "an end of all that is ours")
+    reply = connection._transport.ask("execute_request", evaluate_content(value=WRITES), seconds=10)
+    assert evaluated(reply or {}, "value") == "'OutStream.write'"  # behind cells, whoever's ended first
 
 
 @pytest.fixture
@@ -139,6 +143,44 @@ def test_what_runs_there_asks_for_no_name_of_the_owner_s_and_leaves_none(
     text = "sorted(set(globals()) - set(names) - {'get_ipython', 'exec', 'eval', 'fig', 'ax', 'os', 'time'})"
     assert owners.execute(text).text == "[]"
     owners.execute("get_ipython = __import__('IPython').get_ipython; del exec, eval, names")
+
+
+ASKS = """
+import os, time
+get_ipython().set_next_input("the owner's")
+results = []
+get_ipython().events.register('post_run_cell', hook := lambda result: results.append(result.result))
+while not os.path.exists({go!r}): time.sleep(0.05)
+'main is done'
+"""
+
+
+def texts(events: list[Event]) -> list[str]:
+    """What a cell has asked to put into the next one."""
+    return [event.content["text"] for event in events if isinstance(event, Payload)]
+
+
+@pytest.mark.parametrize("place", ["control", pytest.param("subshell", marks=with_subshells)])
+def test_payloads_and_values_are_those_of_their_own_cell(
+    owners: KernelConnection, guest: KernelConnection, tmp_path: Path, place: str
+) -> None:
+    owner = Owner(owners, tmp_path / "go", ASKS)
+    if place == "control":
+        found = beside.ask(guest._transport, evaluate_content(value="1"))["payload"]
+        beside.look_busy(guest._transport)
+        events: Iterator[Event] = iter(())
+    else:
+        found = texts(list(guest.start("get_ipython().set_next_input('a guest\\'s'); 7", if_busy="subshell")))
+        beyond = f"print('on')\nwhile not os.path.exists({str(tmp_path / 'on')!r}): time.sleep(0.02)\n8"
+        events = iter(guest.start(beyond, if_busy="subshell"))
+        assert any(isinstance(event, Stream) for event in events)
+    assert owner.unharmed()
+    (tmp_path / "on").touch()
+    shown = [event.data["text/plain"] for event in events if isinstance(event, ExecuteResult)]
+    assert (found, shown) == (([], []) if place == "control" else (["a guest's"], ["8"]))
+    assert texts(owner.events) == ["the owner's"]
+    owners.execute("get_ipython().events.unregister('post_run_cell', hook)")
+    assert owners.execute("sorted(map(str, results))").text in ("['main is done']", "['7', '8', 'main is done']")
 
 
 @with_subshells

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from IPython.core.events import EventManager
+from IPython.core.payload import PayloadManager
 
 import kernel_bridge_magic
 from kernel_bridge_magic import remote_code
@@ -45,9 +46,19 @@ def test_requests_on_control_are_sent_by_one_module_only() -> None:
 # -- the guard
 
 
+class Hook:
+    exec_result: SimpleNamespace | None = None
+
+    def fill_exec_result(self, value: object) -> None:
+        if self.exec_result is not None:
+            self.exec_result.result = value
+
+
 @pytest.fixture
 def events() -> EventManager:
-    return EventManager(SimpleNamespace(showtraceback=lambda: None), ["pre_execute", "post_execute"])
+    shell = SimpleNamespace(showtraceback=lambda: None, payload_manager=PayloadManager(), displayhook=Hook())
+    shell.events = EventManager(shell, ["pre_execute", "post_execute"])
+    return shell.events
 
 
 @pytest.fixture
@@ -61,8 +72,7 @@ def called(events: EventManager) -> list[str]:
 @pytest.fixture
 def there(events: EventManager, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Any]]:
     """The names of the guard's source; new ones for each guest, as over there."""
-    shell = SimpleNamespace(events=events)
-    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    monkeypatch.setattr("IPython.get_ipython", lambda: events.shell)
 
     def names() -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -82,7 +92,22 @@ def in_thread(work: Callable[[], object]) -> threading.Thread:
 def request(events: EventManager, names: dict[str, Any]) -> None:
     events.trigger("pre_execute")
     names["enter"](names["Aside"]())
+    end(events)
+
+
+def end(events: EventManager) -> list[object]:
+    """What comes at the end of each request; give the reply's payloads."""
     events.trigger("post_execute")
+    manager = events.shell.payload_manager
+    payloads: list[object] = manager.read_payload()
+    manager.clear_payload()
+    return payloads
+
+
+def left(events: EventManager) -> list[str]:
+    """What stands in some method's place."""
+    parts = (events, events.shell.payload_manager, events.shell.displayhook)
+    return [name for part in parts for name in vars(part) if callable(getattr(type(part), name, None))]
 
 
 Names = Callable[[], dict[str, Any]]
@@ -91,7 +116,7 @@ Names = Callable[[], dict[str, Any]]
 def test_one_request_s_end_is_passed_over(events: EventManager, called: list[str], there: Names) -> None:
     in_thread(lambda: request(events, there()))
     assert called == ["pre_execute"]
-    assert not {"trigger", "register"} & set(vars(events))
+    assert not left(events)
     in_thread(lambda: events.trigger("post_execute"))
     assert called == ["pre_execute", "post_execute"]
 
@@ -113,7 +138,7 @@ def test_two_guests_do_not_restore_each_other_s(events: EventManager, called: li
         first["enter"](first["Aside"]())
         here.set()
         go.wait(10)
-        events.trigger("post_execute")
+        end(events)
 
     thread = threading.Thread(target=long)
     thread.start()
@@ -123,7 +148,7 @@ def test_two_guests_do_not_restore_each_other_s(events: EventManager, called: li
     go.set()
     thread.join(10)
     assert called == ["pre_execute"]
-    assert not {"trigger", "register"} & set(vars(events))
+    assert not left(events)
 
 
 def test_a_thread_that_has_ended_is_let_go_with_the_next_guest(
@@ -136,7 +161,7 @@ def test_a_thread_that_has_ended_is_let_go_with_the_next_guest(
         in_thread(lambda: events.trigger("post_execute"))
     assert called == ["post_execute"] * 50
     in_thread(lambda: request(events, there()))
-    assert not {"trigger", "register"} & set(vars(events))
+    assert not left(events)
 
 
 def test_what_the_owner_had_put_there_is_called_and_put_back(
@@ -149,7 +174,7 @@ def test_what_the_owner_had_put_there_is_called_and_put_back(
     in_thread(lambda: request(events, there()))
     events.trigger("pre_execute")
     assert called == ["the owner's pre_execute"] * 2
-    assert events.trigger is trigger and "register" not in vars(events)
+    assert events.trigger is trigger and left(events) == ["trigger"]
 
 
 def test_what_the_owner_puts_there_meanwhile_stays(events: EventManager, called: list[str], there: Names) -> None:
@@ -163,11 +188,25 @@ def test_what_the_owner_puts_there_meanwhile_stays(events: EventManager, called:
 
     events.trigger = trigger
     guarded.__self__.leave(thread)
-    assert events.trigger is trigger and "register" not in vars(events)
+    assert events.trigger is trigger and left(events) == ["trigger"]
     events.trigger("post_execute")
     in_thread(lambda: request(events, there()))
     assert events.trigger is trigger
     assert called == ["the owner's", "post_execute", "the owner's", "pre_execute"]
+
+
+def test_payloads_go_with_the_reply_of_their_own_thread(events: EventManager, there: Names) -> None:
+    manager, names, replies = events.shell.payload_manager, there(), []
+    manager.write_payload({"source": "page", "data": "the owner's"})
+
+    def work() -> None:
+        names["enter"](names["Aside"]())
+        manager.write_payload({"source": "page", "data": "a guest's"})
+        replies.append(end(events))
+
+    in_thread(work)
+    assert replies == [[{"source": "page", "data": "a guest's"}]] and not left(events)
+    assert end(events) == [{"source": "page", "data": "the owner's"}]
 
 
 # -- figures

@@ -1,27 +1,39 @@
-"""Keep what a guest's thread does from ending what the owner's thread has begun.
+"""Keep what a guest's thread does from ending, or taking, what the owner's thread has begun.
 
-Every request, a silent one too, ends in IPython's event `post_execute`, and there matplotlib's inline backend shows and
-closes *all* figures: also the one that the main thread is drawing at that moment. So, while a guest is at work in a
-thread that is not the main shell's, the two methods of the shell's `events` that matter are replaced on that instance.
+IPython has one of each for all threads. Every request, a silent one too, ends in its event `post_execute`, and there
+matplotlib's inline backend shows and closes *all* figures: also the one that the main thread is drawing at that moment.
+A reply takes all payloads along: a text for the owner's next cell, a page. And the value of a cell goes to whichever
+cell began last. So, while a guest is at work in a thread that is not the main shell's, the methods that matter are
+replaced on the shell's parts.
 """
 
+import contextlib
 import functools
+import sys
 import threading
 
 
 class Guard(object):
-    """What stands in the place of `events.trigger` and `events.register`. All guests of a kernel share one."""
+    """What stands in the place of some methods of a shell's parts. All guests of a kernel share one."""
 
-    def __init__(self, events):
-        self.events = events
+    def __init__(self, shell):
+        self.displayhook = shell.displayhook
         self.lock = threading.RLock()
         self.kernel_bridge_guests = {}  # of each thread of a guest: what takes its events
         self.gone = False
-        self.here = {"trigger": self.trigger, "register": self.register}
+        self.here = {"trigger": self.trigger, "register": self.register, "fill_exec_result": self.fill_exec_result}
+        self.here.update(clear_payload=self.clear_payload, _tee=self.tee)
+        for name in ("read_payload", "write_payload"):
+            self.here[name] = functools.partial(self.payload, name)
+        self.parts = {}  # what each of those is a method of; older IPythons have no `_tee`
+        for part in (shell.events, shell.payload_manager, shell.displayhook, shell):
+            self.parts.update((name, part) for name in self.here if hasattr(type(part), name))
         self.found = {}  # what the owner had put there
 
+    # -- in the places
+
     def trigger(self, event, *args, **kwargs):
-        guest = self.kernel_bridge_guests.get(threading.current_thread())
+        guest = self.guest()
         if guest is None:
             return self.before("trigger")(event, *args, **kwargs)
         return guest.take(self, event, *args, **kwargs)
@@ -31,22 +43,60 @@ class Guard(object):
         for guest in list(self.kernel_bridge_guests.values()):
             guest.registered(self, function)
 
+    def payload(self, name, *args, **kwargs):
+        guest = self.guest()
+        method = self.before(name) if guest is None else getattr(guest.payloads, name)
+        return method(*args, **kwargs)
+
+    def clear_payload(self):
+        """The last that is done of a request."""
+        guest = self.guest()
+        self.payload("clear_payload")
+        if guest is not None:
+            self.give_result_back()
+            guest.end(self)
+
+    def give_result_back(self):
+        """Any cell's end leaves the display hook without one, and the owner's hooks would find None for a value."""
+        hook = self.displayhook
+        # Without the GIL another thread's frames must be left alone.
+        if hook.exec_result is None and getattr(sys, "_is_gil_enabled", lambda: True)():
+            hook.exec_result = result_of(sys._current_frames().get(threading.main_thread().ident))
+
+    def fill_exec_result(self, value):
+        result = result_of(sys._getframe())
+        if result is None:
+            self.before("fill_exec_result")(value)
+        else:
+            result.result = value
+
+    def tee(self, channel):
+        """IPython puts a stream's `write` back as it was when the cell began, whatever has begun or ended since."""
+        return self.before("_tee")(channel) if self.guest() is None else contextlib.nullcontext()
+
+    # -- taking them
+
+    def guest(self):
+        return self.kernel_bridge_guests.get(threading.current_thread())
+
     def before(self, name):
         """What is called where we are not concerned."""
-        return self.found.get(name) or functools.partial(getattr(type(self.events), name), self.events)
+        part = self.parts[name]
+        return self.found.get(name) or functools.partial(getattr(type(part), name), part)
 
     def stand(self):
         """Take the places, unless another guest's guard has them; give the one that has."""
-        places = self.events.__dict__
+        places = vars(self.parts["trigger"])
         found = places.get("trigger")
         if not hasattr(getattr(found, "__self__", None), "kernel_bridge_guests"):
-            self.found = {name: places[name] for name in self.here if name in places}
+            self.found = {name: vars(part)[name] for name, part in self.parts.items() if name in vars(part)}
             if found is None:
                 found = places.setdefault("trigger", self.here["trigger"])
             else:
                 found = places["trigger"] = self.here["trigger"]
             if found is self.here["trigger"]:
-                places["register"] = self.here["register"]
+                for name, part in self.parts.items():
+                    vars(part)[name] = self.here[name]
         return found.__self__
 
     def leave(self, thread):
@@ -59,32 +109,41 @@ class Guard(object):
             if guests or self.gone:
                 return
             self.gone = True
-            places = self.events.__dict__
-            for name, here in self.here.items():
-                if places.get(name) is here:  # else the owner has put something in its place since
-                    del places[name]
+            for name, part in self.parts.items():
+                if vars(part).get(name) is self.here[name]:  # else the owner has put something in its place since
+                    del vars(part)[name]
                     if name in self.found:
-                        places[name] = self.found[name]
+                        vars(part)[name] = self.found[name]
+
+
+def result_of(frame):
+    """The `ExecutionResult` of the cell that a thread runs, by its frame; None if it runs none."""
+    while frame is not None:
+        if frame.f_code.co_name == "run_cell_async":
+            return frame.f_locals.get("result")
+        frame = frame.f_back
 
 
 class Aside(object):
     """One request on the control channel: nothing is done at its end."""
 
     def take(self, guard, event, *args, **kwargs):
-        if event == "post_execute":
-            guard.leave(threading.current_thread())
-        else:
+        if event != "post_execute":
             guard.before("trigger")(event, *args, **kwargs)
 
     def registered(self, guard, function):
         pass
 
+    def end(self, guard):
+        guard.leave(threading.current_thread())
+
 
 def enter(guest):
     """Have `guest` take the events of this thread from now on; give the guard."""
-    events = __import__("IPython").get_ipython().events
+    shell = __import__("IPython").get_ipython()
+    guest.payloads = type(shell.payload_manager)()
     while True:
-        guard = Guard(events).stand()
+        guard = Guard(shell).stand()
         with guard.lock:
             if not guard.gone:
                 guard.kernel_bridge_guests.setdefault(threading.current_thread(), guest)

@@ -1,7 +1,6 @@
 # Runs behind guard.py, in the same names: what a guest's subshell needs.
 import collections
 import copy
-import sys
 import time
 
 AWAY_SECONDS = 600  # after its last request a subshell whose guest never deleted it deletes itself
@@ -74,7 +73,7 @@ class Subshell(object):
             self.running, self.last = False, time.monotonic()
             self.mind()
         # The owner's hooks, but neither matplotlib's nor IPython's: those take what main does for theirs.
-        events = copy.copy(guard.events)
+        events = copy.copy(self.shell.events)
         for name in guard.here:
             events.__dict__.pop(name, None)
         left = [one for one in events.callbacks[event] if not is_of(one, "matplotlib", "IPython.core.", "ipykernel.")]
@@ -85,6 +84,9 @@ class Subshell(object):
         # Before the first figure that anybody makes: the backend was not chosen when the cell began.
         if self.running:
             self.draw_apart(guard)
+
+    def end(self, guard):
+        pass
 
     # -- figures
 
