@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 from kernel_bridge_magic.auth import Hidden, Secret, Vault
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import KernelSpec, Server
+from kernel_bridge_magic.protocol.messages import read_json
 from kernel_bridge_magic.refusals import not_json, refusal
 from kernel_bridge_magic.sockets import open_socket
 from kernel_bridge_magic.timed import Timed
@@ -236,7 +237,7 @@ class ServerAPI:
     def _read(self, answer: _Answer) -> Any:
         self._refuse(answer)
         try:
-            return json.loads(answer.body)
+            return read_json(answer.body)
         except (ValueError, RecursionError):
             pass
         raise not_json(self.server, answer.content_type, answer.body)

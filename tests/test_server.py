@@ -208,7 +208,7 @@ def test_process_that_has_ended() -> None:
         (http("200 OK", b"\xff\xfe"), BadAnswer, "not JSON"),
         (http("200 OK", b""), BadAnswer, "not JSON"),
         (http("200 OK", b"[" * 100_000), BadAnswer, "not JSON"),
-        (http("200 OK", b"1" * 100_000), BadAnswer, "not JSON"),
+        (http("200 OK", b"1" * 100_000), BadAnswer, "another shape"),
         (http("200 OK", b'{"message": "hi"}'), BadAnswer, "another shape"),
         (http("200 OK", b"null"), BadAnswer, "another shape"),
         (http("404 Not Found"), BadAnswer, "404: no Jupyter server at"),
@@ -266,6 +266,20 @@ def test_a_server_that_closes_a_kept_connection_behind_each_answer() -> None:
         assert [kernel.title for kernel in listing.kernels] == ["a.ipynb"]
         assert [report.problem for report in listing.servers] == [""]
         assert len(hostile.connections) == len(hostile.requests)
+
+
+@pytest.mark.parametrize("half", ["\ud800", "a\udfffb", "\ud83d \ude00"])
+def test_names_that_cannot_be_encoded_are_replaced(half: str) -> None:
+    with HostileServer() as hostile:
+        hostile.kernels = [{"id": f"k{half}", "name": half, "execution_state": half, "connections": float("nan")}]
+        hostile.sessions = [{"path": f"{half}.ipynb", "name": half, half: half, "kernel": {"id": f"k{half}"}}]
+        specs = {"kernelspecs": {half: {"spec": {"display_name": half, "language": half}}}}
+        hostile.paths["/api/kernelspecs"] = 200, {"Content-Type": "application/json"}, json.dumps(specs)
+        with ServerAPI(hostile.server, Vault()) as api:
+            assert api.kernels()[0]["connections"] is None
+        [kernel] = look([hostile.server], Vault(), local=False).kernels
+    told = [kernel.id, kernel.name, kernel.state, *kernel.paths, kernel.title, kernel.display_name, kernel.language]
+    assert "\ufffd" in "".join(told).encode().decode()
 
 
 def test_a_question_that_nobody_heard_is_asked_once_more() -> None:
