@@ -43,6 +43,33 @@ def test_requests_on_control_are_sent_by_one_module_only() -> None:
                 assert "execute_request" not in ast.unparse(node) or path.name == "beside.py", path.name
 
 
+@pytest.mark.parametrize("guest", [True, False])
+def test_an_interrupt_hits_threads_of_guests_only(guest: bool) -> None:
+    names: dict[str, Any] = {}
+    exec(remote_code.source("status"), names)
+    begun, go, interrupted = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        try:
+            begun.set()
+            while not go.wait(0.01):
+                pass
+        except KeyboardInterrupt:
+            interrupted.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(10)
+    if guest:
+        thread.kernel_bridge_guest = None  # type: ignore[attr-defined]
+    assert thread.ident is not None
+    assert names["interrupt"](thread.ident) == guest
+    assert interrupted.wait(10 if guest else 0.1) == guest
+    go.set()
+    thread.join(10)
+    assert names["interrupt"](thread.ident) == 0
+
+
 # -- the guard
 
 

@@ -17,6 +17,10 @@ def look_busy():
 
 
 def interrupt(ident):
-    """Raise KeyboardInterrupt in a thread; give how many were reached."""
-    interrupted = ctypes.py_object(KeyboardInterrupt)
-    return ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), interrupted)
+    """Raise KeyboardInterrupt in a guest's thread; give how many were reached.
+
+    A thread that has ended leaves its identity to another one, which may be the owner's.
+    """
+    if not any(thread.ident == ident and hasattr(thread, "kernel_bridge_guest") for thread in threading.enumerate()):
+        return 0
+    return ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(KeyboardInterrupt))
