@@ -16,6 +16,7 @@ from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.connection import KernelConnection, time_left
 from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.checks import CheckList
+from kernel_bridge_magic.display.escapes import LeftOpen
 from kernel_bridge_magic.display.late import LateSink
 from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.display.servers import ServerList
@@ -246,10 +247,12 @@ class _Terminal:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
+        self._left_open = LeftOpen()
 
     def sink(self) -> TerminalSink:
         """The sink of a cell that runs now."""
-        return TerminalSink(self._shell)
+        self._left_open.answered()  # the cell was typed
+        return TerminalSink(self._shell, self._left_open)
 
     def parent(self) -> Parent:
         """There are no messages here; an Output widget still must tell our cell from others."""
@@ -257,7 +260,7 @@ class _Terminal:
 
     def late(self, parent: Parent) -> Sink:
         """As `mirror.Front` says; IPython shows it above the prompt."""
-        return TerminalSink(self._shell)
+        return TerminalSink(self._shell, self._left_open)
 
     def twins(self, forward: Forward) -> Twins | None:
         """As `mirror.Front` says."""

@@ -22,12 +22,13 @@ class TerminalSink(NotebookSink):
 
     flush_always = True
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self, shell: Any, left_open: LeftOpen | None = None) -> None:
+        """With `left_open` several sinks share a terminal: what comes late stands before the next cell's lines."""
         super().__init__(shell)
         # Texts that change: those at the bottom of the screen can be drawn over, the others only once more.
         self._bottom: dict[str, str] = {}
         self._above: dict[str, str] = {}
-        self._left_open = LeftOpen()
+        self._left_open = left_open or LeftOpen()
 
     @property
     def can_ask(self) -> bool:
@@ -40,6 +41,11 @@ class TerminalSink(NotebookSink):
         super().stream(name, text)
         if is_terminal(sys.stderr if name == "stderr" else sys.stdout):
             self._left_open.feed(text)
+
+    def _wrote(self, text: str) -> None:
+        """Take text that was written as lines of its own."""
+        if is_terminal(sys.stdout):
+            self._left_open.feed(f"{text}\n")
 
     def begin_line(self) -> None:
         """End what the kernel's text has left open in the terminal."""
@@ -54,11 +60,13 @@ class TerminalSink(NotebookSink):
         """Show a true result."""
         self._leave_bottom()
         super().result(value, display_id)
+        self._wrote(value.text)
 
     def error(self, error: RemoteError | FateError) -> None:
         """Show a traceback."""
         self._leave_bottom()
         super().error(error)
+        self._wrote("\n".join(error._render_traceback_()))
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
         """Publish a MIME bundle; one without text says at least what it is."""
@@ -67,6 +75,7 @@ class TerminalSink(NotebookSink):
             data = {**data, "text/plain": f"<{next(iter(data))}>"}
         # A terminal prints an update again; IPython does the same with its own displays.
         super().display(data, metadata, display_id, update)
+        self._wrote(str(data.get("text/plain", "")))
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask with `input` or `getpass`."""
@@ -90,6 +99,7 @@ class TerminalSink(NotebookSink):
         up = f"\x1b[{rows}F\x1b[J" if rows else ""
         sys.stdout.write(up + "".join(line.rstrip("\n") + "\n" for line in self._bottom.values()))
         sys.stdout.flush()
+        self._wrote(text)
 
     def finish(self) -> None:
         """Show how the texts have ended that could not be drawn over; the cell is over."""

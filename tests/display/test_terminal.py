@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyte
@@ -13,6 +13,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from kernel_bridge_magic.display.terminal import TerminalSink
+from kernel_bridge_magic.errors import remote_error
+from kernel_bridge_magic.in_shell import InShell
 from kernel_bridge_magic.results import RemoteValue
 from tests.support.shells import private_shell
 
@@ -74,6 +76,52 @@ def test_a_result_has_the_local_count(shell: InteractiveShell, sink: TerminalSin
     shell.run_cell("sink.result(value)", store_history=True)
     assert capsys.readouterr().out == f"Out[{count}]: 42\n"
     assert shell.user_ns["_"].text == "42"
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+CONCEALS = "\x1b[8mx"
+
+
+def is_ended(screen: io.StringIO) -> bool:
+    """Whether the last colours were reset."""
+    return "\x1b[0m" in screen.getvalue().rpartition("\x1b[8m")[2]
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda sink: sink.display({"text/plain": CONCEALS}, {}, "", False),
+        lambda sink: sink.result(RemoteValue({"text/plain": CONCEALS})),
+        lambda sink: sink.error(remote_error("E", "x", [CONCEALS])),
+        lambda sink: sink.draw("key", CONCEALS),
+    ],
+    ids=["display", "result", "error", "draw"],
+)
+def test_what_any_output_leaves_open_ends_before_a_line_of_ours(
+    sink: TerminalSink, monkeypatch: pytest.MonkeyPatch, show: Callable[[TerminalSink], None]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", screen := Screen())
+    show(sink)
+    assert CONCEALS in screen.getvalue()
+    sink.begin_line()
+    assert is_ended(screen)
+    sink.begin_line()
+    assert screen.getvalue().endswith("\x1b[0m")
+
+
+def test_what_late_output_leaves_open_ends_before_a_line_of_the_next_cell(
+    shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", screen := Screen())
+    front = InShell(shell)._front
+    cell = front.sink()
+    front.late(None).stream("stdout", CONCEALS)
+    cell.begin_line()
+    assert is_ended(screen)
 
 
 def test_nobody_can_be_asked_without_a_terminal(sink: TerminalSink, monkeypatch: pytest.MonkeyPatch) -> None:
