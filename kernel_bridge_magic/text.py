@@ -34,7 +34,9 @@ _Value = TypeVar("_Value")
 
 def hide(value: _Value) -> _Value:
     """Give a text that may be a URL with a secret in it as one that no traceback shows; all else as it is."""
-    return cast(_Value, Hidden(value)) if isinstance(value, str) and any(c in value for c in "?#@") else value
+    if not isinstance(value, str) or value.startswith("re:") or not any(char in value for char in "?#@"):
+        return value
+    return cast(_Value, Hidden(value))
 
 
 def visible(text: str) -> str:

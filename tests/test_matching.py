@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -258,6 +259,11 @@ class TestRows:
 
 
 class TestRefused:
+    @pytest.mark.parametrize("query", ["re:a?[", "re:a@b#[", "lab::re:a?["])
+    def test_a_regular_expression_is_shown(self, query: str) -> None:
+        with pytest.raises(BadMatch, match=re.escape(repr(query.rpartition("re:")[2]))):
+            match(query, ALL)
+
     @pytest.mark.parametrize("query", ["", "  ", '""', "' '", "lab::", "lab:: ''"])
     def test_empty(self, query: str) -> None:
         with pytest.raises(BadMatch, match="%autoremote"):
