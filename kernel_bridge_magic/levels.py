@@ -96,8 +96,9 @@ def _normal(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 TESTS: tuple[tuple[Level, Callable[[str, Named], bool]], ...] = (
-    (Level.ID, lambda query, it: query == it.kernel.id),
-    (Level.PATH, lambda query, it: query in it.paths),
+    (Level.ID, lambda query, it: query == it.kernel.id and is_uuid(it.kernel.id)),
+    # An id that somebody chose is a name like others: a server could call its kernel by the path of your notebook.
+    (Level.PATH, lambda query, it: query in it.paths or query == it.kernel.id),
     (Level.NAME, lambda query, it: query in it.names),
     (Level.STEM, lambda query, it: any(query == posixpath.splitext(name)[0] for name in it.names)),
     (Level.KERNELSPEC, lambda query, it: query in it.specs),

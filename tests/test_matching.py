@@ -163,6 +163,20 @@ def test_a_name_that_it_shares_is_nobody_s_alone(query: str, level: str) -> None
     assert find_many(query, kernels) == [twin], "--all leaves it out"
 
 
+@pytest.mark.parametrize("query", ["work/analysis.ipynb", "x", "4711"])
+def test_an_id_that_somebody_chose_does_not_take_a_path_away(query: str) -> None:
+    mine, theirs = kernel(1, query), kernel(2, "a.ipynb", at=GPU, id=query)
+    with pytest.raises(AmbiguousKernel) as raised:
+        find_one(query, [theirs, mine])
+    assert {kernel: find_one(text, [theirs, mine]) for text, kernel in raised.value.candidates} == {
+        mine: mine,
+        theirs: theirs,
+    }
+    assert find_one(query, [theirs]) is theirs
+    with pytest.raises(OwnKernel):
+        find_one(query, [replace(mine, is_own=True)])
+
+
 def test_a_selector_is_no_name_that_it_shares() -> None:
     twin = kernel(1, "work/mine.ipynb", at=GPU)
     assert selector(twin, [OWN, twin]) == "gpu::work/mine.ipynb"

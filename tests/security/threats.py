@@ -81,6 +81,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
         "a token in a URL, or in a library's exception",
         (
             "tests/test_urls.py::test_token_is_taken_out_and_in_no_repr",
+            f"{AUTH}::test_a_secret_in_a_url_is_in_no_traceback",
             f"{CANARIES}::test_rest",
             f"{CANARIES}::test_websocket",
         ),
@@ -182,6 +183,9 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/test_bridge.py::test_a_foreign_server_s_claim_is_meant_by_its_server_alone",
             "tests/test_bridge.py::test_a_path_means_the_notebook_that_has_it_now",
             "tests/test_cli.py::test_a_wrong_url_of_a_server_of_ours_runs_nothing",
+            "tests/test_matching.py::test_an_id_that_somebody_chose_does_not_take_a_path_away",
+            "tests/test_pool.py::test_kernels_whose_files_are_called_alike_are_two",
+            "tests/discovery/test_look.py::test_another_process_on_a_server_s_port_is_another_server",
         ),
     ),
     26: (
