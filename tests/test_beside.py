@@ -40,8 +40,8 @@ ax.set_title("the owner's, whole")
 """
 #: What of ours, or of anybody's, stands where we put something.
 LEFT = """(lambda ip, sys: [
-    [name for part in (ip.events, ip.payload_manager, ip.displayhook, ip) for name in vars(part) if name in {
-        'trigger', 'register', 'read_payload', 'write_payload', 'clear_payload', 'fill_exec_result', '_tee'}],
+    [name for part in (ip.events, ip.payload_manager, ip.displayhook) for name in vars(part) if name in {
+        'trigger', 'register', 'read_payload', 'write_payload', 'clear_payload', 'fill_exec_result'}],
     type(sys.modules['matplotlib._pylab_helpers'].Gcf.figs).__name__,
     [thread.name for thread in sys.modules['threading'].enumerate() if 'subshell' in thread.name],
     len(plt.get_fignums()),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import collections
+import io
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 from IPython.core.events import EventManager
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.payload import PayloadManager
 
 import kernel_bridge_magic
@@ -234,6 +237,43 @@ def test_payloads_go_with_the_reply_of_their_own_thread(events: EventManager, th
     in_thread(work)
     assert replies == [[{"source": "page", "data": "a guest's"}]] and not left(events)
     assert end(events) == [{"source": "page", "data": "the owner's"}]
+
+
+@pytest.mark.skipif(not hasattr(InteractiveShell, "_tee"), reason="needs an IPython that keeps what cells print")
+def test_a_layer_of_a_cell_that_ended_within_a_guest_s_is_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: dict[str, Any] = {}
+    exec(remote_code.source("guard"), names)
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    write = stream.write
+    shell: Any = SimpleNamespace(execution_count=1)
+
+    def layers() -> int:
+        names["peel"](stream, 9)
+        found, one = 0, stream.write
+        while one != write:
+            found, one = (
+                found + 1,
+                dict(zip(one.__code__.co_freevars, one.__closure__, strict=True))["original_write"].cell_contents,
+            )
+        return found
+
+    def begin() -> Any:
+        cell = InteractiveShell._tee(shell, channel="stdout")
+        cell.__enter__()
+        return cell
+
+    owner, guest = begin(), begin()
+    assert layers() == 2
+    owner.__exit__(None, None, None)
+    guest.__exit__(None, None, None)
+    assert layers() == 1
+    after = begin()
+    names["peel"](stream, 1)
+    assert layers() == 1
+    after.__exit__(None, None, None)
+    names["peel"](stream, 0)
+    assert layers() == 0 and stream.write == write
 
 
 # -- figures

@@ -7,7 +7,6 @@ cell began last. So, while a guest is at work in a thread that is not the main s
 replaced on the shell's parts.
 """
 
-import contextlib
 import functools
 import sys
 import threading
@@ -22,11 +21,11 @@ class Guard(object):
         self.kernel_bridge_guests = {}  # of each thread of a guest: what takes its events
         self.gone = False
         self.here = {"trigger": self.trigger, "register": self.register, "fill_exec_result": self.fill_exec_result}
-        self.here.update(clear_payload=self.clear_payload, _tee=self.tee)
+        self.here["clear_payload"] = self.clear_payload
         for name in ("read_payload", "write_payload"):
             self.here[name] = functools.partial(self.payload, name)
-        self.parts = {}  # what each of those is a method of; older IPythons have no `_tee`
-        for part in (shell.events, shell.payload_manager, shell.displayhook, shell):
+        self.parts = {}  # what each of those is a method of
+        for part in (shell.events, shell.payload_manager, shell.displayhook):
             self.parts.update((name, part) for name in self.here if hasattr(type(part), name))
         self.found = {}  # what the owner had put there
 
@@ -53,15 +52,19 @@ class Guard(object):
         guest = self.guest()
         self.payload("clear_payload")
         if guest is not None:
-            self.give_result_back()
+            self.put_right()
             guest.end(self)
 
-    def give_result_back(self):
-        """Any cell's end leaves the display hook without one, and the owner's hooks would find None for a value."""
-        hook = self.displayhook
-        # Without the GIL another thread's frames must be left alone.
-        if hook.exec_result is None and getattr(sys, "_is_gil_enabled", lambda: True)():
-            hook.exec_result = result_of(sys._current_frames().get(threading.main_thread().ident))
+    def put_right(self):
+        """Give the owner's cell back what IPython took from it at the end of the guest's."""
+        if not getattr(sys, "_is_gil_enabled", lambda: True)():
+            return  # the frames of other threads must be left alone there
+        frames = sys._current_frames()
+        if self.displayhook.exec_result is None:
+            self.displayhook.exec_result = result_of(frames.get(threading.main_thread().ident))
+        tees = sum("_tee" in frame.f_code.co_names for one in frames.values() for frame in cells(one, "run_cell"))
+        for stream in (sys.stdout, sys.stderr):
+            peel(stream, tees)
 
     def fill_exec_result(self, value):
         result = result_of(sys._getframe())
@@ -69,10 +72,6 @@ class Guard(object):
             self.before("fill_exec_result")(value)
         else:
             result.result = value
-
-    def tee(self, channel):
-        """IPython puts a stream's `write` back as it was when the cell began, whatever has begun or ended since."""
-        return self.before("_tee")(channel) if self.guest() is None else contextlib.nullcontext()
 
     # -- taking them
 
@@ -116,12 +115,32 @@ class Guard(object):
                         vars(part)[name] = self.found[name]
 
 
-def result_of(frame):
-    """The `ExecutionResult` of the cell that a thread runs, by its frame; None if it runs none."""
+def cells(frame, method):
+    """The calls of a method that runs a cell on the stack of a thread, the innermost first."""
     while frame is not None:
-        if frame.f_code.co_name == "run_cell_async":
-            return frame.f_locals.get("result")
+        if frame.f_code.co_name == method:
+            yield frame
         frame = frame.f_back
+
+
+def result_of(frame):
+    """The `ExecutionResult` of the cell that a thread runs; None if it runs none."""
+    return next((cell.f_locals.get("result") for cell in cells(frame, "run_cell_async")), None)
+
+
+def peel(stream, tees):
+    """Leave only the newest `tees` layers of IPython's `_tee` round a stream's `write`.
+
+    Each cell puts back the `write` that it found: the layer of a cell that ended within a guest's, too, and for good.
+    """
+    layers, write = [], getattr(stream, "write", None)
+    while getattr(write, "__qualname__", "") == "InteractiveShell._tee.<locals>.write":
+        layers.append(write.__closure__[write.__code__.co_freevars.index("original_write")])
+        write = layers[-1].cell_contents
+    if len(layers) > tees > 0:
+        layers[tees - 1].cell_contents = write
+    elif layers and not tees:
+        stream.write = write
 
 
 class Aside(object):
