@@ -184,7 +184,8 @@ class Pool:
         again = next((one for one in found if one.origin == server.origin and one.pid != server.pid), None)
         if again is None:
             return None
-        again = dataclasses.replace(again, name=server.name, ca_file=server.ca_file)
+        kept = {name: getattr(server, name) for name in ("name", "ca_file", "certified_as")}
+        again = dataclasses.replace(again, **kept)
         control.serve(ServerAPI(again, self._vault))
         return again
 

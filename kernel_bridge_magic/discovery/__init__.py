@@ -143,7 +143,9 @@ def _without_doubles(found: Sequence[Server], given: Sequence[Server], vault: Va
             origin = next((one.origin for one in whole.values() if one.is_ours_at(origin)), origin)
         if origin in whole and whole[origin].source == "runtime":
             known = whole[origin]
-            whole[origin] = replace(known, name=server.name, ca_file=server.ca_file or known.ca_file)
+            host = server.origin.host if server.origin != origin else known.certified_as
+            ca_file = server.ca_file or known.ca_file
+            whole[origin] = replace(known, name=server.name, ca_file=ca_file, certified_as=host)
             vault.adopt(server.origin, origin)
         else:
             whole.setdefault(origin, server)
