@@ -132,6 +132,7 @@ def peel(stream, tees):
     """Leave only the newest `tees` layers of IPython's `_tee` round a stream's `write`.
 
     Each cell puts back the `write` that it found: the layer of a cell that ended within a guest's, too, and for good.
+    One that began within a guest's has ended by the next request, which finds what it left.
     """
     layers, write = [], getattr(stream, "write", None)
     while getattr(write, "__qualname__", "") == "InteractiveShell._tee.<locals>.write":
