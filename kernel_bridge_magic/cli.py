@@ -66,9 +66,9 @@ def main(argv: Sequence[str] | None = None, *, mask: Iterable[int] | None = None
         try:
             return _main(arguments)
         finally:
-            spent()
             if mask is not None:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
+            spent()  # what came up to the line above as well
 
 
 def _end_soon(number: int) -> None:

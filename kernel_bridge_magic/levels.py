@@ -100,7 +100,7 @@ TESTS: tuple[tuple[Level, Callable[[str, Named], bool]], ...] = (
     # An id that somebody chose is a name like others: a server could call its kernel by the path of your notebook.
     (Level.PATH, lambda query, it: query in it.paths or query == it.kernel.id),
     (Level.NAME, lambda query, it: query in it.names),
-    (Level.STEM, lambda query, it: any(query == posixpath.splitext(text)[0] for text in it.paths + it.names)),
+    (Level.STEM, lambda query, it: any(query == posixpath.splitext(name)[0] for name in it.names)),
     (Level.KERNELSPEC, lambda query, it: query in it.specs),
     (Level.PREFIX, lambda query, it: len(query) >= _SHORTEST_PREFIX and it.kernel.id.startswith(query.lower())),
     (Level.PART, lambda query, it: _within(query, it.paths) or _within(query, it.names)),

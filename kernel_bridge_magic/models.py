@@ -51,7 +51,7 @@ class Server:
     runtime files with that very pid listening, else `"added"`, `"saved"`, `"config"` or `"option"`. `ca_file` is a
     PEM file of the authorities that sign its certificate, "" for the system's. `allow_plain_http` lets its secret
     go over a network unencrypted. `hub` is the JupyterHub that told of it. `strangers` are loopback addresses with its
-    port where another process listens. `certified_as` is the host that its certificate is for, "" for the origin's.
+    port where another process listens.
     """
 
     url: str
@@ -67,7 +67,6 @@ class Server:
     allow_plain_http: bool = False
     hub: Server | None = None
     strangers: frozenset[str] = field(default=frozenset(), compare=False)
-    certified_as: str = ""
 
     @property
     def own(self) -> bool:

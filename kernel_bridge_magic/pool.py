@@ -184,8 +184,7 @@ class Pool:
         again = next((one for one in found if one.origin == server.origin and one.pid != server.pid), None)
         if again is None:
             return None
-        kept = {name: getattr(server, name) for name in ("name", "ca_file", "certified_as")}
-        again = dataclasses.replace(again, **kept)
+        again = dataclasses.replace(again, name=server.name, ca_file=server.ca_file)
         control.serve(ServerAPI(again, self._vault))
         return again
 

@@ -265,7 +265,7 @@ def _tls(server: Server, sock: socket.socket) -> ssl.SSLSocket:
         if descriptors.are_out(error):
             raise ServerUnreachable(f"{server.name}: {descriptors.none_left()}") from None
         raise ServerUnreachable(f"{server.name}: {_NO_CA_FILE.format(server.ca_file)}") from None
-    return context.wrap_socket(sock, server_hostname=server.certified_as or server.origin.host)
+    return context.wrap_socket(sock, server_hostname=server.origin.host)
 
 
 def explain(server: Server, error: Exception, timeout: float) -> ServerUnreachable:

@@ -143,9 +143,7 @@ def _without_doubles(found: Sequence[Server], given: Sequence[Server], vault: Va
             origin = next((one.origin for one in whole.values() if one.is_ours_at(origin)), origin)
         if origin in whole and whole[origin].source == "runtime":
             known = whole[origin]
-            host = server.origin.host if server.origin != origin else known.certified_as
-            ca_file = server.ca_file or known.ca_file
-            whole[origin] = replace(known, name=server.name, ca_file=ca_file, certified_as=host)
+            whole[origin] = replace(known, name=server.name, ca_file=server.ca_file or known.ca_file)
             vault.adopt(server.origin, origin)
         else:
             whole.setdefault(origin, server)
