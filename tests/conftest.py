@@ -31,9 +31,10 @@ hypothesis.settings.load_profile("without deadlines")
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Turns())
     ports.for_kernels()
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # A shell's background job, whose children would all be deaf to Ctrl-C.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A shell's background job, or one under `nohup`: all its children would be as deaf as it is.
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.hookimpl(wrapper=True)

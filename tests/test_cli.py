@@ -426,6 +426,20 @@ def started(place: dict[str, Any], *arguments: str) -> subprocess.Popen[str]:
     return process
 
 
+# As a kernel that asks though it was told not to.
+_ASKS = "import getpass\nget_ipython().kernel._allow_stdin = True\n"
+# A question is answered behind all that came before it: from then on the client knows that the cell runs.
+_KNOWN_TO_RUN = f"{_ASKS}try: input()\nexcept EOFError: pass\n"
+
+
+@pytest.fixture
+def go(tmp_path: Path) -> Iterator[Path]:
+    """What a cell waits for; there at the latest when the test is over, so that the next one has the kernel."""
+    path = tmp_path / "go"
+    yield path
+    path.touch()
+
+
 def signals(pid: int, which: str) -> set[int]:
     """The signals that a process blocks (`SigBlk`), catches (`SigCgt`) or ignores (`SigIgn`)."""
     with contextlib.suppress(OSError):
@@ -453,10 +467,13 @@ def test_ctrl_c_held_down_from_the_first_line_on_is_told_once(place: dict[str, A
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)])
-def test_ctrl_c_three_times_tells_the_true_fate(place: dict[str, Any], tmp_path: Path, more: tuple[str, ...]) -> None:
-    on, go = tmp_path / "on", tmp_path / "go"
+def test_ctrl_c_three_times_tells_the_true_fate(
+    place: dict[str, Any], tmp_path: Path, go: Path, more: tuple[str, ...]
+) -> None:
+    on = tmp_path / "on"
     code = (
-        f"import os, signal, time\nbefore = signal.signal(signal.SIGINT, lambda *a: None)\nopen({str(on)!r}, 'w')\n"
+        f"{_KNOWN_TO_RUN}import os, signal, time\n"
+        f"before = signal.signal(signal.SIGINT, lambda *a: None)\nopen({str(on)!r}, 'w')\n"
         f"while not os.path.exists({str(go)!r}): time.sleep(0.05)\nsignal.signal(signal.SIGINT, before)"
     )
     process = started(place, "exec", "--kernel-match", "training", "--code", code, *more)
@@ -473,7 +490,6 @@ def test_ctrl_c_three_times_tells_the_true_fate(place: dict[str, Any], tmp_path:
         status = process.returncode
         assert "goes on there" in err and "nothing was run" not in err
     assert status == 130
-    go.touch()
 
 
 def test_ctrl_c_held_down_while_the_connection_closes_changes_no_fate(place: dict[str, Any], tmp_path: Path) -> None:
@@ -491,11 +507,11 @@ def test_ctrl_c_held_down_while_the_connection_closes_changes_no_fate(place: dic
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_to_end_leaves_the_cell_running_and_says_so(
-    place: dict[str, Any], tmp_path: Path, number: int, status: int
+    place: dict[str, Any], tmp_path: Path, go: Path, number: int, status: int
 ) -> None:
-    on, go = tmp_path / "on", tmp_path / "go"
+    on = tmp_path / "on"
     code = (
-        f"import os, time\nprint('before')\nopen({str(on)!r}, 'w')\n"
+        f"{_KNOWN_TO_RUN}import os, time\nprint('before')\nopen({str(on)!r}, 'w')\n"
         f"while not os.path.exists({str(go)!r}): time.sleep(0.05)\nprint('after')"
     )
     process = started(place, "exec", "--kernel-match", "training", "--code", code, "--json")
@@ -510,7 +526,6 @@ def test_a_signal_to_end_leaves_the_cell_running_and_says_so(
         got, model, _ = ended(one)
         assert (got, model["fate"], model["started"]) == (status, "left running", begun)
         assert signal.Signals(number).name in model["error"]["message"]
-    go.touch()
 
 
 def test_a_signal_to_end_before_anything_was_sent_is_one_object_too(place: dict[str, Any]) -> None:
@@ -522,8 +537,8 @@ def test_a_signal_to_end_before_anything_was_sent_is_one_object_too(place: dict[
         assert err == "kernel-bridge: told to end (SIGTERM); nothing was run\n"
 
 
-def test_nohup_stays_deaf_to_the_end_of_its_terminal(place: dict[str, Any], tmp_path: Path) -> None:
-    on, go = tmp_path / "on", tmp_path / "go"
+def test_nohup_stays_deaf_to_the_end_of_its_terminal(place: dict[str, Any], tmp_path: Path, go: Path) -> None:
+    on = tmp_path / "on"
     code = f"import os, time\nopen({str(on)!r}, 'w')\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)\n5"
     process = subprocess.Popen(
         ["nohup", *command("exec", "--kernel-match", "training", "--code", code, "--json")],
@@ -559,8 +574,7 @@ def test_a_terminal_that_goes_while_the_cell_asks_leaves_no_question_open(place:
 # -- streams, input, terminals
 
 
-def test_streams_come_as_they_are_printed(place: dict[str, Any], tmp_path: Path) -> None:
-    go = tmp_path / "go"
+def test_streams_come_as_they_are_printed(place: dict[str, Any], go: Path) -> None:
     code = f"import os, time\nprint('first', flush=True)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
     process = subprocess.Popen(
         command("exec", "--kernel-match", "training", "--code", code), env=place["env"], stdout=subprocess.PIPE
@@ -583,10 +597,6 @@ def test_input_is_refused_without_a_terminal_and_asked_on_one(run: Run, place: d
     assert refused.returncode == 1
     assert "StdinNotImplementedError" in refused.stderr
     assert answered(command(*arguments), place["env"], "name? ", "ann", "'<ann>'")[0] == 0
-
-
-# As a kernel that asks though it was told not to.
-_ASKS = "import getpass\nget_ipython().kernel._allow_stdin = True\n"
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)])

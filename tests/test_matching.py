@@ -109,7 +109,6 @@ def test_first_level_decides() -> None:
         "work/mine.ipynb",
         "mine.ipynb",
         "mine",
-        "work/mine",
         " 'mine' ",
         '"mine.ipynb"',
         OWN.id[:8],
@@ -132,14 +131,6 @@ def test_its_own_name_is_no_other_kernel(query: str) -> None:
             ask(query, kernels)
         assert str(raised.value).endswith(" matches only this notebook's own kernel. Run the cell without %%remote")
     assert OWN in find_many(query, kernels, plain=True), "a filter leaves it in"
-
-
-def test_a_path_needs_no_ending() -> None:
-    nearly = [kernel(1, "work/analysis2.ipynb"), kernel(2, "my/work/analysis.ipynb")]
-    assert match_level("work/analysis", [*nearly, ANALYSIS]) == (Level.STEM, [ANALYSIS])
-    assert match_level("work/analysis", nearly) == (Level.PART, nearly)
-    both = [ANALYSIS, kernel(3, "work/analysis.py")]
-    assert match_level("work/analysis", both) == (Level.STEM, both)
 
 
 @pytest.mark.parametrize("query", ["cafe\u0301", "caf\u00e9.ipynb", "r/cafe\u0301.ipynb"])

@@ -147,7 +147,7 @@ def known(outputs: list[Any]) -> list[tuple[str, ...]]:
     seen: list[tuple[str, ...]] = []
     for output in outputs:
         if output.output_type == "stream":
-            text = re.sub(r"0x\w+|\d[\d.]* [nμm]?s", "", output.text)
+            text = re.sub(r"0x\w+|\d[\d.]*(e[+-]\d+)? [nμm]?s", "", output.text)
             before = seen.pop()[2] if seen and seen[-1][:2] == ("stream", output.name) else ""
             seen.append(("stream", output.name, before + text))
             continue

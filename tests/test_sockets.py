@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import pwd
 import socket
@@ -23,12 +22,10 @@ import trustme
 
 from kernel_bridge_magic import sockets
 from kernel_bridge_magic.auth import Secret, Vault
-from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.errors import BadServer, ServerUnreachable
 from kernel_bridge_magic.models import Origin, Server
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.sockets import check_ca_file, explain, open_socket, resolve
-from kernel_bridge_magic.urls import parse_base_url
 from tests.support.far import can_be_far, far_machine
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
@@ -241,7 +238,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, leaf in {
         "good": authority.issue_cert("127.0.0.1", "localhost"),
         "host": authority.issue_cert("elsewhere.example"),
-        "name": authority.issue_cert("localhost"),
         "expired": authority.issue_cert("127.0.0.1", not_after=expired, not_before=datetime(2019, 1, 1, tzinfo=UTC)),
     }.items():
         leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / name))
@@ -295,22 +291,6 @@ def test_a_certificate_that_does_not_hold_is_one_sentence(certificates: Path, na
             ServerAPI(server, vault_for(server)).kernels()
         assert "\n" not in str(raised.value)
         assert CANARY.encode() not in b"".join(came)
-
-
-@pytest.mark.parametrize(("host", "certificate"), [("localhost", "name"), ("127.0.0.1", "good"), ("LOCALHOST", "good")])
-def test_a_server_of_ours_has_the_certificate_of_the_name_it_is_given_by(
-    certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, certificate: str
-) -> None:
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    with tls_server(certificates / certificate) as (port, _):
-        info = {"pid": os.getpid(), "port": port, "secure": True, "token": CANARY}
-        (tmp_path / "jpserver-1.json").write_text(json.dumps(info))
-        url, origin, _ = parse_base_url(f"https://{host}:{port}/")
-        given = Server(url, "mine", origin, ca_file=str(certificates / "ca.pem"))
-        for only in (None, url):
-            [report] = look([given], Vault(), only=only).servers
-            assert (report.problem, report.server.source) == ("", "runtime")
 
 
 def test_a_ca_file_is_checked_when_it_is_named(certificates: Path) -> None:
