@@ -102,7 +102,7 @@ def test_f20_a_cell_that_ends_while_we_are_away_is_fetched(
             wait_for(lambda: len(cell.printed) == 30, "the last line")
             other.execute("1")  # behind the cell: it has ended
         cell.join()
-        assert (cell.fate, cell.lines, cell.losses) == (Fate.OK, list(range(30)), [])
+        assert (cell.fate, cell.lines, cell.losses) == (Fate.OK, list(range(30)), []), (cell.told, cell.notes)
         assert left_behind(other) == "False"
 
 
@@ -157,7 +157,7 @@ def test_a_link_that_breaks_while_the_cell_is_queued_leaves_the_kernel_busy_and_
             assert jupyter_server.rest("GET", f"api/kernels/{own_kernel}")["execution_state"] == "busy"
             go.touch()
         cell.join()
-        assert (cell.fate, cell.lines, cell.losses) == (Fate.OK, list(range(30)), [])
+        assert (cell.fate, cell.lines, cell.losses) == (Fate.OK, list(range(30)), []), (cell.told, cell.notes)
         assert left_behind(owner) == "False"
         states = []
         while not seen.empty():
@@ -197,7 +197,7 @@ open({str(last)!r}, 'w').close()
             wait_for(last.exists, "the last line")
             other.execute("1")
         cell.join()
-        assert (cell.fate, cell.lines, cell.losses) == (Fate.OK, list(range(30)), [])
+        assert (cell.fate, cell.lines, cell.losses) == (Fate.OK, list(range(30)), []), (cell.told, cell.notes)
         assert text().count("kid") == 100
         assert len([note for note in cell.notes if "child processes" in note]) == 1
         assert cell.execution.result is not None and cell.execution.result.missing is None

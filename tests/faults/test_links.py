@@ -132,11 +132,15 @@ def test_f20_beside_another_client_its_reply_is_gone_and_the_kernel_is_asked(
 
 def cut_the_cell(connection: KernelConnection, transport: Transport, proxy: FaultProxy, directory: Path) -> Run:
     """Send a cell whose frame is cut off in the middle by a reset."""
-    assert connection.execute("1 + 1").text == "2"
-    # What the kernel still says of its server's own questions may be lost with the link, and then nothing is proven.
-    wait_for(lambda: time.monotonic() - transport.heard_iopub > QUIET_SECONDS, "silence on IOPub")
     (pair,) = [pair for pair in proxy.pairs if not pair.ended]
-    pair.limits[UP] = pair.passed[UP] + 300
+    for _ in range(2):
+        before = pair.passed[UP]
+        assert connection.execute("1 + 1").text == "2"
+        # Beside another guest something goes before each cell: what is cut is the frame behind that.
+        sent = pair.passed[UP] - before
+        # What the kernel still says of its server's own questions may go with the link: then nothing is proven.
+        wait_for(lambda: time.monotonic() - transport.heard_iopub > QUIET_SECONDS, "silence on IOPub")
+    pair.limits[UP] = pair.passed[UP] + sent - 300
     return run(connection, directory, 3, 0.01).join()
 
 
