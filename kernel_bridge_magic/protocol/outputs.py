@@ -43,6 +43,7 @@ class Outputs:
         self._by_display: dict[str, list[dict[str, Any]]] = {}
         self._clear_first = False
         self._takers: set[str] = set()  # the Output widgets that take what the cell shows
+        self._own: set[str] = set()  # the displays that the cell has shown, also those that are cleared or a widget's
         self._updates: dict[str, DisplayData] = {}
 
     @property
@@ -62,7 +63,10 @@ class Outputs:
         if isinstance(event, CommMessage):
             self._note_taker(event.message)
             return
-        if self._takers and not (isinstance(event, DisplayData) and event.update):
+        is_update = isinstance(event, DisplayData) and event.update
+        if isinstance(event, DisplayData | ExecuteResult) and not is_update:
+            self._own.add(event.display_id)
+        if self._takers and not is_update:
             return
         if isinstance(event, ClearOutput):
             if event.wait:
@@ -137,7 +141,7 @@ class Outputs:
     def _update(self, event: DisplayData) -> None:
         if event.display_id in self._by_display:
             self._replace(event)
-        elif event.display_id:
+        elif event.display_id and event.display_id not in self._own:
             self._updates.pop(event.display_id, None)
             self._updates[event.display_id] = event
             if len(self._updates) > _MOST_UPDATED:

@@ -110,6 +110,16 @@ def test_widgets_within_widgets_take_it_until_the_last_one_ends() -> None:
     assert fold(taken_by("a", CELL), CommMessage(msg("comm_close", {"comm_id": "a"})), seen) != []
 
 
+def test_a_display_of_the_cell_s_own_is_none_of_an_earlier_one_s() -> None:
+    shown = DisplayData({"text/plain": "1"}, {}, "a"), ExecuteResult({"text/plain": "1"}, {}, 1, "a")
+    for begin in ([], [taken_by("w", CELL)]):
+        for display in shown:
+            outputs = Outputs()
+            for event in (*begin, display, taken_by("w", ""), ClearOutput(), update("a", "2"), update("b", "2")):
+                outputs.add(event)
+            assert (outputs.items, outputs.updates) == ([], (update("b", "2"),))
+
+
 def test_only_what_takes_this_very_cell_counts() -> None:
     seen = Stream("stdout", "seen")
     for other in (taken_by("o", "another-cell"), taken_by("o", None), taken_by("o", ["x"]), taken_by("o", "")):
