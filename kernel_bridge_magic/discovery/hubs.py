@@ -123,6 +123,6 @@ def _child(hub: Server, item: Any) -> Server | None:
     name, path = (item.get("name"), item.get("url")) if isinstance(item, Mapping) else (None, None)
     if not isinstance(name, str) or not isinstance(path, str) or not _CHILD_PATH.fullmatch(path):
         return None
-    if not path.isprintable() or "\\" in path:
+    if not path.isprintable() or "\\" in path or "\ufffd" in path:  # U+FFFD: half a character was there
         return None
     return replace(_at(hub, path), name=f"{hub.name}/{name}" if name else hub.name, hub=hub)
