@@ -342,7 +342,7 @@ def test_the_owner_s_history_is_left_alone_unless_asked(shell: InteractiveShell)
 
 
 def test_waiting_has_an_end(shell: InteractiveShell) -> None:
-    with pytest.raises(LeftRunning, match=r"after 0\.3 s; it goes on there"):
+    with pytest.raises(LeftRunning, match=r"after 0\.3 s; the cell goes on there"):
         run(shell, "%%remote --timeout 300ms analysis\nimport time; time.sleep(1); late = 1")
     assert run(shell, "%remote analysis late").text == "1"
 

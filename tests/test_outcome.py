@@ -79,5 +79,5 @@ def test_it_tells_whether_the_cell_had_begun() -> None:
         assert isinstance(result.error, LeftRunning)
         assert (result.started, result.error.started) == (started, started)
     assert ended(status("busy"), reply(), status("idle")).started is True
-    assert ended(status("busy"), reply("aborted"), status("idle")).started is not False
+    assert ended(status("busy"), reply("aborted"), status("idle")).started is False
     assert ended(reply("aborted"), status("idle")).started is False

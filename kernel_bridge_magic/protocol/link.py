@@ -68,6 +68,8 @@ _COMPLETED = (
     "the cell ran to its end and showed no error. What only the reply carries, such as a page of help, is missing"
 )
 _STILL = {True: "the cell goes on there", False: "the cell is still queued there", None: "the cell may run there"}
+_QUEUED = "still queued behind another client's cell, which was not interrupted; it runs when its turn comes"
+_UNCONFIRMED = "the kernel had not said yet that it began, so the cell was not interrupted; it may run there"
 _NO_IDLE = "the kernel's end-of-cell message is missing; output may be, too"
 _MUTE = (
     "its server does not call the kernel busy, and hands nothing on; still waiting (before a gateway, a widget's "
@@ -349,49 +351,49 @@ class Link:
         if self.verdict is not None:
             return []
         if self.outage.is_down:
-            state = "the cell may go on there" if self.request.started else "the cell may run there"
-            self._judge(Fate.LEFT_RUNNING, f"{self.outage.words}; {state}")
-            return []
+            return list(self._leave(self.outage.words))
         if self._proof is not None:
             self._judge_unconfirmed()
             return []
         if not self.request.started:
-            self._judge(
-                Fate.LEFT_RUNNING,
-                "still queued behind another client's cell, which was not interrupted; it runs when its turn comes",
-            )
+            self._judge(Fate.LEFT_RUNNING, _QUEUED if self.begun is False else _UNCONFIRMED)
             return []
         first = self._interrupted_at is None
         if first:
             self._interrupted_at = now
-        if self.request.idle or self.request.reply is not None or self._record_due is not None:
-            return [] if first else list(self._leave_ended())
-        if first:
-            return [Action.INTERRUPT]
-        self._judge(Fate.LEFT_RUNNING, "detached; the cell goes on there")
-        return []
+        if not self._has_ended:
+            return [Action.INTERRUPT] if first else list(self._leave("detached"))
+        return [] if first else list(self._leave_ended())
 
     def leave(self, why: str) -> list[Event]:
         """Take that nobody here waits any longer, and why: the cell goes on over there."""
         if self.verdict is not None:
             return []
-        if self.request.idle or self.request.reply is not None or self._record_due is not None:
+        return self._leave(f"{why} while the link was down" if self.outage.is_down else why)
+
+    def _leave(self, why: str, *, timed_out: bool = False) -> list[Event]:
+        if self._has_ended:
             return self._leave_ended()
-        if self.outage.is_down:
-            why = f"{why} while the link was down"
-        self._judge(Fate.LEFT_RUNNING, f"{why}; {_STILL[self.begun]}")
-        return []
+        state = _STILL[self.begun]
+        if self.request.started and self.outage.is_down:
+            state = "the cell may go on there"
+        self._judge(Fate.LEFT_RUNNING, f"{why}; {state}", timed_out=timed_out)
+        return self._release()
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether the kernel has ended the cell, though not all that tells how is in."""
+        return self.request.idle or self.request.reply is not None or self._record_due is not None
 
     @property
     def begun(self) -> bool | None:
         """Whether the cell has begun; None if nobody can tell."""
-        if self.request.started:
-            return True
-        if self.verdict is not None and self.verdict.fate in (Fate.OK, Fate.FAILED):
-            return True  # its first message is lost
-        if self.verdict is not None and self.verdict.fate is Fate.NOT_RUN:
-            return False
-        if self.verdict is not None and self.verdict.fate is not Fate.LEFT_RUNNING:
+        fate = None if self.verdict is None else self.verdict.fate
+        if fate is Fate.NOT_RUN:
+            return False  # though the kernel says busy and idle of a cell that it passes over
+        if self.request.started or fate in (Fate.OK, Fate.FAILED):
+            return True  # of one that has ended the first message may be lost
+        if fate not in (None, Fate.LEFT_RUNNING):
             return None
         # No busy after all that time: before that it may be on its way.
         return False if self._told_queued and not self.outage.happened else None
@@ -399,9 +401,9 @@ class Link:
     def _leave_ended(self) -> list[Event]:
         """The cell is over, and nobody wants to wait for the rest of what it sent."""
         if self.request.reply is not None:
-            return self._finish_without_idle()
+            return [*self._release(), *self._finish_without_idle()]
         self._judge(Fate.UNKNOWN, "the kernel has ended the cell, its reply was not waited for; " + _CHECK)
-        return []
+        return self._release()
 
     # -- time
 
@@ -410,9 +412,7 @@ class Link:
         if self.verdict is not None:
             return []
         if self._deadline is not None and now >= self._deadline:
-            where = "it goes on there" if self.request.started else "it is still queued there"
-            self._judge(Fate.LEFT_RUNNING, f"gave up waiting after {self._timeout:g} s; {where}", timed_out=True)
-            return []
+            return list(self._leave(f"gave up waiting after {self._timeout:g} s", timed_out=True))
         if self._link_is_given_up(now):
             return list(self._give_link_up())
         if self._server_gone and self._sign is Sign.SHUTDOWN:
@@ -645,7 +645,7 @@ class Link:
         # none for a request that it aborted.
         events = self._finish()
         if self.verdict is not None and self.verdict.fate in (Fate.OK, Fate.FAILED):
-            self._idle_lost = True
+            self._idle_lost = not self.request.idle
         return events
 
     def _pass_idle(self, message: Message, now: float) -> list[Event]:

@@ -292,6 +292,15 @@ def test_an_interrupt_while_queued_interrupts_nobody() -> None:
     assert "not interrupted" in cell.reason
 
 
+def test_what_is_said_of_a_cell_that_has_not_begun_is_no_more_than_is_known() -> None:
+    queued, sent = Watched().wait(QUEUED_AFTER + 0.2), Watched()
+    for cell, words in ((queued, "still queued behind another client's cell"), (sent, "it may run there")):
+        cell.link.interrupt(cell.now)
+        assert words in cell.reason
+    for cell, words in ((Watched(QUEUED_AFTER / 2), "may run there"), (Watched(5), "is still queued there")):
+        assert words in cell.wait(6).reason
+
+
 def test_the_first_interrupt_goes_there_and_the_second_detaches() -> None:
     cell = running()
     assert cell.link.interrupt(cell.now) == [Action.INTERRUPT]
@@ -318,6 +327,31 @@ def test_who_does_not_wait_for_the_rest_is_told_what_is_known() -> None:
     cell.link.interrupt(cell.now)
     assert cell.fate is Fate.UNKNOWN
     assert "not waited for" in cell.reason
+
+
+@pytest.mark.parametrize("seconds", [REPLY_GRACE / 2, REPLY_GRACE + 1])
+def test_a_cell_whose_end_is_in_is_not_said_to_go_on_when_its_time_is_up(seconds: float) -> None:
+    assert running(seconds).get(reply()).wait(seconds + 0.2).fate is Fate.OK
+    assert running(seconds).get(error(), reply("error")).wait(seconds + 0.2).fate is Fate.FAILED
+    cell = running(seconds).get(status("idle")).wait(seconds + 0.2)
+    assert cell.fate is Fate.UNKNOWN
+    assert "the kernel has ended the cell, its reply was not waited for" in cell.reason
+
+
+@pytest.mark.parametrize("end", ["leave", "interrupt", "time"])
+@pytest.mark.parametrize("more", [(), (reply("error", ename="KeyboardInterrupt"), status("idle"))])
+def test_an_error_that_was_held_back_is_shown_by_whoever_waits_no_longer(end: str, more: tuple[Message, ...]) -> None:
+    """A foreign interrupt may be the first act of a shutdown; until that is known it waits for half a second."""
+    cell = running(DOUBT / 2 if end == "time" else None).get(error("KeyboardInterrupt", ""), *more)
+    if end == "time":
+        cell.wait(DOUBT / 2 + 0.1)
+    for _ in range(2 * (end == "interrupt")):
+        cell.said += cell.link.interrupt(cell.now)
+    if end == "leave":
+        cell.said += cell.link.leave("told to end")
+    assert cell.fate is (Fate.FAILED if more else Fate.LEFT_RUNNING)
+    assert [event.ename for event in cell.said if isinstance(event, Error)] == ["KeyboardInterrupt"]
+    assert not any(isinstance(event, Lost) for event in cell.link.overran(Gap(0, True)))
 
 
 def test_an_interrupt_that_does_not_help_gets_one_line() -> None:
@@ -645,7 +679,8 @@ def test_a_link_that_stays_away_is_told_once_and_nobody_is_asked_meanwhile() -> 
 
 
 def test_time_is_up_while_the_link_is_down() -> None:
-    assert broken(running(timeout=30), 31).fate is Fate.LEFT_RUNNING
+    cell = broken(running(timeout=30), 31)
+    assert (cell.fate, "the cell may go on there" in cell.reason) == (Fate.LEFT_RUNNING, True)
 
 
 @pytest.mark.parametrize("begin", [running, Watched])
@@ -653,7 +688,13 @@ def test_an_interrupt_while_the_link_is_down_ends_the_wait_at_once(begin: Callab
     cell = broken(begin(), 5)
     assert cell.link.interrupt(cell.now) == []
     assert cell.fate is Fate.LEFT_RUNNING
-    assert "link lost at 14:02:07" in cell.reason
+    assert "link lost at 14:02:07" in cell.reason and " may " in cell.reason
+
+
+def test_an_interrupt_while_the_link_is_down_tells_the_end_that_is_in() -> None:
+    cell = broken(running().get(reply()), 5)
+    cell.link.interrupt(cell.now)
+    assert cell.fate is Fate.OK
 
 
 def test_a_reply_that_was_lost_with_the_link_is_unknown_when_the_kernel_answers_behind_it() -> None:
