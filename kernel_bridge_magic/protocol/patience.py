@@ -26,6 +26,7 @@ IDLE_PATIENCE = 30.0  # with nothing under way nothing can be lost
 #: for a link to come back, since it last gave a sign, unless the user says otherwise
 RECONNECT = 300.0
 LONGEST_WAIT = 30.0
+_DOUBLINGS = 5  # until that is reached; a float holds 1023, which a link that is waited for without an end outlasts
 REFUSED_AGAIN = 0.7  # a server that is told to have ended within 2 s (F12)
 REFUSALS_HERE = 2  # tries
 QUICK_TRIES = 40  # half a minute; a tunnel that is not back by then is tried as rarely as anything else
@@ -226,4 +227,4 @@ class Retry:
             return None
         if 0 < self._refused < QUICK_TRIES:
             return REFUSED_AGAIN
-        return chance * min(2.0**self._tries - 1, LONGEST_WAIT)
+        return chance * min(2.0 ** min(self._tries, _DOUBLINGS) - 1, LONGEST_WAIT)
