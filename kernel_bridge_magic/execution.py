@@ -381,7 +381,11 @@ class Execution:
                 if not isinstance(item, Message):
                     self._inbox.put(item)  # for `leftovers`
                     return
+                self._questions.receive(item, time.monotonic())
                 for event in self._link.request.receive(item):
+                    if isinstance(event, InputRequest) and self._refused is not None:
+                        self._answer_nothing()
+                        continue
                     self._keep(event)
                     yield event
 
@@ -468,14 +472,17 @@ class Execution:
         assert self._refused is not None
         self._refused += 1
         if self._refused == 1:
-            with contextlib.suppress(LinkError):
-                self.answer(_NO_INPUT)
+            self._answer_nothing()
         if self._refused != 2:
             return []
         return [
             Note("it asks for input again, which nobody can give here; it is interrupted"),
             *self._link.interrupt(now),
         ]
+
+    def _answer_nothing(self) -> None:
+        with contextlib.suppress(LinkError):
+            self.answer(_NO_INPUT)
 
     def _act(self, action: Action) -> None:
         if action is Action.ASK_SERVER:

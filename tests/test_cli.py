@@ -25,6 +25,7 @@ from kernel_bridge_magic import contract
 from kernel_bridge_magic.cli import _print_json, main
 from tests.support.asked import answered
 from tests.support.hostile import HostileServer
+from tests.support.scripted import AskingKernel
 from tests.support.servers import ConsoleKernel, JupyterServer, private_env, wait_for
 
 CANARY = "canary-5d02"
@@ -618,6 +619,26 @@ def test_a_kernel_that_asks_once_more_is_interrupted(run: Run) -> None:
     assert (done.returncode, done.stdout) == (1, "end\n")
     assert "asks for input again" in done.stderr and "KeyboardInterrupt" in done.stderr
     assert run("exec", "--kernel-match", "training", "--code", "6 * 7").stdout == "42\n"
+
+
+def test_no_line_of_our_stdin_goes_to_a_kernel_that_asks_all_the_same(tmp_path: Path) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    env = private_env(tmp_path / "home", runtime)
+    codes = ("ask", "ask for a secret", "ask late")
+    script = ["%load_ext kernel_bridge_magic"]
+    script += [line for code in codes for line in (f"%remote -q scripted {code}", f"print('behind', {code!r})")]
+    ipython = [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor"]
+    with AskingKernel(runtime) as kernel:
+        done = subprocess.run(
+            ipython, input="\n".join(script) + "\n", env=env, capture_output=True, text=True, timeout=60
+        )
+        assert all(f"behind {code}" in done.stdout for code in codes) and "name?" not in done.stdout
+        for code in codes:
+            line = command("exec", "--kernel-match", "scripted", "--code", code)
+            done = subprocess.run(line, input="A\nB\n", env=env, capture_output=True, text=True, timeout=60)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert kernel.answers == ["\x04"] * 6
 
 
 def test_a_token_is_asked_for_on_a_terminal(place: dict[str, Any], tmp_path: Path) -> None:

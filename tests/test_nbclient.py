@@ -12,7 +12,7 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from tests.support.scripted import Cell, ScriptedKernel
+from tests.support.scripted import AskingKernel, Cell, ScriptedKernel
 from tests.support.servers import JupyterServer, private_env
 
 LOAD = "%load_ext kernel_bridge_magic"
@@ -164,6 +164,16 @@ def test_input_is_refused_at_once(jupyter_server: JupyterServer, shared_kernel: 
         execute(jupyter_server.runtime_dir, tmp_path, [LOAD, f"%%remote {shared_kernel}\ninput('who? ')"])
     assert caught.value.ename == "StdinNotImplementedError"
     assert time.monotonic() - began < 20
+
+
+def test_a_kernel_that_asks_all_the_same_is_given_the_end_of_input(tmp_path: Path) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    asks = [f"%%remote -q scripted\n{code}" for code in ("ask", "ask for a secret", "ask late")]
+    with AskingKernel(runtime) as kernel:
+        cells = execute(runtime, tmp_path, [LOAD, *asks, "'goes on'"])
+    assert kernel.answers == ["\x04"] * 3
+    assert [len(cell.outputs) for cell in cells] == [0, 0, 0, 0, 1]
 
 
 def test_no_match_stops_too(jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path) -> None:

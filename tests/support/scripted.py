@@ -530,6 +530,35 @@ class ScriptedKernel:
             raise self.problems[0]
 
 
+class AskingKernel(ScriptedKernel):
+    """A kernel that asks for a line, whatever it was told: during the cell, or behind its end where that is `late`."""
+
+    def __init__(self, directory: Path) -> None:
+        #: the lines that it was given, None for a question that was not answered
+        self.answers: list[str | None] = []
+        super().__init__(self._ask, directory)
+
+    def _ask(self, cell: Cell) -> None:
+        cell.busy()
+        is_late = "late" in cell.content["code"]
+        if is_late:
+            self._end(cell)
+        cell.send("stdin", "input_request", {"prompt": "name? ", "password": "secret" in cell.content["code"]})
+        stdin = self.sockets["stdin"]
+        answer = (
+            self.session.deserialize(self.session.feed_identities(stdin.recv_multipart())[1])
+            if stdin.poll(10_000)
+            else {}
+        )
+        self.answers.append(answer.get("content", {}).get("value"))
+        if not is_late:
+            self._end(cell)
+
+    def _end(self, cell: Cell) -> None:
+        cell.reply()
+        cell.idle()
+
+
 def main(directory: str) -> None:
     """Be a kernel that knows of interrupts only what a signal tells it."""
     interrupted, ended = threading.Event(), threading.Event()
