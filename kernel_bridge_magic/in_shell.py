@@ -126,6 +126,8 @@ class InShell:
         if options.result:
             self.shell.user_ns[options.result] = outcome
         if outcome.error is not None:
+            if not options.no_raise_error:
+                relay.show_held()
             if isinstance(outcome.error, FateError) or not outcome.kernel.own:
                 sink.begin_line()  # what is said next must be seen, whatever the kernel has left
             if not options.no_raise_error:

@@ -180,6 +180,24 @@ def test_what_a_cell_asks_its_front_end_to_do_is_told_and_not_done(
         assert "x = 1\nx\n" in err
 
 
+@pytest.mark.parametrize(
+    ("options", "ending"),
+    [("", "1 / 0"), ("", "raise SystemExit('bye')"), ("--timeout 1", "import time; time.sleep(3)")],
+)
+def test_a_result_before_an_error_is_shown_though_it_cannot_be_returned(
+    shell: InteractiveShell, capsys: Capture, options: str, ending: str
+) -> None:
+    run(shell, "%remote analysis get_ipython().ast_node_interactivity = 'all'")
+    try:
+        with pytest.raises((RemoteError, LeftRunning)):
+            run(shell, f"value = %remote -q {options} analysis 'kept' + '!'; {ending}")
+    finally:
+        run(shell, "%remote analysis get_ipython().ast_node_interactivity = 'last_expr'")
+    out = without_colours(capsys.readouterr().out)
+    assert out.count("'kept!'") == 1
+    assert "value" not in shell.user_ns
+
+
 def test_an_error_with_a_plot_behind_it_is_shown_once_and_raised(shell: InteractiveShell, capsys: Capture) -> None:
     plot = "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2]);\n1 / 0"
     with pytest.raises(RemoteError):

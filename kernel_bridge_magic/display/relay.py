@@ -175,6 +175,12 @@ class Relay:
         self.show_error()
         self._end_escapes()
 
+    def show_held(self) -> None:
+        """Show the result that is held, if there is one: nobody will return it."""
+        held, self.held = self.held, None
+        if held is not None:
+            self._sink.result(held, self._held_id)
+
     def _end_escapes(self) -> None:
         for name, escapes in self._escapes.items():
             if text := escapes.end():
@@ -218,8 +224,7 @@ class Relay:
 
     def _result(self, value: RemoteValue, display_id: str) -> None:
         if self._hold:
-            if self.held is not None:
-                self._sink.result(self.held, self._held_id)
+            self.show_held()
             self.held, self._held_id = value, display_id
         else:
             self._sink.result(value, display_id)

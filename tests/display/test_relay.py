@@ -261,6 +261,18 @@ def test_a_result_with_a_display_id_can_be_updated() -> None:
     assert screen.shown == [("result", value, display_id)]
 
 
+def test_a_held_result_that_nobody_returns_is_shown_once() -> None:
+    screen = Screen()
+    relay = Relay(screen, OWN, hold_result=True)
+    for _ in range(2):
+        relay.show_held()
+    relay.show(ExecuteResult({"text/plain": "1"}, {}, 1, "d"))
+    for _ in range(2):
+        relay.show_held()
+    assert relay.held is None
+    assert [(item[0], item[1].text) for item in screen.shown] == [("result", "1")]
+
+
 def test_without_holding_nothing_is_held() -> None:
     relay = Relay(Screen(), OWN)
     relay.show(ExecuteResult({"text/plain": "1"}, {}))
