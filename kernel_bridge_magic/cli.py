@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None, *, mask: Iterable[int] | None = None
     arguments = list(sys.argv[1:] if argv is None else argv)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_streams())
-        if arguments[:1] != ["demo"]:  # which has a shell of its own to interrupt
+        if arguments[:1] != ["demo"]:  # which has a shell of its own to interrupt, and its own way to end
             then = _end_soon if mask is not None else None
             stack.enter_context(held(signal.SIGTERM, signal.SIGHUP, then=then))
         if mask is not None:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError
 __all__ = ["demo"]
 
 _START_SECONDS = 60.0
+_LOG = "server.log"
 _NOTEBOOKS = ("analysis.ipynb", "training.ipynb")
 _CELLS = (
     "%load_ext kernel_bridge_magic",
@@ -49,18 +51,40 @@ def demo(*, shell: bool) -> int:
     if missing:
         print(f"the demo needs {', '.join(missing)}: pip install 'kernel_bridge_magic[demo]'", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory(prefix="kernel-bridge-demo-") as folder, _private(Path(folder)):
+    with _cleaned_up() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kernel-bridge-demo-")))
+        stack.enter_context(_private(folder))
         print("starting a private Jupyter server with two notebooks' kernels ...", flush=True)
-        with _server(Path(folder)) as (url, token):
-            for name in _NOTEBOOKS:
-                _open_notebook(url, token, name)
-            return _show(shell)
+        process, url, token = stack.enter_context(_server(folder))
+        _wait(process, url, token, folder / _LOG)
+        for name in _NOTEBOOKS:
+            _open_notebook(url, token, name)
+        return _show(shell)
 
 
 def _importable(name: str) -> bool:
     import importlib.util
 
     return importlib.util.find_spec(name) is not None
+
+
+@contextlib.contextmanager
+def _cleaned_up() -> Iterator[contextlib.ExitStack]:
+    """Give a stack that is unwound also where a signal ends this process.
+
+    By its handler: an exception would be one of a cell's to the shell, which would go on.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def end(number: int, frame: object) -> None:
+            stack.close()
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                stack.callback(signal.signal, number, signal.signal(number, end))
+        yield stack
 
 
 @contextlib.contextmanager
@@ -86,7 +110,7 @@ def _private(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _server(folder: Path) -> Iterator[tuple[str, str]]:
+def _server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, str]]:
     root = folder / "notebooks"
     root.mkdir()
     empty = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
@@ -96,7 +120,7 @@ def _server(folder: Path) -> Iterator[tuple[str, str]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with open(folder / "server.log", "wb") as log:
+    with open(folder / _LOG, "wb") as log:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "jupyter_server", "--no-browser", "--ip=127.0.0.1", f"--port={port}"),
@@ -108,10 +132,8 @@ def _server(folder: Path) -> Iterator[tuple[str, str]]:
             # In the environment, not in the arguments: those can be read by every user of the machine.
             env={**os.environ, "JUPYTER_TOKEN": token},
         )
-    url = f"http://127.0.0.1:{port}/"
     try:
-        _wait(process, url, token, folder / "server.log")
-        yield url, token
+        yield process, f"http://127.0.0.1:{port}/", token
     finally:
         process.terminate()
         try:
