@@ -49,7 +49,7 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
             relay.finish(execution.error)
         except BaseException as problem:
             events.close()
-            _tell(problem, f"kernel-bridge: {_became(execution)}")
+            _tell(problem, f"kernel-bridge: {_became(execution, problem)}")
             raise
     return execution.result
 
@@ -91,9 +91,9 @@ def _tell(problem: BaseException, line: str) -> None:
         problem.add_note(line)
 
 
-def _became(execution: Execution) -> str:
-    """Wait no longer for a cell whose output cannot be shown; say what became of it."""
-    execution.leave("its output could not be shown here")
+def _became(execution: Execution, problem: BaseException) -> str:
+    """Wait no longer for a cell, since `problem` was raised while it was shown or waited for; say what became of it."""
+    execution.leave(f"{type(problem).__name__} was raised here, so it is not waited for")
     for _ in execution:
         pass
     result = execution.result

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import ipykernel
@@ -196,6 +197,25 @@ def test_a_result_before_an_error_is_shown_though_it_cannot_be_returned(
     out = without_colours(capsys.readouterr().out)
     assert out.count("'kept!'") == 1
     assert "value" not in shell.user_ns
+
+
+@pytest.mark.parametrize("code", ["display(41)", "display(41, display_id='d')"])
+def test_a_publisher_that_raises_leaves_the_cell_running_and_says_so(
+    shell: InteractiveShell, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str
+) -> None:
+    def publish(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("no publisher")
+
+    go = tmp_path / "go"
+    wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="no publisher"):
+        patch.setattr(shell.display_pub, "publish", publish)
+        run(shell, f"%%remote analysis\n{code}\n{wait}")
+    go.touch()
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "left running" in line]
+    assert told.endswith("left running: RuntimeError was raised here, so it is not waited for; the cell goes on there")
+    run(shell, "%%remote analysis\ndisplay('well')")
+    assert "well" in capsys.readouterr().out
 
 
 def test_an_error_with_a_plot_behind_it_is_shown_once_and_raised(shell: InteractiveShell, capsys: Capture) -> None:
