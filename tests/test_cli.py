@@ -567,6 +567,17 @@ def test_a_signal_to_end_before_anything_was_sent_is_one_object_too(place: dict[
         assert err == "kernel-bridge: told to end (SIGTERM); nothing was run\n"
 
 
+def test_a_process_that_is_told_to_end_ends_wherever_it_is_stuck() -> None:
+    """In a write that nobody reads, after a signal that came while a thread was being started."""
+    code = (
+        "import os, threading\nfrom kernel_bridge_magic import cli\n"
+        "cli._LAST_SECONDS = 0.2\n"
+        "with threading._active_limbo_lock:\n    cli._end_soon(15)\n"
+        "out = os.pipe()[1]\nwhile True: os.write(out, bytes(65536))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 143
+
+
 def test_nohup_stays_deaf_to_the_end_of_its_terminal(place: dict[str, Any], tmp_path: Path, go: Path) -> None:
     on = tmp_path / "on"
     code = f"import os, time\nopen({str(on)!r}, 'w')\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)\n5"
@@ -842,6 +853,7 @@ def test_bad_command_lines_are_one_line_and_2(
         (["exec", "--code", "1", "--code-stdin"], "not allowed with"),
         (["exec", "--code-file", "/no/such/file"], "No such file"),
         (["exec", "--code", "1", "--timeout", "-1"], "seconds above 0"),
+        (["demo", "--json"], "unrecognized arguments: --json (kernel-bridge --help"),
         (["exec", "--code", "1", "--reconnect-timeout", "soon"], "seconds above 0"),
         (["exec", "--code", "1", "--reconnect-timeout", "0"], "--reconnect-timeout: '0' is no time"),
         (["exec", "--code", "1", "--token", "x"], "go with --base-url"),
