@@ -163,6 +163,9 @@ class Overruns:
     def _not_come(self, number: int) -> int:
         """How many numbers before this one never came, beyond the last that did on IOPub."""
         skipped = number - self._top - 1
+        if skipped > MOST_AHEAD and self._top >= 0:
+            # The first number of a life is believed, whatever it is, and others behind it for its sake.
+            return 0
         return skipped - sum(n < number for n in self._ahead) if self._ahead else skipped  # for each message on IOPub
 
     def _move_to(self, number: int, message: Message) -> None:

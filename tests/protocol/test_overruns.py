@@ -6,7 +6,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kernel_bridge_magic.protocol.gaps import MOST_AHEAD, Gap
@@ -237,6 +237,14 @@ def test_a_number_that_cannot_be_is_not_counted_with(number: object, who: str) -
         max_size=60,
     ),
     st.booleans(),
+)
+@example(
+    [
+        *[("iopub", 0, "busy", pid, False) for pid in (1, 77)],
+        ("shell", 10**15, "busy", 1, False),  # the first of a life
+        *[("iopub", number, "busy", 1, not number) for number in (0, 10**15)],
+    ],
+    False,
 )
 def test_whatever_the_numbers_are_counts_are_between_zero_and_what_can_be(
     sent: list[tuple[str, object, str, int, bool]], dropped: bool
