@@ -719,13 +719,17 @@ def test_poor_environments_crash_nothing(run: Run, env: dict[str, str | None]) -
 
 @pytest.mark.parametrize("arguments", [("list",), ("exec", "--kernel-match", "training", "--code", "print(1)")])
 @pytest.mark.parametrize("more", [(), ("--json",)])
-def test_a_full_disk_behind_stdout_is_one_line(
+def test_a_full_disk_behind_stdout_is_told_in_a_line_and_so_is_a_cell_s_fate(
     place: dict[str, Any], arguments: tuple[str, ...], more: tuple[str, ...]
 ) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(command(*arguments, *more), env=place["env"], stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 3
-    assert done.stderr.decode() == "kernel-bridge: the output could not be written: No space left on device\n"
+    *fate, told = done.stderr.decode().splitlines()
+    assert told == "kernel-bridge: the output could not be written: No space left on device"
+    # With --json the cell is over by the time at which anything is written.
+    expected = ["left running" in line for line in fate]
+    assert expected == ([True] if arguments[0] == "exec" and not more else [])
 
 
 def test_a_closed_pipe_is_no_traceback(place: dict[str, Any]) -> None:
