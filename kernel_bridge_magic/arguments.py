@@ -39,7 +39,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         line = " ".join(message.split())
         unknown = re.search(r"unrecognized arguments: (-[^\s=]+)", line)
-        near = difflib.get_close_matches(unknown[1], _all_options(self) - {unknown[1]}, 1) if unknown else []
+        options = _all_options(self)
+        # One that another command has is no slip of the pen.
+        near = difflib.get_close_matches(unknown[1], options, 1) if unknown and unknown[1] not in options else []
         hint = f"; did you mean {near[0]}?" if near else f" ({self.prog} --help shows what there is)"
         raise BadInput(line[:300] + hint)
 

@@ -194,6 +194,12 @@ def test_it_is_said_though_another_kernel_was_used_meanwhile(
     pool.close()
 
 
+def runs_on(file: Path) -> str:
+    """Code that makes `file` when its client is sure to have read that it runs: it has answered a question."""
+    asks = "get_ipython().kernel._allow_stdin = True\ntry: input()\nexcept EOFError: pass\n"
+    return f"{asks}open({str(file)!r}, 'w').close()\nimport time; time.sleep(20)"
+
+
 def lose_when_it_runs(proxy: FaultProxy, file: Path) -> None:
     wait_for(file.exists, "the beginning of the cell", 60)
     proxy.refuse()
@@ -204,7 +210,7 @@ def test_the_command_line_says_so_with_status_3(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path
 ) -> None:
     file = tmp_path / "begun"
-    code = f"open({str(file)!r}, 'w').close()\nimport time; time.sleep(20)"
+    code = runs_on(file)
     command = [sys.executable, "-m", "kernel_bridge_magic", "exec", "--base-url", f"http://127.0.0.1:{proxy.port}/"]
     command += ["--token", "env:LAB_TOKEN", "--kernel-id", own_kernel, "--code", code, "--transport", "ws"]
     command += ["--reconnect-timeout", "2s", "--json"]
@@ -231,7 +237,7 @@ def test_a_notebook_without_a_front_end_stops_there(
         LOAD,
         "%config KernelBridge.reconnect_timeout = '2s'",
         f"%servers --add {server} --name far --token file:{tmp_path / 'token'} --trust",
-        f"%%remote --transport ws far::{own_kernel}\nopen({str(file)!r}, 'w').close()\nimport time; time.sleep(20)",
+        f"%%remote --transport ws far::{own_kernel}\n{runs_on(file)}",
         "print('never')",
     ]
     (tmp_path / "runtime").mkdir(mode=0o700)
