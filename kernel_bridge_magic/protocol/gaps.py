@@ -260,6 +260,8 @@ class Gaps:
         if not message.parent_id or asker == self._client_id:
             if self._watching:
                 self._nudges.receive(message, number)
+            else:
+                self._nudges.receive_early(message)
             if (sent := self._requests.get(message.parent_id)) is not None:
                 sent.hear(message, number)
             return

@@ -23,6 +23,7 @@ class Nudges:
         self.link = 0
         # By link and `msg_id`: the numbers of its states.
         self._states: dict[tuple[int, str], dict[str, int]] = {}
+        self._begun: set[str] = set()  # those that were under way when the link first broke
 
     def broke(self) -> None:
         """Take note that the link broke: what comes now is of the next one."""
@@ -34,6 +35,23 @@ class Nudges:
         if state and self._is_nudge(message.parent_id):
             self._states.setdefault((self.link, message.parent_id), {})[state] = number
 
+    def receive_early(self, message: Message) -> None:
+        """Take such a message while no link has broken yet: what has come of a request then is no loss."""
+        if self._is_nudge(message.parent_id):
+            if message.execution_state == "busy":
+                self._begun.add(message.parent_id)
+            elif message.execution_state == "idle":
+                self._begun.discard(message.parent_id)
+
+    def _absent_of(self, link: int, msg_id: str) -> int:
+        """How many messages of a request that is over never came, at the least, where no busy of it did on this link.
+
+        That is the busy, which the server took, and the reply. But the server numbers its requests anew on each link:
+        one of that number whose busy came on an earlier link may be the one that is over now.
+        """
+        earlier = (states for (other, known), states in self._states.items() if known == msg_id and other < link)
+        return 1 if msg_id in self._begun or any("idle" not in states for states in earlier) else 2
+
     def _is_nudge(self, msg_id: str) -> bool:
         return msg_id.startswith(self._prefix) and "_" in msg_id.removeprefix(self._prefix)
 
@@ -44,17 +62,20 @@ class Nudges:
         that never came.
         """
         count, sure = 0, True
-        for states in self._states.values():
+        for (link, msg_id), states in self._states.items():
             busy, idle = states.get("busy"), states.get("idle")
+            own = self._absent_of(link, msg_id) if busy is None else 1
+            if busy is None and own < 2 and idle is not None and idle > after:
+                sure = False
             if idle is not None and after < idle <= upto:
-                count += 1 + (busy is None)  # the reply; where the first message is the busy, that as well
+                count += own  # the reply; where the first message is the busy, that as well
             elif busy is not None and after < busy <= upto:
                 sure = False
             elif busy is None and idle is not None and idle > upto:
                 # Both are below its idle: what is not behind `upto` is before it.
                 theirs, perhaps = self._others(states, upto, idle, absent)
                 behind = absent(upto, idle) - theirs
-                least, most = max(2 - behind, 0), max(2 - behind + perhaps, 0)
+                least, most = max(own - behind, 0), max(2 - behind + perhaps, 0)
                 count, sure = count + least, sure and least == most
         return count, sure
 

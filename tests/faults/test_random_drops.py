@@ -18,7 +18,7 @@ from tests.support.servers import JupyterServer
 
 LongRun = Callable[[str, str], None]
 LINES, PAUSE = 40, 0.002
-SENT = {UP: 2_900, DOWN: 31_000}  # bytes of one such session, handshake and all
+SENT = {UP: 5_500, DOWN: 31_000}  # bytes of one such session, handshake and all
 
 
 def drop_once(

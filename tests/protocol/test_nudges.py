@@ -83,3 +83,20 @@ def test_those_of_the_link_before_are_no_sign_for_this_one() -> None:
 def test_a_reply_is_behind_a_number_where_both_states_are() -> None:
     given = nudges(("9_0", "busy", 11), ("9_0", "idle", 13), ("9_1", "idle", 16))
     assert [given.replies(after) for after in (10, 11)] == [1, 0]
+
+
+def test_a_busy_that_came_before_the_link_broke_is_not_taken_for_one_that_was_swallowed() -> None:
+    def heard(*early: str, again: bool = False) -> tuple[int, bool]:
+        given = Nudges(OURS)
+        for execution_state in early:
+            given.receive_early(state("9_1", execution_state))
+        given.broke()
+        if again:
+            given.receive(state("9_1"), 11)
+            given.broke()
+        given.receive(state("9_1", "idle"), 13)
+        return given.unheard(10, 20, lambda after, upto: 2)
+
+    assert heard() == heard("busy", "idle") == (2, True)
+    # It may be the idle of the new link's request of that number: up to one more is missing then, and never one less.
+    assert heard("busy") == heard(again=True) == (1, False)
