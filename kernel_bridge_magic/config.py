@@ -14,7 +14,7 @@ from kernel_bridge_magic.protocol.tails import MAX_OUTPUT
 __all__ = ["KernelBridge"]
 
 
-class Duration(TraitType[Any, Any]):
+class Duration(TraitType):  # generic since traitlets 5.10 only
     """A length of time, in seconds or with its unit; None, or "none", for one without an end."""
 
     def validate(self, obj: Any, value: Any) -> float | None:
