@@ -106,7 +106,7 @@ def test_a_name_of_the_asking_notebook_is_no_other_kernel_s(own_kernel: str, jup
             assert ask(stem) == ("AmbiguousKernel", 2, "AmbiguousKernel", [[twin]])
         finally:
             for kernel_id in started:
-                jupyter_server.rest("DELETE", f"api/kernels/{kernel_id}")
+                jupyter_server.delete_kernel(kernel_id)
 
 
 def test_connections_are_the_caller_s_own(shared_kernel: str) -> None:

@@ -62,7 +62,7 @@ def plotting(jupyter_server: JupyterServer) -> Iterator[str]:
     kernel_id = jupyter_server.start_kernel(path="plots.ipynb")
     jupyter_server.wait_for_kernel(kernel_id)
     yield kernel_id
-    jupyter_server.request("DELETE", f"api/kernels/{kernel_id}")
+    jupyter_server.delete_kernel(kernel_id)
 
 
 @pytest.fixture

@@ -193,7 +193,7 @@ def two_kernels(server: JupyterServer) -> Iterator[list[str]]:
     started = [server.start_kernel() for _ in range(2)]
     yield started
     for kernel_id in started:
-        server.request("DELETE", f"api/kernels/{kernel_id}")
+        server.delete_kernel(kernel_id)
 
 
 @contextlib.contextmanager

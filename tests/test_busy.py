@@ -45,7 +45,7 @@ def bash(jupyter_server: JupyterServer) -> Iterator[str]:
     kernel_id = jupyter_server.start_kernel("bash")
     jupyter_server.wait_for_kernel(kernel_id)
     yield kernel_id
-    jupyter_server.request("DELETE", f"api/kernels/{kernel_id}")
+    jupyter_server.delete_kernel(kernel_id)
 
 
 class Watcher:

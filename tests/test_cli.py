@@ -389,7 +389,7 @@ def test_a_kernel_that_dies_is_3(run: Run, place: dict[str, Any]) -> None:
     done = run("exec", "--kernel-match", "dies.ipynb", "--json", "--code", code)
     model = parsed(done)
     assert (done.returncode, model["fate"], model["error"]["kind"]) == (3, "died", "fate")
-    place["token"].request("DELETE", f"api/kernels/{kernel_id}")
+    place["token"].delete_kernel(kernel_id)
 
 
 def test_ctrl_c_interrupts_there_and_is_130(place: dict[str, Any]) -> None:
@@ -717,19 +717,25 @@ def test_poor_environments_crash_nothing(run: Run, env: dict[str, str | None]) -
     assert run("list", env=env).returncode == 0
 
 
-@pytest.mark.parametrize("arguments", [("list",), ("exec", "--kernel-match", "training", "--code", "print(1)")])
+@pytest.mark.parametrize("name", ["list", "exec"])
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_a_full_disk_behind_stdout_is_told_in_a_line_and_so_is_a_cell_s_fate(
-    place: dict[str, Any], arguments: tuple[str, ...], more: tuple[str, ...]
+    place: dict[str, Any], name: str, more: tuple[str, ...], tmp_path: Path
 ) -> None:
+    go = tmp_path / "go"
+    arguments: tuple[str, ...] = (name,)
+    if name == "exec":
+        code = f"print(1)\nimport os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)"
+        arguments += ("--kernel-match", "training", "--code", "print(1)" if more else code)
     with open("/dev/full", "wb") as full:
         done = subprocess.run(command(*arguments, *more), env=place["env"], stdout=full, stderr=subprocess.PIPE)
+    go.touch()
     assert done.returncode == 3
     *fate, told = done.stderr.decode().splitlines()
     assert told == "kernel-bridge: the output could not be written: No space left on device"
     # With --json the cell is over by the time at which anything is written.
     expected = ["left running" in line for line in fate]
-    assert expected == ([True] if arguments[0] == "exec" and not more else [])
+    assert expected == ([True] if name == "exec" and not more else [])
 
 
 def test_a_closed_pipe_is_no_traceback(place: dict[str, Any]) -> None:

@@ -421,7 +421,7 @@ def _end(how: str, server: JupyterServer, kernel_id: str, pid: int) -> None:
     elif how == "restart":
         server.rest("POST", f"api/kernels/{kernel_id}/restart", {})
     else:
-        server.request("DELETE", f"api/kernels/{kernel_id}")
+        server.delete_kernel(kernel_id)
 
 
 @pytest.mark.parametrize("how", ["kill", "restart", "delete"])

@@ -70,7 +70,7 @@ def test_a_server_where_all_is_well(server: JupyterServer) -> None:
     assert steps["WebSocket"].seen == "opened (the server's events)"
     # A kernel's own WebSocket is left alone: opening it would throw a closed tab's output away.
     assert server.log_text().count("/channels") == before
-    server.request("DELETE", f"api/kernels/{kernel_id}")
+    server.delete_kernel(kernel_id)
 
 
 def test_a_server_that_was_found_here(server: JupyterServer) -> None:

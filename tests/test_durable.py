@@ -314,7 +314,7 @@ def cannot(jupyter_server: JupyterServer, own_kernel: str) -> Iterator[str]:
     bash = jupyter_server.start_kernel("bash")
     road_to(jupyter_server, found(jupyter_server, bash), "ws")[0].close()  # opens when it has answered
     yield bash
-    jupyter_server.request("DELETE", f"api/kernels/{bash}")
+    jupyter_server.delete_kernel(bash)
 
 
 def test_a_kernel_that_cannot_is_refused_and_nothing_is_run(connect: Connect, cannot: str) -> None:

@@ -32,7 +32,7 @@ def busy(jupyter_server: JupyterServer, tmp_path: Path) -> Iterator[Kernel]:
         owner = Owner(connection, tmp_path / "go")
         yield found(jupyter_server, kernel_id)
         assert owner.unharmed()
-    jupyter_server.request("DELETE", f"api/kernels/{kernel_id}")
+    jupyter_server.delete_kernel(kernel_id)
 
 
 def test_a_server_that_waits_for_its_kernel_is_told_of(

@@ -31,7 +31,7 @@ def kernel_id(jupyter_server: JupyterServer) -> Iterator[str]:
     started = jupyter_server.start_kernel(path="quiet.ipynb")
     jupyter_server.wait_for_kernel(started)
     yield started
-    jupyter_server.request("DELETE", f"api/kernels/{started}")
+    jupyter_server.delete_kernel(started)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def terminal(jupyter_server: JupyterServer, tmp_path_factory: pytest.TempPathFac
     finally:
         alone.stop()
         for kernel_id in started:
-            jupyter_server.request("DELETE", f"api/kernels/{kernel_id}")
+            jupyter_server.delete_kernel(kernel_id)
 
 
 @pytest.fixture(params=["notes", "jupyter kernel"])
@@ -243,7 +243,7 @@ def test_pictures_are_drawn_where_ipython_draws_its_own(jupyter_server: JupyterS
                     drawn.append(re.findall(r"\x1b_Ga=T,f=100,m=0;([^\x1b]*)\x1b", "".join(terminal.raw)))
                 assert drawn == [[png], [png]], last
     finally:
-        jupyter_server.request("DELETE", f"api/kernels/{kernel_id}")
+        jupyter_server.delete_kernel(kernel_id)
 
 
 def test_unload(terminal: Terminal) -> None:

@@ -22,7 +22,7 @@ import pytest
 
 from kernel_bridge_magic.display.foreign import tame
 from tests.browser.lab import Lab, Page
-from tests.support.servers import JupyterServer
+from tests.support.servers import JupyterServer, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -256,7 +256,7 @@ def test_no_payload_reaches_the_page(lab: Lab, far: JupyterServer, tmp_path: Pat
     for place in (4, 5, 6):
         (output,) = page.outputs(place)
         assert output["data"]["text/html"].startswith("<iframe sandbox="), place
-    assert watch.click_everything() > 5
+    wait_for(lambda: watch.click_everything() > 10, "what can be clicked")  # frames load in their own time
     watch.check()
     # What was sandboxed is alive: its own scripts run, with an origin of their own.
     alive = page.do(

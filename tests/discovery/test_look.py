@@ -108,7 +108,7 @@ def test_everything_once_and_sorted(two: tuple[JupyterServer, JupyterServer, Con
         assert "channels" not in first.log_text() + second.log_text()
     finally:
         for server, kernel_id in ((first, a), (first, b), (second, c)):
-            server.rest("DELETE", f"api/kernels/{kernel_id}")
+            server.delete_kernel(kernel_id)
 
 
 def test_own_file_is_marked(two: tuple[JupyterServer, JupyterServer, ConsoleKernel]) -> None:
@@ -221,7 +221,7 @@ def test_only_what_is_given(two: tuple[JupyterServer, JupyterServer, ConsoleKern
         # Not of this machine, as far as is known: its connection file is not used.
         assert kernel.id == kernel_id and kernel.connection_file == "" and not kernel.own
     finally:
-        second.rest("DELETE", f"api/kernels/{kernel_id}")
+        second.delete_kernel(kernel_id)
 
 
 def test_skipped_servers_are_not_asked() -> None:
@@ -247,8 +247,8 @@ def test_a_stopped_server_holds_nobody_up(two: tuple[JupyterServer, JupyterServe
     # The stopped server's kernel answers its heartbeat: it is there, without its server.
     assert by_id[hidden].server is None and by_id[hidden].connection_file
     assert by_id[hidden].title.endswith("hidden.ipynb")
-    first.rest("DELETE", f"api/kernels/{hidden}")
-    second.rest("DELETE", f"api/kernels/{seen}")
+    first.delete_kernel(hidden)
+    second.delete_kernel(seen)
 
 
 @pytest.mark.alone
@@ -267,7 +267,7 @@ def test_a_stopped_kernel_of_a_server_costs_nothing(
         assert time.monotonic() - start < 0.6
     finally:
         process.resume()
-        first.rest("DELETE", f"api/kernels/{kernel_id}")
+        first.delete_kernel(kernel_id)
 
 
 @pytest.mark.alone
@@ -405,7 +405,7 @@ def test_a_frozen_server_s_kernels_stay_its_own(two: tuple[JupyterServer, Jupyte
     assert by_id[alive].server is None and by_id[alive].connection_file  # ours, by its connection file
     assert stopped not in by_id and by_id[UUID].server == raw.server()
     for kernel_id in (alive, stopped):
-        first.rest("DELETE", f"api/kernels/{kernel_id}")
+        first.delete_kernel(kernel_id)
 
 
 def order(*ids: str) -> list[int]:

@@ -27,7 +27,7 @@ def a_kernel(server: JupyterServer) -> Iterator[str]:
         server.wait_for_kernel(kernel)
         yield kernel
     finally:
-        server.request("DELETE", f"api/kernels/{kernel}")
+        server.delete_kernel(kernel)
 
 
 def in_lanes(server: JupyterServer, lanes: int, runs: int, work: Callable[[str], Given]) -> list[Given]:

@@ -191,7 +191,7 @@ def test_a_kernel_that_keeps_no_record_is_not_asked_for_one(jupyter_server: Jupy
                 assert seen.seconds < SOON
                 assert road.loss.lost == ["execute_reply"], "bash would read the question as its own"
     finally:
-        jupyter_server.request("DELETE", f"api/kernels/{kernel}")
+        jupyter_server.delete_kernel(kernel)
 
 
 # -- a kernel that does what a test says, by both roads

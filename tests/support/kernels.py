@@ -91,7 +91,7 @@ class Kernels:
     def _end(self, kernel_id: str) -> None:
         del self._states[kernel_id]
         end_kernel_of(self._server.connection_file(kernel_id))  # it ends by itself with half as much work as it starts
-        self._server.request("DELETE", f"api/kernels/{kernel_id}")
+        self._server.delete_kernel(kernel_id)
 
     def _look(self, kernel_id: str) -> Any:
         """See how a kernel is, with no names in it; None if it does not tell."""

@@ -265,6 +265,13 @@ class JupyterServer(_Process):
         model = {"path": path, "name": path.rsplit("/", 1)[-1], "type": "notebook", "kernel": {"name": name or ""}}
         return str(self.rest("POST", "api/sessions", model)["kernel"]["id"])
 
+    def delete_kernel(self, kernel_id: str) -> None:
+        """End a kernel, and wait until the server has none of that id any more.
+
+        A server that is just starting a dead kernel again answers 500 (`InvalidStateError`), and keeps it.
+        """
+        wait_for(lambda: self.request("DELETE", f"api/kernels/{kernel_id}")[0] in (204, 404), "the kernel's end")
+
     def wait_for_kernel(self, kernel_id: str) -> None:
         """Wait until a kernel has all its ports; it is started again if one of them was taken meanwhile."""
         file = self.connection_file(kernel_id)
