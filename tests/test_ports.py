@@ -15,6 +15,7 @@ import pytest
 
 from kernel_bridge_magic import ports
 from tests.support.far import can_be_far, far_machine
+from tests.support.ports import free_port
 
 NOBODY = 65534
 NAME = pwd.getpwuid(NOBODY).pw_name
@@ -31,10 +32,10 @@ def nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-def listen(host: str) -> socket.socket:
+def listen(host: str, port: int = 0) -> socket.socket:
     six = ":" in host
     return socket.create_server(
-        (host, 0), family=socket.AF_INET6 if six else socket.AF_INET, dualstack_ipv6=six and host != "::1", backlog=5
+        (host, port), family=socket.AF_INET6 if six else socket.AF_INET, dualstack_ipv6=six and host != "::1", backlog=5
     )
 
 
@@ -169,8 +170,8 @@ def test_where_all_others_look_the_same_nobody_is_known() -> None:
     [("127.0.0.1", {"127.0.0.1"}), ("::1", {"::1"}), ("0.0.0.0", {"127.0.0.1"}), ("::", {"::1"}), ("127.0.0.2", set())],
 )
 def test_where_somebody_listens(where: str, taken: set[str]) -> None:
-    with listen(where) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()  # one that the system gives for 127.0.0.2 may be somebody's on 127.0.0.1
+    with listen(where, port) as listener:
         assert {ip for ip in ("127.0.0.1", "::1") if ports.is_taken(ip, port)} == taken
         with socket.create_connection(listener.getsockname()[:2]):
             pass
