@@ -280,7 +280,7 @@ class AuthRefused(ServerError):
 
 
 class BadAnswer(ServerError):
-    """What answered is no Jupyter server, or one that is broken."""
+    """What answered is no Jupyter server, is broken, or refuses the host name that it was asked by."""
 
 
 class LinkError(KernelBridgeError):

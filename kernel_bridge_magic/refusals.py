@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import Server
+from kernel_bridge_magic.urls import server_url
 
-__all__ = ["not_json", "refusal"]
+__all__ = ["host_refused", "not_json", "refusal"]
 
 
 def refusal(server: Server, way: str, status: int, location: str = "") -> ServerError:
@@ -29,6 +30,17 @@ def refusal(server: Server, way: str, status: int, location: str = "") -> Server
     if status >= 500:
         return BadAnswer(f"{name}: {status}: the server failed; its log says why")
     return BadAnswer(f"{name}: {status}: it does not take this request; is it a Jupyter server?")
+
+
+def host_refused(server: Server) -> BadAnswer:
+    """Make one sentence of a server that takes requests to this machine's own names only."""
+    scheme, host, port, base_path = server.origin
+    local, _ = server_url(scheme, "localhost", port, base_path)
+    return BadAnswer(
+        f"{server.name}: it refuses every request to the host {host}, whatever the token; use {local} (from another "
+        "machine through an ssh tunnel), or start the server with --ServerApp.allow_remote_access=True "
+        "(--ServerApp.local_hostnames=NAME allows one name)"
+    )
 
 
 _NOT_ACCEPTED = {

@@ -19,7 +19,7 @@ from kernel_bridge_magic.auth import Hidden, Secret, Vault
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import KernelSpec, Server
 from kernel_bridge_magic.protocol.messages import read_json
-from kernel_bridge_magic.refusals import not_json, refusal
+from kernel_bridge_magic.refusals import host_refused, not_json, refusal
 from kernel_bridge_magic.sockets import open_socket
 from kernel_bridge_magic.timed import Timed
 from kernel_bridge_magic.urls import hub_and_user, server_url
@@ -87,6 +87,16 @@ class ServerAPI:
         """Give the server's version, "" if it does not say (`GET /api`, which wants no token but on gateways)."""
         version = self._object(self._json("GET", "api")).get("version")
         return version if isinstance(version, str) else ""
+
+    def refuses_host(self) -> bool:
+        """Tell whether the server refuses all requests to the host that we ask it as; no secret is sent.
+
+        `GET api` wants no token, but is refused like all else where the Host header is not local and
+        `allow_remote_access` is off. That it is for the header is proven by the same question to `localhost`.
+        """
+        with contextlib.suppress(ServerError), ServerAPI(self.server, Vault(), self.timeout, until=self._until) as api:
+            return api._ask("GET", "api").status == 403 and api._ask("GET", "api", host="localhost").status == 200
+        return False
 
     def is_hub(self) -> bool:
         """Tell whether a JupyterHub is at this base URL (`GET hub/api`, which wants no token).
@@ -215,6 +225,8 @@ class ServerAPI:
         return any(name and not name.startswith("_xsrf=") for name in sent.split("; "))
 
     def _no_login(self, answer: _Answer, seen: str) -> ServerError:
+        if answer.status == 403 and self.refuses_host():
+            return host_refused(self.server)
         start = f"{self.server.name}: {answer.status}: "
         if answer.status >= 500 or answer.status == 429:
             return ServerUnreachable(f"{start}nobody can log in there now; try again later")
@@ -258,6 +270,8 @@ class ServerAPI:
         return BadAnswer(f"{self.server.name} answers with JSON of another shape; is it a Jupyter server?")
 
     def _refuse(self, answer: _Answer) -> None:
+        if answer.status == 403 and self.refuses_host():
+            raise host_refused(self.server)
         if not 200 <= answer.status < 300:
             raise refusal(self.server, self._vault.way(self.server.origin), answer.status, answer.location)
 
@@ -276,7 +290,9 @@ class ServerAPI:
         # What was refused was not done: asking again does nothing twice.
         return self._ask(method, path, body, timeout)
 
-    def _ask(self, method: str, path: str, body: Any = None, timeout: float | None = None) -> _Answer:
+    def _ask(
+        self, method: str, path: str, body: Any = None, timeout: float | None = None, *, host: str = ""
+    ) -> _Answer:
         import http.client
 
         timeout = max(timeout or 0.0, self.timeout)
@@ -295,7 +311,7 @@ class ServerAPI:
             sock.deadline = deadline
             answer: _Answer | None = None
             try:
-                answer = self._exchange(connection, method, path, body)
+                answer = self._exchange(connection, method, path, body, host)
             except (OSError, http.client.HTTPException) as error:
                 # A server may close a kept connection at any moment. What asks only may be asked again, once.
                 if connection is not kept or method != "GET" or sock.heard or isinstance(error, TimeoutError):
@@ -303,7 +319,7 @@ class ServerAPI:
             if answer is None:
                 connection.close()
                 connection = self._connect(deadline)
-                answer = self._exchange(connection, method, path, body)
+                answer = self._exchange(connection, method, path, body, host)
             if self._keep and connection.sock is not None:
                 self._kept = connection
             return answer
@@ -336,8 +352,11 @@ class ServerAPI:
         connection.sock = Timed(sock, deadline)  # all that http.client uses of a socket
         return connection
 
-    def _exchange(self, connection: http.client.HTTPConnection, method: str, path: str, body: Any) -> _Answer:
+    def _exchange(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: Any, host: str
+    ) -> _Answer:
         headers = {"User-Agent": "kernel_bridge_magic", "Accept": "application/json"}
+        headers |= {"Host": host} if host else {}  # else http.client names the origin's
         headers |= self._vault.headers(self.server.origin)
         is_form = isinstance(body, Hidden)
         if body is not None:

@@ -32,6 +32,7 @@ from kernel_bridge_magic.protocol.frames import decode, encode
 from kernel_bridge_magic.protocol.gaps import Gap, Gaps, Repeats
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 from kernel_bridge_magic.protocol.patience import Failure, Incoming, Retry, Silence, Step, Wake
+from kernel_bridge_magic.refusals import host_refused
 from kernel_bridge_magic.server import ServerAPI, open_socket
 from kernel_bridge_magic.transports.base import Back, Broken, Transport
 from kernel_bridge_magic.transports.bell import Bell
@@ -157,6 +158,8 @@ class WebSocketTransport(Transport):
         where = self._server.name
         if status == 404:
             return CannotConnect(f"{where} has no kernel {self._kernel.short_id} any more; list again with %kernels")
+        if status == 403 and ServerAPI(self._server, self._vault).refuses_host():
+            return CannotConnect(str(host_refused(self._server)))
         if status in (401, 403):
             return AuthRefused(f"{where} does not accept our token ({status}); see %servers")
         if "Timeout" in type(error).__name__:
