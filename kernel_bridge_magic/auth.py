@@ -80,7 +80,7 @@ def _unusable(value: str) -> str:
 def read_secret(reference: str, *, ask: Callable[[], str] | None = None, what: str = "token") -> Secret:
     """Read the secret that a reference names: `env:VAR`, `file:PATH` or `ask`. `what` it is: a token or a password.
 
-    A file's final line break is not part of the secret. `ask` is called, without arguments, for `ask`.
+    A final line break is not part of the secret. `ask` is called, without arguments, for `ask`.
 
     Raises:
         BadServer: it is no reference, or names nothing that can be used; the text says what to do.
@@ -119,7 +119,7 @@ _NAME_OF_A_SECRET = re.compile(r"[A-Z]+(?:_[A-Z]+)+|(?:[A-Z0-9]+_)*(?:TOKEN|PASS
 
 def _from_environment(name: str) -> Secret | str:
     if name and "=" not in name and "\0" not in name and name in os.environ:
-        return Secret(os.environ[name])
+        return Secret(_without_final_break(os.environ[name]))
     # Only what is plainly a name is repeated: a shell puts the secret itself in the place of `$TOKEN`.
     if len(name) < 60 and _NAME_OF_A_SECRET.fullmatch(name):
         return f"the environment variable {name} of the secret is not set in this process"
@@ -143,10 +143,15 @@ def _from_file(place: str) -> Secret | str:
         problem = f"is larger than {_LARGEST // 1024} KiB"
     if not problem:
         try:
-            return Secret(data.decode("utf-8").removesuffix("\n").removesuffix("\r"))
+            return Secret(_without_final_break(data.decode("utf-8")))
         except UnicodeDecodeError:
             problem = "is not UTF-8 text"
     return f"the secret's file{_shown(path)} {problem}"
+
+
+def _without_final_break(value: str) -> str:
+    """Drop the line break that editors and shells put behind a text; what else is in it stays."""
+    return value.removesuffix("\n").removesuffix("\r")
 
 
 def _shown(path: str) -> str:

@@ -145,12 +145,31 @@ def test_from_ask() -> None:
         read_secret("ask")
 
 
-@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-def test_from_file(tmp_path: Path, end: str) -> None:
+def reference_to(kind: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    if kind == "env":
+        monkeypatch.setenv("LAB_TOKEN", value)
+        return "env:LAB_TOKEN"
     path = tmp_path / "secret"
-    path.write_bytes((CANARY + end).encode())
+    path.write_bytes(value.encode())
     path.chmod(0o600)
-    assert read_secret(f"file:{path}").reveal() == CANARY
+    return f"file:{path}"
+
+
+@pytest.mark.parametrize("kind", ["env", "file"])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r"])
+def test_a_final_line_break_is_no_part_of_a_secret(
+    kind: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_secret(reference_to(kind, CANARY + end, tmp_path, monkeypatch)).reveal() == CANARY
+
+
+@pytest.mark.parametrize("kind", ["env", "file"])
+@pytest.mark.parametrize("value", [f"{CANARY}\n{CANARY}", f"\n{CANARY}", f"{CANARY}\r\n\r\n", f"{CANARY}\ra\n"])
+def test_a_line_break_within_a_secret_is_refused(
+    kind: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BadServer, match="line break"):
+        read_secret(reference_to(kind, value, tmp_path, monkeypatch))
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])

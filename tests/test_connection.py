@@ -39,6 +39,7 @@ from kernel_bridge_magic.protocol.events import (
     Stream,
 )
 from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.transports.websocket import LARGEST_SENT
 from kernel_bridge_magic.urls import parse_base_url
 from tests.faults.proxy import FaultProxy
 from tests.support.roads import found, known, road_to
@@ -392,10 +393,20 @@ def test_bad_cells_are_refused_here(kernel: KernelConnection) -> None:
 
 
 def test_a_cell_beyond_the_server_s_limit_is_refused_here(jupyter_server: JupyterServer, shared_kernel: str) -> None:
-    connection, _ = road_to(jupyter_server, found(jupyter_server, shared_kernel), "ws")
+    kernel = found(jupyter_server, shared_kernel)
+    connection, _ = road_to(jupyter_server, kernel, "ws")
     with connection:
-        with pytest.raises(BadCell, match="10 MiB"):
-            connection.execute("#" + "x" * 11_000_000)
+        for size in (LARGEST_SENT, 11_000_000, 10 * 2**20):
+            with pytest.raises(BadCell) as raised:
+                connection.execute("#" + "x" * size)
+            told = re.fullmatch(
+                re.escape(kernel.title)
+                + r": a message of ([\d,]+) bytes was not sent, since the server takes 10,484,736 at most; "
+                "split the cell, or let it read its data from a file there",
+                str(raised.value),
+            )
+            # More than the limit by what is sent beside the code, and never the same number.
+            assert told and size < int(told[1].replace(",", "")) < size + 2000
         assert connection.execute("1").text == "1"
         assert connection.execute("#" + "x" * 9_000_000 + "\n2").text == "2"
 

@@ -400,8 +400,11 @@ class WebSocketTransport(Transport):
     def _send(self, message: Message) -> None:
         payload = encode(message, self._subprotocol)
         if len(payload) > LARGEST_SENT:
-            size = len(payload) / 2**20
-            raise BadCell(f"{size:.0f} MiB is too large: the server takes 10 MiB in one message; send less, or use ZMQ")
+            # In bytes: a size and a limit that are close to each other would be one number in MiB.
+            raise BadCell(
+                f"{self._kernel.title}: a message of {len(payload):,} bytes was not sent, since the server takes "
+                f"{LARGEST_SENT:,} at most; split the cell, or let it read its data from a file there"
+            )
         import websocket
 
         opcode = websocket.ABNF.OPCODE_TEXT if isinstance(payload, str) else websocket.ABNF.OPCODE_BINARY
