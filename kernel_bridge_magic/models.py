@@ -122,10 +122,11 @@ class Kernel:
     """A kernel that was found. It has no socket, and asking it anything needs a connection.
 
     `state` is what the server says (`idle`, `busy`, `starting`, `dead`) or `unknown`; it is a hint, never a
-    truth to act on (FACTS 15). `last_activity` is aware, in UTC. `connections` is the number of WebSocket
-    clients, None without a server. `connection_file` is the path of its connection file on this machine, ""
-    when there is none that we may use. `is_own` marks the kernel that asked. `claimed` marks what a foreign server
-    lists under the id of a kernel of ours.
+    truth to act on (FACTS 15). `unused` is a kernel that is ready and that nobody has connected to since it started,
+    `alive` one without a server whose heartbeat answers: whether it is idle or busy is not known. `last_activity` is
+    aware, in UTC. `connections` is the number of WebSocket clients, None without a server. `connection_file` is the
+    path of its connection file on this machine, "" when there is none that we may use. `is_own` marks the kernel that
+    asked. `claimed` marks what a foreign server lists under the id of a kernel of ours.
     """
 
     id: str

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -39,6 +40,7 @@ class _Answer(NamedTuple):
     content_type: str
     body: bytes
     cookies: tuple[str, ...] = ()  # Set-Cookie headers, as they came
+    date: str = ""
 
     def __repr__(self) -> str:
         # Tracebacks that show local variables must not show cookies, nor what a server repeats of our request.
@@ -60,6 +62,8 @@ class ServerAPI:
     def __init__(self, server: Server, vault: Vault, timeout: float = 3.0, *, until: float | None = None) -> None:
         self.server = server
         self.timeout = timeout
+        #: the server's own time at its last answer, None where it does not say: its clock need not be ours
+        self.clock: datetime | None = None
         self._vault = vault
         self._until = until
         self._keep = False
@@ -322,6 +326,7 @@ class ServerAPI:
                 answer = self._exchange(connection, method, path, body, host)
             if self._keep and connection.sock is not None:
                 self._kept = connection
+            self.clock = _time(answer.date)
             return answer
         except TimeoutError:
             problem = ServerUnreachable(f"{self.server.name} did not answer within {timeout:g} s; is it stopped?")
@@ -375,7 +380,7 @@ class ServerAPI:
                 raise BadAnswer(f"{self.server.name} broke off in the middle of its answer; try again")
         location, kind = response.getheader("Location") or "", response.getheader("Content-Type") or ""
         cookies = tuple(response.headers.get_all("Set-Cookie") or ())
-        return _Answer(response.status, location, kind.lower(), content, cookies)
+        return _Answer(response.status, location, kind.lower(), content, cookies, response.getheader("Date") or "")
 
 
 def _timed(connection: http.client.HTTPConnection) -> Timed:
@@ -383,6 +388,16 @@ def _timed(connection: http.client.HTTPConnection) -> Timed:
     sock: Any = connection.sock
     assert isinstance(sock, Timed)
     return sock
+
+
+def _time(date: str) -> datetime | None:
+    """Read a Date header; None if it is none."""
+    from email.utils import parsedate_to_datetime
+
+    with contextlib.suppress(ValueError, OverflowError):
+        when = parsedate_to_datetime(date)
+        return when if when.tzinfo else when.replace(tzinfo=UTC)
+    return None
 
 
 def _asks_for_password(page: _Answer) -> bool:

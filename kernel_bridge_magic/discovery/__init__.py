@@ -1,7 +1,7 @@
 """Which kernels there are: servers of this user, servers given, and kernels without a server, merged.
 
 REST and heartbeats only: no WebSocket is opened and no kernel asked anything, so that looking disturbs nobody
-(FAULTS H1, FACTS 3 and 15).
+(FAULTS H1, FACTS 3 and 15). What that tells of a kernel's state is in `Kernel.state`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from kernel_bridge_magic.discovery.runtime_files import (
     runtime_dirs,
 )
 from kernel_bridge_magic.discovery.standalone import endpoints, file_kernel_id, standalone_kernel
+from kernel_bridge_magic.discovery.unused import may_be_unused, with_unused
 from kernel_bridge_magic.levels import servers_named
 from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, ServerReport, Session, Skipped, is_uuid
 
@@ -80,9 +81,15 @@ def look(
         foreign = _attach(_merge([answer for answer in ordered if not answer.report.server.own]), (), own_id)
         rows = _attach(_merge(ours), usable, own_id)
         attached = {kernel.connection_file for kernel in rows}
-        # Not those of rows: a frozen kernel whose server tells of it must not cost a second.
+        # Of those of rows only who may be unused: a frozen kernel whose server tells of it must not cost a second.
         unattached = [file for file in usable if file.path not in attached]
-        heartbeats.wait((file.path for file in unattached), until)
+        fresh = [kernel.connection_file for kernel in rows if may_be_unused(kernel) and kernel.connection_file in where]
+        heartbeats.wait((*(file.path for file in unattached), *fresh), until)
+        clocks = {answer.report.server.origin: answer.clock for answer in ordered}
+        rows, foreign = (
+            with_unused(kernels, where, lambda path: not heartbeats.problem(path), clocks)
+            for kernels in (rows, foreign)
+        )
         alone, dead = _alone(unattached, where, heartbeats, own_file)
         known = {kernel.id for kernel in rows if is_uuid(kernel.id)}
         rows += [replace(k, is_own=k.is_own or k.id == own_id) for k in alone if k.id not in known]
@@ -100,7 +107,7 @@ def look(
     if own_id and only is None and not any(kernel.is_own for kernel in rows):
         # nbclient and papermill keep the connection file elsewhere, where nobody else is to find the kernel.
         name = f"process {os.getpid()}"
-        rows.append(Kernel(own_id, started_by=name, connection_file=own_file, is_own=True))
+        rows.append(Kernel(own_id, state="alive", started_by=name, connection_file=own_file, is_own=True))
     reports = tuple(answer.report if only is None else _whereabouts(answer.report, all_servers) for answer in ordered)
     everything = (*files.skipped, *skipped, *unusable, *dead)
     skipped = sorted(everything, key=lambda item: item.path)

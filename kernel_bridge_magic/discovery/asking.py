@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -32,6 +33,8 @@ class Answer:
 
     report: ServerReport
     kernels: list[Kernel] = field(default_factory=list)
+    #: the server's own time when it gave them, None where it does not say
+    clock: datetime | None = None
 
 
 def ask_all(
@@ -109,8 +112,10 @@ def _ask_one(server: Server, vault: Vault, until: float, seconds: float) -> Answ
     sessions: list[dict[str, Any]] = []
     kernels: list[Kernel] = []
     with ServerAPI(server, vault, seconds, until=until) as api:
+        clock: datetime | None = None
         try:
             models = api.kernels()
+            clock = api.clock
         except KernelBridgeError as error:
             problem, remedy = _words(server, error)
             misplaced = isinstance(error, ServerError) and (error.misplaced or error.refused)
@@ -127,7 +132,8 @@ def _ask_one(server: Server, vault: Vault, until: float, seconds: float) -> Answ
         kernels = join(server, models, sessions)
         specs = _specs(api, {kernel.name for kernel in kernels})
     kernels = [replace(kernel, spec=specs.get(kernel.name, KernelSpec(kernel.name))) for kernel in kernels]
-    return Answer(ServerReport(server, len(kernels), problem, remedy, time.monotonic() - start, misplaced), kernels)
+    report = ServerReport(server, len(kernels), problem, remedy, time.monotonic() - start, misplaced)
+    return Answer(report, kernels, clock)
 
 
 LIST_KERNELS = (

@@ -120,6 +120,7 @@ def standalone_kernel(file: FileContent, where: Endpoint, own_file: str = "") ->
         file_kernel_id(file.path),
         name,
         spec,
+        "alive",
         sessions=sessions,
         connection_file=file.path,
         started_by=process.started_by,

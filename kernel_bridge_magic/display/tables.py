@@ -218,6 +218,8 @@ _COLOURS = {
     "idle": "#2e9e54",
     "busy": "#e0821f",
     "starting": "#3b8bd6",
+    "unused": "#3b9b9b",
+    "alive": "#3b9b9b",
     "dead": "#d64541",
     "unknown": "#8f8f8f",
     "this kernel": "#8e6bd1",

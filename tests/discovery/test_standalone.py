@@ -62,7 +62,7 @@ def test_a_kernel_that_no_server_knows(console: ConsoleKernel) -> None:
     [kernel], problems = alive(console.connection_file.parent)
     assert time.monotonic() - start < 0.5
     assert problems == {}
-    assert kernel.id == "x" and kernel.server is None and kernel.state == "unknown" and kernel.own
+    assert kernel.id == "x" and kernel.server is None and kernel.state == "alive" and kernel.own
     assert kernel.connection_file == str(console.connection_file)
     assert kernel.started_by == f"python (pid {console.pid})"
     assert kernel.language == "python"

@@ -162,7 +162,7 @@ def test_idle_time(ago: timedelta, words: str) -> None:
     assert f"idle  {words}" in re.sub(" {2,}", "  ", listing(kernel(1, "a.ipynb", last_activity=NOW - ago)).text())
 
 
-@pytest.mark.parametrize("state", ["idle", "busy", "starting", "dead", "unknown", "restarting"])
+@pytest.mark.parametrize("state", ["idle", "busy", "starting", "unused", "alive", "dead", "unknown", "restarting"])
 def test_states(state: str) -> None:
     one = listing(kernel(1, "a.ipynb", state=state))
     assert f"  {state}" in one.text()

@@ -1,0 +1,104 @@
+"""The processes of kernels of this machine: who they are, whether they are at work, what they use.
+
+Nothing is asked of a kernel: a control request makes its server call a busy kernel idle (FACTS 15).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from kernel_bridge_magic import descriptors, ports
+from kernel_bridge_magic.discovery.heartbeat import Endpoint
+from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
+from kernel_bridge_magic.discovery.standalone import endpoint
+
+__all__ = ["Usage", "is_at_work", "listening_pids", "usages"]
+
+_SAMPLE_SECONDS = 0.1  # CPU is what is used in a time; all processes are looked at over the same
+_LARGEST_FILE = 64 * 1024
+
+
+class Usage(NamedTuple):
+    """What one kernel's process uses: bytes of memory, per cent of one CPU. `started` is local time."""
+
+    pid: int
+    memory: int
+    cpu: float
+    started: datetime
+
+
+def listening_pids(where: Iterable[Endpoint]) -> dict[str, int]:
+    """Return for each connection file the process of this user that listens where it says, if one is seen.
+
+    Raises:
+        CannotConnect: this process can open nothing more.
+    """
+    import psutil
+
+    endpoints = list(where)
+    by_port: dict[int, int] = {}
+    if any(item.transport == "tcp" for item in endpoints):
+        rows: list[Any] = []
+        try:
+            rows = psutil.net_connections("tcp")  # once for all: it costs 10-100 ms
+        except (psutil.Error, OSError) as error:
+            descriptors.check(error)
+        by_port = {row.laddr.port: row.pid for row in rows if row.status == psutil.CONN_LISTEN and row.pid}
+    found = {}
+    for item in endpoints:
+        is_tcp = item.transport == "tcp"
+        pid = by_port.get(item.shell_port) if is_tcp else ports.unix_listener(f"{item.ip}-{item.shell_port}")
+        if pid is not None and ports.is_ours(pid):
+            found[item.path] = pid
+    return found
+
+
+def is_at_work(pid: int) -> bool:
+    """Return whether a process computes, reads a disk or sleeps, rather than waits for somebody to speak to it.
+
+    Only its first thread counts: that is where a kernel loads what it needs.
+    """
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        if psutil.Process(pid).status() in (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP):
+            return True
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/wchan", encoding="ascii", errors="replace") as file:
+        return "nanosleep" in file.read(100)
+    return False
+
+
+def usages(connection_files: Iterable[str]) -> dict[str, Usage]:
+    """Return what the processes of these connection files use, of those that are seen; takes 0.1 s and a little."""
+    import psutil
+
+    pids = listening_pids(filter(None, map(_endpoint, connection_files)))
+    processes: dict[str, Any] = {}
+    for path, pid in pids.items():
+        with contextlib.suppress(psutil.Error):
+            processes[path] = psutil.Process(pid)
+            processes[path].cpu_percent()  # since when the next call counts
+    if processes:
+        time.sleep(_SAMPLE_SECONDS)
+    return dict(_used(processes))
+
+
+def _used(processes: Mapping[str, Any]) -> Iterable[tuple[str, Usage]]:
+    import psutil
+
+    for path, process in processes.items():
+        with contextlib.suppress(psutil.Error), process.oneshot():
+            started = datetime.fromtimestamp(process.create_time()).astimezone()
+            yield path, Usage(process.pid, process.memory_info().rss, process.cpu_percent(), started)
+
+
+def _endpoint(path: str) -> Endpoint | None:
+    # The listing has trusted this file already.
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError, Refused), open(path, "rb") as file:
+        return endpoint(FileContent(path, dict(json.loads(file.read(_LARGEST_FILE))), 0.0))
+    return None

@@ -1,0 +1,51 @@
+"""Which kernels are ready, though their server calls them `starting`: it hears of a kernel's state from what the
+kernel says to a client, and there has been none yet.
+
+No request is sent to find out: it would be somebody's first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from kernel_bridge_magic.discovery.heartbeat import Endpoint
+from kernel_bridge_magic.discovery.processes import is_at_work, listening_pids
+from kernel_bridge_magic.models import Kernel, Origin
+
+__all__ = ["may_be_unused", "with_unused"]
+
+_STARTED_SECONDS = 5.0  # since a kernel elsewhere was started, or was last heard by its server
+
+
+def may_be_unused(kernel: Kernel) -> bool:
+    """Return whether nothing is known of a kernel but that it was started, and that nobody is connected."""
+    return kernel.state == "starting" and kernel.connections == 0 and not kernel.is_own
+
+
+def with_unused(
+    kernels: Sequence[Kernel],
+    where: Mapping[str, Endpoint],
+    beats: Callable[[str], bool],
+    clocks: Mapping[Origin, datetime | None],
+) -> list[Kernel]:
+    """Return the kernels, `unused` in place of `starting` where they are ready.
+
+    One of this machine is ready when its heartbeat answers (`beats`, by connection file) and its process waits: a
+    heartbeat is answered before the kernel has imported all that its profile wants. Of one elsewhere only time tells,
+    by the clock of its own server (`clocks`).
+    """
+    beating = {k.connection_file for k in kernels if may_be_unused(k) and k.connection_file in where}
+    beating = {path for path in beating if beats(path)}
+    pids = listening_pids(where[path] for path in beating) if beating else {}
+
+    def is_unused(kernel: Kernel) -> bool:
+        path = kernel.connection_file
+        if path:
+            return path in beating and not (path in pids and is_at_work(pids[path]))
+        now = clocks.get(kernel.server.origin) if kernel.server else None
+        then = kernel.last_activity
+        return now is not None and then is not None and (now - then).total_seconds() >= _STARTED_SECONDS
+
+    return [replace(k, state="unused") if may_be_unused(k) and is_unused(k) else k for k in kernels]
