@@ -25,6 +25,7 @@ from kernel_bridge_magic.meanings import Meanings
 from kernel_bridge_magic.models import Checkup, Kernel, Listing, Origin, Server, ServerReport
 from kernel_bridge_magic.named_servers import only, read_url
 from kernel_bridge_magic.pool import Pool
+from kernel_bridge_magic.protocol.events import Event
 from kernel_bridge_magic.registry import Ask, Registry
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.sockets import check_ca_file
@@ -329,7 +330,7 @@ class Bridge:
         kernel: Kernel,
         transport: str = "auto",
         *,
-        note: Callable[[str], None] | None = None,
+        note: Callable[[Event], None] | None = None,
         timeout: float | None = None,
         if_busy: str = "wait",
     ) -> KernelConnection:

@@ -171,7 +171,7 @@ def _exec(options: argparse.Namespace) -> int:
     relay = Relay(sink, kernel)
     began = time.monotonic()
     connection = bridge.connect(
-        kernel, options.transport, note=relay.note, timeout=options.timeout, if_busy=options.if_busy
+        kernel, options.transport, note=relay.show, timeout=options.timeout, if_busy=options.if_busy
     )
     connection.reconnect_timeout = options.reconnect_timeout
     try:

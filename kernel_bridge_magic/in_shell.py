@@ -18,6 +18,7 @@ from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.checks import CheckList
 from kernel_bridge_magic.display.escapes import LeftOpen
 from kernel_bridge_magic.display.late import LateSink
+from kernel_bridge_magic.display.neutral import KERNEL
 from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.display.servers import ServerList
 from kernel_bridge_magic.display.shown import leave_out
@@ -145,14 +146,16 @@ class InShell:
         kernel = aside(lambda: self.bridge.find(match, options.server), "kernel-bridge-find")
         chain = self._chain(kernel)
         # What can be live is known when there is a connection, and opening that may have notes to show.
-        self._introduce(match, kernel, note := Relay(sink, kernel, quiet=options.quiet).note)
+        relay = Relay(sink, kernel)
+        if not options.quiet:
+            self._introduce(match, kernel, relay)
         began = time.monotonic()
         connection = self.bridge.connect(
-            kernel, options.transport, note=note, timeout=options.timeout, if_busy=options.if_busy
+            kernel, options.transport, note=relay.show, timeout=options.timeout, if_busy=options.if_busy
         )
         connection.reconnect_timeout = self._reconnect_timeout()
         mirror = self._mirror(connection)
-        relay = Relay(sink, kernel, quiet=options.quiet, hold_result=hold_result, widgets=mirror)
+        relay = Relay(sink, kernel, hold_result=hold_result, widgets=mirror)
         execution = connection.start(
             code,
             stdin=sink.can_ask,
@@ -172,7 +175,7 @@ class InShell:
             self._mirrors[connection] = Mirror(connection, self._front, self._pump)
         return self._mirrors[connection]
 
-    def _introduce(self, match: str, kernel: Kernel, note: Callable[[str], None]) -> None:
+    def _introduce(self, match: str, kernel: Kernel, relay: Relay) -> None:
         """Say once which kernel is meant, when MATCH was less than its path or id (T25)."""
         known = (match, kernel.id)
         if known in self._told or match in (kernel.id, *kernel.paths):
@@ -180,7 +183,7 @@ class InShell:
         self._told.add(known)
         where = kernel.server.name if kernel.server else "this machine"
         about = ", ".join(part for part in (kernel.display_name, kernel.short_id) if part)
-        note(f"meant by {shown(match)} ({about}, on {where})")
+        relay.inform(KERNEL, f"{kernel.title}: meant by {shown(match)} ({about}, on {where})")
 
     def _chain(self, kernel: Kernel) -> list[str]:
         """The kernels that wait for this cell, this one last.

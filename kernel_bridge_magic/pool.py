@@ -17,6 +17,7 @@ from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, NotRun,
 from kernel_bridge_magic.interrupts import acquired, check, held
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.named_servers import may_have_unread
+from kernel_bridge_magic.protocol.events import Event, Note, Queued
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports.base import Transport
 
@@ -25,10 +26,6 @@ __all__ = ["Pool"]
 _OPEN_SECONDS = 75.0  # a busy kernel's first WebSocket opens after up to 60 s (FACTS 3)
 _MOMENT = 0.7  # a server that does not wait for its kernel lets us in at once
 _BUSY_SECONDS = 3.0  # for a kernel that is not busy but only starting, where a busy one is not waited for
-_HELD_UP = (
-    "waiting to be connected: the kernel is probably busy or starting, and its server waits for it, a minute at most "
-    "(Ctrl-C gives up; nothing was sent yet)"
-)
 
 
 class Pool:
@@ -56,14 +53,14 @@ class Pool:
         kernel: Kernel,
         transport: str = "auto",
         *,
-        note: Callable[[str], None] | None = None,
+        note: Callable[[Event], None] | None = None,
         timeout: float | None = None,
         if_busy: str = "wait",
     ) -> KernelConnection:
         """Give the open connection to a kernel, kept from the last cell while it is alive, else a new one.
 
-        `auto` is ZMQ where the kernel is ours and on this machine, else a WebSocket. `note` is called with a line
-        that the user should know before (somebody's unread output that connecting throws away; that the kernel
+        `auto` is ZMQ where the kernel is ours and on this machine, else a WebSocket. `note` is called with an event
+        that the user should know of before (somebody's unread output that connecting throws away; that the kernel
         has to be waited for). `timeout` is in seconds, None for as long as it takes a server. With `if_busy` as
         `fail` a server that waits for the kernel is not waited for.
 
@@ -95,13 +92,13 @@ class Pool:
             found = [self._connections.get(_key(kernel, road)) for road in roads]
         return next((known for known in found if known is not None and known.is_open), None)
 
-    def _tell_news(self, kernel: Kernel, roads: Sequence[str], note: Callable[[str], None] | None) -> None:
+    def _tell_news(self, kernel: Kernel, roads: Sequence[str], note: Callable[[Event], None] | None) -> None:
         """Say what a connection that is closed by now had heard of its kernel since the last cell."""
         with self._lock:
             closed = [self._connections.pop(_key(kernel, road), None) for road in roads]
         for known in closed:
             if note is not None and known is not None and (news := known.take_news()):
-                note(news)
+                note(Note(news))
 
     def open(self, kernel: Kernel, transport: str = "auto") -> KernelConnection:
         """Open a connection that the caller owns and closes.
@@ -145,7 +142,7 @@ class Pool:
         self,
         kernel: Kernel,
         roads: Sequence[str],
-        note: Callable[[str], None] | None = None,
+        note: Callable[[Event], None] | None = None,
         held_up: Callable[[float], None] | None = None,
     ) -> KernelConnection:
         api = ServerAPI(kernel.server, self._vault) if kernel.server else None
@@ -162,7 +159,7 @@ class Pool:
             return KernelConnection(kernel, made, control)
         raise AssertionError("there is at least one road")
 
-    def _make(self, kernel: Kernel, road: str, note: Callable[[str], None] | None, control: Control) -> Transport:
+    def _make(self, kernel: Kernel, road: str, note: Callable[[Event], None] | None, control: Control) -> Transport:
         require()
         if road == "zmq":
             from kernel_bridge_magic.transports.zmq import ZMQTransport
@@ -172,7 +169,7 @@ class Pool:
 
         assert kernel.server is not None
         if note is not None and may_have_unread(kernel):
-            note("connecting discards output that a disconnected client of this kernel has not read yet")
+            note(Note("connecting discards output that a disconnected client of this kernel has not read yet"))
         server = kernel.server
         return WebSocketTransport(kernel, server, self._vault, lambda: self._read_again(server, control))
 
@@ -202,7 +199,9 @@ class _Doorway:
     """What is said and done while a server does not let us in, because its kernel is busy or starting, or while
     another thread waits for that already."""
 
-    def __init__(self, kernel: Kernel, note: Callable[[str], None] | None, timeout: float | None, if_busy: str) -> None:
+    def __init__(
+        self, kernel: Kernel, note: Callable[[Event], None] | None, timeout: float | None, if_busy: str
+    ) -> None:
         self._kernel = kernel
         self._note = note
         self._timeout = float("inf") if timeout is None else timeout
@@ -222,7 +221,7 @@ class _Doorway:
         if time.monotonic() > self._until:
             raise self._not_run(f"gave up waiting for the kernel, busy or starting, after {self._timeout:g} s")
         if self._note is not None and self._if_busy != "fail":
-            self._note(_HELD_UP)
+            self._note(Queued(connecting=True))
             self._note = None
 
     def _not_run(self, reason: str) -> NotRun:

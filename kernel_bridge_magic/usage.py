@@ -60,7 +60,7 @@ def remote_parser() -> MagicParser:
     parser.add_argument(
         "--durable", action="store_true", help="keep the output there until we have it (ipykernel 7 or newer)"
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="no notes of ours")
+    parser.add_argument("-q", "--quiet", action="store_true", help="do not say which kernel is meant")
     return parser
 
 

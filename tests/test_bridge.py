@@ -33,6 +33,7 @@ from kernel_bridge_magic.errors import (
 )
 from kernel_bridge_magic.matching import selector
 from kernel_bridge_magic.models import Kernel, Session
+from kernel_bridge_magic.protocol.events import Event, Note
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.servers import JupyterServer, wait_for
@@ -429,13 +430,13 @@ def test_one_s_own_kernel_and_a_dead_one_are_refused(bridge: Bridge) -> None:
 
 
 def test_unread_output_that_is_thrown_away_is_told_of(bridge: Bridge) -> None:
-    notes: list[str] = []
+    notes: list[Event] = []
     kernel = dataclasses.replace(bridge.find("analysis"), connections=0, state="busy", last_activity=None)
     # by ZMQ nothing is thrown away
     bridge.connect(kernel, "zmq", note=notes.append)
     assert notes == []
     bridge.connect(kernel, "ws", note=notes.append)
-    assert notes == ["connecting discards output that a disconnected client of this kernel has not read yet"]
+    assert notes == [Note("connecting discards output that a disconnected client of this kernel has not read yet")]
     bridge.connect(kernel, "ws", note=notes.append)
     assert len(notes) == 1, "it is open now"
 

@@ -411,7 +411,7 @@ def test_which_kernel_it_is_is_said_once_and_only_for_less_than_its_path(
     assert capsys.readouterr().err == ""
     run(shell, "%remote analysis 1")
     err = capsys.readouterr().err
-    assert err.startswith("kernel-bridge: work/analysis.ipynb: ")
+    assert err.startswith("work/analysis.ipynb: ")
     assert ids["work/analysis.ipynb"][:8] in err
     assert err.count("\n") == 1
     run(shell, "%remote analysis 1")

@@ -17,6 +17,7 @@ from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.errors import NotRun
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.pool import Pool
+from kernel_bridge_magic.protocol.events import Event, Queued
 from tests.support.owner import Owner
 from tests.support.roads import found, known, road_to
 from tests.support.servers import ConsoleKernel, JupyterServer
@@ -39,7 +40,7 @@ def test_a_server_that_waits_for_its_kernel_is_told_of(
     jupyter_server: JupyterServer, busy: Kernel, tmp_path: Path
 ) -> None:
     pool = Pool(known(jupyter_server)[1])
-    notes: list[str] = []
+    notes: list[Event] = []
     with pytest.raises(NotRun, match=r"busy or starting.* nothing was sent. Safe to run again"):
         pool.connect(busy, "ws", note=notes.append, if_busy="fail")
     assert notes == [], "it says so itself"
@@ -47,13 +48,13 @@ def test_a_server_that_waits_for_its_kernel_is_told_of(
         pool.connect(busy, "ws", note=notes.append, timeout=1)
     assert len(pool) == 0
 
-    def note(text: str) -> None:
-        notes.append(text)
+    def note(event: Event) -> None:
+        notes.append(event)
         (tmp_path / "go").touch()
 
     # Without the note nobody would end the other cell within the time of this test.
     assert pool.connect(busy, "ws", note=note, timeout=60).execute("6 * 7", timeout=60).text == "42"
-    assert len(notes) == 2 and all("probably busy or starting" in text for text in notes)
+    assert notes == [Queued(connecting=True)] * 2
     pool.close()
 
 
@@ -63,13 +64,13 @@ def test_a_second_thread_that_waits_at_the_same_door_is_told_as_well(
     pool = Pool(known(jupyter_server)[1])
     held_up = threading.Event()
     with ThreadPoolExecutor(1) as other:
-        first = other.submit(pool.connect, busy, "ws", note=lambda text: held_up.set())
+        first = other.submit(pool.connect, busy, "ws", note=lambda event: held_up.set())
         assert held_up.wait(60), "it waits for the server, and we for it"
         with pytest.raises(NotRun, match=r"gave up waiting .* after 1 s; nothing was sent"):
             pool.connect(busy, "ws", timeout=1)
         with pytest.raises(NotRun, match=r"busy or starting.* nothing was sent. Safe to run again"):
             pool.connect(busy, "ws", if_busy="fail")
-        connection = pool.connect(busy, "ws", note=lambda text: (tmp_path / "go").touch())
+        connection = pool.connect(busy, "ws", note=lambda event: (tmp_path / "go").touch())
         assert connection is first.result(60), "one for both"
     assert connection.execute("6 * 7", timeout=60).text == "42"
     pool.close()
@@ -79,7 +80,7 @@ def test_a_kernel_that_is_known_to_its_server_lets_in_at_once(
     jupyter_server: JupyterServer, shared_kernel: str
 ) -> None:
     pool = Pool(known(jupyter_server)[1])
-    notes: list[str] = []
+    notes: list[Event] = []
     kernel = found(jupyter_server, shared_kernel)
     connection = pool.connect(kernel, "ws", note=notes.append, timeout=60, if_busy="fail")
     assert connection.execute("6 * 7").text == "42"

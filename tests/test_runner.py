@@ -65,6 +65,10 @@ class Screen:
     def error(self, error: RemoteError | FateError) -> None:
         self.shown.append(("error", error))
 
+    stop = "Ctrl-C"
+
+    def inform(self, kind: str, text: str) -> None: ...
+
     def note(self, text: str) -> None:
         self.shown.append(("note", text))
         self.on_note(text)
@@ -90,8 +94,8 @@ def kernel(connect: Connect, shared_kernel: str) -> KernelConnection:
     return connect(shared_kernel)
 
 
-def run_in(kernel: KernelConnection, code: str, screen: Screen, *, quiet: bool = True, **options: Any) -> RemoteResult:
-    relay = Relay(screen, kernel.kernel, quiet=quiet)
+def run_in(kernel: KernelConnection, code: str, screen: Screen, **options: Any) -> RemoteResult:
+    relay = Relay(screen, kernel.kernel)
     options.setdefault("keep_outputs", False)
     return run(kernel.start(code, stdin=bool(screen.answers), **options), relay, screen)
 
@@ -228,7 +232,7 @@ def test_a_real_kernel_gets_the_answer_when_the_link_is_back(jupyter_server: Jup
 
             screen.on_ask = cut
             screen.on_note = lambda text: proxy.refuse(False)  # "link lost": the answer was given before that
-            result = run_in(connection, "input('name? ')", screen, quiet=False)
+            result = run_in(connection, "input('name? ')", screen)
             assert (result.fate, result.text) == (Fate.OK, "'ann'")
 
 
@@ -323,7 +327,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, **how: bool) -> tuple[Asking, RemoteR
     with ScriptedServer() as server:
         asking = Asking(server, monkeypatch, **how)
         with asking.connection as connection:
-            return asking, run_in(connection, "input('name? ')", asking.screen, quiet=False)
+            return asking, run_in(connection, "input('name? ')", asking.screen)
 
 
 def test_an_answer_waits_for_the_link_and_is_sent_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -502,7 +506,7 @@ def test_what_goes_wrong_after_the_end_is_told_with_that(
             raise Closed("no sink")
 
     with pytest.raises(Closed):
-        run(kernel.start(code), Late(Screen(), kernel.kernel, quiet=True), Screen())
+        run(kernel.start(code), Late(Screen(), kernel.kernel), Screen())
     assert says in capsys.readouterr().err
 
 

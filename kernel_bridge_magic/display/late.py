@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kernel_bridge_magic.display.neutral import bundle, metadata
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 
@@ -20,6 +21,7 @@ class LateSink:
     """
 
     can_ask = False
+    stop = "Stop"
 
     def __init__(self, kernel: Any, parent: dict[str, Any]) -> None:
         self._kernel = kernel
@@ -55,9 +57,10 @@ class LateSink:
         """Publish one line of ours."""
         self.stream("stderr", f"kernel-bridge: {text}\n")
 
-    def progress(self, text: str) -> None:
-        """As `note`: what was written stays."""
-        self.note(text)
+    def inform(self, kind: str, text: str) -> None:
+        """Publish a neutral line of ours."""
+        if text:
+            self.display(bundle(text), metadata(kind), "", False)
 
     def ask(self, prompt: str, password: bool) -> str:
         """Refuse: nobody sits before a cell that is over."""

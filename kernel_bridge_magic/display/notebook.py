@@ -10,6 +10,7 @@ import sys
 import uuid
 from typing import Any
 
+from kernel_bridge_magic.display.neutral import IN_PLACE, bundle, metadata
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 
@@ -21,12 +22,14 @@ class NotebookSink:
 
     #: a terminal's pictures move only when flushed; a notebook's messages would each become a message here
     flush_always = False
+    stop = "Stop"
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._last_stream = ""
         self._drawn: frozenset[str] = frozenset()
-        self._progress = f"progress-{uuid.uuid4().hex[:8]}"  # two cells' lines are two
+        self._cell = uuid.uuid4().hex[:8]  # two cells' lines are two
+        self._informed: set[str] = set()
 
     @property
     def can_ask(self) -> bool:
@@ -65,11 +68,15 @@ class NotebookSink:
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
         """Publish a MIME bundle, or an update of one."""
+        self._publish(data, metadata, display_id, update)
+
+    def _publish(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
         transient = {"display_id": display_id} if display_id else {}
         self._shell.display_pub.publish(data=data, metadata=metadata, transient=transient, update=update)
 
     def clear(self, wait: bool) -> None:
         """Clear this cell's output."""
+        self._informed.clear()
         self._shell.display_pub.clear_output(wait=wait)
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
@@ -107,9 +114,15 @@ class NotebookSink:
         """Write one line of ours to `sys.stderr`."""
         self.stream("stderr", f"kernel-bridge: {text}\n")
 
-    def progress(self, text: str) -> None:
-        """Show one line of ours, in the place of the last one."""
-        self.draw(self._progress, f"kernel-bridge: {text}")
+    def inform(self, kind: str, text: str) -> None:
+        """Show a neutral line of ours as a small grey display, in the place of the last one of its kind."""
+        update = kind in self._informed
+        if not text and not update:
+            return
+        display_id = f"kernel-bridge:{self._cell}:{kind}" if kind in IN_PLACE else ""
+        if display_id:
+            self._informed = (self._informed | {kind}) if text else (self._informed - {kind})
+        self._publish(bundle(text), metadata(kind), display_id, update)
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask with `input` or `getpass`, which an ipykernel sends to its front end."""

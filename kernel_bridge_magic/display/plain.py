@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import sys
 from typing import Any
 
@@ -12,11 +13,13 @@ from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.text import without_colours
 
-__all__ = ["PlainSink", "SilentSink", "close_left_open", "is_terminal"]
+__all__ = ["PlainSink", "SilentSink", "close_left_open", "dimmed", "is_terminal"]
 
 
 class PlainSink:
     """Shows text. Nothing is buffered here, so that it can be piped and watched."""
+
+    stop = "Ctrl-C"
 
     def __init__(self) -> None:
         self._left_open = LeftOpen()
@@ -62,9 +65,11 @@ class PlainSink:
         self.begin_line()
         self.stream("stderr", f"kernel-bridge: {text}\n")
 
-    def progress(self, text: str) -> None:
-        """As `note`: what was written stays."""
-        self.note(text)
+    def inform(self, kind: str, text: str) -> None:
+        """Write a neutral line of ours to stderr."""
+        if text:
+            self.begin_line()
+            print(dimmed(f"kernel-bridge: {text}", sys.stderr), file=sys.stderr, flush=True)
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask on the terminal."""
@@ -81,6 +86,12 @@ def is_terminal(stream: Any) -> bool:
         return False
 
 
+def dimmed(text: str, stream: Any) -> str:
+    """Give `text` as a terminal shows it dim, where `stream` leads to one that has colours."""
+    colours = is_terminal(stream) and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    return f"\x1b[2m{text}\x1b[22m" if colours else text
+
+
 def close_left_open(left_open: LeftOpen) -> None:
     """Write what ends that to the terminal, by whichever stream leads there."""
     terminal = next(filter(is_terminal, (sys.stdout, sys.stderr)), None)
@@ -93,6 +104,7 @@ class SilentSink:
     """A sink for `--json`: everything is kept in the result, and nobody is asked."""
 
     can_ask = False
+    stop = "Ctrl-C"
 
     def stream(self, name: str, text: str) -> None:
         """Nothing is shown."""
@@ -117,9 +129,10 @@ class SilentSink:
         with contextlib.suppress(OSError, ValueError):  # whoever reads them may have gone; the object is still wanted
             print(f"kernel-bridge: {text}", file=sys.stderr)
 
-    def progress(self, text: str) -> None:
-        """As `note`."""
-        self.note(text)
+    def inform(self, kind: str, text: str) -> None:
+        """As `note`: stdout has one object only."""
+        if text:
+            self.note(text)
 
     def ask(self, prompt: str, password: bool) -> str:
         """Never called: input is refused over there."""

@@ -6,9 +6,11 @@ from typing import Any, Protocol
 
 from kernel_bridge_magic.display.escapes import Escapes
 from kernel_bridge_magic.display.foreign import raisable, tame, tame_metadata
+from kernel_bridge_magic.display.neutral import QUEUED, REQUEST, WIDGETS
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import (
+    STOP,
     ClearOutput,
     CommMessage,
     DisplayData,
@@ -21,15 +23,20 @@ from kernel_bridge_magic.protocol.events import (
     Page,
     Payload,
     Queued,
+    Started,
     Stream,
 )
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.text import visible
 
-__all__ = ["HOLD_SECONDS", "QUEUED", "Relay", "Sink", "Widgets"]
+__all__ = ["BUSY", "HOLD_SECONDS", "Relay", "Sink", "Widgets"]
 
-QUEUED = "queued: kernel busy for {whom}{since} (Ctrl-C leaves it queued; it will not be interrupted)."
+BUSY = "queued: kernel busy for {whom}{since} (Ctrl-C leaves it queued; it will not be interrupted)."
 STARTING = "queued: kernel still starting, or busy for another client (Ctrl-C leaves it queued)."
+CONNECTING = (
+    "waiting to be connected: the kernel is probably busy or starting, and its server waits for it, a minute at most "
+    "(Ctrl-C gives up; nothing was sent yet)"
+)
 
 #: A view needs its model, which lives in the other kernel: without it JupyterLab says "model not found".
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -41,7 +48,10 @@ HOLD_SECONDS = 0.5
 
 
 class Sink(Protocol):
-    """One front end, as far as output goes. `note` lines are ours; everything else is the kernel's."""
+    """One front end, as far as output goes. `note` and `inform` show lines of ours; all else is the kernel's."""
+
+    #: how people interrupt a cell here: "Stop" in a notebook, "Ctrl-C" in a terminal
+    stop: str
 
     def stream(self, name: str, text: str) -> None:
         """Show printed text on `stdout` or `stderr`."""
@@ -62,10 +72,13 @@ class Sink(Protocol):
         """Show an error without raising it."""
 
     def note(self, text: str) -> None:
-        """Show one line of ours."""
+        """Show one line of ours that tells of a loss, a restart, or what went wrong."""
 
-    def progress(self, text: str) -> None:
-        """Show one line of ours in the place of the last one that this cell has shown so, where that can be done."""
+    def inform(self, kind: str, text: str) -> None:
+        """Show a neutral line of ours, of a kind that `display.neutral` names.
+
+        One of a kind in `IN_PLACE` takes the place of the one before, where that can be done; "" takes it away.
+        """
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask for one line. KeyboardInterrupt and EOFError go through."""
@@ -89,6 +102,8 @@ class Widgets(Protocol):
 
 #: What stands behind an error that was shown before it. Of widgets' messages one may end what takes the error.
 _BEHIND = (Stream, DisplayData, ExecuteResult, ClearOutput, CommMessage, Error, InputRequest, Page)
+#: What a cell gives that has begun.
+_BEGUN = (Started, *_BEHIND, Payload)
 
 
 class Relay:
@@ -106,13 +121,11 @@ class Relay:
         sink: Sink,
         kernel: Kernel,
         *,
-        quiet: bool = False,
         hold_result: bool = False,
         widgets: Widgets | None = None,
     ) -> None:
         self._sink = sink
         self._kernel = kernel
-        self._quiet = quiet
         self._hold = hold_result
         self._widgets = widgets
         self._escapes = {} if kernel.own else {"stdout": Escapes(), "stderr": Escapes()}
@@ -122,6 +135,7 @@ class Relay:
         self.held: RemoteValue | None = None
         self._held_id = ""
         self._payloads = 0
+        self._begun = False  # as far as is told
 
     @property
     def holds_error(self) -> bool:
@@ -139,6 +153,8 @@ class Relay:
 
     def show(self, event: Event) -> None:
         """Show one event; those that leave nothing to see are passed over."""
+        if isinstance(event, _BEGUN):
+            self._waits_no_more()
         if isinstance(event, _BEHIND):
             self.show_error()
         if self._widgets is not None and self._widgets.take_event(event):
@@ -161,14 +177,18 @@ class Relay:
         elif isinstance(event, Payload):
             self._tell_payload(event)
         elif isinstance(event, Queued):
-            self.note(_queued(event, self._kernel.state))
+            self._begun = False
+            self.inform(QUEUED, self._waiting(event))
         elif isinstance(event, Lost):
             self.note(f"output incomplete: {event.reason}")
+        elif isinstance(event, Note) and event.key:
+            self.inform(event.key, f"{self._kernel.title}: {self._spoken(event.text)}" if event.text else "")
         elif isinstance(event, Note):
-            self.note(event.text, in_place=bool(event.key))
+            self.note(event.text)
 
     def finish(self, raised: Error | None = None) -> None:
         """Show what was held back: nothing more comes. `raised` is the error that the cell ended with."""
+        self._waits_no_more()
         if raised is not None:
             self.error_is_shown = self._error is not raised
             self._error = None if self._error is raised else self._error
@@ -186,21 +206,34 @@ class Relay:
             if text := escapes.end():
                 self._sink.stream(name, text)
 
-    def note(self, text: str, *, in_place: bool = False) -> None:
-        """Show one line of ours, which names the kernel, unless notes are not wanted."""
-        if not self._quiet:
-            show = self._sink.progress if in_place else self._sink.note
-            show(visible(f"{self._kernel.title}: {text}"))
+    def _waits_no_more(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._sink.inform(QUEUED, "")
+
+    def _waiting(self, event: Queued) -> str:
+        return f"{self._kernel.title}: {_queued(event, self._kernel.state)}".replace(STOP, self._sink.stop)
+
+    def note(self, text: str) -> None:
+        """Show one line of ours that tells of a loss, a restart, or what went wrong; the kernel is named here."""
+        self._sink.note(visible(f"{self._kernel.title}: {self._spoken(text)}"))
+
+    def inform(self, kind: str, text: str) -> None:
+        """Show a neutral line of ours, as `Sink.inform` says; it names the kernel itself where that must be."""
+        self._sink.inform(kind, visible(text))
+
+    def _spoken(self, text: str) -> str:
+        return text.replace(STOP, self._sink.stop)
 
     def _tell_payload(self, event: Payload) -> None:
         """Say what the cell asked its front end to do; a text that was to be put into a cell is there to be copied."""
         self._payloads += 1
-        if self._payloads > _MOST_PAYLOADS or self._quiet:
+        if self._payloads > _MOST_PAYLOADS:
             return
         told, text = _told(event)
         if not self._kernel.own:
             text = "\n".join(map(visible, text.split("\n")))
-        self._sink.note(visible(f"{self._kernel.title}: {told}") + (f"\n{text}" if text else ""))
+        self._sink.inform(REQUEST, visible(f"{self._kernel.title}: {told}") + (f"\n{text}" if text else ""))
 
     def prompt(self, prompt: str) -> str:
         """The prompt as it is asked here.
@@ -258,15 +291,17 @@ class Relay:
             return True
         why = self._widgets.why_text()
         if why:
-            self.note(why)
+            self.inform(WIDGETS, f"{self._kernel.title}: {why}")
         return False
 
 
 def _queued(event: Queued, state: str) -> str:
+    if event.connecting:
+        return CONNECTING
     if state == "starting" and not event.since:
         return STARTING
     whom = "an earlier cell of yours" if event.ours else "another client"
-    return QUEUED.format(whom=whom, since=f" since {event.since}" if event.since else "")
+    return BUSY.format(whom=whom, since=f" since {event.since}" if event.since else "")
 
 
 def _told(event: Payload) -> tuple[str, str]:

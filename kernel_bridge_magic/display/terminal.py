@@ -9,7 +9,7 @@ from typing import Any
 
 from kernel_bridge_magic.display.escapes import LeftOpen
 from kernel_bridge_magic.display.notebook import NotebookSink
-from kernel_bridge_magic.display.plain import close_left_open, is_terminal
+from kernel_bridge_magic.display.plain import close_left_open, dimmed, is_terminal
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.text import without_colours
@@ -21,6 +21,7 @@ class TerminalSink(NotebookSink):
     """Shows through a terminal IPython: as a notebook does, but at once, and never without a word."""
 
     flush_always = True
+    stop = "Ctrl-C"
 
     def __init__(self, shell: Any, left_open: LeftOpen | None = None) -> None:
         """With `left_open` several sinks share a terminal: what comes late stands before the next cell's lines."""
@@ -55,6 +56,12 @@ class TerminalSink(NotebookSink):
         """Write one line of ours to `sys.stderr`."""
         self.begin_line()
         super().note(text)
+
+    def inform(self, kind: str, text: str) -> None:
+        """Write a neutral line of ours to `sys.stderr`."""
+        if text:
+            self.begin_line()
+            self.stream("stderr", f"{dimmed(text, sys.stderr)}\n")
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
         """Show a true result."""

@@ -8,6 +8,7 @@ from typing import Any
 from kernel_bridge_magic.protocol.messages import Message
 
 __all__ = [
+    "STOP",
     "Aside",
     "ClearOutput",
     "CommMessage",
@@ -25,6 +26,10 @@ __all__ = [
     "Stream",
     "Tick",
 ]
+
+
+#: How the text of an event names an interrupt; a front end that calls it something else puts its own word there.
+STOP = "Ctrl-C"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +126,12 @@ class Queued:
     """The kernel has not begun: it runs something else first.
 
     `since` is the time of day at which that began, "" if we did not see it; `ours`: it is a cell of this connection.
+    `connecting`: its server waits for it before it lets us in, and nothing was sent yet.
     """
 
     since: str = ""
     ours: bool = False
+    connecting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +144,11 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One line of ours about what goes on. One with a `key` is to take the place of the one before it with that key."""
+    """One line of ours about what goes on.
+
+    Without a `key` it says what went wrong, was lost or was restarted. With one it is neutral and takes the place of
+    the line before it with that key; an empty text takes that line away. The keys are those of `display.neutral`.
+    """
 
     text: str
     key: str = ""

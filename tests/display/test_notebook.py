@@ -176,3 +176,45 @@ def test_questions_are_asked_with_input_and_getpass(sink: NotebookSink, monkeypa
     monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(("getpass", prompt)) or "word")
     assert (sink.ask("name? ", False), sink.ask("word? ", True)) == ("ann", "word")
     assert asked == [("input", "name? "), ("getpass", "word? ")]
+
+
+# -- lines of ours
+
+
+def test_a_neutral_line_is_a_small_display_that_is_marked_as_ours(
+    sink: NotebookSink, published: list[dict[str, Any]], capsys: Capture
+) -> None:
+    sink.inform("kernel", "'a' → a.ipynb")
+    ((data, about, transient),) = [(it["data"], it["metadata"], it["transient"]) for it in published]
+    assert data["text/plain"] == "'a' → a.ipynb" and set(data) == {"text/plain", "text/html"}
+    assert (about, transient) == ({"kernel_bridge": {"line": "kernel"}}, {})
+    assert capsys.readouterr().err == ""
+
+
+def test_what_a_cell_waits_for_is_one_line_that_goes(sink: NotebookSink, published: list[dict[str, Any]]) -> None:
+    for text in ("", "waiting: a", "waiting: b", "", ""):
+        sink.inform("queued", text)
+    assert [(it["data"].get("text/plain"), it["update"]) for it in published] == [
+        ("waiting: a", False),
+        ("waiting: b", True),
+        (None, True),
+    ]
+    assert published[-1]["data"] == {} and published[-1]["metadata"] == {"kernel_bridge": {"line": "queued"}}
+    assert len({it["transient"]["display_id"] for it in published}) == 1
+
+
+def test_two_cells_lines_are_two(shell: InteractiveShell, published: list[dict[str, Any]]) -> None:
+    for _ in range(2):
+        NotebookSink(shell).inform("queued", "waiting")
+    assert len({it["transient"]["display_id"] for it in published}) == 2
+
+
+def test_a_line_that_was_cleared_is_shown_anew(sink: NotebookSink, published: list[dict[str, Any]]) -> None:
+    sink.inform("incoming", "1 of 2 MB")
+    sink.clear(False)
+    sink.inform("incoming", "2 of 2 MB")
+    assert [it["update"] for it in published] == [False], "the publisher here has dropped the first"
+
+
+def test_an_interrupt_is_stop_here(sink: NotebookSink) -> None:
+    assert sink.stop == "Stop"

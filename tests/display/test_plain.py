@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from kernel_bridge_magic.display.plain import PlainSink
+from kernel_bridge_magic.display.plain import PlainSink, SilentSink
 from kernel_bridge_magic.errors import Fate, fate_error, remote_error
 from kernel_bridge_magic.results import RemoteValue
 
@@ -111,7 +111,7 @@ def terminal() -> Iterator[Callable[[], str]]:
 def test_a_line_of_ours_stands_for_itself_in_a_terminal(text: str) -> None:
     ours: list[Callable[[PlainSink], None]] = [
         lambda sink: sink.note("queued"),
-        lambda sink: sink.progress("queued"),
+        lambda sink: sink.inform("queued", "queued"),
         lambda sink: sink.error(fate_error(Fate.DIED, "queued")),
         lambda sink: sink.begin_line(),
     ]
@@ -154,3 +154,14 @@ def test_what_stands_in_the_place_of_a_terminal_may_know_nothing_of_terminals() 
     with contextlib.redirect_stdout(Tee()), contextlib.redirect_stderr(io.StringIO()):  # type: ignore[type-var]
         PlainSink().stream("stdout", "text")
         PlainSink().begin_line()
+
+
+def test_neutral_lines_are_lines_of_ours(capsys: Capture) -> None:
+    for sink in (PlainSink(), SilentSink()):
+        sink.inform("queued", "waiting: a")
+        sink.inform("queued", "")
+        assert capsys.readouterr() == ("", "kernel-bridge: waiting: a\n")
+
+
+def test_an_interrupt_is_ctrl_c_here() -> None:
+    assert PlainSink.stop == SilentSink.stop == "Ctrl-C"

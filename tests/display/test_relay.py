@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.display.relay import QUEUED, Relay
+from kernel_bridge_magic.display.relay import BUSY, Relay
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.models import Kernel, Origin, Server, Session
 from kernel_bridge_magic.protocol.events import (
+    STOP,
+    Aside,
     ClearOutput,
     CommMessage,
     DisplayData,
@@ -39,8 +41,10 @@ TITLE = "\x1b]0;owned\x07"
 class Screen:
     """A sink that keeps what it is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: str = "Stop") -> None:
         self.shown: list[tuple[Any, ...]] = []
+        self.informed: set[str] = set()
+        self.stop = stop
 
     def stream(self, name: str, text: str) -> None:
         self.shown.append(("stream", name, text))
@@ -60,14 +64,32 @@ class Screen:
     def note(self, text: str) -> None:
         self.shown.append(("note", text))
 
-    def progress(self, text: str) -> None:
-        self.shown.append(("progress", text))
+    def inform(self, kind: str, text: str) -> None:
+        if text or kind in self.informed:
+            self.shown.append(("inform", kind, text))
+        self.informed.add(kind)
 
     def begin_line(self) -> None:
         pass
 
     def ask(self, prompt: str, password: bool) -> str:
         raise AssertionError("nothing is asked here")
+
+
+class NoWidgets:
+    """As `relay.Widgets`, where there are none."""
+
+    def take_event(self, event: Event) -> bool:
+        return isinstance(event, Aside)
+
+    def draw_text(self, model_id: str) -> bool:
+        return False
+
+    def is_live(self, model_id: str) -> bool:
+        return False
+
+    def why_text(self) -> str:
+        return "widgets are text here"
 
 
 def shown(kernel: Kernel, *events: Event, **options: Any) -> list[tuple[Any, ...]]:
@@ -159,7 +181,7 @@ def test_an_error_of_a_foreign_kernel_is_tamed() -> None:
 def test_notes_name_the_kernel() -> None:
     events = (Queued(), Lost("the rate limit"), Note("so and so"))
     assert shown(OWN, *events) == [
-        ("note", "a.ipynb: " + QUEUED.format(whom="another client", since="")),
+        ("inform", "queued", "a.ipynb: " + BUSY.format(whom="another client", since="").replace("Ctrl-C", "Stop")),
         ("note", "a.ipynb: output incomplete: the rate limit"),
         ("note", "a.ipynb: so and so"),
     ]
@@ -167,18 +189,42 @@ def test_notes_name_the_kernel() -> None:
 
 def test_a_queued_cell_is_told_whom_it_waits_for_and_since_when_where_that_was_seen() -> None:
     ours, theirs = shown(OWN, Queued("14:02:07", ours=True), Queued("14:02:07"))
-    assert "kernel busy for an earlier cell of yours since 14:02:07 (Ctrl-C" in ours[1]
-    assert "kernel busy for another client since 14:02:07 (Ctrl-C" in theirs[1]
+    assert "kernel busy for an earlier cell of yours since 14:02:07 (Stop leaves" in ours[2]
+    assert "kernel busy for another client since 14:02:07 (Stop leaves" in theirs[2]
 
 
 def test_a_note_with_a_key_is_shown_in_the_place_of_the_one_before() -> None:
-    assert shown(OWN, Note("48 kB of 120 kB", key="incoming")) == [("progress", "a.ipynb: 48 kB of 120 kB")]
-    assert shown(OWN, Note("48 kB of 120 kB", key="incoming"), quiet=True) == []
+    come = Note("48 kB of 120 kB", key="incoming")
+    assert shown(OWN, come, Note("", key="incoming")) == [
+        ("inform", "incoming", "a.ipynb: 48 kB of 120 kB"),
+        ("inform", "incoming", ""),
+    ]
 
 
-def test_quiet_leaves_out_our_notes_and_nothing_else() -> None:
-    events = (Queued(), Lost("x"), Note("y"), Stream("stdout", "z"))
-    assert shown(OWN, *events, quiet=True) == [("stream", "stdout", "z")]
+def test_what_a_cell_waits_for_is_told_no_more_once_it_runs() -> None:
+    for event in (Started(), Stream("stdout", "z"), DisplayData({}, {}), BROKEN):
+        taken = [item for item in shown(OWN, Queued(), event) if item[:2] == ("inform", "queued")]
+        assert [bool(text) for _, _, text in taken] == [True, False]
+    for event in (Queued(ours=True), Lost("x"), Note("y"), Aside(None)):  # none of these is the cell's
+        assert ("inform", "queued", "") not in shown(OWN, Queued(), event, widgets=NoWidgets())
+
+
+def test_what_a_cell_has_waited_for_is_told_no_more_when_it_ends_without_having_run() -> None:
+    relay = Relay(screen := Screen(), OWN)
+    relay.show(Queued())
+    relay.finish()
+    assert screen.shown[-1] == ("inform", "queued", "")
+
+
+@pytest.mark.parametrize("stop", ["Stop", "Ctrl-C"])
+def test_an_interrupt_is_called_as_the_front_end_calls_it(stop: str) -> None:
+    relay = Relay(screen := Screen(stop), OWN)
+    relay.show(Note(f"still running. {STOP} leaves it"))
+    relay.show(Note(f"50 kB came; {STOP} ends that", key="incoming"))
+    relay.show(Queued())
+    relay.show(Queued(connecting=True))
+    assert [f"{stop} " in item[-1] for item in screen.shown] == [True] * 4
+    assert [STOP in item[-1] for item in screen.shown] == [stop == STOP] * 4
 
 
 def test_display_ids_are_made_unique_by_the_kernel() -> None:
@@ -199,8 +245,8 @@ def test_what_claims_a_kernel_s_id_updates_none_of_its_displays() -> None:
 
 
 def told(kernel: Kernel, source: str, **content: Any) -> str:
-    ((kind, text),) = shown(kernel, Payload(source, {"source": source, **content}))
-    assert kind == "note"
+    ((*kind, text),) = shown(kernel, Payload(source, {"source": source, **content}))
+    assert kind == ["inform", "request"]
     return str(text)
 
 
@@ -235,7 +281,6 @@ def test_what_else_is_asked_for_is_named(kernel: Kernel) -> None:
 
 def test_no_flood_of_such_notes_comes() -> None:
     assert len(shown(FOREIGN, *[Payload("x", {})] * 50)) == 10
-    assert shown(OWN, Payload("x", {}), quiet=True) == []
 
 
 # -- results that are returned, not shown

@@ -189,3 +189,36 @@ def test_what_is_no_terminal_gets_the_first_text_and_the_last(
         sink.draw("a", text)
     sink.finish()
     assert kept.getvalue() == "0%\n100%\n"
+
+
+# -- lines of ours
+
+
+def test_a_neutral_line_is_dim_where_the_terminal_has_colours(
+    sink: TerminalSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys, "stderr", screen := Tty())
+    sink.inform("kernel", "'a' → a.ipynb")
+    assert screen.getvalue() == "\x1b[2m'a' → a.ipynb\x1b[22m\n"
+
+
+@pytest.mark.parametrize(("variable", "value"), [("TERM", "dumb"), ("NO_COLOR", "1")])
+def test_a_neutral_line_has_no_colour_where_the_terminal_has_none(
+    sink: TerminalSink, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(sys, "stderr", screen := Tty())
+    sink.inform("kernel", "'a' → a.ipynb")
+    assert screen.getvalue() == "'a' → a.ipynb\n"
+
+
+def test_a_neutral_line_stays_where_there_is_no_terminal(sink: TerminalSink, capsys: Capture) -> None:
+    sink.inform("queued", "waiting: a")
+    sink.inform("queued", "")
+    assert capsys.readouterr() == ("", "waiting: a\n")
+
+
+def test_an_interrupt_is_ctrl_c_here(sink: TerminalSink) -> None:
+    assert sink.stop == "Ctrl-C"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.display.relay import QUEUED, Relay
+from kernel_bridge_magic.display.relay import BUSY, Relay
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.errors import Fate, LinkLost
 from kernel_bridge_magic.mirror import Mirror, Pump
@@ -76,7 +76,7 @@ def test_f40_a_queued_cell_says_whom_it_waits_for_and_since_when(
         (theirs,), (ours,) = ([e for _, e in cell.events if isinstance(e, Queued)] for cell in cells)
         assert not theirs.ours and ours.ours
         assert since <= theirs.since <= time.strftime("%H:%M:%S") or since > theirs.since == "00:00:00"
-        words = QUEUED.format(whom="another client", since=f" since {theirs.since}")
+        words = BUSY.format(whom="another client", since=f" since {theirs.since}")
         tell(40, words, next(when for when, event in cells[0].events if isinstance(event, Queued)), 1)
 
 

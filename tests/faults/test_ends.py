@@ -16,7 +16,7 @@ from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.mirror import Mirror, Pump
-from kernel_bridge_magic.protocol.events import Lost, Queued
+from kernel_bridge_magic.protocol.events import Event, Lost, Note, Queued
 from kernel_bridge_magic.runner import run as run_cell
 from kernel_bridge_magic.transports import inbox
 from tests.faults.lanes import idle
@@ -198,7 +198,7 @@ def test_f8_a_connection_that_quit_has_closed_says_so_when_the_next_is_opened(
     jupyter_server: JupyterServer, own_kernel: str
 ) -> None:
     bridge = Bridge()
-    notes: list[str] = []
+    notes: list[Event] = []
     try:
         bridge.vault.put(known(jupyter_server)[0].origin, Secret(jupyter_server.token))
         kernel = found(jupyter_server, own_kernel)
@@ -207,7 +207,7 @@ def test_f8_a_connection_that_quit_has_closed_says_so_when_the_next_is_opened(
         wait_for(lambda: not connection.is_open, "the end of the connection")
         idle(jupyter_server, own_kernel)
         assert bridge.connect(kernel, "zmq", note=notes.append).execute("1 + 1").text == "2"
-        assert notes == ["kernel exited since the last cell; its variables are gone"]
+        assert notes == [Note("kernel exited since the last cell; its variables are gone")]
     finally:
         bridge.close()
 

@@ -58,7 +58,11 @@ class Screen:
 
     def error(self, error: object) -> None: ...
 
+    stop = "Stop"
+
     def note(self, text: str) -> None: ...
+
+    def inform(self, kind: str, text: str) -> None: ...
 
     def begin_line(self) -> None:
         pass
@@ -75,7 +79,7 @@ def flood(kernel: KernelConnection, code: str, screen: Screen) -> float:
     """Run it, and give the seconds it took."""
     began = time.monotonic()
     execution = kernel.start(code, stdin=False, timeout=None, keep_outputs=False)
-    result = run(execution, Relay(screen, kernel.kernel, quiet=True), screen)
+    result = run(execution, Relay(screen, kernel.kernel), screen)
     assert result.fate is Fate.OK
     screen.missing = result.missing
     return time.monotonic() - began

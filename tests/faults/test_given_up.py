@@ -19,7 +19,7 @@ from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.errors import Fate, FateUnknown
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.pool import Pool
-from kernel_bridge_magic.protocol.events import Started
+from kernel_bridge_magic.protocol.events import Event, Started
 from kernel_bridge_magic.urls import parse_base_url
 from tests.faults.proxy import FaultProxy
 from tests.faults.truth import run, through
@@ -155,7 +155,7 @@ def test_the_next_cell_goes_by_a_new_connection_and_says_once_what_is_not_known(
 ) -> None:
     vault, kernel = proxied(jupyter_server, proxy, own_kernel)
     pool = Pool(vault)
-    notes: list[str] = []
+    notes: list[Event] = []
     first = pool.connect(kernel, "ws", note=notes.append)
     first.reconnect_timeout = LIMIT
     execution = first.start("import time; time.sleep(4)")
@@ -168,10 +168,12 @@ def test_the_next_cell_goes_by_a_new_connection_and_says_once_what_is_not_known(
     notes.clear()
     again = pool.connect(kernel, "ws", note=notes.append)
     assert again is not first
-    assert [note for note in notes if "before its end was known: it may still be running there" in note] == notes[:1]
+    assert [note for note in notes if "before its end was known: it may still be running there" in str(note)] == notes[
+        :1
+    ]
     assert again.execute("6 * 7").text == "42"
     assert pool.connect(kernel, "ws", note=notes.append) is again
-    assert len([note for note in notes if "before its end was known" in note]) == 1
+    assert len([note for note in notes if "before its end was known" in str(note)]) == 1
     pool.close()
 
 
@@ -180,7 +182,7 @@ def test_it_is_said_though_another_kernel_was_used_meanwhile(
 ) -> None:
     vault, kernel = proxied(jupyter_server, proxy, own_kernel)
     pool = Pool(vault)
-    notes: list[str] = []
+    notes: list[Event] = []
     first = pool.connect(kernel, "ws")
     first.reconnect_timeout = LIMIT
     execution = first.start("import time; time.sleep(1)")
@@ -190,7 +192,7 @@ def test_it_is_said_though_another_kernel_was_used_meanwhile(
     pool.connect(proxied(jupyter_server, proxy, shared_kernel)[1], "ws", note=notes.append)
     assert notes == []
     pool.connect(kernel, "ws", note=notes.append)
-    assert len([note for note in notes if "before its end was known" in note]) == 1
+    assert len([note for note in notes if "before its end was known" in str(note)]) == 1
     pool.close()
 
 

@@ -90,8 +90,13 @@ class Nowhere:
     def error(self, error: Any) -> None:
         "\n".join([type(error).__name__, str(error), *error._render_traceback_()]).encode()
 
+    stop = "Stop"
+
     def note(self, text: str) -> None:
         assert text.isprintable()
+
+    def inform(self, kind: str, text: str) -> None:
+        assert text.replace("\n", "").isprintable()
 
     def begin_line(self) -> None:
         pass
