@@ -323,7 +323,7 @@ def heart_beats(info: Mapping[str, Any], seconds: float = 0.5) -> bool:
 
 
 class ConsoleKernel(_Process):
-    """An ipykernel that no server knows: `python -m ipykernel_launcher -f <runtime_dir>/kernel-<name>.json`.
+    """A kernel that no server knows: `python -m ipykernel_launcher -f <runtime_dir>/kernel-<name>.json`.
 
     `connection_file` is its Path, `info` the connection file's content, `id` the part of the file's name
     after `kernel-`.
@@ -333,15 +333,22 @@ class ConsoleKernel(_Process):
         name: what comes after `kernel-`.
         extra: more arguments, e.g. `["--transport=ipc", "--ip=..."]`.
         env: more environment variables.
+        module: what is run in place of `ipykernel_launcher`.
     """
 
     def __init__(
-        self, runtime_dir: Path, name: str = "x", *, extra: Sequence[str] = (), env: Mapping[str, str] | None = None
+        self,
+        runtime_dir: Path,
+        name: str = "x",
+        *,
+        extra: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        module: str = "ipykernel_launcher",
     ) -> None:
         runtime_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.id = name
         self.connection_file = runtime_dir / f"kernel-{name}.json"
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", str(self.connection_file), *extra]
+        argv = [sys.executable, "-m", module, "-f", str(self.connection_file), *extra]
         home = runtime_dir.parent / f"console-{name}"
         home.mkdir(exist_ok=True)
         self._spawn(argv, private_env(home, runtime_dir, **(env or {})), home, home / "kernel.log")
