@@ -5,121 +5,243 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from kernel_bridge_magic import __version__
 from kernel_bridge_magic.errors import BadInput
 from kernel_bridge_magic.options import seconds
 from kernel_bridge_magic.protocol.patience import RECONNECT
-from kernel_bridge_magic.text import Hidden, hide
+from kernel_bridge_magic.text import Hidden, cut_end, hide, visible
 
 __all__ = ["parse"]
 
 _EXAMPLES = """\
 examples:
   kernel-bridge list
-  kernel-bridge exec --kernel-match analysis --code "df.shape"
-  kernel-bridge exec --base-url http://localhost:8888 --token env:TOKEN --kernel-id ID --code-file job.py --json
-  cat job.py | kernel-bridge exec --kernel-match "re:^work/" --code-stdin --timeout 5m
+  kernel-bridge exec analysis -c "df.shape"
+  kernel-bridge exec analysis -f job.py --json --timeout 5m
+  cat job.py | kernel-bridge exec "re:^work/" -
+  kernel-bridge exec --base-url http://localhost:8888 --token env:TOKEN --kernel-id ID --code-file job.py
   kernel-bridge interrupt analysis
   kernel-bridge servers --check http://localhost:8888/ --token env:TOKEN
   kernel-bridge demo
 
-exit status: 0 ok, 1 the code raised, 2 nothing was run, 3 the kernel died or nobody knows,
-124 the timeout is over, 130 interrupted, 129 and 143 told to end by a signal
+exit status:
+  0    ok, also of Python code that ends with sys.exit(0)
+  1    the code raised an error
+  2    nothing was run: usage, no such kernel, several of them, a busy one, no connection
+  3    the kernel died, the outcome is unknown, or the output could not be written
+  124  no result within --timeout; the code keeps running there
+  130  interrupted (Ctrl-C)
+  141  whoever read the output has gone
+  129, 143  told to end by SIGHUP or SIGTERM; the code keeps running there
 """
+_MATCH = (
+    "a notebook's name or path or a part of it, a kernel name, the beginning of an id, or re:PATTERN; "
+    "SERVER::MATCH searches one server only"
+)
+_LONGEST_SHOWN = 60  # characters of a word that was not expected
 
 
 class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints are one line, with the nearest option."""
+    """An ArgumentParser whose complaints are one line, first what is wrong, then what to do."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
 
     def error(self, message: str) -> NoReturn:
         line = " ".join(message.split())
-        unknown = re.search(r"unrecognized arguments: (-[^\s=]+)", line)
-        options = _all_options(self)
-        # One that another command has is no slip of the pen.
-        near = difflib.get_close_matches(unknown[1], options, 1) if unknown and unknown[1] not in options else []
-        hint = f"; did you mean {near[0]}?" if near else f" ({self.prog} --help shows what there is)"
-        raise BadInput(line[:300] + hint)
+        about = re.fullmatch(r"argument (\S+): (.*)", line)
+        name, problem = about.groups() if about else ("", line)
+        if other := re.fullmatch(r"not allowed with argument (\S+)", problem):
+            problem = f"{other[1]} and {name} cannot be given together"
+        elif problem.startswith("expected one argument"):
+            problem = f"{name} needs a value ({self.prog} --help)"
+        elif problem.startswith("ignored explicit argument"):
+            problem = f"{name} takes no value"
+        elif name and name not in problem:
+            problem = f"{problem} ({name})"
+        raise BadInput(problem[:300])
 
-
-def _all_options(parser: argparse.ArgumentParser) -> set[str]:
-    """All options of a parser and of its commands: the first parser is the one that complains."""
-    options = set(parser._option_string_actions)
-    for action in parser._actions:
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
         if isinstance(action, argparse._SubParsersAction):
-            options.update(*map(_all_options, action.choices.values()))
-    return options
+            raise BadInput(f"unknown command {_shown(value)}; did you mean `{_like_a_command(value, action.choices)}`?")
+        *most, last = action.choices
+        raise BadInput(f"{'/'.join(action.option_strings)} takes {', '.join(most)} or {last}, not {_shown(value)}")
+
+
+def _like_a_command(word: str, commands: Mapping[str, Any]) -> str:
+    """Return the command that is spelt nearly so; else the word may be a kernel's name."""
+    near = difflib.get_close_matches(word, commands, 1)
+    return near[0] if near else f"exec {shlex.quote(cut_end(visible(word), _LONGEST_SHOWN))} -c CODE"
+
+
+def _shown(word: str) -> str:
+    return f"'{cut_end(visible(word), _LONGEST_SHOWN)}'"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the arguments; `command` is the command's name.
 
+    For `exec` the kernel is in `kernel_match` or `kernel_id`, and the code in `code`, `code_file` or `code_stdin`,
+    whichever way they were given.
+
     Raises:
         BadInput: they cannot be used; one line says why.
     """
-    return _parser().parse_args(arguments)
+    parser, commands = _parser()
+    options, extra = parser.parse_known_args(arguments)
+    if options.command is None:
+        *most, last = commands
+        raise BadInput(f"no command: {', '.join(most)} or {last} (kernel-bridge --help)")
+    command = commands[options.command]
+    for word in extra:
+        if word in command._option_string_actions:
+            raise BadInput(f"{word} stands behind --, which ends the options; put it before that")
+        if word.startswith("-") and word != "-":
+            raise BadInput(_unknown_option(word.partition("=")[0], command))
+    match = getattr(options, "match", None)
+    words = [*([] if match in (None, command.get_default("match")) else [match]), *extra]
+    if options.command == "exec":
+        _settle(options, words)
+    elif options.command == "interrupt" and not words:
+        raise BadInput("which kernel? Write kernel-bridge interrupt NAME; kernel-bridge list lists them")
+    elif options.command == "servers" and words:
+        raise BadInput(_unexpected(words[0], f"servers --check {shlex.quote(words[0])}"))
+    elif options.command == "demo" and words:
+        raise BadInput(f"unexpected argument {_shown(words[0])} ({command.prog} --help)")
+    elif len(words) > 1:
+        raise BadInput(_unexpected(words[1], f"{options.command} {shlex.quote(' '.join(words))}"))
+    return options
 
 
-def _parser() -> _Parser:
+def _unknown_option(name: str, command: argparse.ArgumentParser) -> str:
+    near = difflib.get_close_matches(name, command._option_string_actions, 1)
+    hint = f"; did you mean {near[0]}?" if near else f" ({command.prog} --help lists the options)"
+    return f"unknown option {visible(name)[:_LONGEST_SHOWN]}{hint}"
+
+
+def _unexpected(word: str, meant: str) -> str:
+    return f"unexpected argument {_shown(word)}; did you mean `{cut_end(visible(meant), 2 * _LONGEST_SHOWN)}`?"
+
+
+def _settle(options: argparse.Namespace, words: list[str]) -> None:
+    """Find out which kernel and which code `exec` was given; `words` are those that are no options, nor their values.
+
+    Raises:
+        BadInput: there are too many of them, or too few.
+    """
+    if options.code_file == "-":
+        options.code_file, options.code_stdin = None, True
+    if "-" in words:
+        words.remove("-")
+        options.code_stdin = True
+    given = {"-c": options.code is not None, "-f": options.code_file is not None, "standard input": options.code_stdin}
+    sources = [name for name, is_given in given.items() if is_given]
+    by_option = [name for name in ("kernel_match", "kernel_id") if getattr(options, name) is not None]
+    if words and by_option:
+        option = f"--{by_option[0].replace('_', '-')}"
+        raise BadInput(f"unexpected argument {_shown(words[0])}; {option} names the kernel already")
+    if len(words) > 1:
+        code = [] if sources else ["-c", " ".join(words[1:])]
+        match = " ".join(words) if sources else words[0]
+        raise BadInput(_unexpected(words[1], shlex.join(["exec", match, *code])))
+    if not sources:
+        raise BadInput(
+            "nothing to run. Write kernel-bridge exec NAME -c CODE, or -f FILE, or - to read it from standard input"
+        )
+    if len(sources) > 1:
+        raise BadInput(f"the code is given twice, by {' and '.join(sources)}; give it once")
+    if words:
+        options.kernel_match = words[0]
+
+
+def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
+    """Build the parser, and that of each command."""
     parser = _Parser(
         prog="kernel-bridge",
         description="Run code in a Jupyter kernel that is already running.",
-        epilog=_EXAMPLES + "\nIn a notebook or in IPython: %load_ext kernel_bridge_magic, then %kernels and %%remote.",
-    )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-
-    listing = commands.add_parser("list", help="list the kernels in reach", description="List the kernels in reach.")
-    listing.add_argument("match", nargs="?", default="", metavar="MATCH", help="only those that this could mean")
-    _add_server(listing)
-    listing.add_argument("-v", "--verbose", action="store_true", help="whole ids, URLs, transports, files passed over")
-
-    execute = commands.add_parser(
-        "exec",
-        help="run code in one kernel",
-        description="Run code in one kernel. Its streams come as they are printed.",
         epilog=_EXAMPLES,
     )
-    _add_server(execute)
-    target = execute.add_mutually_exclusive_group()
-    target.add_argument("--kernel-id", metavar="ID", help="a whole kernel id")
-    target.add_argument(
-        "--kernel-match", metavar="MATCH", help="a notebook's name or path, a kernel name, re:PATTERN …"
+    parser.add_argument("--version", action="version", version=f"kernel-bridge {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    for add in (_add_list, _add_exec, _add_interrupt, _add_servers, _add_demo):
+        add(commands.add_parser)
+    return parser, dict(commands.choices)
+
+
+_Add = Callable[..., _Parser]
+
+
+def _add_list(add: _Add) -> None:
+    listing = add("list", help="list the kernels in reach", description="List the kernels in reach.")
+    listing.add_argument("match", nargs="?", default="", metavar="MATCH", help="only kernels that match")
+    _add_server(listing)
+    listing.add_argument("-v", "--verbose", action="store_true", help="whole ids, URLs, transports, skipped files")
+
+
+def _add_exec(add: _Add) -> None:
+    execute = add(
+        "exec",
+        help="run code in one kernel",
+        usage="kernel-bridge exec [MATCH] (-c CODE | -f FILE | -) [options]",
+        description="Run code in one kernel, and show its output as it is printed.\n"
+        "Without MATCH it is the only kernel there is.",
+        epilog=_EXAMPLES,
     )
-    source = execute.add_mutually_exclusive_group(required=True)
-    source.add_argument("--code", metavar="CODE", help="the code itself")
-    source.add_argument("--code-file", metavar="FILE", help="a file with the code, UTF-8")
-    source.add_argument("--code-stdin", action="store_true", help="read the code from standard input, to its end")
-    execute.add_argument("--timeout", metavar="SECONDS", type=seconds, help="in all (30, 5m); the code goes on there")
+    execute.add_argument("match", nargs="?", metavar="MATCH", help=_MATCH)
+    execute.add_argument("-c", "--code", metavar="CODE", help="the code itself")
+    execute.add_argument("-f", "--code-file", metavar="FILE", help="a file with the code, UTF-8; - is standard input")
+    execute.add_argument("--code-stdin", action="store_true", help="read the code from standard input: the same as -")
+    target = execute.add_mutually_exclusive_group()
+    target.add_argument("--kernel-match", metavar="MATCH", help="the same as MATCH")
+    target.add_argument("--kernel-id", metavar="ID", help="a whole kernel id")
+    _add_server(execute)
+    execute.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        help="stop waiting after so long in all (30, 5m); the code keeps running there",
+    )
     execute.add_argument(
         "--reconnect-timeout",
         metavar="SECONDS",
         type=seconds,
         default=RECONNECT,
-        help="how long a lost link is waited for (default: 5m), or none; then the end of the code is unknown",
+        help="how long to wait for a lost connection (default: 5m), or none; then the outcome is unknown",
     )
-    execute.add_argument("--transport", choices=("auto", "zmq", "ws"), default="auto", help="how to get there")
+    execute.add_argument(
+        "--transport", choices=("auto", "zmq", "ws"), default="auto", help="how to connect to the kernel"
+    )
     execute.add_argument(
         "--if-busy",
         choices=("wait", "fail", "subshell"),
         default="wait",
-        help="if it runs something else: wait for it, fail, or run beside it (ipykernel 7)",
+        help="while the kernel runs something else: wait for it, fail, or run beside it (ipykernel 7)",
     )
+    execute.add_argument("--history", action="store_true", help="count the code in the other kernel's In and Out")
     execute.add_argument(
-        "--durable", action="store_true", help="keep the output there until we have it (ipykernel 7 or newer)"
+        "--durable", action="store_true", help="keep the output there until it has arrived here (ipykernel 7 or newer)"
     )
 
-    interrupt = commands.add_parser(
+
+def _add_interrupt(add: _Add) -> None:
+    interrupt = add(
         "interrupt", help="interrupt what a kernel runs", description="Interrupt what a kernel runs, whoever began it."
     )
-    interrupt.add_argument("match", metavar="MATCH")
+    interrupt.add_argument("match", nargs="?", metavar="MATCH", help=_MATCH)
     _add_server(interrupt)
 
-    servers = commands.add_parser(
-        "servers", help="list the servers we know, or check one", description="List the servers we know, or check them."
+
+def _add_servers(add: _Add) -> None:
+    servers = add(
+        "servers",
+        help="list the servers that are known, or check one",
+        description="List the servers that are known, or check them.",
     )
     servers.add_argument(
         "--check",
@@ -131,19 +253,22 @@ def _parser() -> _Parser:
     )
     _add_server(servers)
 
-    demo = commands.add_parser("demo", help="see it at work: a private server, two kernels, everything included")
+
+def _add_demo(add: _Add) -> None:
+    demo = add("demo", help="see it at work: a private server, two kernels, everything included")
     demo.add_argument("--no-shell", action="store_true", help="do not end in an IPython prompt")
-    return parser
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--base-url", type=hide, metavar="URL", help="only this server; without it they are looked up")
+    parser.add_argument(
+        "--base-url", type=hide, metavar="URL", help="only this server; without it, those that are discovered or saved"
+    )
     secret = parser.add_mutually_exclusive_group()
     secret.add_argument("--token", type=Hidden, metavar="TOKEN", help="env:VAR, file:PATH, ask, or the token itself")
     secret.add_argument(
         "--password", type=Hidden, metavar="PASSWORD", help="env:VAR, file:PATH, ask, or the password itself"
     )
-    parser.add_argument("--ca-file", metavar="FILE", default="", help="PEM file of who signed its certificate")
+    parser.add_argument("--ca-file", metavar="FILE", default="", help="CA certificate (PEM)")
     parser.add_argument(
         "--allow-plain-http", action="store_true", help="send the secret unencrypted to another machine"
     )

@@ -178,6 +178,7 @@ def _exec(options: argparse.Namespace) -> int:
         execution = connection.start(
             code,
             stdin=sink.can_ask,
+            store_history=options.history,
             timeout=time_left(options.timeout, began),
             keep_outputs=options.json,
             if_busy=options.if_busy,
