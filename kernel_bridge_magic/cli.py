@@ -98,12 +98,13 @@ def _main(arguments: list[str]) -> int:
             # A name that the terminal's encoding lacks is escaped, not a crash (B49).
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
+        meant: list[Kernel] = []
         try:
-            return _run(arguments)
+            return _run(arguments, meant)
         except KernelBridgeError as error:
-            return _fail(error, as_json="--json" in arguments)
+            return _fail(error, meant, as_json="--json" in arguments)
         except KeyboardInterrupt as came:
-            return _stop(came, as_json="--json" in arguments)
+            return _stop(came, meant, as_json="--json" in arguments)
         finally:
             sys.stdout.flush()
     except OSError as error:
@@ -124,15 +125,14 @@ def _main(arguments: list[str]) -> int:
         return LOST
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], meant: list[Kernel]) -> int:
+    """Run the command; the kernel goes into `meant` as soon as it is found, for what is told of a failure."""
     options = parse(arguments)
-    work: dict[str, Callable[[argparse.Namespace], int]] = {
-        "list": _list,
-        "exec": _exec,
-        "interrupt": _interrupt,
-        "servers": _servers,
-        "demo": _demo,
-    }
+    if options.command == "exec":
+        return _exec(options, meant)
+    if options.command == "interrupt":
+        return _interrupt(options, meant)
+    work: dict[str, Callable[[argparse.Namespace], int]] = {"list": _list, "servers": _servers, "demo": _demo}
     return work[options.command](options)
 
 
@@ -156,7 +156,7 @@ def _list(options: argparse.Namespace) -> int:
     return OK
 
 
-def _exec(options: argparse.Namespace) -> int:
+def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
     from kernel_bridge_magic.bridge import Bridge
     from kernel_bridge_magic.connection import time_left
     from kernel_bridge_magic.display.plain import PlainSink, SilentSink
@@ -167,6 +167,7 @@ def _exec(options: argparse.Namespace) -> int:
     with as_usual():
         code = _code(options)
         kernel = _find(bridge, options)
+        meant.append(kernel)
     sink = SilentSink() if options.json else PlainSink()
     relay = Relay(sink, kernel)
     began = time.monotonic()
@@ -216,12 +217,13 @@ def _tell(
         sink.note(str(result.error))
 
 
-def _interrupt(options: argparse.Namespace) -> int:
+def _interrupt(options: argparse.Namespace, meant: list[Kernel]) -> int:
     from kernel_bridge_magic.bridge import Bridge
 
     bridge = Bridge()
     with as_usual():
         kernel = bridge.find(options.match, server_url(bridge, options))
+        meant.append(kernel)
     bridge.interrupt(kernel)
     if options.json:
         from kernel_bridge_magic.contract import VERSION, kernel_model
@@ -336,7 +338,7 @@ def _status(result: RemoteResult) -> int:
     return RAISED if result.fate is Fate.FAILED else LOST
 
 
-def _stop(came: KeyboardInterrupt, *, as_json: bool) -> int:
+def _stop(came: KeyboardInterrupt, meant: list[Kernel], *, as_json: bool) -> int:
     """Tell of a Ctrl-C, or of a signal to end, before anything was sent."""
     how, status = "interrupted", INTERRUPTED
     if isinstance(came, Terminated):
@@ -345,16 +347,16 @@ def _stop(came: KeyboardInterrupt, *, as_json: bool) -> int:
     if as_json:
         from kernel_bridge_magic.contract import failure
 
-        _print_json(failure(NotRun(words)))
+        _print_json(failure(NotRun(words), *meant))
     print(f"kernel-bridge: {words}", file=sys.stderr)
     return status
 
 
-def _fail(error: KernelBridgeError, *, as_json: bool) -> int:
+def _fail(error: KernelBridgeError, meant: list[Kernel], *, as_json: bool) -> int:
     if as_json:
         from kernel_bridge_magic.contract import failure
 
-        _print_json(failure(error))
+        _print_json(failure(error, *meant))
     print(f"kernel-bridge: {error}", file=sys.stderr)
     if isinstance(error, AmbiguousKernel) and error.table and not as_json:
         print(error.table, file=sys.stderr)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kernel_bridge_magic.errors import AmbiguousKernel, Fate, FateError, KernelBridgeError, RemoteError
+from kernel_bridge_magic.errors import AmbiguousKernel, Fate, FateError, KernelBridgeError, OwnKernel, RemoteError
 from kernel_bridge_magic.matching import selector
 from kernel_bridge_magic.models import Checkup, Kernel, Listing, ServerReport
 from kernel_bridge_magic.results import RemoteResult
@@ -129,15 +129,20 @@ def result_model(result: RemoteResult) -> dict[str, Any]:
     }
 
 
-def failure(error: KernelBridgeError) -> dict[str, Any]:
-    """What `--json` prints when nothing was sent; `candidates` where MATCH means several kernels."""
+def failure(error: KernelBridgeError, kernel: Kernel | None = None) -> dict[str, Any]:
+    """Return what `--json` prints when nothing was sent.
+
+    `kernel` is the one that was found before it failed; `candidates` are told where MATCH means several.
+    """
+    if kernel is None and isinstance(error, OwnKernel):
+        kernel = error.kernel
     candidates = error.candidates if isinstance(error, AmbiguousKernel) else ()
     return {
         "version": VERSION,
         "status": "error",
         "fate": "not run",
         "started": False,
-        "kernel": None,
+        "kernel": None if kernel is None else kernel_model(kernel, kernel.id),
         "outputs": [],
         "result": None,
         "error": _error_model(error),

@@ -135,7 +135,11 @@ class AmbiguousKernel(BadInput):
 
 
 class OwnKernel(BadInput):
-    """The target is the kernel that asks, directly or through others: it would wait for itself."""
+    """The target, `kernel`, is the kernel that asks, directly or through others: it would wait for itself."""
+
+    def __init__(self, message: str, kernel: Kernel | None = None) -> None:
+        super().__init__(message)
+        self.kernel = kernel
 
 
 class RemoteError(KernelBridgeError):

@@ -193,7 +193,7 @@ class InShell:
         """
         chain = self._waiting()
         if kernel.id in chain:
-            raise OwnKernel(f"{kernel.title} waits for this cell already: it would wait for itself")
+            raise OwnKernel(f"{kernel.title} waits for this cell already: it would wait for itself", kernel)
         own = self.bridge.own_id
         return [*chain, own] if own else chain
 

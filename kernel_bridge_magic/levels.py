@@ -163,7 +163,9 @@ def without_own(query: str, found: Sequence[Kernel]) -> list[Kernel]:
     """
     rest = [kernel for kernel in found if not kernel.is_own]
     if found and not rest:
-        raise OwnKernel(f"{shown(query)} matches only this notebook's own kernel. Run the cell without %%remote")
+        raise OwnKernel(
+            f"{shown(query)} matches only this notebook's own kernel. Run the cell without %%remote", found[0]
+        )
     return rest
 
 

@@ -230,7 +230,7 @@ class _Doorway:
 
 def _refuse(kernel: Kernel) -> None:
     if kernel.is_own:
-        raise OwnKernel(f"{kernel.title} is this kernel: a cell sent to it would wait for itself")
+        raise OwnKernel(f"{kernel.title} is this kernel: a cell sent to it would wait for itself", kernel)
     if kernel.state == "dead":
         raise CannotConnect(f"{kernel.title} is dead: restart it where it was started")
 

@@ -433,6 +433,8 @@ def test_a_busy_kernel_is_2_where_the_cell_shall_not_wait(run: Run, place: dict[
     done = run("exec", "--kernel-match", "training", "--code", "ran = 1", "--if-busy", "fail")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "busy" in done.stderr
+    refused = parsed(run("exec", "training", "-c", "ran = 1", "--if-busy", "fail", "--json"))
+    assert (refused["fate"], refused["kernel"]["id"]) == ("not run", place["training"])
     beside = run("exec", "--kernel-match", "training", "--code", "'ran' in globals()", "--if-busy", "subshell")
     assert (beside.returncode, beside.stdout) == (0, "False\n")
     go.touch()
@@ -807,6 +809,57 @@ def test_closed_streams_are_no_traceback(place: dict[str, Any], line: str, statu
 
 
 # -- an assistant's dialogue, with nothing but the documented JSON
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "name"),
+    [
+        (("training", "-c", ""), "bridge", "BadCell"),
+        (("4711", "--transport", "ws", "-c", "1"), "bridge", "CannotConnect"),
+        (("training", "--durable", "--if-busy", "subshell", "-c", "1"), "bridge", "BadOption"),
+    ],
+)
+def test_a_failure_names_the_kernel_that_was_found(
+    run: Run, place: dict[str, Any], line: tuple[str, ...], kind: str, name: str
+) -> None:
+    model = parsed(run("exec", "--json", *line))
+    assert (model["fate"], model["error"]["kind"], model["error"]["name"]) == ("not run", kind, name)
+    assert model["kernel"]["id"] == ("4711" if "4711" in line else place["training"])
+
+
+@pytest.mark.parametrize(("state", "name"), [("idle", "CannotConnect"), ("dead", "CannotConnect")])
+def test_a_kernel_that_cannot_be_connected_to_is_named(state: str, name: str, tmp_path: Path) -> None:
+    with HostileServer() as server:
+        server.doors, server.kernels[0]["execution_state"] = 0, state
+        line = command("exec", "scripted", "--base-url", server.url, "-c", "1", "--json")
+        done = subprocess.run(line, env=private_env(tmp_path), capture_output=True, text=True, timeout=60)
+        assert parsed(done)["kernel"]["id"] == "scripted"
+        assert (done.returncode, parsed(done)["error"]["name"], server.received) == (2, name, [])
+        refused = {"/api/kernels/scripted/interrupt": (500, {}, "")}
+        server.paths.update(refused)
+        line = command("interrupt", "scripted", "--base-url", server.url, "--json")
+        done = subprocess.run(line, env=private_env(tmp_path), capture_output=True, text=True, timeout=60)
+        assert (done.returncode, parsed(done)["kernel"]["id"]) == (2, "scripted")
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"), [("--timeout", 2), ("--if-busy", 2), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_kernel_that_nobody_is_let_in_to_is_named(ends: Any, status: int, tmp_path: Path) -> None:
+    let_in = threading.Event()
+    with HostileServer() as server:
+        server.waits = let_in
+        more = {"--timeout": ("--timeout", "1"), "--if-busy": ("--if-busy", "fail")}.get(ends, ())
+        line = command("exec", "scripted", "--base-url", server.url, "-c", "1", "--json", *more)
+        process = subprocess.Popen(
+            line, env=private_env(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        wait_for(lambda: server.waiting, "the handshake")
+        if not more:
+            process.send_signal(ends)
+        got, model, _ = ended(process)
+        let_in.set()
+    assert (got, model["fate"], model["kernel"]["id"]) == (status, "not run", "scripted")
 
 
 def test_an_assistant_finds_its_kernel_with_one_question(run: Run) -> None:

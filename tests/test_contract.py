@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from kernel_bridge_magic import contract
-from kernel_bridge_magic.errors import AmbiguousKernel, BadMatch, Fate, fate_error, remote_error
+from kernel_bridge_magic.errors import AmbiguousKernel, BadMatch, Fate, OwnKernel, fate_error, remote_error
 from kernel_bridge_magic.models import Checkup, Kernel, KernelSpec, Listing, Origin, Server, ServerReport, Session, Step
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 
@@ -37,6 +37,8 @@ MODELS = {
         RemoteResult("error", Fate.DIED, KERNEL, [], None, fate_error(Fate.DIED, "gone", kernel="a"), missing=None)
     ),
     "bad": contract.failure(BadMatch("bad")),
+    "refused": contract.failure(fate_error(Fate.NOT_RUN, "busy", kernel="a"), KERNEL),
+    "own": contract.failure(OwnKernel("own", KERNEL)),
     "ambiguous": contract.failure(AmbiguousKernel("two", [("a.ipynb", KERNEL), ("3f9c", KERNEL)])),
     "list": contract.listing_model(
         Listing((KERNEL,), (ServerReport(SERVER, 1), ServerReport(SERVER, 0, "no")), claims=(CLAIM,)), [KERNEL]
@@ -85,6 +87,12 @@ def test_a_traceback_comes_without_colours() -> None:
 def test_candidates_say_how_to_select_them() -> None:
     assert [item["select"] for item in MODELS["ambiguous"]["candidates"]] == ["a.ipynb", "3f9c"]
     assert MODELS["list"]["kernels"][0]["select"] == "a.ipynb"
+
+
+def test_a_failure_names_the_kernel_that_was_found() -> None:
+    assert MODELS["bad"]["kernel"] is None
+    for name in ("refused", "own"):
+        assert MODELS[name]["kernel"] == contract.kernel_model(KERNEL, KERNEL.id)
 
 
 @pytest.mark.parametrize(

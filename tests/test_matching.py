@@ -129,6 +129,7 @@ def test_its_own_name_is_no_other_kernel(query: str) -> None:
             if ask is match and "," in query:
                 query = "mine"  # it knows no lists
             ask(query, kernels)
+        assert raised.value.kernel is OWN
         assert str(raised.value).endswith(" matches only this notebook's own kernel. Run the cell without %%remote")
     assert OWN in find_many(query, kernels, plain=True), "a filter leaves it in"
 

@@ -15,6 +15,7 @@ It is all that `scripted.ScriptedServer` is, with the same cells; beside that::
         server.closes = True                             # a kept connection is closed behind each answer
         server.changes = lambda message, payload: None   # a message of the kernel's that is lost, or altered
         server.doors = 1                                 # so many WebSockets are let in, and no more
+        server.waits = threading.Event()                 # a WebSocket is let in when that is set
         server.cut()                                     # all WebSockets end without a word
 
 Its kernel is one's own (`kernel`), or a stranger's (`foreign`); `kernels` and `sessions` are what REST lists.
@@ -22,8 +23,10 @@ Its kernel is one's own (`kernel`), or a stranger's (`foreign`); `kernels` and `
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +49,9 @@ class _HostileChannels(_Channels):
     owner: HostileServer
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
+        if self.owner.waits is not None:
+            self.owner.waiting += 1
+            await asyncio.to_thread(self.owner.waits.wait, 60)
         if self.owner.doors is None or len(self.owner.handlers) < self.owner.doors:
             await super().get(*args, **kwargs)
             return
@@ -122,6 +128,9 @@ class HostileServer(ScriptedServer):
         self.changes: Callable[[Message, str | bytes], str | bytes | None] | None = None
         #: how many WebSockets are let in; None: all
         self.doors: int | None = None
+        #: what a WebSocket's handshake waits for, as for a busy kernel; and how many have begun to wait
+        self.waits: threading.Event | None = None
+        self.waiting = 0
         #: the REST questions that came, and the TCP connections by which they did
         self.requests: list[tuple[str, str]] = []
         self.connections: list[Any] = []
