@@ -45,7 +45,8 @@ class KernelBridge(Configurable):
         MAX_OUTPUT,
         min=1 << 10,
         help="""Bytes of printed text that one cell leaves in a notebook. Of more, the beginning and the end are
-        shown, and all of it is kept in a file until this kernel ends.""",
+        shown, and all of it is kept in a file until this kernel ends. The default is what a Jupyter server lets
+        through to a browser at its default iopub_data_rate_limit; raise it together with that.""",
     ).tag(config=True)
 
     reconnect_timeout = Duration(

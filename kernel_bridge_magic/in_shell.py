@@ -32,9 +32,10 @@ from kernel_bridge_magic.levels import shown
 from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
+from kernel_bridge_magic.protocol.pace import Allowance
 from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.protocol.semicolons import GUEST
-from kernel_bridge_magic.protocol.tails import MAX_OUTPUT
+from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.runner import run
 
@@ -228,10 +229,25 @@ class _Notebook:
     def __init__(self, shell: Any, max_output: Callable[[], int]) -> None:
         self._shell = shell
         self._max_output = max_output
+        self._allowance = Allowance(MAX_OUTPUT)
+        self._allowed_for: tuple[int, Any] | None = None
 
     def sink(self) -> CappedSink:
         """The sink of a cell that runs now."""
-        return CappedSink(self._shell, self._max_output())
+        limit = self._max_output()
+        sink = CappedSink(self._shell, limit, allowance=self._allowance_of(limit))
+        if limit == MAX_OUTPUT and not sink.can_ask:
+            # nbclient and papermill read from the kernel itself; and their files outlive the kernel's
+            return CappedSink(self._shell, MAX_KEPT)
+        return sink
+
+    def _allowance_of(self, limit: int) -> Allowance:
+        """What may be sent to this notebook now. Whoever allows a cell more text has a server that lets it through."""
+        header = (self.parent() or {}).get("header", {})
+        allowed_for = (limit, header.get("msg_id"))
+        if allowed_for != self._allowed_for:  # a cell has ended since, and with it what the server has counted
+            self._allowance, self._allowed_for = Allowance(max(limit, MAX_OUTPUT)), allowed_for
+        return self._allowance
 
     def parent(self) -> Parent:
         """The message that runs the cell which runs now."""

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+import io
+import sys
+import time
+from collections import OrderedDict
 from typing import Any
 
 from kernel_bridge_magic.display.notebook import NotebookSink
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.overflow import Overflow, Shelf
-from kernel_bridge_magic.protocol.tails import MAX_OUTPUT, Tail, size_of, spoken
+from kernel_bridge_magic.protocol.pace import Allowance
+from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT, Tail, beginning, size_of, spoken
 from kernel_bridge_magic.results import RemoteValue
+from kernel_bridge_magic.text import count
 
 __all__ = ["CappedSink"]
 
 _bundles = Shelf()  # of all cells: a later one may update an earlier one's display
+_PATIENCE_SECONDS = 3.0  # for how long a cell is held up in all, so that the server drops nothing of it
+_FLUSHED = 1 << 16  # bytes
+_MOST_PUT_OFF = 100  # displays; the newest
+_MOST_CHANGES = 200  # between stdout and stderr in what is shown at the end: each is a message of its own
 
 
 class CappedSink(NotebookSink):
@@ -20,36 +31,75 @@ class CappedSink(NotebookSink):
 
     The first 15/16 are shown as they come. What comes then is held: if it fits, it is shown when the cell ends, or
     before anything that is no text. If not, all text goes into a file, and the end of it is shown when the cell ends.
-    A bundle above the limit goes into such a file, too, one for each display id, and a line says so. What is no text
-    is shown at once.
+    A bundle of more than `largest` characters goes into such a file, too, one for each display id, and a line says so.
+    What is no text is shown at once.
+
+    All that would be more than the notebook's server lets through (`allowance`) waits, three seconds of one cell at
+    most. Text that would wait for longer is held like text above the limit. Of displays the newest are shown when the
+    cell ends, and the others are counted.
     """
 
-    def __init__(self, shell: Any, limit: int = MAX_OUTPUT) -> None:
+    def __init__(
+        self, shell: Any, limit: int = MAX_OUTPUT, *, largest: int = MAX_KEPT, allowance: Allowance | None = None
+    ) -> None:
         super().__init__(shell)
         self._limit = limit
+        self._largest = largest
+        self._allowance = allowance or Allowance(max(limit, MAX_OUTPUT))
+        self._patience = _PATIENCE_SECONDS
         self._start()
 
     def _start(self) -> None:
         self._head: list[str] = []
         self._shown = 0
-        self._tail = Tail(self._limit // 16)
+        self._holds = False
+        self._tail = Tail(self._limit // 16, size_of, change=self._limit // 16 // _MOST_CHANGES)
         self._overflow: Overflow | None = None
+        self._put_off: OrderedDict[object, functools.partial[None]] = OrderedDict()  # the newest last
+        self._left_out = 0
 
     def stream(self, name: str, text: str) -> None:
         """Write to `sys.stdout` or `sys.stderr`, or hold it."""
-        room = self._limit - self._limit // 16 - self._shown
-        if room > 0 and not self._tail.kept:
-            # A character is at most 4 bytes, and most are one: nothing is encoded that cannot be too much.
-            fits = text if len(text) <= room else text[:room]
-            self._shown += size_of(fits)
-            self._head.append(fits)
-            super().stream(name, fits)
-            text = text[len(fits) :]
+        if isinstance(sys.stderr if name == "stderr" else sys.stdout, io.StringIO):
+            super().stream(name, text)  # captured, as by `%%capture`: it goes through no server
+            return
+        if not self._holds:
+            fits = beginning(text, self._limit - self._limit // 16 - self._shown)
+            self._holds = len(fits) < len(text)  # what comes behind must wait as well
+            if fits or not text:
+                size = size_of(fits)
+                if self._may_send(size):
+                    self._shown += size
+                    self._head.append(fits)
+                    super().stream(name, fits)
+                    if size > _FLUSHED:
+                        self.flush()  # else an ipykernel keeps it for a while, and the allowance would be wrong
+                    text = text[len(fits) :]
+                else:
+                    self._holds = True
         if text:
             self._hold(name, text)
 
+    def _may_send(self, size: int = 0) -> bool:
+        """Return whether a message with so many bytes of text passes now; wait for that, while there is patience."""
+        while wait := self._allowance.take(size, now := time.monotonic()):
+            if wait - now > self._patience:
+                return False
+            time.sleep(wait - now)
+            self._patience -= wait - now
+        return True
+
+    def _await_the_end(self, size: int = 0) -> None:
+        """Wait until a message passes that a cell ends with: what is kept back for it is enough, as a rule."""
+        while wait := self._allowance.take(size, now := time.monotonic(), ends=True):
+            if wait - now > self._patience:
+                break
+            time.sleep(wait - now)
+            self._patience -= wait - now
+
     def _hold(self, name: str, text: str) -> None:
-        if self._overflow is None and self._tail.kept + len(text) > self._limit // 16:
+        kept = self._tail.kept + size_of(text)
+        if self._overflow is None and (kept > self._limit // 16 or self._shown + kept > self._limit):
             held = self._tail.take()
             self._overflow = Overflow()
             for piece in (*self._head, *(piece for _, piece in held)):
@@ -80,43 +130,78 @@ class CappedSink(NotebookSink):
             )
             tail.left_out = tail.lines = 0
         for name, text in held:
+            size = size_of(text)
+            self._await_the_end(size)
             super().stream(name, text)
             if overflow is None:
+                self._shown += size
                 self._head.append(text)
+        self._holds = overflow is not None
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
         """Publish a MIME bundle, or say where a too large one is."""
         if self._overflow is None:
             self._release()
-        super().display(self._small(data, display_id), metadata, display_id, update)
+        data = self._small(data, display_id)
+        key: object = display_id or object()
+        before = self._put_off.pop(key, None)
+        if before is not None and update:
+            update = before.keywords["update"]  # whether it is known to the front end
+        elif before is not None:
+            self._left_out += 1
+        show = super().display
+        self._show_soon(key, functools.partial(show, data, metadata, display_id, update=update))
+
+    def _show_soon(self, key: object, show: functools.partial[None]) -> None:
+        """Show what is no text, and before it what was put off; or put it off, too."""
+        self._put_off[key] = show
+        while self._put_off and self._may_send():
+            self._put_off.popitem(last=False)[1]()
+        while len(self._put_off) > _MOST_PUT_OFF:
+            self._put_off.popitem(last=False)
+            self._left_out += 1
+
+    def _release_all(self) -> None:
+        """Show what waits: something comes that cannot."""
+        if self._overflow is None:
+            self._release()
+        if self._left_out:
+            left_out, self._left_out = self._left_out, 0
+            self.note(f"{count(left_out, 'display')} omitted: they came faster than this notebook's server takes them")
+        while self._put_off:
+            self._await_the_end()
+            self._put_off.popitem(last=False)[1]()
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
         """Show a true result."""
-        if self._overflow is None:
-            self._release()
+        self._release_all()
+        self._await_the_end()
         super().result(value, display_id)
 
     def error(self, error: RemoteError | FateError) -> None:
         """Show a traceback."""
-        if self._overflow is None:
-            self._release()
+        self._release_all()
+        self._await_the_end()
         super().error(error)
 
     def clear(self, wait: bool) -> None:
         """Clear this cell's output, and begin anew."""
-        self._release()
-        super().clear(wait)
+        if self._patience > 0:
+            self._release()
         if self._overflow is not None:
             self._overflow.remove()
         self._start()
+        self._show_soon("", functools.partial(super().clear, wait))
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask below all that was printed."""
         self._release()
+        self._release_all()
         return super().ask(prompt, password)
 
     def finish(self) -> None:
         """Show how it ended: nothing more comes."""
+        self._release_all()
         self._release()
         if self._overflow is not None:
             self._overflow.close()
@@ -124,10 +209,12 @@ class CappedSink(NotebookSink):
 
     def note(self, text: str) -> None:
         """Write one line of ours at once."""
-        super().stream("stderr", f"kernel-bridge: {text}\n")
+        line = f"kernel-bridge: {text}\n"
+        self._allowance.take(size_of(line), time.monotonic(), ends=True)
+        super().stream("stderr", line)
 
     def _small(self, data: dict[str, Any], display_id: str) -> dict[str, Any]:
-        large = {mime: str(value) for mime, value in data.items() if len(str(value)) > self._limit}
+        large = {mime: str(value) for mime, value in data.items() if len(str(value)) > self._largest}
         if not large:
             return data
         overflow = _bundles.put(display_id, large.values())

@@ -16,7 +16,7 @@ from kernel_bridge_magic.protocol.events import (
 )
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.messages import text as text_of
-from kernel_bridge_magic.protocol.tails import MAX_OUTPUT, Tail, spoken
+from kernel_bridge_magic.protocol.tails import MAX_KEPT, Tail, spoken
 
 __all__ = ["Outputs"]
 
@@ -33,7 +33,7 @@ class Outputs:
     the last of the outputs then, also where displays came within it.
     """
 
-    def __init__(self, limit: int = MAX_OUTPUT) -> None:
+    def __init__(self, limit: int = MAX_KEPT) -> None:
         self._limit = limit
         self._room = limit - limit // 16
         self._tail = Tail(limit // 16)

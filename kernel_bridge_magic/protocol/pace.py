@@ -1,14 +1,23 @@
-"""A cell that prints fast is shown in steps that a front end can follow: `Pace`."""
+"""A cell that prints fast is shown in steps that a front end can follow: `Pace`; and what passes there: `Allowance`."""
 
 from __future__ import annotations
 
+import operator
+import threading
+from collections import deque
+
 from kernel_bridge_magic.protocol.events import DisplayData, Event, Started, Stream, Tick
 
-__all__ = ["STEP_SECONDS", "Pace"]
+__all__ = ["MESSAGE_SIZE", "STEP_SECONDS", "Allowance", "Pace"]
 
 STEP_SECONDS = 0.05  # 20 steps a second
 _MOST_HELD = 1 << 20  # characters; more are given at once, for the sake of memory
 _MOST_PIECES = 1 << 14
+#: bytes that a message takes beside its text: its header, that of the cell it belongs to, a signature
+MESSAGE_SIZE = 1000
+_WINDOW_SECONDS = 3.1  # a server's `rate_limit_window` is 3 s, and it takes a moment to read what was sent
+_MOST_MESSAGES = 2600  # a server takes 3000 in that time; widgets send some beside us
+_MOST_AT_THE_END = 300
 
 
 class Pace:
@@ -78,3 +87,48 @@ def _joined(events: list[Event]) -> Event:
         return events[0]
     texts = [event for event in events if isinstance(event, Stream)]
     return Stream(texts[0].name, "".join(event.text for event in texts))
+
+
+class Allowance:
+    """What may still be sent to a notebook now, if the Jupyter server between is to drop none of it.
+
+    A server counts what it got for a browser in the last three seconds: all messages, and the bytes of printed text.
+    What is beyond its limit it drops, and goes on to drop until there is a fifth less. So as much as that is never
+    sent in one window, which is taken a little longer here, since a server reads what we send when it comes to it.
+    A part is kept back for what a cell ends with. A server begins to count anew when a cell of the notebook has ended,
+    so each has an allowance of its own. Safe to use from any thread; times are seconds on any clock that does not go
+    back.
+    """
+
+    def __init__(self, size: int) -> None:
+        """With `size` the bytes of printed text that one cell may show: its end is a sixteenth of them."""
+        self._most = (size + size // 20, _MOST_MESSAGES)
+        self._back = (size // 16 + size // 100, _MOST_AT_THE_END)
+        self._sent: deque[tuple[float, int]] = deque()  # when it leaves the window, and its size
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def take(self, size: int, now: float, *, ends: bool = False) -> float:
+        """Count a message with so many bytes of text if it may be sent, and give 0; else give when to ask again.
+
+        With `ends` what is kept back may be used.
+        """
+        with self._lock:
+            while self._sent and self._sent[0][0] <= now:
+                self._size -= self._sent.popleft()[1]
+            size = size + MESSAGE_SIZE if size else 0
+            room, messages = self._most if ends else map(operator.sub, self._most, self._back)
+            if self._sent and (self._size + size > room or len(self._sent) >= messages):
+                return self._freed(size, room, messages)
+            self._sent.append((now + _WINDOW_SECONDS, size))
+            self._size += size
+            return 0.0
+
+    def _freed(self, size: int, room: int, messages: int) -> float:
+        left, count = self._size, len(self._sent)
+        for until, sent in self._sent:
+            left -= sent
+            count -= 1
+            if left + size <= room and count < messages:
+                return until
+        return self._sent[-1][0]

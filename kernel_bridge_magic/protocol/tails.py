@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
+from collections.abc import Callable
 
-__all__ = ["MAX_OUTPUT", "Tail", "size_of", "spoken"]
+__all__ = ["MAX_KEPT", "MAX_OUTPUT", "Tail", "beginning", "size_of", "spoken"]
 
-#: Bytes of printed text that one cell may leave in a notebook; a browser still opens that.
-MAX_OUTPUT = 16 << 20
+#: Bytes of printed text that one cell may leave in a notebook: what a Jupyter server with its default
+#: `iopub_data_rate_limit` lets through to a browser within its `rate_limit_window`, and a little less.
+MAX_OUTPUT = 2_800_000
+#: Characters of printed text that are kept for a program, and bytes of one picture or page that a browser still opens.
+MAX_KEPT = 16 << 20
 _PIECE = 1 << 16
 _MOST_JOINED = 1 << 10
 
 
 class Tail:
-    """Keeps about the last `size` characters of what is printed, an eighth more at most; counts what it lets go of."""
+    """Keeps about the last `size` characters of what is printed, an eighth more at most; counts what it lets go of.
 
-    def __init__(self, size: int) -> None:
+    With another `measure` than `len` the size is that of the text in its units, and each change of the stream counts
+    as `change` of them.
+    """
+
+    def __init__(self, size: int, measure: Callable[[str], int] = len, change: int = 0) -> None:
         self._size = size
+        self._measure = measure
+        self._change = change
         self._piece = min(_PIECE, size // 8)
-        self._pieces: deque[tuple[str, str]] = deque()
+        self._pieces: deque[tuple[str, str, int]] = deque()
         self._open: list[str] = []  # the newest text, all of one stream: tiny strings would take 30 times their size
         self._open_name = ""
         self._open_size = 0
@@ -30,34 +41,37 @@ class Tail:
 
     @property
     def kept(self) -> int:
-        """How many characters are kept."""
+        """How much is kept, as it is measured."""
         return self._kept + self._open_size
 
     def add(self, name: str, text: str) -> None:
         """Put text at the end; let go of what is too much at the beginning, in pieces."""
-        if name != self._open_name or self._open_size >= self._piece or len(self._open) >= _MOST_JOINED:
+        changes = name != self._open_name
+        if changes or self._open_size >= self._piece or len(self._open) >= _MOST_JOINED:
             self._close()
             self._open_name = name
-        if len(text) > self._size:
+        size = self._measure(text)
+        if size > self._size:
             self._close()
-            for _, old in self._pieces:
+            for _, old, _ in self._pieces:
                 self._let_go(old)
             self._pieces.clear()
             self._kept = 0
-            cut = len(text) - self._size
+            cut = len(text) - len(_ending(text, self._size, self._measure))
             self._let_go(text[:cut])
             text = text[cut:]
+            size = self._measure(text)
         self._open.append(text)
-        self._open_size += len(text)
+        self._open_size += size + (self._change if changes else 0)
         while self.kept > self._size and self._pieces:
-            _, old = self._pieces.popleft()
-            self._kept -= len(old)
+            _, old, size = self._pieces.popleft()
+            self._kept -= size
             self._let_go(old)
 
     def take(self) -> list[tuple[str, str]]:
         """Give what is kept, as names and texts, once; where something was left out, from the start of a line."""
         self._close()
-        taken = list(self._pieces)
+        taken = [(name, text) for name, text, _ in self._pieces]
         self._pieces.clear()
         self._kept = 0
         if self.left_out and taken:
@@ -73,14 +87,30 @@ class Tail:
 
     def _close(self) -> None:
         if self._open:
-            self._pieces.append((self._open_name, "".join(self._open)))
+            self._pieces.append((self._open_name, "".join(self._open), self._open_size))
             self._kept += self._open_size
             self._open, self._open_size = [], 0
 
 
 def size_of(text: str) -> int:
-    """How many bytes a text takes in a notebook's file."""
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    """Return how many bytes a text takes in a message and in a notebook's file: both are JSON in UTF-8."""
+    written = json.dumps(text, ensure_ascii=False)
+    return len(written if written.isascii() else written.encode("utf-8", "surrogatepass")) - 2
+
+
+def beginning(text: str, size: int) -> str:
+    """Return what of a text's beginning takes at most `size` bytes, as `size_of` counts them."""
+    cut = text[: max(size, 0)]
+    while cut and (now := size_of(cut)) > size:
+        cut = cut[: min(len(cut) * size // now, len(cut) - 1)]
+    return cut
+
+
+def _ending(text: str, size: int, measure: Callable[[str], int]) -> str:
+    cut = text[-size:]
+    while cut and (now := measure(cut)) > size:
+        cut = cut[len(cut) - min(len(cut) * size // now, len(cut) - 1) :]
+    return cut
 
 
 def spoken(lines: int, size: int) -> str:

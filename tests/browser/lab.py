@@ -191,9 +191,6 @@ class Lab:
             *(f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.root_dir}"),
             "--LabApp.expose_app_in_browser=True",
             "--JupyterNotebookApp.expose_app_in_browser=True",
-            # What is shown in a test may be large; how a server's limit is told is tested elsewhere.
-            "--ZMQChannelsWebsocketConnection.iopub_data_rate_limit=1e9",
-            "--ZMQChannelsWebsocketConnection.iopub_msg_rate_limit=1e6",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--LabApp.news_url=",
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from kernel_bridge_magic.errors import remote_error
 from kernel_bridge_magic.overflow import Shelf
 from tests.support.shells import private_shell
 
-LIMIT = 1600  # 1500 at once, 100 held
+LIMIT = 1760  # 1650 bytes at once, 110 held; the end of a line takes two
 LINE = "x" * 9 + "\n"
 
 
@@ -34,7 +36,7 @@ def shell(tmp_path: Path) -> Iterator[InteractiveShell]:
 
 @pytest.fixture
 def sink(shell: InteractiveShell) -> CappedSink:
-    return CappedSink(shell, LIMIT)
+    return CappedSink(shell, LIMIT, largest=LIMIT)
 
 
 def test_what_is_just_not_too_much_is_shown_unchanged(
@@ -107,7 +109,7 @@ def test_an_animation_of_too_large_bundles_has_one_file(
 ) -> None:
     for frame in range(5):
         # The last by another cell, which has a sink of its own.
-        CappedSink(shell, LIMIT).display({"text/html": str(frame) * 2000}, {}, "kernel:plot", frame > 0)
+        CappedSink(shell, LIMIT, largest=LIMIT).display({"text/html": str(frame) * 2000}, {}, "kernel:plot", frame > 0)
     (file,) = directory.iterdir()
     assert file.read_text() == "4" * 2000
     assert capsys.readouterr().out.count(str(file)) == 5
@@ -133,3 +135,57 @@ def test_without_a_place_for_it_that_is_said(
     sink.stream("stdout", LINE * 500)
     sink.finish()
     assert "left out here; the text is not kept (" in capsys.readouterr().err
+
+
+def test_of_displays_that_do_not_pass_the_newest_are_shown_and_the_others_counted(
+    sink: CappedSink, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(8000):
+        sink.display({"text/plain": str(number)}, {}, "", False)
+    sink.stream("stdout", "text\n")
+    sink.finish()
+    shown = capsys.readouterr()
+    numbers = [int(line) for line in shown.out.split() if line != "text"]
+    assert numbers == sorted(numbers)
+    assert numbers[0] == 0 and numbers[-100:] == list(range(7900, 8000))
+    said = re.search(r"kernel-bridge: (\d+) displays omitted: they came faster than this notebook's", shown.err)
+    assert said and int(said[1]) == 8000 - len(numbers)
+
+
+def test_of_updates_that_do_not_pass_the_newest_is_shown(sink: CappedSink, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(8000):
+        sink.display({"text/plain": str(number)}, {}, "bar", number > 0)
+    sink.finish()
+    shown = capsys.readouterr()
+    assert shown.out.endswith("\n7999\n")
+    assert shown.err == ""
+
+
+def test_text_between_displays_counts_as_one(
+    sink: CappedSink, capsys: pytest.CaptureFixture[str], directory: Path
+) -> None:
+    for _ in range(500):
+        sink.stream("stdout", LINE)
+        sink.display({"text/plain": "shown"}, {}, "", False)
+    sink.finish()
+    assert len(capsys.readouterr().out.replace("shown\n", "")) <= LIMIT + LIMIT // 16
+    (file,) = directory.iterdir()
+    assert file.read_text() == LINE * 500
+
+
+def test_what_is_captured_goes_through_no_server_and_is_whole(sink: CappedSink, directory: Path) -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as captured:
+        sink.stream("stdout", LINE * 5000)
+        sink.finish()
+    assert captured.getvalue() == LINE * 5000
+    assert not directory.exists()
+
+
+def test_an_animation_ends_with_its_last_picture(sink: CappedSink, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(5000):
+        sink.clear(True)
+        sink.display({"text/plain": str(number)}, {}, "", False)
+    sink.finish()
+    shown = capsys.readouterr()
+    assert shown.out.endswith("4999\n")
+    assert shown.err == ""

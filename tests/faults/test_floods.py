@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import pytest
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.errors import Fate
+from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.runner import run
+from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer, private_env, wait_for
 
 Connect = Callable[[str], KernelConnection]
@@ -196,3 +199,88 @@ def test_f36_what_a_kernel_cannot_send_is_counted(
     # Asked whether its Python runs, the kernel greets us with a message of its own, which may be dropped like the rest.
     assert 0 < lost <= model["missing"] <= lost + 3
     assert model["missing"] == lost or "up to " in stderr
+
+
+#: What a cell in another kernel prints too much of; with pauses, for a kernel drops what waits in its own socket.
+FLOODS = {
+    "long lines": "for n in range(1000):\n    print(n, '7' * 9990)",
+    "one line": "print(0, '7' * 10_000_000)",
+    "what JSON spells out": "for n in range(1000):\n    print(n, '\\x1b[31m' * 1000)",
+    "stdout and stderr by turns": "import sys, time\n"
+    "for n in range(1500):\n"
+    "    print(n, 'o' * 1000, flush=True)\n"
+    "    print('e' * 1000, file=sys.stderr, flush=True)\n"
+    "    if n % 50 == 49: time.sleep(0.05)",
+    "displays between": "import time\n"
+    "for n in range(1000):\n"
+    "    print(n, '7' * 9990, flush=True)\n"
+    "    display(n)\n"
+    "    if n % 100 == 99: time.sleep(0.02)",
+    "many displays before": "import time\n"
+    "for n in range(3100):\n"
+    "    display({'text/plain': 'shown'}, raw=True)\n"
+    "    if n % 200 == 199: time.sleep(0.05)\n"
+    "for n in range(1000):\n    print(n, '7' * 9990)",
+}
+
+
+@pytest.fixture
+def notebook(jupyter_server: JupyterServer, own_kernel: str) -> Iterator[Callable[[str], RemoteResult]]:
+    """Run a cell in a kernel with our magics as its browser does: through its server, with the default rate limits."""
+    connection, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    with connection:
+        connection.execute("%load_ext kernel_bridge_magic")
+
+        def run_cell(code: str) -> RemoteResult:
+            execution = connection.start(code, stdin=True)
+            for _ in execution:
+                pass
+            assert execution.result is not None
+            return execution.result
+
+        yield run_cell
+
+
+def of_stream(result: RemoteResult, name: str) -> str:
+    return "".join(output["text"] for output in result.outputs if output.get("name") == name)
+
+
+def drops_nothing(result: RemoteResult) -> tuple[str, str]:
+    out, err = of_stream(result, "stdout"), of_stream(result, "stderr")
+    assert result.fate is Fate.OK
+    assert result.missing == 0, err[-500:]
+    return out, err
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_of_a_flood_beginning_and_end_pass_the_notebook_s_own_server_and_all_is_in_the_file(
+    notebook: Callable[[str], RemoteResult], shared_kernel: str, flood: str
+) -> None:
+    result = notebook(f"%%remote {shared_kernel}\n{FLOODS[flood]}\nprint('end of text')")
+    out, err = drops_nothing(result)
+    assert out.startswith("0 ")
+    assert out.endswith("end of text\n")
+    (path,) = set(re.findall(r"/[^ ;]*kernel-bridge-output[^ ;]*\.txt", err))
+    numbers = [int(number) for number in re.findall(r"^(\d+) ", Path(path).read_text(), re.M)]
+    (count,) = re.findall(r"range\((\d+)\):\n    print", FLOODS[flood]) or [1]
+    assert numbers == list(range(int(count)))
+
+
+def test_two_floods_in_one_cell_pass_as_well(notebook: Callable[[str], RemoteResult], shared_kernel: str) -> None:
+    flood = f"get_ipython().run_cell_magic('remote', {shared_kernel!r}, {FLOODS['long lines']!r})"
+    began = time.monotonic()
+    alone = notebook(f"{flood}\nprint('end of text')")
+    middle = time.monotonic()
+    both = notebook(f"{flood}\nprint('between')\n{flood}\nprint('end of text')")
+    out, _ = drops_nothing(both)
+    one, other = out.split("between\n")
+    for text in (one, other.removesuffix("end of text\n")):
+        assert text.startswith("0 7") and re.search(r"\n999 7{9990}\n\Z", text)
+    drops_nothing(alone)
+    assert time.monotonic() - middle < 2 * (middle - began) + 3 + 10  # what a loaded machine adds
+
+
+def test_natively_the_server_drops_what_is_too_much(notebook: Callable[[str], RemoteResult]) -> None:
+    result = notebook(f"{FLOODS['long lines']}\nprint('end of text')")
+    assert result.missing != 0
+    assert "end of text" not in of_stream(result, "stdout")

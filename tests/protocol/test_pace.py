@@ -19,7 +19,8 @@ from kernel_bridge_magic.protocol.events import (
     Stream,
     Tick,
 )
-from kernel_bridge_magic.protocol.pace import STEP_SECONDS, Pace
+from kernel_bridge_magic.protocol.pace import MESSAGE_SIZE, STEP_SECONDS, Allowance, Pace
+from kernel_bridge_magic.protocol.tails import MAX_OUTPUT
 
 
 def out(text: str) -> Stream:
@@ -133,3 +134,48 @@ def test_nothing_is_lost_and_nothing_waits_too_long(moments: list[tuple[Event, f
         assert pace.due is None or now < pace.due <= now + STEP_SECONDS
     given += pace.flush(now)
     assert told(given) == told([event for event, _ in moments])
+
+
+def passes(allowance: Allowance, size: int, now: float, **ends: bool) -> bool:
+    return allowance.take(size, now, **ends) == 0
+
+
+def test_as_much_as_one_cell_may_show_passes_at_once() -> None:
+    allowance = Allowance(MAX_OUTPUT)
+    for _ in range(15):
+        assert passes(allowance, MAX_OUTPUT // 16, 0)
+    assert passes(allowance, MAX_OUTPUT // 16, 0, ends=True)
+
+
+def test_never_is_more_sent_in_three_seconds_than_a_server_takes() -> None:
+    allowance = Allowance(MAX_OUTPUT)
+    now, sent = 0.0, []
+    for n in range(400):
+        size = n % 7 * 20_000
+        while wait := allowance.take(size, now, ends=n % 5 == 0):
+            assert now < wait <= now + 3.1
+            now = wait
+        sent.append((now, size + MESSAGE_SIZE))
+        now += 0.01
+    assert now > 10
+    for since, _ in sent:
+        assert sum(size for when, size in sent if since <= when < since + 3) <= 3_000_000
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_messages_are_counted_whatever_is_in_them(size: int) -> None:
+    allowance = Allowance(MAX_OUTPUT)
+    count = 0
+    while passes(allowance, size, 0):
+        count += 1
+    assert 2000 < count < 3000
+    assert passes(allowance, 0, 0, ends=True)  # what a cell ends with
+    assert not passes(allowance, size, 3)
+    assert passes(allowance, size, 3.1)
+
+
+def test_a_message_that_is_too_large_for_every_window_passes_alone() -> None:
+    allowance = Allowance(1000)
+    assert passes(allowance, 5000, 0)
+    assert allowance.take(5000, 1) == 3.1
+    assert passes(allowance, 5000, 3.1)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.protocol.tails import Tail, size_of, spoken
+from kernel_bridge_magic.protocol.tails import Tail, beginning, size_of, spoken
 
 
 def test_what_fits_is_kept_as_it_came() -> None:
@@ -45,7 +47,39 @@ def test_kept_and_left_out_are_all(pieces: list[tuple[str, str]], size: int) -> 
     assert tail.lines + end.count("\n") == whole.count("\n")
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.text("aé🚀\x1b\n", max_size=9)), max_size=60),
+    st.integers(8, 80),
+)
+def test_with_another_measure_it_is_that_which_is_kept(pieces: list[tuple[str, str]], size: int) -> None:
+    tail = Tail(size, size_of, change=2)
+    for name, text in pieces:
+        tail.add(name, text)
+    kept = tail.take()
+    end = "".join(text for _, text in kept)
+    assert size_of(end) + 2 * len(kept) <= size + size // 8 + 2
+    whole = "".join(text for _, text in pieces)
+    assert whole.endswith(end)
+    assert tail.left_out + len(end) == len(whole)
+
+
+@given(st.text("aé🚀\x1b\n\ud800"), st.integers(0, 60))
+def test_a_beginning_takes_no_more_than_it_may(text: str, size: int) -> None:
+    cut = beginning(text, size)
+    assert text.startswith(cut)
+    assert size_of(cut) <= size
+    if size_of(text) <= size:
+        assert cut == text
+
+
+@given(st.text())
+def test_the_size_of_a_text_is_that_of_its_json(text: str) -> None:
+    written = json.dumps({"text": text}, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    assert size_of(text) == len(written) - len('{"text": ""}')
+
+
 def test_sizes() -> None:
     assert size_of("aé") == 3
+    assert size_of("\x1b[0m\n") == 11
     assert size_of("\ud800") == 3
     assert spoken(1234, 5_600_000) == "1,234 lines (5.6 MB)"
