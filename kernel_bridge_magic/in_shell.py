@@ -28,7 +28,7 @@ from kernel_bridge_magic.display.twins import Forward, Twins
 from kernel_bridge_magic.errors import BadOption, BadServer, FateError, OwnKernel
 from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.interrupts import aside, held, sends_nothing
-from kernel_bridge_magic.levels import shown
+from kernel_bridge_magic.levels import Level, match_level, shown
 from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
@@ -38,10 +38,13 @@ from kernel_bridge_magic.protocol.semicolons import GUEST
 from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.runner import run
+from kernel_bridge_magic.text import cut_end, cut_middle, visible
 
 __all__ = ["InShell"]
 
 _WITH_ADD = ("name", "token", "password", "ca_file", "trust", "allow_plain_http", "save")
+#: where a MATCH names its kernel in full; a row does not: a cell is run again when the rows are others
+_WHOLE = frozenset({Level.ID, Level.PATH, Level.NAME, Level.STEM})
 _CHAIN = "chain"  # in the metadata of what we send: the kernels that wait for this cell
 
 
@@ -177,14 +180,14 @@ class InShell:
         return self._mirrors[connection]
 
     def _introduce(self, match: str, kernel: Kernel, relay: Relay) -> None:
-        """Say once which kernel is meant, when MATCH was less than its path or id (T25)."""
+        """Say once which kernel is meant where MATCH does not name it: a part of a name, a row, a kind (T25)."""
         known = (match, kernel.id)
-        if known in self._told or match in (kernel.id, *kernel.paths):
+        if known in self._told:
             return
         self._told.add(known)
-        where = kernel.server.name if kernel.server else "this machine"
-        about = ", ".join(part for part in (kernel.display_name, kernel.short_id) if part)
-        relay.inform(KERNEL, f"{kernel.title}: meant by {shown(match)} ({about}, on {where})")
+        level, _ = match_level(match, [kernel], rows=self.bridge.rows)
+        if level not in _WHOLE:
+            relay.inform(KERNEL, f"{shown(match)} → {_introduced(kernel)}")
 
     def _chain(self, kernel: Kernel) -> list[str]:
         """The kernels that wait for this cell, this one last.
@@ -205,6 +208,13 @@ class InShell:
         guest = metadata.get(GUEST) if isinstance(metadata, dict) else None
         chain = guest.get(_CHAIN) if isinstance(guest, dict) else None
         return [item for item in chain if isinstance(item, str)] if isinstance(chain, list) else []
+
+
+def _introduced(kernel: Kernel) -> str:
+    """Name a kernel, and say what and where it is, in a line that is not too long."""
+    kind = cut_end(visible(kernel.display_name.removesuffix(" (ipykernel)")), 40)
+    where = cut_middle(visible(kernel.server.name), 40) if kernel.server else "this machine"
+    return f"{cut_middle(visible(kernel.title), 80)} ({', '.join(filter(None, (kind, where)))})"
 
 
 def _ask(what: str) -> str:

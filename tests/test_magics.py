@@ -403,19 +403,45 @@ def test_a_server_can_be_named(shell: InteractiveShell, server: JupyterServer) -
         run(shell, "%remote -s nowhere analysis 1")
 
 
-def test_which_kernel_it_is_is_said_once_and_only_for_less_than_its_path(
-    shell: InteractiveShell, capsys: Capture, ids: dict[str, str]
+@pytest.mark.parametrize(
+    "match",
+    [
+        "work/analysis.ipynb",
+        "analysis.ipynb",
+        "analysis",
+        "'analysis'",
+        "{id}",
+        "{server}::analysis",
+        "'{server}::{id}'",
+    ],
+)
+def test_nothing_is_said_of_a_kernel_that_match_names_in_full(
+    shell: InteractiveShell, capsys: Capture, server: JupyterServer, ids: dict[str, str], match: str
 ) -> None:
-    run(shell, "%remote work/analysis.ipynb 1")
-    run(shell, f"%remote {ids['work/analysis.ipynb']} 1")
-    assert capsys.readouterr().err == ""
-    run(shell, "%remote analysis 1")
-    err = capsys.readouterr().err
-    assert err.startswith("work/analysis.ipynb: ")
-    assert ids["work/analysis.ipynb"][:8] in err
-    assert err.count("\n") == 1
-    run(shell, "%remote analysis 1")
-    assert capsys.readouterr().err == ""
+    match = match.format(id=ids["work/analysis.ipynb"], server=server.url)
+    run(shell, f"%remote {match} 1;")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("match", ["anal", "ANALYSIS", "{id:.8}", "re:^work/", "#1", "{server}::anal", "'k/ana'"])
+def test_which_kernel_is_meant_is_said_once_where_match_does_not_name_it(
+    shell: InteractiveShell, capsys: Capture, server: JupyterServer, ids: dict[str, str], match: str
+) -> None:
+    match = match.format(id=ids["work/analysis.ipynb"], server=server.url)
+    run(shell, "%kernels work/")
+    capsys.readouterr()
+    run(shell, f"%remote {match} 1;")
+    out, err = capsys.readouterr()
+    bare = re.escape(match.strip("'"))
+    assert out == ""
+    assert re.fullmatch(rf"'{bare}' → work/analysis\.ipynb \(Python 3, localhost:{server.port}\)\n", err), err
+    run(shell, f"%remote {match} 1;")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_quiet_leaves_out_which_kernel_is_meant(shell: InteractiveShell, capsys: Capture) -> None:
+    run(shell, "%remote -q anal 1;")
+    assert capsys.readouterr() == ("", "")
 
 
 # -- what is wrong is one line

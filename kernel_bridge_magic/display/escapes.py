@@ -62,9 +62,12 @@ class LeftOpen:
 
     def __init__(self) -> None:
         self._acted = self._in_line = False
+        #: how many texts were written
+        self.written = 0
 
     def feed(self, text: str) -> None:
         """Take text that was written."""
+        self.written += bool(text)
         self._acted = self._acted or _ACTS.search(text) is not None
         _, ends, tail = text.rpartition("\n")
         stands = bool(tail[_LONGEST_TAIL:] or _NO_TEXT.sub("", tail))
@@ -72,6 +75,7 @@ class LeftOpen:
 
     def answered(self) -> None:
         """Take note that somebody has typed a line: the cursor stands at the beginning of the next."""
+        self.written += 1
         self._in_line = False
 
     def close(self) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import os
 import sys
 from typing import Any
 
+from kernel_bridge_magic.display.bottom import Bottom, close_left_open, is_terminal
 from kernel_bridge_magic.display.escapes import LeftOpen
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.text import without_colours
 
-__all__ = ["PlainSink", "SilentSink", "close_left_open", "dimmed", "is_terminal"]
+__all__ = ["PlainSink", "SilentSink"]
 
 
 class PlainSink:
@@ -23,6 +23,7 @@ class PlainSink:
 
     def __init__(self) -> None:
         self._left_open = LeftOpen()
+        self._bottom = Bottom(self._left_open)
 
     @property
     def can_ask(self) -> bool:
@@ -66,10 +67,8 @@ class PlainSink:
         self.stream("stderr", f"kernel-bridge: {text}\n")
 
     def inform(self, kind: str, text: str) -> None:
-        """Write a neutral line of ours to stderr."""
-        if text:
-            self.begin_line()
-            print(dimmed(f"kernel-bridge: {text}", sys.stderr), file=sys.stderr, flush=True)
+        """Write a neutral line of ours to stderr; in a terminal dim, and over the last one of its kind."""
+        self._bottom.inform(kind, f"kernel-bridge: {text}" if text else "")
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask on the terminal."""
@@ -78,33 +77,14 @@ class PlainSink:
         return value
 
 
-def is_terminal(stream: Any) -> bool:
-    """Whether a stream leads to a terminal; what a user has put in its place may know nothing of that."""
-    try:
-        return bool(stream.isatty())
-    except (AttributeError, ValueError):  # ValueError: it is closed
-        return False
-
-
-def dimmed(text: str, stream: Any) -> str:
-    """Give `text` as a terminal shows it dim, where `stream` leads to one that has colours."""
-    colours = is_terminal(stream) and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
-    return f"\x1b[2m{text}\x1b[22m" if colours else text
-
-
-def close_left_open(left_open: LeftOpen) -> None:
-    """Write what ends that to the terminal, by whichever stream leads there."""
-    terminal = next(filter(is_terminal, (sys.stdout, sys.stderr)), None)
-    if terminal is not None:
-        terminal.write(left_open.close())
-        terminal.flush()
-
-
 class SilentSink:
     """A sink for `--json`: everything is kept in the result, and nobody is asked."""
 
     can_ask = False
     stop = "Ctrl-C"
+
+    def __init__(self) -> None:
+        self._plain = PlainSink()
 
     def stream(self, name: str, text: str) -> None:
         """Nothing is shown."""
@@ -127,12 +107,12 @@ class SilentSink:
     def note(self, text: str) -> None:
         """Notes go to stderr: stdout has one object only."""
         with contextlib.suppress(OSError, ValueError):  # whoever reads them may have gone; the object is still wanted
-            print(f"kernel-bridge: {text}", file=sys.stderr)
+            self._plain.note(text)
 
     def inform(self, kind: str, text: str) -> None:
-        """As `note`: stdout has one object only."""
-        if text:
-            self.note(text)
+        """As `note`."""
+        with contextlib.suppress(OSError, ValueError):
+            self._plain.inform(kind, text)
 
     def ask(self, prompt: str, password: bool) -> str:
         """Never called: input is refused over there."""

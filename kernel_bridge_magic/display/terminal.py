@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import shutil
 import sys
 from typing import Any
 
+from kernel_bridge_magic.display.bottom import Bottom, close_left_open, is_terminal
 from kernel_bridge_magic.display.escapes import LeftOpen
 from kernel_bridge_magic.display.notebook import NotebookSink
-from kernel_bridge_magic.display.plain import close_left_open, dimmed, is_terminal
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
-from kernel_bridge_magic.text import without_colours
 
 __all__ = ["TerminalSink"]
 
@@ -26,10 +23,9 @@ class TerminalSink(NotebookSink):
     def __init__(self, shell: Any, left_open: LeftOpen | None = None) -> None:
         """With `left_open` several sinks share a terminal: what comes late stands before the next cell's lines."""
         super().__init__(shell)
-        # Texts that change: those at the bottom of the screen can be drawn over, the others only once more.
-        self._bottom: dict[str, str] = {}
-        self._above: dict[str, str] = {}
         self._left_open = left_open or LeftOpen()
+        self._bottom = Bottom(self._left_open)
+        self._above: dict[str, str] = {}  # texts that have changed and could not be drawn over
 
     @property
     def can_ask(self) -> bool:
@@ -38,7 +34,6 @@ class TerminalSink(NotebookSink):
 
     def stream(self, name: str, text: str) -> None:
         """Write to `sys.stdout` or `sys.stderr`."""
-        self._leave_bottom()
         super().stream(name, text)
         if is_terminal(sys.stderr if name == "stderr" else sys.stdout):
             self._left_open.feed(text)
@@ -58,26 +53,21 @@ class TerminalSink(NotebookSink):
         super().note(text)
 
     def inform(self, kind: str, text: str) -> None:
-        """Write a neutral line of ours to `sys.stderr`."""
-        if text:
-            self.begin_line()
-            self.stream("stderr", f"{dimmed(text, sys.stderr)}\n")
+        """Write a neutral line of ours to `sys.stderr`; in a terminal dim, and over the last one of its kind."""
+        self._bottom.inform(kind, text)
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
         """Show a true result."""
-        self._leave_bottom()
         super().result(value, display_id)
         self._wrote(value.text)
 
     def error(self, error: RemoteError | FateError) -> None:
         """Show a traceback."""
-        self._leave_bottom()
         super().error(error)
         self._wrote("\n".join(error._render_traceback_()))
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
         """Publish a MIME bundle; one without text says at least what it is."""
-        self._leave_bottom()
         if data and "text/plain" not in data:
             data = {**data, "text/plain": f"<{next(iter(data))}>"}
         # A terminal prints an update again; IPython does the same with its own displays.
@@ -86,44 +76,19 @@ class TerminalSink(NotebookSink):
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask with `input` or `getpass`."""
-        self._leave_bottom()
         value = super().ask(prompt, password)
         self._left_open.answered()
         return value
 
     def draw(self, key: str, text: str) -> None:
         """Show a text that changes: over what `key` had shown before, while nothing else stands below that."""
-        if key in self._above:
+        if not self._bottom.draw(key, text, sys.stdout):
             self._above[key] = text
-            return
-        self.begin_line()
-        rows = sum(map(_rows, self._bottom.values()))
-        if rows and not sys.stdout.isatty():
-            self._bottom[key] = text
-            self._leave_bottom()
-            return
-        self._bottom[key] = text
-        up = f"\x1b[{rows}F\x1b[J" if rows else ""
-        sys.stdout.write(up + "".join(line.rstrip("\n") + "\n" for line in self._bottom.values()))
-        sys.stdout.flush()
-        self._wrote(text)
 
     def finish(self) -> None:
         """Show how the texts have ended that could not be drawn over; the cell is over."""
         above, self._above = self._above, {}
-        self._bottom = {}
+        self._bottom = Bottom(self._left_open)
         for text in above.values():
             if text:
-                super().stream("stdout", text.rstrip("\n") + "\n")
-
-    def _leave_bottom(self) -> None:
-        """Something else is about to be shown below."""
-        for key in self._bottom:
-            self._above[key] = ""
-        self._bottom = {}
-
-
-def _rows(text: str) -> int:
-    columns = max(shutil.get_terminal_size().columns, 1)
-    lines = without_colours(text.rstrip("\n")).split("\n")
-    return sum(max(math.ceil(len(line) / columns), 1) for line in lines)
+                self.stream("stdout", text.rstrip("\n") + "\n")

@@ -222,3 +222,11 @@ def test_a_neutral_line_stays_where_there_is_no_terminal(sink: TerminalSink, cap
 
 def test_an_interrupt_is_ctrl_c_here(sink: TerminalSink) -> None:
     assert sink.stop == "Ctrl-C"
+
+
+def test_the_last_text_is_shown_also_where_it_came_second(sink: TerminalSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", kept := io.StringIO())
+    sink.draw("a", "0%")
+    sink.draw("a", "100%")
+    sink.finish()
+    assert kept.getvalue() == "0%\n100%\n"

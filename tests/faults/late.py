@@ -23,6 +23,7 @@ class LateNotes:
 
 class _Kept(PlainSink):
     def __init__(self, front: LateNotes, parent: str) -> None:
+        super().__init__()
         self._front, self._parent = front, parent
 
     def stream(self, name: str, text: str) -> None:

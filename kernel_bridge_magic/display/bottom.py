@@ -1,0 +1,109 @@
+"""Texts at the bottom of a terminal that change in their place: `Bottom`."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+from typing import Any
+
+from kernel_bridge_magic.display.escapes import LeftOpen
+from kernel_bridge_magic.display.neutral import IN_PLACE
+from kernel_bridge_magic.text import cells, without_colours
+
+__all__ = ["Bottom", "close_left_open", "dimmed", "is_terminal"]
+
+
+class Bottom:
+    """Texts that can be drawn over while nothing else stands below them in the terminal.
+
+    `left_open` is told of all that is written to that terminal, by whomever.
+    """
+
+    def __init__(self, left_open: LeftOpen) -> None:
+        self._left_open = left_open
+        self._drawn: dict[str, str] = {}  # what stands at the bottom, in its order
+        self._known: set[str] = set()
+        self._written = 0
+
+    def draw(self, key: str, text: str, stream: Any, *, dim: bool = False) -> bool:
+        """Draw whole lines over what `key` had drawn before, "" to take that away.
+
+        Give False, and draw nothing, where something else stands below that, or where there is no terminal.
+        """
+        if not text and key not in self._known:
+            return True
+        if is_terminal(stream):
+            self._look()
+        if key in self._known and key not in self._drawn:
+            return False
+        if not text:
+            self._known.discard(key)
+        else:
+            self._known.add(key)
+        if not is_terminal(stream):
+            stream.write(_lines(text))
+            stream.flush()
+            return True
+        close_left_open(self._left_open)
+        rows = sum(_rows(drawn, stream) for drawn in self._drawn.values())
+        self._drawn[key] = dimmed(text, stream) if dim else text
+        if not text:
+            del self._drawn[key]
+        up = f"\x1b[{rows}F\x1b[J" if rows else ""
+        stream.write(up + "".join(map(_lines, self._drawn.values())))
+        stream.flush()
+        self._left_open.feed(_lines(text))
+        self._written = self._left_open.written
+        return True
+
+    def inform(self, kind: str, text: str) -> None:
+        """Write a neutral line of ours to stderr, as `Sink.inform` says; below, where it cannot be drawn over."""
+        key = f"our {kind}" if kind in IN_PLACE else f"our {kind} {len(self._known)}"
+        if not self.draw(key, text, sys.stderr, dim=True):
+            self._known.discard(key)
+            self.draw(key, text, sys.stderr, dim=True)
+
+    def _look(self) -> None:
+        if self._left_open.written != self._written:
+            self._drawn.clear()
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream leads to a terminal; what a user has put in its place may know nothing of that."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # ValueError: it is closed
+        return False
+
+
+def close_left_open(left_open: LeftOpen) -> None:
+    """Write what ends that to the terminal, by whichever stream leads there."""
+    terminal = next(filter(is_terminal, (sys.stdout, sys.stderr)), None)
+    if terminal is not None:
+        terminal.write(left_open.close())
+        terminal.flush()
+
+
+def dimmed(text: str, stream: Any) -> str:
+    """Give `text` as a terminal shows it dim, where `stream` leads to one that has colours."""
+    colours = is_terminal(stream) and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    return f"\x1b[2m{text}\x1b[22m" if colours else text
+
+
+def _lines(text: str) -> str:
+    return text.rstrip("\n") + "\n" if text else ""
+
+
+def _rows(text: str, stream: Any) -> int:
+    columns = max(_columns(stream), 1)
+    lines = without_colours(text.rstrip("\n")).split("\n")
+    return sum(max(math.ceil(cells(line) / columns), 1) for line in lines)
+
+
+def _columns(stream: Any) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns  # stdout, which `shutil` asks, may lead elsewhere
+    except (AttributeError, OSError, ValueError):
+        return shutil.get_terminal_size().columns
