@@ -159,6 +159,13 @@ class RemoteError(KernelBridgeError):
         #: the `RemoteResult` of the cell, with what it had shown until then
         self.result: Any = None
 
+    @property
+    def summary(self) -> str:
+        """Its name and value in one line. A shell's kernel sends no name, and the exit status as the value."""
+        if not self.ename and self.evalue.isascii() and self.evalue.isdecimal():
+            return f"exit status {self.evalue}"
+        return ": ".join(part for part in (self.ename, self.evalue) if part) or "error"
+
     def __str__(self) -> str:
         return self.evalue
 
@@ -172,8 +179,7 @@ class RemoteError(KernelBridgeError):
     def _render_traceback_(self) -> list[str]:
         if self.traceback:
             return list(self.traceback)
-        # Some kernels send no traceback (bash_kernel), some not even a name.
-        return [": ".join(part for part in (self.ename, self.evalue) if part) or "error"]
+        return [self.summary]  # some kernels send no traceback, bash_kernel for one
 
 
 _REMOTE_ERRORS: dict[str, type[RemoteError]] = {}

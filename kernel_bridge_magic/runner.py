@@ -102,8 +102,7 @@ def _became(execution: Execution, problem: BaseException) -> str:
     if result.fate is Fate.OK:
         return f"{title}: the cell has ended there without an error"
     if isinstance(result.error, RemoteError):
-        ended = ": ".join(part for part in (result.error.ename, result.error.evalue) if part)
-        return f"{title}: the cell has failed there ({visible(ended)})"
+        return f"{title}: the cell has failed there ({visible(result.error.summary)})"
     return str(result.error)
 
 

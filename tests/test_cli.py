@@ -397,6 +397,17 @@ def test_code_that_exits_with_0_is_ok(run: Run, ending: str, status: int) -> Non
     assert model["outputs"][0] == {"output_type": "stream", "name": "stdout", "text": "kept\n"}
 
 
+def test_an_error_of_a_shell_is_its_exit_status(run: Run, place: dict[str, Any]) -> None:
+    kernel_id = place["token"].start_kernel("bash", "shell.ipynb")
+    try:
+        for code, status in (("echo on; no_such_command 2>/dev/null", 127), ("(exit 42)", 42), ("false", 1)):
+            done = run("exec", "shell.ipynb", "-c", code)
+            assert (done.returncode, done.stdout) == (1, "on\n" if "on" in code else "")
+            assert done.stderr.splitlines()[-1].endswith(f"exit status {status}")
+    finally:
+        place["token"].delete_kernel(kernel_id)
+
+
 def test_code_that_exits_with_0_is_no_error_as_text(run: Run) -> None:
     for _ in range(2):  # IPython warns once, below the error, which is shown in its place then
         done = run("exec", "--kernel-match", "training", "--code", "import sys; print('kept'); sys.exit(0)")

@@ -118,6 +118,18 @@ def test_a_remote_error_shows_the_remote_s_traceback_and_nothing_else() -> None:
     assert remote_error("", "")._render_traceback_() == ["error"]
 
 
+@pytest.mark.parametrize(
+    ("ename", "evalue", "says"),
+    [
+        *(("", "127", "exit status 127"), ("", "1", "exit status 1"), ("", "255", "exit status 255")),
+        *(("E", "127", "E: 127"), ("", "-1", "-1"), ("", "1 2", "1 2"), ("", "\u0661", "\u0661"), ("E", "", "E")),
+    ],
+)
+def test_what_a_shell_s_kernel_sends_is_an_exit_status(ename: str, evalue: str, says: str) -> None:
+    error = remote_error(ename, evalue)
+    assert (error.summary, error._render_traceback_(), str(error)) == (says, [says], evalue)
+
+
 def test_a_remote_error_says_whose_it_is() -> None:
     error = remote_error("ValueError", "no", [], "nb.ipynb")
     assert (str(error), error.args) == ("no", ("no",))

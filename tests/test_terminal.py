@@ -154,8 +154,8 @@ def test_bash(terminal: Terminal) -> None:
     assert terminal.run("%%remote -q shell\necho one; echo two >&2\nexport kept=3") == "one\ntwo"
     assert terminal.run("%%remote -q shell\necho $kept {a,b}") == "3 a b"
     lines = terminal.run("%%remote -q shell\necho before\n(exit 42)").splitlines()
-    assert lines == ["before", "42"]  # the kernel says no more than the exit status
-    assert terminal.run("%%remote -q shell\nno_such_command").splitlines()[-1] == "127"
+    assert lines == ["before", "exit status 42"]  # the kernel says no more
+    assert terminal.run("%%remote -q shell\nno_such_command").splitlines()[-1] == "exit status 127"
     outcome = terminal.run("try:\n    get_ipython().run_cell_magic('remote', '-q shell', 'false')\n"
                            "except Exception as e:\n    print([e.ename, e.evalue])")  # fmt: skip
     assert outcome == "['', '1']"

@@ -512,7 +512,7 @@ ROWS: tuple[Row, ...] = (
         [_there("echo before", "(exit 42)")],
         r"before\s+42|before",
         kernel="bash",
-        instead=_everywhere(r"^before\n(\n)?42$", "its value stands where others' tracebacks do"),
+        instead=_everywhere(r"^before\n(\n)?exit status 42$", "its exit status stands where others' tracebacks do"),
     ),
     Row(
         "Deno: streams and a result",
