@@ -207,12 +207,6 @@ class CappedSink(NotebookSink):
             self._overflow.close()
         super().finish()
 
-    def note(self, text: str) -> None:
-        """Write one line of ours at once."""
-        line = f"kernel-bridge: {text}\n"
-        self._allowance.take(size_of(line), time.monotonic(), ends=True)
-        super().stream("stderr", line)
-
     def _small(self, data: dict[str, Any], display_id: str) -> dict[str, Any]:
         large = {mime: str(value) for mime, value in data.items() if len(str(value)) > self._largest}
         if not large:

@@ -10,6 +10,7 @@ import sys
 import uuid
 from typing import Any
 
+from kernel_bridge_magic.display.captured import Captured
 from kernel_bridge_magic.display.neutral import IN_PLACE, bundle, metadata
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
@@ -30,6 +31,7 @@ class NotebookSink:
         self._drawn: frozenset[str] = frozenset()
         self._cell = uuid.uuid4().hex[:8]  # two cells' lines are two
         self._informed: set[str] = set()
+        self._captured = Captured(shell)
 
     @property
     def can_ask(self) -> bool:
@@ -38,6 +40,9 @@ class NotebookSink:
 
     def stream(self, name: str, text: str) -> None:
         """Write to `sys.stdout` or `sys.stderr`, keeping the order between them."""
+        self._write(name, text)
+
+    def _write(self, name: str, text: str) -> None:
         if name != self._last_stream:
             # Each is buffered on its own: what came before on the other one must be out first.
             (sys.stdout if name == "stderr" else sys.stderr).flush()
@@ -111,8 +116,9 @@ class NotebookSink:
             self._shell._showtraceback(type(error), error, error._render_traceback_())
 
     def note(self, text: str) -> None:
-        """Write one line of ours to `sys.stderr`."""
-        self.stream("stderr", f"kernel-bridge: {text}\n")
+        """Write one line of ours to `sys.stderr`; where that is captured, once more when the cell is over."""
+        self._write("stderr", line := f"kernel-bridge: {text}\n")
+        self._captured.told(line)
 
     def inform(self, kind: str, text: str) -> None:
         """Show a neutral line of ours as a small grey display, in the place of the last one of its kind."""

@@ -32,9 +32,8 @@ class TerminalSink(NotebookSink):
         """Whether somebody can type."""
         return sys.stdin is not None and sys.stdin.isatty()
 
-    def stream(self, name: str, text: str) -> None:
-        """Write to `sys.stdout` or `sys.stderr`."""
-        super().stream(name, text)
+    def _write(self, name: str, text: str) -> None:
+        super()._write(name, text)
         if is_terminal(sys.stderr if name == "stderr" else sys.stdout):
             self._left_open.feed(text)
 

@@ -1,0 +1,42 @@
+"""Losses that were told to a captured stderr: told again outside it, when the cell is over."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+__all__ = ["Captured"]
+
+
+class Captured:
+    """What one cell has told on stderr, until it is known whether that stood there for a part of the cell only.
+
+    `%%capture`, `capture_output` and `redirect_stderr` all put a stream of their own in the place of `sys.stderr`, and
+    take it away before the cell ends. What stands there at the cell's end is not theirs: a stream that a user has put
+    there for good is told nothing twice.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._events = shell.events
+        self._told: list[tuple[Any, str]] = []
+
+    def told(self, text: str) -> None:
+        """Take what was written to `sys.stderr` just now."""
+        if not self._told:
+            self._events.register("post_run_cell", self._tell_again)
+            self._events.register("pre_run_cell", self._forget)
+        self._told.append((sys.stderr, text))
+
+    def _tell_again(self, result: object = None) -> None:
+        # A cell within a cell ends as well, such as the one in `%%capture`: there its stream still stands, or that of
+        # another `%%capture` around it.
+        for stream, text in self._told:
+            if stream is not sys.stderr:
+                sys.stderr.write(text)
+        self._told = [(sys.stderr, text) for _, text in self._told]
+
+    def _forget(self, info: object = None) -> None:
+        """Let go of what was told: the next cell begins, and may capture for itself."""
+        self._events.unregister("post_run_cell", self._tell_again)
+        self._events.unregister("pre_run_cell", self._forget)
+        self._told.clear()
