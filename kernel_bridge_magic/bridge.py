@@ -341,9 +341,9 @@ class Bridge:
         """Open a connection that the caller owns and closes, as `Pool.open` does."""
         return self.pool.open(kernel, transport)
 
-    def interrupt(self, kernel: Kernel) -> None:
+    def interrupt(self, kernel: Kernel) -> bool:
         """Interrupt what a kernel runs, whoever began it, as `Pool.interrupt` does."""
-        self.pool.interrupt(kernel)
+        return self.pool.interrupt(kernel)
 
     def __repr__(self) -> str:
         return f"<Bridge: {len(self.registry)} servers added, {len(self.pool)} connections>"

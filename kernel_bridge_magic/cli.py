@@ -224,13 +224,15 @@ def _interrupt(options: argparse.Namespace, meant: list[Kernel]) -> int:
     with as_usual():
         kernel = bridge.find(options.match, server_url(bridge, options))
         meant.append(kernel)
-    bridge.interrupt(kernel)
+    interrupted = bridge.interrupt(kernel)
+    bridge.close()
     if options.json:
-        from kernel_bridge_magic.contract import VERSION, kernel_model
+        from kernel_bridge_magic.contract import interrupt_model
 
-        _print_json({"version": VERSION, "status": "ok", "kernel": kernel_model(kernel, kernel.id), "error": None})
+        _print_json(interrupt_model(kernel, interrupted=interrupted))
     else:
-        print(f"kernel-bridge: interrupted {visible(kernel.title)}", file=sys.stderr)
+        told = "was interrupted" if interrupted else "is idle; there was nothing to interrupt"
+        print(f"kernel-bridge: {visible(kernel.title)} {told}", file=sys.stderr)
     return OK
 
 

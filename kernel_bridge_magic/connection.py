@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kernel_bridge_magic import reloads
-from kernel_bridge_magic.busy import subshell_for
+from kernel_bridge_magic.busy import is_busy, subshell_for
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import BadOption, NotRun
 from kernel_bridge_magic.execution import Execution, since_the_last_cell
@@ -26,6 +26,7 @@ _RELOADED = (
     "modules of kernel_bridge_magic were reloaded, and old and new ones do not fit together; nothing was sent. "
     "Connect again after %reload_ext kernel_bridge_magic; in a script, start Python anew"
 )
+_STATE_SECONDS, _STATE_LOOK = 0.5, 0.05  # for a server's word on a kernel that has answered; it takes milliseconds
 _LEAST_SECONDS = 0.1  # for a cell whose connection took all of the time
 
 
@@ -190,6 +191,23 @@ class KernelConnection:
             LinkLost: the connection is closed.
         """
         return self._transport.send(msg_type, content, metadata=metadata, buffers=buffers)
+
+    def is_idle(self) -> bool:
+        """Whether the kernel answers at once, and its server, if it has one, does not call it busy.
+
+        Both: some kernels answer beside a cell, and servers call a busy kernel idle after any control request.
+
+        Raises:
+            LinkLost: the connection is closed.
+        """
+        if is_busy(self._transport):
+            return False
+        end = time.monotonic() + _STATE_SECONDS
+        while busy := self._control.look()[0] == "busy":
+            if time.monotonic() > end:
+                break
+            time.sleep(_STATE_LOOK)  # it may hear of our own question's end a moment after us
+        return not busy
 
     def interrupt(self) -> None:
         """Interrupt whatever the kernel runs now, also if it is somebody else's.

@@ -20,6 +20,7 @@ __all__ = [
     "checks_model",
     "failure",
     "has_exited_well",
+    "interrupt_model",
     "kernel_model",
     "listing_model",
     "result_model",
@@ -83,6 +84,12 @@ def checks_model(checkups: Sequence[Checkup]) -> dict[str, Any]:
     ]
     status = "ok" if all(checkup.ok for checkup in checkups) else "error"
     return {"version": VERSION, "status": status, "checks": checks, "error": None}
+
+
+def interrupt_model(kernel: Kernel, *, interrupted: bool) -> dict[str, Any]:
+    """Return what `interrupt --json` prints; `interrupted` is false for a kernel that was idle."""
+    about = kernel_model(kernel, kernel.id)
+    return {"version": VERSION, "status": "ok", "kernel": about, "interrupted": interrupted, "error": None}
 
 
 def listing_model(listing: Listing, kernels: list[Kernel]) -> dict[str, Any]:

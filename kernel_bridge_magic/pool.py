@@ -117,17 +117,29 @@ class Pool:
             raise
         return made
 
-    def interrupt(self, kernel: Kernel) -> None:
-        """Interrupt what a kernel runs, whoever began it.
+    def interrupt(self, kernel: Kernel) -> bool:
+        """Interrupt what a kernel runs, whoever began it; give False where it is idle, and nothing was done.
 
         Raises:
             KernelBridgeError: it cannot be done.
         """
+        if self._is_idle(kernel):
+            return False
         api = ServerAPI(kernel.server, self._vault) if kernel.server else None
         if api is not None:
             Control(kernel, api).interrupt()
         else:
             self.connect(kernel).interrupt()
+        return True
+
+    def _is_idle(self, kernel: Kernel) -> bool:
+        """Whether it is certain that a kernel runs nothing. One that cannot be asked without harm is not asked."""
+        if not kernel.connection_file and may_have_unread(kernel):
+            return False
+        try:
+            return self.connect(kernel, if_busy="fail").is_idle()
+        except KernelBridgeError:
+            return False
 
     def _roads(self, kernel: Kernel, transport: str) -> list[str]:
         possible = {"zmq": bool(kernel.connection_file), "ws": kernel.server is not None}

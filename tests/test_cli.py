@@ -190,10 +190,22 @@ def test_interrupt(run: Run, place: dict[str, Any]) -> None:
         pass
     done = run("interrupt", "training", "--json")
     assert done.returncode == 0
-    assert parsed(done)["kernel"]["id"] == place["training"]
+    assert (parsed(done)["kernel"]["id"], parsed(done)["interrupted"]) == (place["training"], True)
     _, stderr = busy.communicate(timeout=20)
     assert busy.returncode == 1
     assert "KeyboardInterrupt" in stderr
+
+
+@pytest.mark.parametrize("match", ["work/training run.ipynb", "4711"])
+def test_an_idle_kernel_is_not_interrupted_and_that_is_said(run: Run, match: str) -> None:
+    code = "import signal; came = []; before = signal.signal(signal.SIGINT, lambda *a: came.append(1))"
+    assert run("exec", match, "-c", code).returncode == 0
+    done = run("interrupt", match)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.endswith(" is idle; there was nothing to interrupt\n") and done.stderr.count("\n") == 1
+    model = parsed(run("interrupt", match, "--json"))
+    assert (model["status"], model["interrupted"]) == ("ok", False)
+    assert run("exec", match, "-c", "signal.signal(signal.SIGINT, before); came").stdout == "[]\n"
 
 
 @pytest.mark.bounded  # as above

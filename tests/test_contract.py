@@ -44,6 +44,7 @@ MODELS = {
         Listing((KERNEL,), (ServerReport(SERVER, 1), ServerReport(SERVER, 0, "no")), claims=(CLAIM,)), [KERNEL]
     ),
     "servers": contract.servers_model(Listing((), (ServerReport(SERVER, 0, "no", "do"),), (), ("a note",))),
+    "interrupt": contract.interrupt_model(KERNEL, interrupted=False),
     "checks": contract.checks_model([Checkup(SERVER, (Step("DNS", None, "seen"), Step("TCP", False, "x", "y")))]),
 }
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,13 @@ from kernel_bridge_magic.auth import Vault
 from kernel_bridge_magic.connection import time_left
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.errors import NotRun
-from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.pool import Pool
 from kernel_bridge_magic.protocol.events import Event, Queued
+from tests.support.hostile import HostileServer
 from tests.support.owner import Owner
 from tests.support.roads import found, known, road_to
+from tests.support.scripted import Cell
 from tests.support.servers import ConsoleKernel, JupyterServer
 
 
@@ -86,6 +90,63 @@ def test_a_kernel_that_is_known_to_its_server_lets_in_at_once(
     assert connection.execute("6 * 7").text == "42"
     assert notes == []
     pool.close()
+
+
+# -- interrupts of whatever a kernel runs
+
+
+@pytest.mark.parametrize(("state", "interrupts"), [("idle", 0), ("busy", 1), ("unknown", 0)])
+def test_a_kernel_that_answers_is_idle_unless_its_server_calls_it_busy(state: str, interrupts: int) -> None:
+    with HostileServer() as server:
+        server.state = state
+        pool = Pool(Vault())
+        assert pool.interrupt(server.kernel) is bool(interrupts)
+        assert server.interrupts == interrupts
+        assert {message.msg_type for message in server.received} <= {"kernel_info_request"}
+        pool.close()
+
+
+def test_a_kernel_that_does_not_answer_is_interrupted_whatever_its_server_says() -> None:
+    go = threading.Event()
+
+    def script(cell: Cell) -> None:
+        cell.busy()
+        go.wait(30)
+        cell.reply()
+        cell.idle()
+
+    with HostileServer(script) as server:
+        server.in_order, server.state = True, "idle"
+        pool = Pool(Vault())
+        with pool.open(server.kernel) as owner:
+            execution = owner.start("theirs")
+            next(iter(execution))
+            assert pool.interrupt(server.kernel)
+            go.set()
+        assert server.interrupts == 1
+        pool.close()
+
+
+def test_a_kernel_whose_output_may_be_unread_is_not_asked() -> None:
+    now = datetime.now(UTC)
+    with HostileServer() as server:
+        server.state = "idle"
+        left = dataclasses.replace(
+            server.kernel, connections=0, last_activity=now, state="idle", sessions=(Session("a.ipynb", "a.ipynb"),)
+        )
+        pool = Pool(Vault())
+        assert pool.interrupt(left)
+        assert (server.interrupts, server.handshakes) == (1, [])
+        pool.close()
+
+
+def test_a_kernel_that_cannot_be_asked_is_interrupted() -> None:
+    with HostileServer() as server:
+        server.doors, server.state = 0, "idle"
+        pool = Pool(Vault())
+        assert pool.interrupt(server.kernel)
+        assert server.interrupts == 1
+        pool.close()
 
 
 def test_kernels_whose_files_are_called_alike_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
