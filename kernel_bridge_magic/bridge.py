@@ -19,8 +19,9 @@ from kernel_bridge_magic.display.rows import problem_line
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.entries import Entry
 from kernel_bridge_magic.errors import BadAnswer, BadInput, KernelBridgeError, ServerError
+from kernel_bridge_magic.faces import PYTHON, Face
 from kernel_bridge_magic.levels import candidates, clean, is_server, row_of
-from kernel_bridge_magic.matching import find_many, find_one
+from kernel_bridge_magic.matching import find_by_id, find_many, find_one, find_only, none_matches
 from kernel_bridge_magic.meanings import Meanings
 from kernel_bridge_magic.models import Checkup, Kernel, Listing, Origin, Server, ServerReport
 from kernel_bridge_magic.named_servers import only, read_url
@@ -51,7 +52,9 @@ class Bridge:
     Safe to use from several threads. `close` closes every connection; no kernel is touched by it.
     """
 
-    def __init__(self, configured: Callable[[], Mapping[str, Any]] = dict) -> None:
+    def __init__(self, configured: Callable[[], Mapping[str, Any]] = dict, face: Face = PYTHON) -> None:
+        #: who asks: texts name what can be done next there
+        self.face = face
         self.vault = Vault()
         self.pool = Pool(self.vault)
         self.registry = Registry(self.vault, configured)
@@ -173,8 +176,19 @@ class Bridge:
             BadMatch: `match` cannot be understood.
         """
         listing = self.look(server)
-        found = find_many(match, candidates(match, listing), rows=self.rows, plain=True) if match else None
-        return KernelList(listing, found, now=datetime.now(UTC), verbose=verbose)
+        found, nothing = None, ""
+        if match:
+            among = candidates(match, listing)
+            found = find_many(match, among, rows=self.rows, plain=True)
+            nothing = none_matches(match, among, listing.servers, self.face, only=server is not None)
+        return KernelList(
+            listing,
+            found,
+            now=datetime.now(UTC),
+            verbose=verbose,
+            face=self.face,
+            none_matches=nothing,
+        )
 
     def check(self, which: str = "") -> list[Checkup]:
         """Walk the road to a server, by name or URL, or to every one that is known, step by step.
@@ -230,7 +244,12 @@ class Bridge:
         else:
             listing = self._look_again(server, known)
         kernel = find_one(
-            match, candidates(match, listing), rows=self.rows, reports=listing.servers, skipped=listing.skipped
+            match,
+            candidates(match, listing),
+            rows=self.rows,
+            reports=listing.servers,
+            skipped=listing.skipped,
+            face=self.face,
         )
         if self._row(match) is None:  # a row means something else after the next listing
             self._meanings.put(match, server, kernel, listing)
@@ -282,7 +301,23 @@ class Bridge:
         if not found and server is not None:
             for report in listing.servers:
                 found += self._ask_for(report, kernel_id)
-        return find_one(kernel_id, found, reports=listing.servers, skipped=listing.skipped)
+        return find_by_id(
+            kernel_id,
+            found or listing.kernels,
+            reports=listing.servers,
+            skipped=listing.skipped,
+            face=self.face,
+        )
+
+    def find_only(self, server: str | None = None) -> Kernel:
+        """Give the one kernel that there is, where nobody said which.
+
+        Raises:
+            KernelNotFound, AmbiguousKernel: as `matching.find_only`.
+            BadServer: no such server is known.
+        """
+        listing = self.look(server)
+        return find_only(listing.kernels, listing.servers, listing.skipped, self.face)
 
     def _ask_for(self, report: ServerReport, kernel_id: str) -> list[Kernel]:
         problem: ServerError

@@ -29,6 +29,7 @@ from kernel_bridge_magic.errors import (
     RemoteError,
     TimedOut,
 )
+from kernel_bridge_magic.faces import COMMAND_LINE
 from kernel_bridge_magic.interrupts import Terminated, as_usual, held, interrupts_to, spent, told_to_end
 from kernel_bridge_magic.text import visible
 
@@ -142,7 +143,7 @@ def _run(arguments: list[str], meant: list[Kernel]) -> int:
 def _list(options: argparse.Namespace) -> int:
     from kernel_bridge_magic.bridge import Bridge
 
-    bridge = Bridge()
+    bridge = Bridge(face=COMMAND_LINE)
     with as_usual():
         shown = bridge.kernels(options.match, server_url(bridge, options), verbose=options.verbose)
     if options.json:
@@ -163,7 +164,7 @@ def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
     from kernel_bridge_magic.display.relay import Relay
     from kernel_bridge_magic.runner import run
 
-    bridge = Bridge()
+    bridge = Bridge(face=COMMAND_LINE)
     with as_usual():
         code = _code(options)
         kernel = _find(bridge, options)
@@ -220,7 +221,7 @@ def _tell(
 def _interrupt(options: argparse.Namespace, meant: list[Kernel]) -> int:
     from kernel_bridge_magic.bridge import Bridge
 
-    bridge = Bridge()
+    bridge = Bridge(face=COMMAND_LINE)
     with as_usual():
         kernel = bridge.find(options.match, server_url(bridge, options))
         meant.append(kernel)
@@ -239,7 +240,7 @@ def _interrupt(options: argparse.Namespace, meant: list[Kernel]) -> int:
 def _servers(options: argparse.Namespace) -> int:
     from kernel_bridge_magic.bridge import Bridge
 
-    bridge = Bridge()
+    bridge = Bridge(face=COMMAND_LINE)
     if options.check is not None:
         return _check(bridge, options)
     with as_usual():
@@ -291,10 +292,7 @@ def _find(bridge: Bridge, options: argparse.Namespace) -> Kernel:
         return bridge.find_by_id(options.kernel_id, server)
     if options.kernel_match is not None:
         return bridge.find(options.kernel_match, server)
-    from kernel_bridge_magic.matching import find_only
-
-    listing = bridge.look(server)
-    return find_only(listing.kernels, listing.servers, listing.skipped)
+    return bridge.find_only(server)
 
 
 def _code(options: argparse.Namespace) -> str:
@@ -360,9 +358,18 @@ def _fail(error: KernelBridgeError, meant: list[Kernel], *, as_json: bool) -> in
 
         _print_json(failure(error, *meant))
     print(f"kernel-bridge: {error}", file=sys.stderr)
-    if isinstance(error, AmbiguousKernel) and error.table and not as_json:
-        print(error.table, file=sys.stderr)
+    if isinstance(error, AmbiguousKernel) and not as_json:
+        for line in error.choices(_columns()):
+            print(line, file=sys.stderr)
     return UNUSABLE
+
+
+def _columns() -> int:
+    """Return the width of the terminal that stderr is, 80 where it is none."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):  # ValueError is a stream's that has no descriptor
+        return 80
 
 
 def _print_json(model: dict[str, Any]) -> None:

@@ -33,10 +33,12 @@ cookies, is not passed on.
 from __future__ import annotations
 
 import enum
+import shutil
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kernel_bridge_magic.text import visible
+from kernel_bridge_magic.text import cut_end, cut_middle, fit_columns, visible
 
 if TYPE_CHECKING:
     from kernel_bridge_magic.models import Kernel
@@ -68,6 +70,9 @@ __all__ = [
     "TimedOut",
     "fate_error",
 ]
+
+
+_NO_TERMINAL = 80  # columns, where a text goes to a notebook, a file or a pipe
 
 
 class Fate(enum.StrEnum):
@@ -122,16 +127,32 @@ class AmbiguousKernel(BadInput):
     """Several kernels are meant by this MATCH.
 
     `candidates` is a tuple of `(selector, Kernel)`: the selector, pasted in place of MATCH, means that
-    kernel alone. `table` is the same as text, to be printed below the message.
+    kernel alone. `more` is how many there are beside these.
     """
 
-    def __init__(self, message: str, candidates: Sequence[tuple[str, Kernel]] = (), table: str = "") -> None:
+    def __init__(self, message: str, candidates: Sequence[tuple[str, Kernel]] = (), *, more: int = 0) -> None:
         super().__init__(message)
         self.candidates = tuple(candidates)
-        self.table = table
+        self.more = more
+
+    def choices(self, width: int) -> list[str]:
+        """Return one line for each candidate, to be shown below the message: its selector, whole, and what it is."""
+        rows = [
+            (
+                visible(selector),
+                "" if kernel.title in selector else cut_middle(visible(kernel.title), 40),
+                cut_end(visible(kernel.display_name), 24),
+                cut_end(visible(kernel.state), 12),
+                cut_end(visible(kernel.server.name), 20) if kernel.server else "",
+            )
+            for selector, kernel in self.candidates
+        ]
+        lines = ["  " + line for line in fit_columns(rows, width - 2)]
+        return [*lines, f"  … and {self.more} more"] if self.more else lines
 
     def _render_traceback_(self) -> list[str]:
-        return [*super()._render_traceback_(), *self.table.splitlines()]
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _NO_TERMINAL
+        return [*super()._render_traceback_(), *self.choices(width)]
 
 
 class OwnKernel(BadInput):

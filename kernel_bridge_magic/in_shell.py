@@ -27,6 +27,7 @@ from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.display.twins import Forward, Twins
 from kernel_bridge_magic.errors import BadOption, BadServer, FateError, OwnKernel
 from kernel_bridge_magic.execution import Execution
+from kernel_bridge_magic.faces import MAGICS
 from kernel_bridge_magic.interrupts import aside, held, sends_nothing
 from kernel_bridge_magic.levels import Level, match_level, shown
 from kernel_bridge_magic.mirror import Mirror, Pump
@@ -59,7 +60,7 @@ class InShell:
         reconnect_timeout: Callable[[], float | None] = lambda: RECONNECT,
     ) -> None:
         self.shell = shell
-        self.bridge = Bridge(configured)
+        self.bridge = Bridge(configured, MAGICS)
         self._reconnect_timeout = reconnect_timeout
         self.bridge.rows = ()  # none shown yet, but `#2` is a word here
         self._told: set[tuple[str, str]] = set()

@@ -1,8 +1,9 @@
 """The levels at which a MATCH is understood: every rule of the table in INTERFACE 2 lives in this file. Pure.
 
 The first level that gives any kernel decides (`Level`, in this order). Names are compared in Unicode's NFC, as
-one file system writes `é` in one character and another in two. The kernel that asks is never given: it would
-wait for itself. What names it (`NAMING`) means it all the same, and never another kernel that is called nearly so.
+one file system writes `é` in one character and another in two; parts of them without case and accents. The kernel that
+asks is never given: it would wait for itself. What names it (`NAMING`) means it all the same, and never another kernel
+that is called nearly so.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kernel_bridge_magic.errors import BadMatch, BadServer, KernelNotFound, OwnKernel
+from kernel_bridge_magic.faces import PYTHON, Face
 from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, is_uuid
 from kernel_bridge_magic.patterns import search_all
-from kernel_bridge_magic.text import cut_end, hide, visible
+from kernel_bridge_magic.text import cut_end, fold, hide, visible
 from kernel_bridge_magic.urls import parse_base_url
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "match_level",
     "match_named",
     "narrow",
+    "only_own",
     "row_of",
     "search",
     "servers_named",
@@ -109,8 +112,8 @@ TESTS: tuple[tuple[Level, Callable[[str, Named], bool]], ...] = (
 
 
 def _within(query: str, texts: Iterable[str]) -> bool:
-    folded = query.casefold()
-    return any(folded in text.casefold() for text in texts)
+    folded = fold(query)
+    return any(folded in fold(text) for text in texts)
 
 
 def match(query: str, kernels: Sequence[Kernel], *, rows: Sequence[Kernel] | None = None) -> list[Kernel]:
@@ -155,18 +158,21 @@ def match_named(query: str, named: Sequence[Named], rows: Sequence[Kernel] | Non
     return None, []
 
 
-def without_own(query: str, found: Sequence[Kernel]) -> list[Kernel]:
-    """Take the kernel that asks out of what `query` matches.
+def without_own(query: str, found: Sequence[Kernel], face: Face = PYTHON) -> list[Kernel]:
+    """Take the kernel that asks out of what `query` matches; `face` is who asks.
 
     Raises:
         OwnKernel: there is no other.
     """
     rest = [kernel for kernel in found if not kernel.is_own]
     if found and not rest:
-        raise OwnKernel(
-            f"{shown(query)} matches only this notebook's own kernel. Run the cell without %%remote", found[0]
-        )
+        raise only_own(query, face, found[0])
     return rest
+
+
+def only_own(query: str, face: Face, own: Kernel) -> OwnKernel:
+    """Make the error for a MATCH that names the kernel that asks, and no other."""
+    return OwnKernel(f"{shown(query)} matches only this notebook's own kernel. {face.here}", own)
 
 
 def shown(query: str) -> str:
@@ -183,11 +189,12 @@ def row_of(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None)
         return None
     number = int(found[1])
     if rows is None:
-        raise BadMatch(f"#{number} is a row of a listing in a notebook; here, name the kernel by path or id")
-    if not rows:
-        raise BadMatch(f"#{number}: no listing was shown yet; run %kernels first")
+        raise BadMatch(f"#{number} is a row of a listing in a notebook. Here, name the kernel by its path or id")
+    if not rows:  # rows are the magics' alone, so that these may name them
+        raise BadMatch(f"there is no row #{number}: no %kernels has shown any. Run %kernels first")
     if not 1 <= number <= len(rows):
-        raise BadMatch(f"#{number}: the listing shown last has the rows #1 to #{len(rows)}")
+        shown_last = "only #1" if len(rows) == 1 else f"#1 to #{len(rows)}"
+        raise BadMatch(f"there is no row #{number}: the last %kernels showed {shown_last}")
     row = rows[number - 1]
     there = [kernel for kernel in kernels if kernel.id == row.id]
     for kernel in there:
@@ -196,7 +203,9 @@ def row_of(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None)
     for kernel in there if is_uuid(row.id) else ():
         if kernel.own == row.own:  # its server may have come or gone; a claim on its id is another kernel
             return kernel
-    raise KernelNotFound(f"#{number} was {visible(row.title)} ({visible(row.short_id)}), which is gone; run %kernels")
+    raise KernelNotFound(
+        f"row #{number} was {visible(row.title)} ({visible(row.short_id)}), which is gone. Run %kernels again"
+    )
 
 
 def search(query: str, named: Sequence[Named]) -> list[Named]:
@@ -220,9 +229,7 @@ def clean(query: str) -> str:
     """
     text = _unquote(query)
     if not text.strip():
-        raise BadMatch(
-            "no kernel named: %%remote MATCH, where %kernels shows the choice; %autoremote MATCH sets one for all"
-        )
+        raise BadMatch("which kernel? The name is empty; a notebook's name will do")
     return hide(unicodedata.normalize("NFC", text))
 
 

@@ -244,7 +244,7 @@ class ServerAPI:
         answer = self._call(method, f"api/kernels/{_quoted(kernel_id)}{action}", {}, timeout)
         # jupyter_server 2.21 answers 500 when a kernel that is gone is to be restarted.
         if answer.status == 404 or (answer.status >= 500 and self.kernel(kernel_id) is None):
-            raise BadAnswer(f"{self.server.name} has no kernel {kernel_id[:8]} any more; list again with %kernels")
+            raise BadAnswer(f"{self.server.name} has no kernel {kernel_id[:8]} any more; list the kernels again")
         self._refuse(answer)
 
     def _json(self, method: str, path: str, body: Any = None, timeout: float | None = None) -> Any:

@@ -7,7 +7,19 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import SupportsIndex, TypeVar, cast
 
-__all__ = ["Hidden", "align", "cells", "count", "cut_end", "cut_middle", "hide", "visible", "without_colours"]
+__all__ = [
+    "Hidden",
+    "align",
+    "cells",
+    "count",
+    "cut_end",
+    "cut_middle",
+    "fit_columns",
+    "fold",
+    "hide",
+    "visible",
+    "without_colours",
+]
 
 # Controls (C0, DEL, C1), line and paragraph separators, lone surrogates (they cannot be encoded), and all that
 # steers the direction of text: each can make a table say something that it does not hold (FAULTS T22).
@@ -15,6 +27,9 @@ __all__ = ["Hidden", "align", "cells", "count", "cut_end", "cut_middle", "hide",
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _COLUMN_GAP = "  "
+_ACCENT = 200  # the combining class that accents begin with
+_FIRST_COLUMN = 0.6  # of the width: what a first column takes that is not cut
+_LEAST_DETAIL = 8  # cells; fewer tell nothing
 
 
 class Hidden(str):
@@ -47,6 +62,20 @@ def visible(text: str) -> str:
 def without_colours(text: str) -> str:
     """Take the colour sequences (SGR) out of `text`, as they come in tracebacks."""
     return _COLOURS.sub("", text)
+
+
+def fold(text: str) -> str:
+    """Give `text` as people compare names: without its case and its accents.
+
+    Accents are the marks above and below a letter (combining classes from 200 on). Those of a lower class make
+    another letter, as the voicing mark does that turns か into が; what has nothing but marks keeps them.
+    """
+    if text.isascii():
+        return text.lower()
+    # Folded before and after: a dotted capital İ becomes an i and a mark, ǰ with a mark is another letter's capital.
+    apart = unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).casefold())
+    bare = "".join(char for char in apart if unicodedata.combining(char) < _ACCENT)
+    return unicodedata.normalize("NFC", bare or apart)
 
 
 def count(number: int, noun: str) -> str:
@@ -136,6 +165,25 @@ def align(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) ->
         ).rstrip()
         for row in rows
     ]
+
+
+def fit_columns(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Lay `rows` out in lines of at most `width` cells, but for the first column, which is never cut.
+
+    A column that says the same in each row is left out, but for the first.
+    """
+    columns = list(zip(*rows, strict=True))
+    varied = [column for column in columns[1:] if len(set(column)) > 1]
+    details = align(list(zip(*varied, strict=True))) if varied else [""] * len(rows)
+    heads = [row[0] for row in rows]
+    # One long name must not push what is known of the others out of sight.
+    first = max((cells(head) for head in heads if cells(head) <= width * _FIRST_COLUMN), default=0)
+    lines = []
+    for head, detail in zip(heads, details, strict=True):
+        room = width - max(first, cells(head)) - len(_COLUMN_GAP)
+        detail = cut_end(detail, room) if room >= _LEAST_DETAIL else ""
+        lines.append(f"{_pad(head, first, False)}{_COLUMN_GAP}{detail}".rstrip() if detail else head)
+    return lines
 
 
 def _pad(text: str, width: int, right: bool) -> str:

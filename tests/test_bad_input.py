@@ -261,7 +261,7 @@ def test_plain_python_says_in_one_line_what_is_missing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], env=private_env(tmp_path), capture_output=True, text=True, timeout=60, check=True
     )
-    assert "no kernel matches 'nothing' (0 kernels on 0 servers)" in done.stdout
+    assert "no running kernel matches 'nothing' (looked at 0 kernels on 0 servers). Open a notebook, or" in done.stdout
     assert done.stderr == ""
 
 

@@ -254,7 +254,7 @@ def test_a_namesake_makes_a_name_ambiguous_and_a_deleted_kernel_is_none(
         bridge.connect(bridge.find("q.ipynb"))
         with notebook(server, "two/q.ipynb", new):
             Bridge().look()
-            with pytest.raises(AmbiguousKernel, match=r"'q.ipynb' means 2 kernels \(by name\)"):
+            with pytest.raises(AmbiguousKernel, match=r"'q.ipynb' matches 2 kernels, so nothing was run"):
                 bridge.find("q.ipynb")
         Bridge().look()
         assert bridge.find("q.ipynb").id == old
@@ -541,7 +541,7 @@ def test_a_url_means_its_scheme_host_port_and_base_path(bridge: Bridge, below: J
         for _ in range(2):
             with pytest.raises(KernelNotFound, match=f"a Jupyter server is at http://127.0.0.1:{port}/a/b%20c/"):
                 bridge.find("below", url)
-        with pytest.raises(KernelNotFound, match="no server is called"):
+        with pytest.raises(KernelNotFound, match="No server is called"):
             bridge.find(f"{url}::below")
         (checkup,) = bridge.check(url)
         assert not checkup.ok

@@ -153,9 +153,9 @@ def test_exec_says_why_a_file_was_passed_over(run: Run, tmp_path: Path) -> None:
         ):
             done = run("exec", "--kernel-match", number, "--code", "1", env=env)
             assert done.returncode == 2 and done.stdout == "" and len(done.stderr.splitlines()) == 1
-            assert f"kernel-{number}.json was passed over: {reason}" in done.stderr.replace("its kernel ", "")
+            assert f"kernel-{number}.json was skipped ({reason}" in done.stderr.replace("its kernel ", "")
         done = run("exec", "--code", "1", env=env)
-        assert done.returncode == 2 and "kernel-2.json was passed over: it has no key" in done.stderr
+        assert done.returncode == 2 and "kernel-2.json was skipped (it has no key" in done.stderr
         assert "has ended" not in done.stderr and len(done.stderr.splitlines()) == 1
 
 
@@ -904,10 +904,43 @@ def test_an_assistant_finds_its_kernel_with_one_question(run: Run) -> None:
     assert bad["outputs"][0] == {"output_type": "stream", "name": "stdout", "text": "20\n"}
 
 
+def test_the_id_that_a_listing_shows_is_told_whole(run: Run, place: dict[str, Any]) -> None:
+    whole = place["analysis"]
+    for short in (whole[:8], whole[:14], whole.upper()):
+        for where in ((), ("--base-url", place["token"].url, "--token", "env:TOKEN")):
+            done = run("exec", *where, "--kernel-id", short, "--code", "1", env={"TOKEN": place["token"].token})
+            assert (done.returncode, done.stdout) == (2, "")
+            assert done.stderr == (
+                f"kernel-bridge: --kernel-id takes a whole id; did you mean {whole} ? (--kernel-match takes a part)\n"
+            )
+    assert run("exec", "--kernel-id", whole, "--code", "1").stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("exec", "--kernel-match", "no-such", "--code", "1"),
+        ("exec", "--kernel-match", "no-such::work", "--code", "1"),
+        ("exec", "--kernel-match", "#1", "--code", "1"),
+        ("exec", "--kernel-match", "''", "--code", "1"),
+        ("exec", "--kernel-match", "work", "--code", "1"),
+        ("exec", "--kernel-match", "analysis,training run", "--code", "1"),
+        ("exec", "--kernel-id", "no-such", "--code", "1"),
+        ("exec", "--code", "1"),
+        ("interrupt", "no-such"),
+        ("list", "no-such"),
+    ],
+)
+def test_the_command_line_is_told_of_no_magic(run: Run, arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert "%" not in done.stdout + done.stderr
+    assert "no-such" not in arguments or "kernel-bridge list" in done.stdout + done.stderr
+
+
 def test_one_candidate_is_used_and_none_says_what_helps(place: dict[str, Any], run: Run, tmp_path: Path) -> None:
     none = run("exec", "--code", "1", env={"JUPYTER_RUNTIME_DIR": str(tmp_path)})
     assert none.returncode == 2
-    assert "open a notebook" in none.stderr
+    assert "Open a notebook" in none.stderr
     several = run("exec", "--code", "1")
     assert several.returncode == 2
     assert "work/analysis.ipynb" in several.stderr

@@ -21,7 +21,7 @@ from kernel_bridge_magic.errors import (
     fate_error,
     remote_error,
 )
-from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.link import Action, Link, Verdict
 from kernel_bridge_magic.protocol.request import Request
@@ -146,10 +146,11 @@ def test_our_own_errors_are_one_line_without_our_frames() -> None:
 
 
 def test_an_ambiguous_match_shows_its_candidates() -> None:
-    kernel = Kernel(id="k")
-    error = AmbiguousKernel("two", [("a.ipynb", kernel)], "row 1\nrow 2")
-    assert error.candidates == (("a.ipynb", kernel),)
-    assert error._render_traceback_() == ["AmbiguousKernel: two", "row 1", "row 2"]
+    one, other = Kernel(id="3f9c1c0e", started_by="VS Code"), Kernel(id="k", sessions=(Session("a.ipynb", "a.ipynb"),))
+    error = AmbiguousKernel("two", [("3f9c1c0e", one), ("a.ipynb", other)], more=1)
+    assert error.candidates == (("3f9c1c0e", one), ("a.ipynb", other))
+    lines = ["AmbiguousKernel: two", "  3f9c1c0e  VS Code", "  a.ipynb", "  … and 1 more"]
+    assert error._render_traceback_() == lines
     assert str(error) == "two"
     assert AmbiguousKernel("two")._render_traceback_() == ["AmbiguousKernel: two"]
 

@@ -34,11 +34,12 @@ FLOORS = [
     {"discovery", "transports", "display"},
     {"refusals", "server", "sockets", "overflow", "timed", "tunnels"},
     {"auth", "models", "matching", "levels", "meanings", "results", "urls", "descriptors", "ports", "entries"},
-    {"errors", "files", "interrupts", "protocol", "remote_code", "text", "patterns", "reloads"},
+    {"errors", "faces", "files", "interrupts", "protocol", "remote_code", "text", "patterns", "reloads"},
 ]
 #: Modules that do no I/O: no socket, file, clock, thread, logging.
 PURE = {
     "errors",
+    "faces",
     "protocol",
     "remote_code",
     "models",

@@ -456,10 +456,13 @@ def test_quiet_leaves_out_which_kernel_is_meant(shell: InteractiveShell, capsys:
         ("%remote --transport pigeon analysis 1", "pigeon"),
         ("%remote", "which kernel?"),
         ("%remote analysis", "nothing to run"),
-        ("%remote no-such-kernel 1", "no kernel matches"),
+        (
+            "%remote no-such-kernel 1",
+            "no running kernel matches 'no-such-kernel' (looked at 2 kernels on 1 server). %kernels lists them",
+        ),
         ("%remote re:[ 1", "unterminated character set at position 0"),
-        ("%remote #1 1", "no listing was shown yet"),
-        ("%remote #99 1", "no listing was shown yet"),
+        ("%remote #1 1", "there is no row #1: no %kernels has shown any. Run %kernels first"),
+        ("%remote #99 1", "there is no row #99: no %kernels has shown any"),
         ("%remote $nothing 1", "$nothing has no value here"),
         ("%remote {1/0} 1", "ZeroDivisionError"),
         ("%kernels --wat", "there is no option --wat"),
@@ -488,7 +491,7 @@ def test_a_bad_line_is_explained_in_one_line(shell: InteractiveShell, capsys: Ca
 
 
 def test_several_kernels_are_a_table_and_nothing_runs(shell: InteractiveShell, capsys: Capture) -> None:
-    with pytest.raises(BadInput, match="means 2 kernels"):
+    with pytest.raises(BadInput, match=r"'ipynb' matches 2 kernels, so nothing was run\. Use one of:"):
         run(shell, "%%remote ipynb\nran = True")
     out = capsys.readouterr().out
     assert "work/analysis.ipynb" in out

@@ -1,28 +1,39 @@
 from __future__ import annotations
 
+import ast
 import re
+import shlex
+import shutil
+import subprocess
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from IPython.core.inputtransformer2 import TransformerManager
 
+from kernel_bridge_magic.arguments import parse
 from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, BadMatch, KernelNotFound, OwnKernel
+from kernel_bridge_magic.faces import COMMAND_LINE, MAGICS, Face
+from kernel_bridge_magic.faces import PYTHON as FROM_PYTHON
 from kernel_bridge_magic.matching import (
     Level,
+    find_by_id,
     find_many,
     find_one,
     find_only,
     match,
     match_level,
+    none_matches,
     not_found,
     selector,
     split_server,
 )
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, ServerReport, Session, Skipped
+from kernel_bridge_magic.usage import remote_parser
 
 PYTHON = KernelSpec("python3", "Python 3 (ipykernel)", "python")
 R = KernelSpec("ir", "R", "r")
@@ -70,6 +81,11 @@ ALL = [ANALYSIS, OTHER, STATS, CAFE, CONSOLE, OWN]
         ("3F9C", Level.PREFIX, [ANALYSIS, OTHER]),
         ("3f9", None, []),
         ("ANALY", Level.PART, [ANALYSIS]),
+        ("cafe", Level.PART, [CAFE]),
+        ("CAFÉ.IPYNB", Level.PART, [CAFE]),
+        ("ânal", Level.PART, [ANALYSIS]),
+        ("\u0301", None, []),
+        ("iPýkernel", Level.KIND, [ANALYSIS, OTHER, CAFE]),
         ("work/", Level.PART, [ANALYSIS, OTHER]),
         ("console", Level.PART, [CONSOLE]),
         ("re:^work/.*\\.ipynb$", Level.REGEX, [ANALYSIS, OTHER]),
@@ -130,7 +146,10 @@ def test_its_own_name_is_no_other_kernel(query: str) -> None:
                 query = "mine"  # it knows no lists
             ask(query, kernels)
         assert raised.value.kernel is OWN
-        assert str(raised.value).endswith(" matches only this notebook's own kernel. Run the cell without %%remote")
+        assert str(raised.value).endswith(f" matches only this notebook's own kernel. {FROM_PYTHON.here}")
+    with pytest.raises(OwnKernel) as raised:
+        find_one(query, kernels, face=MAGICS)
+    assert str(raised.value).endswith(" matches only this notebook's own kernel. Run the cell without %%remote")
     assert OWN in find_many(query, kernels, plain=True), "a filter leaves it in"
 
 
@@ -143,25 +162,25 @@ def test_its_own_name_is_known_however_its_accents_are_written(query: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("query", "level"),
+    ("query", "verb"),
     [
-        ("mine.ipynb", "name"),
-        ("mine", "stem"),
-        ("lab::mine", "stem"),
-        ("eeee", "id prefix"),
-        ("mine,'mine.ipynb'", "--all runs on each"),
-        ("mine,", "--all runs on each"),
+        ("mine.ipynb", "matches"),
+        ("mine", "matches"),
+        ("lab::mine", "matches"),
+        ("eeee", "matches"),
+        ("mine,'mine.ipynb'", "is a list of"),
+        ("mine,", "is a list of"),
     ],
 )
-def test_a_name_that_it_shares_is_nobody_s_alone(query: str, level: str) -> None:
+def test_a_name_that_it_shares_is_nobody_s_alone(query: str, verb: str) -> None:
     twin = kernel(0xEEEE0002, "teach/mine.ipynb")
     kernels = [OWN, twin, kernel(1, "mine-3.ipynb")]
-    words = rf"2 kernels \(.*{level}; one is this notebook's own\); name one:"
-    with pytest.raises(AmbiguousKernel, match=words) as raised:
+    with pytest.raises(AmbiguousKernel) as raised:
         find_one(query, kernels)
+    assert str(raised.value) == f"'{query}' {verb} 2 kernels, one of them this notebook's own, so nothing was run. Use:"
     assert raised.value.candidates == (("teach/mine.ipynb", twin),)
     assert find_one("teach/mine.ipynb", kernels) is twin
-    assert find_many(query, kernels) == [twin], "--all leaves it out"
+    assert find_many(query, kernels) == [twin], "who runs on many leaves it out"
 
 
 @pytest.mark.parametrize("query", ["work/analysis.ipynb", "x", "4711"])
@@ -197,6 +216,21 @@ def test_what_describes_it_means_others_alone(query: str, level: Level) -> None:
     assert find_one(query, [OWN, nearly]) is nearly
     with pytest.raises(KernelNotFound, match="matches only this notebook's own kernel"):
         find_one(query, [OWN])
+
+
+def test_accents_do_not_matter_in_a_part_but_wholes_win() -> None:
+    plain, accent = kernel(1, "cafe.ipynb"), kernel(2, "cafe\u0301.ipynb")
+    both = [plain, accent]
+    for query, expected in (
+        ("cafe", [plain]),
+        ("café", [accent]),
+        ("cafe.ipynb", [plain]),
+        ("CAF", both),
+        ("ÇAFÉ", both),
+    ):
+        assert match(query, both) == expected, query
+    assert find_many("cafe", both, plain=True) == both, "a filter is the part as well"
+    assert match("STRASSE", [kernel(3, "Straße.ipynb")]) and match("istan", [kernel(4, "İstanbul.ipynb")])
 
 
 def test_path_may_hold_two_colons() -> None:
@@ -254,15 +288,22 @@ class TestRows:
             assert match("#1", [there], rows=[row]) == [there]
 
     def test_gone(self) -> None:
-        with pytest.raises(KernelNotFound, match=r"#1 was work/analysis\.ipynb \(3f9c1c0e\), which is gone"):
+        with pytest.raises(KernelNotFound, match=r"^row #1 was work/analysis\.ipynb \(3f9c1c0e\), which is gone\."):
             match("#1", [STATS], rows=[ANALYSIS])
 
     @pytest.mark.parametrize(
-        ("rows", "words"), [(None, "by path or id"), ([], "run %kernels first"), ([STATS], "rows #1 to #1")]
+        ("rows", "words"),
+        [
+            (None, "#9 is a row of a listing in a notebook. Here, name the kernel by its path or id"),
+            ([], "there is no row #9: no %kernels has shown any. Run %kernels first"),
+            ([STATS], "there is no row #9: the last %kernels showed only #1"),
+            ([STATS, ANALYSIS], "there is no row #9: the last %kernels showed #1 to #2"),
+        ],
     )
     def test_refused(self, rows: list[Kernel] | None, words: str) -> None:
-        with pytest.raises(BadMatch, match=words):
-            match("#2", ALL, rows=rows)
+        with pytest.raises(BadMatch) as raised:
+            match("#9", ALL, rows=rows)
+        assert str(raised.value) == words
 
     def test_own(self) -> None:
         with pytest.raises(OwnKernel):
@@ -281,8 +322,9 @@ class TestRefused:
 
     @pytest.mark.parametrize("query", ["", "  ", '""', "' '", "lab::", "lab:: ''"])
     def test_empty(self, query: str) -> None:
-        with pytest.raises(BadMatch, match="%autoremote"):
+        with pytest.raises(BadMatch) as raised:
             match(query, ALL)
+        assert str(raised.value) == "which kernel? The name is empty; a notebook's name will do"
 
     def test_own_by_id(self) -> None:
         with pytest.raises(OwnKernel, match="this notebook's own kernel"):
@@ -325,48 +367,74 @@ class TestFindOne:
             ServerReport(server("hub", 1), problem="timed out after 3 s", remedy="wait"),
         ]
         with pytest.raises(KernelNotFound) as error:
-            find_one("anlaysis", ALL, reports=reports)
+            find_one("anlaysis", ALL, reports=reports, face=MAGICS)
         assert str(error.value) == (
-            "no kernel matches 'anlaysis' (5 kernels on 2 servers); closest: work/analysis.ipynb"
-            "; not reached: hub (timed out after 3 s)"
+            "no running kernel matches 'anlaysis' (looked at 4 other kernels on 2 servers and 1 without a server)."
+            " hub was not reached (timed out after 3 s). Did you mean work/analysis.ipynb ? %kernels lists them"
         )
 
-    def test_nothing_at_all(self) -> None:
-        with pytest.raises(KernelNotFound, match=r"^no kernel matches 'foo' \(0 kernels on 0 servers\)$"):
-            find_one("foo", [])
+    @pytest.mark.parametrize(
+        ("query", "kernels", "looked_at"),
+        [
+            ("nosuch", [ANALYSIS, OTHER, CAFE], "3 kernels on 2 servers"),
+            ("nosuch", [ANALYSIS, OWN], "1 other kernel on 2 servers"),
+            ("nosuch", [CONSOLE], "0 kernels on 2 servers and 1 without a server"),
+            ("lab::nosuch", ALL, "3 other kernels on 1 server"),
+            ("gpu::nosuch", ALL, "1 kernel on 1 server"),
+            ("gpu::nosuch", [ANALYSIS, OTHER], "0 kernels on 1 server"),
+            ("http://127.0.0.1:8889/lab/tree/x.ipynb::nosuch", ALL, "1 kernel on 1 server"),
+        ],
+    )
+    def test_it_counts_what_was_looked_at(self, query: str, kernels: list[Kernel], looked_at: str) -> None:
+        with pytest.raises(KernelNotFound) as error:
+            find_one(query, kernels, reports=[ServerReport(LAB), ServerReport(GPU)], face=MAGICS)
+        assert f"(looked at {looked_at}). " in str(error.value)
+
+    def test_without_a_server(self) -> None:
+        with pytest.raises(KernelNotFound, match=r"'nosuch' \(looked at 1 kernel without a server\)\. "):
+            find_one("nosuch", [CONSOLE])
+
+    @pytest.mark.parametrize(
+        ("face", "next_step"),
+        [(MAGICS, "%servers --add URL"), (COMMAND_LINE, "--base-url URL"), (FROM_PYTHON, "server=URL")],
+    )
+    def test_nothing_at_all(self, face: Face, next_step: str) -> None:
+        with pytest.raises(KernelNotFound) as error:
+            find_one("foo", [], face=face)
+        assert str(error.value) == (
+            "no running kernel matches 'foo' (looked at 0 kernels on 0 servers)."
+            f" Open a notebook, or name a server with {next_step}"
+        )
 
     def test_only_own(self) -> None:
         with pytest.raises(KernelNotFound, match="'min' matches only this notebook's own kernel"):
             find_one("min", ALL)
 
     def test_unknown_server(self) -> None:
-        with pytest.raises(KernelNotFound, match="no server is called 'moon'"):
+        with pytest.raises(KernelNotFound, match=r"\. No server is called 'moon'\. "):
             find_one("moon::analysis", ALL)
 
     def test_hostile_query_is_one_safe_line(self) -> None:
         with pytest.raises(KernelNotFound) as error:
             find_one("a\x1b]0;b\x07\n\u202ec" + "x" * 500, ALL)
         assert str(error.value).isprintable()
-        assert len(str(error.value)) < 200
+        assert len(str(error.value)) < 240
 
     def test_several(self) -> None:
         twin = kernel(0x77770001, "work/analysis.ipynb", at=GPU)
         kernels = [ANALYSIS, twin, OTHER]
         with pytest.raises(AmbiguousKernel) as error:
             find_one("analysis", kernels)
-        assert str(error.value) == "'analysis' means 2 kernels (by stem); name one:"
+        assert str(error.value) == "'analysis' matches 2 kernels, so nothing was run. Use one of:"
         assert [text for text, _ in error.value.candidates] == ["lab::work/analysis.ipynb", "gpu::work/analysis.ipynb"]
         for text, candidate in error.value.candidates:
             assert find_one(text, kernels) is candidate
-        assert error.value.table.splitlines() == [
-            "  MATCH                     name                 kernel                state    server",
-            "  lab::work/analysis.ipynb  work/analysis.ipynb  Python 3 (ipykernel)  unknown  lab",
-            "  gpu::work/analysis.ipynb  work/analysis.ipynb  Python 3 (ipykernel)  unknown  gpu",
-        ]
+        assert error.value.choices(80) == ["  lab::work/analysis.ipynb  lab", "  gpu::work/analysis.ipynb  gpu"]
 
-    def test_list_is_refused_with_a_hint(self) -> None:
-        with pytest.raises(AmbiguousKernel, match=r"list of 2 kernels \(--all"):
+    def test_a_list_is_no_name(self) -> None:
+        with pytest.raises(AmbiguousKernel) as error:
             find_one("analysis,stats", ALL)
+        assert str(error.value) == "'analysis,stats' is a list of 2 kernels, so nothing was run. Use one of:"
 
     def test_thousands(self) -> None:
         kernels = [kernel(number, f"work/nb{number}.ipynb") for number in range(5000)]
@@ -376,7 +444,75 @@ class TestFindOne:
         with pytest.raises(KernelNotFound):
             find_one("zork", kernels)
         assert time.process_time() - began < 3
-        assert error.value.table.endswith("… and 4950 more")
+        assert error.value.choices(80)[-1] == "  … and 4950 more"
+
+
+class TestFindById:
+    """Who gives less than a whole id, as listings show it, is told the whole."""
+
+    def test_a_whole_id(self) -> None:
+        assert find_by_id(ANALYSIS.id, ALL) is ANALYSIS
+        with pytest.raises(OwnKernel):
+            find_by_id(OWN.id, ALL)
+
+    @pytest.mark.parametrize(
+        "given", ["3f9c1c0e", "3f9c1c0e-0000-4000", ANALYSIS.id.upper(), "3F9C1", " 3f9c1c0e ", "'3f9c1'"]
+    )
+    def test_the_beginning_of_one(self, given: str) -> None:
+        with pytest.raises(KernelNotFound) as raised:
+            find_by_id(given, ALL, face=COMMAND_LINE)
+        assert str(raised.value) == (
+            f"--kernel-id takes a whole id; did you mean {ANALYSIS.id} ? (--kernel-match takes a part)"
+        )
+
+    @pytest.mark.parametrize("given", ["3f9c", "3F9C", "3"])
+    def test_the_beginning_of_several(self, given: str) -> None:
+        with pytest.raises(AmbiguousKernel) as raised:
+            find_by_id(given, ALL)
+        assert str(raised.value) == (
+            f"--kernel-id takes a whole id, and 2 begin with '{given}', so nothing was run. Use one of:"
+        )
+        assert raised.value.candidates == ((ANALYSIS.id, ANALYSIS), (OTHER.id, OTHER))
+
+    def test_the_beginning_of_its_own(self) -> None:
+        with pytest.raises(OwnKernel, match="'eeee' matches only this notebook's own kernel"):
+            find_by_id("eeee", ALL)
+
+    @pytest.mark.parametrize("given", ["3f9c1c0e-0000-4000-8000-000000000001", "analysis", "ffff", "work/mine.ipynb"])
+    def test_none(self, given: str) -> None:
+        with pytest.raises(KernelNotFound) as raised:
+            find_by_id(given, ALL, reports=[ServerReport(LAB), ServerReport(GPU)], face=COMMAND_LINE)
+        assert str(raised.value) == (
+            f"no running kernel has the id '{given}' (looked at 4 other kernels on 2 servers and 1 without a server)."
+            " kernel-bridge list -v shows whole ids; --kernel-match takes a name"
+        )
+
+    @pytest.mark.parametrize("given", ["", " ", "''"])
+    def test_empty(self, given: str) -> None:
+        with pytest.raises(BadMatch, match="The name is empty"):
+            find_by_id(given, ALL)
+
+    def test_a_file_that_was_skipped(self) -> None:
+        with pytest.raises(
+            KernelNotFound, match=r"\. kernel-4711\.json was skipped \(its heartbeat does not answer\)\. "
+        ):
+            find_by_id("4711", ALL, skipped=[SILENT])
+
+
+@pytest.mark.parametrize(
+    ("query", "kernels", "only", "line"),
+    [
+        ("zzz", ALL, False, "none of the 6 running kernels matches. %kernels shows all"),
+        ("zzz", [ANALYSIS, OTHER], True, "none of the 2 running kernels on lab matches. %kernels shows all"),
+        ("lab::zzz", ALL, False, "none of the 4 running kernels on lab matches. %kernels shows all"),
+        ("gpu::zzz", ALL, False, "the only running kernel on gpu does not match. %kernels shows all"),
+        ("gpu::zzz", [ANALYSIS], False, "no kernel on gpu was found. %kernels shows all"),
+        ("moon::zzz", [ANALYSIS], False, "the only running kernel does not match. %kernels shows all"),
+    ],
+)
+def test_a_filter_counts_what_was_looked_at(query: str, kernels: list[Kernel], only: bool, line: str) -> None:
+    reports = [ServerReport(LAB)] if only else [ServerReport(LAB), ServerReport(GPU)]
+    assert none_matches(query, kernels, reports, MAGICS, only=only) == line
 
 
 class TestFindMany:
@@ -415,15 +551,23 @@ class TestFindMany:
     [
         ("a.ipynb", "a.ipynb"),
         ("my nb.ipynb", '"my nb.ipynb"'),
-        ("two  spaces.ipynb", "00000001"),
+        ("two  spaces.ipynb", '"two  spaces.ipynb"'),
         ("-o.ipynb", "00000001"),
-        ("a -o b.ipynb", "00000001"),
+        ("a -o b.ipynb", '"a -o b.ipynb"'),
         ("$x.ipynb", "00000001"),
-        ("a'b.ipynb", "00000001"),
+        ("a'b.ipynb", '"a\'b.ipynb"'),
+        ("'ab'", "00000001"),
+        ("(1).ipynb", '"(1).ipynb"'),
+        ("~/a.ipynb", '"~/a.ipynb"'),
+        ("a # b.ipynb", '"a # b.ipynb"'),
+        ("a;b&c.ipynb", '"a;b&c.ipynb"'),
+        ('a"b.ipynb', "00000001"),
+        ("a\u00a0b.ipynb", "00000001"),
+        (" a.ipynb", "00000001"),
         ("a\x1b.ipynb", "00000001"),
         ("\u202eb.ipynb", "00000001"),
         ("re:a.ipynb", "00000001"),
-        ("#1", "00000001"),
+        ("#1", '"lab::#1"'),
     ],
 )
 def test_selector_can_be_pasted(path: str, expected: str) -> None:
@@ -450,6 +594,54 @@ _kernels = st.builds(
 )
 _listings = st.lists(_kernels, max_size=6)
 _queries = _texts | st.text().map("re:".__add__) | st.text("ab*+?(|)[]{}1,\\^$.", max_size=12).map("re:".__add__)
+
+
+def pasted(text: str) -> Iterator[str]:
+    """What we are given when a text is pasted: in a cell, in a line of code, and in a shell."""
+    cell = TransformerManager().transform_cell(f"%%remote {text}\npass\n")
+    (call,) = ast.parse(cell).body
+    assert isinstance(call, ast.Expr) and isinstance(call.value, ast.Call), cell
+    line = ast.literal_eval(call.value.args[1])
+    yield remote_parser().parse_line(line, lambda word: pytest.fail(word) if word[:1] in "${" else word)[1]
+    yield remote_parser().parse_head(f"{text} pass")[1]
+    yield parse(shlex.split(f"exec --kernel-match {text} --code pass", comments=True)).kernel_match
+
+
+_names = _texts | st.text(" #-~=()[]{}'\"$\\!?;&|<>*%@^,:./aé", min_size=1, max_size=8)
+
+
+@given(st.lists(st.tuples(_names, st.sampled_from([LAB, GPU])), min_size=1, max_size=4))
+@settings(max_examples=300)
+def test_a_selector_is_the_same_wherever_it_is_pasted(named: list[tuple[str, Server]]) -> None:
+    kernels = [kernel(number, path, at=at) for number, (path, at) in enumerate(named, 1)]
+    for one in kernels:
+        text = selector(one, kernels)
+        for query in pasted(text):
+            assert match(query, kernels) == [one], text
+
+
+@pytest.mark.parametrize(
+    "path", ["two  blanks.ipynb", "a (1).ipynb", "~/x.ipynb", "r # 2.ipynb", "a;b|c&d.ipynb", "it's.ipynb"]
+)
+def test_a_real_shell_gives_a_selector_back(path: str) -> None:
+    text = selector(kernel(1, path), [kernel(1, path)])
+    assert path in text
+    shells = [shell for shell in ("sh", "bash", "zsh", "dash") if shutil.which(shell)]
+    for shell in shells:
+        done = subprocess.run([shell, "-c", f"printf %s {text}"], capture_output=True, text=True, check=True)
+        assert done.stdout == path
+
+
+@pytest.mark.parametrize("query", ["tvo  blanks.ipynb", "pyhton3", "it's.ipnyb", "jupiter consol", "julia-1.01"])
+def test_what_is_proposed_can_be_pasted(query: str) -> None:
+    kernels = [*ALL, kernel(1, "two  blanks.ipynb"), kernel(2, "it's.ipynb")]
+    with pytest.raises(KernelNotFound) as raised:
+        find_one(query, kernels)
+    proposed = re.search(r"Did you mean (.*) \? ", str(raised.value))
+    assert bool(proposed) == (query != "pyhton3"), "three kernels are python3: that would be no answer"
+    for text in proposed[1].split(" or ") if proposed else ():
+        for line in pasted(text):
+            find_one(line, kernels)
 
 
 @given(_listings)
@@ -517,27 +709,27 @@ ODD = Skipped("/r/kernel-\x1b[2J.json", "not JSON (half\nwritten?)")
 
 @pytest.mark.parametrize("query", ["4711", "kernel-4711", "kernel-4711.json", "/r/kernel-4711.json", "L-471"])
 def test_a_file_that_the_match_names_is_told_of_with_the_reason(query: str) -> None:
-    with pytest.raises(KernelNotFound, match=r"; kernel-4711\.json was passed over: its heartbeat does not answer$"):
+    with pytest.raises(KernelNotFound, match=r"\. kernel-4711\.json was skipped \(its heartbeat does not answer\)\. "):
         find_one(query, ALL, skipped=[ENDED, SILENT, ODD])
-    with pytest.raises(KernelNotFound, match=r"0000\.json was passed over: the kernel has ended"):
+    with pytest.raises(KernelNotFound, match=r"0000\.json was skipped \(the kernel has ended"):
         find_one("3f9c1c0e-0000", [CAFE], skipped=[ENDED, SILENT, ODD])
 
 
 def test_files_that_the_match_does_not_name_are_told_of_where_there_is_nothing_else() -> None:
     with pytest.raises(KernelNotFound) as found:
         find_one("analysis", [CAFE], skipped=[ENDED, SILENT, ODD])
-    assert "passed over" not in str(found.value)
+    assert "skipped" not in str(found.value)
     asks: list[Callable[[list[Skipped]], Kernel]] = [
         lambda skipped: find_one("nothing", [], skipped=skipped),
         lambda skipped: find_only([OWN], (), skipped),
     ]
     for ask in asks:
         with pytest.raises(
-            KernelNotFound, match=r"kernel-4711\.json was passed over: its heart.*; kernel-\\x1b"
+            KernelNotFound, match=r"kernel-4711\.json was skipped \(its heart.*\)\. kernel-\\x1b"
         ) as told:
             ask([ENDED, SILENT, ODD])
         assert "ended" not in str(told.value) and str(told.value).isprintable()
-        with pytest.raises(KernelNotFound, match=r"; 497 more files \(kernel-bridge list -v shows them\)"):
+        with pytest.raises(KernelNotFound, match=r"\. 497 more files were skipped \(kernels\(\)\.listing shows them\)"):
             ask([ENDED, *[SILENT] * 500])
 
 

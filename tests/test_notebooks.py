@@ -67,7 +67,10 @@ def check_quickstart(cells: list[Any]) -> None:
     assert (error.output_type, error.ename, error.evalue) == ("error", "ZeroDivisionError", "division by zero")
     assert "----> 4 mean([])" in plain("\n".join(error.traceback))
     (wrong,) = outputs_of(cells, "whether")
-    assert wrong.text == "no kernel matches 'whether' (1 kernel on 0 servers); closest: weather\n"
+    assert wrong.text == (
+        "no running kernel matches 'whether' (looked at 1 other kernel without a server)."
+        " Did you mean weather ? %kernels lists them\n"
+    )
     assert outputs_of(cells, "len(In)")[0].data["text/plain"] == "0"
 
 

@@ -171,7 +171,7 @@ def test_interrupts_bash(terminal: Terminal) -> None:
 
 def test_refusals_are_one_line(terminal: Terminal) -> None:
     said = " ".join(terminal.run("%%remote bee_keeper\n1").split())
-    assert said.startswith("KernelNotFound: no kernel matches 'bee_keeper' (")
+    assert said.startswith("KernelNotFound: no running kernel matches 'bee_keeper' (looked at ")
     assert terminal.run("%%remote re:[\n1").startswith("BadMatch: bad regular expression '['")
     assert terminal.run("%%remote notes\n   \n").count("\n") <= 1
 

@@ -14,6 +14,8 @@ from html import escape
 from typing import Any, NamedTuple, SupportsIndex, overload
 
 from kernel_bridge_magic.display.rows import Row, claim_lines, fit, problem_line, row_of, transport, wrap
+from kernel_bridge_magic.faces import PYTHON, Face
+from kernel_bridge_magic.matching import none_matches as none_matches_line
 from kernel_bridge_magic.models import Kernel, Listing, ServerReport
 from kernel_bridge_magic.text import count, cut_end, cut_middle, visible
 
@@ -38,17 +40,21 @@ class KernelList(list[Kernel]):
         now: datetime,
         verbose: bool = False,
         extra: Mapping[str, str] | None = None,
+        face: Face = PYTHON,
+        none_matches: str = "",
     ) -> None:
         """Show `kernels`, or all of `listing`.
 
         `now` is aware. `verbose` adds whole ids, URLs and transports, and `extra`, a few words for each
-        kernel id (process, memory, CPU).
+        kernel id (process, memory, CPU). `none_matches` is what is shown where `kernels` is empty, `face` who asks.
         """
         super().__init__(listing.kernels if kernels is None else kernels)
         self.listing = listing
         self.now = now
         self.verbose = verbose
         self.extra = dict(extra or {})
+        self.face = face
+        self._none_matches = none_matches
         self._numbers = {kernel.id: number for number, kernel in enumerate(self, 1)}
 
     @property
@@ -64,7 +70,12 @@ class KernelList(list[Kernel]):
         if not isinstance(index, slice):
             return super().__getitem__(index)
         part = KernelList(
-            self.listing, super().__getitem__(index), now=self.now, verbose=self.verbose, extra=self.extra
+            self.listing,
+            super().__getitem__(index),
+            now=self.now,
+            verbose=self.verbose,
+            extra=self.extra,
+            face=self.face,
         )
         part._numbers = self._numbers
         return part
@@ -128,10 +139,10 @@ class KernelList(list[Kernel]):
     def _nothing(self) -> str:
         reached = sum(not report.problem for report in self.servers)
         if self.listing.kernels:
-            return f"no kernel matches (of {count(len(self.listing.kernels), 'kernel')}); %kernels lists all"
+            return self._none_matches or none_matches_line("", self.listing.kernels, self.servers, self.face)
         if reached:
             return f"no kernels are running ({count(reached, 'server')} asked); open a notebook, and list again"
-        return "no kernels found; open a notebook, or add a server: %servers --add URL"
+        return f"no kernels found; open a notebook, or name a server with {self.face.server}"
 
     def _notes(self) -> list[str]:
         """Collect the lines below the text: who is foreign, who did not answer, what was passed over."""

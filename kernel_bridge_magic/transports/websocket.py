@@ -157,7 +157,7 @@ class WebSocketTransport(Transport):
         status = self._status = getattr(error, "status_code", None)
         where = self._server.name
         if status == 404:
-            return CannotConnect(f"{where} has no kernel {self._kernel.short_id} any more; list again with %kernels")
+            return CannotConnect(f"{where} has no kernel {self._kernel.short_id} any more; list the kernels again")
         if status == 403 and ServerAPI(self._server, self._vault).refuses_host():
             return CannotConnect(str(host_refused(self._server)))
         if status in (401, 403):

@@ -340,14 +340,14 @@ def test_odd_names_and_what_is_refused(desk: Desk) -> None:
     own = desk.kernel_of("remote/a.ipynb")["id"]
     other = desk.kernel_of("remote/b.ipynb")
     assert desk.error("%%remote bee_keeper\n1") == (
-        "KernelNotFound: no kernel matches 'bee_keeper' (4 kernels on 1 server)"
+        "KernelNotFound: no running kernel matches 'bee_keeper' (looked at 4 other kernels on 1 server)."
+        " %kernels lists them"
     )
     closest = desk.error("%%remote my raport\n1")
-    assert "no kernel matches 'my raport' (4 kernels on 1 server); closest: remote/my report.ipynb" in closest
+    assert '(looked at 4 other kernels on 1 server). Did you mean "remote/my report.ipynb" ? %kernels lists' in closest
     several = desk.error("%%remote report\n1").splitlines()
-    assert several[0] == "AmbiguousKernel: 'report' means 2 kernels (by part); name one:"
-    assert several[1].split() == ["MATCH", "name", "kernel", "state", "server"]
-    selectors = [re.split(r"  +", line.strip())[0] for line in several[2:]]
+    assert several[0] == "AmbiguousKernel: 'report' matches 2 kernels, so nothing was run. Use one of:"
+    selectors = [re.split(r"  +", line.strip())[0] for line in several[1:]]
     assert sorted(selectors) == ['"remote/my report.ipynb"', '"remote/🚀 report.ipynb"']
     pasted = desk.outputs(f"%%remote -q {selectors[0]}\n1 + 1")
     assert pasted[0]["data"]["text/plain"] == "2"

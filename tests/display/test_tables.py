@@ -15,6 +15,7 @@ from wcwidth import wcswidth
 
 from kernel_bridge_magic import text as texts
 from kernel_bridge_magic.display.tables import KernelList
+from kernel_bridge_magic.faces import MAGICS
 from kernel_bridge_magic.models import Kernel, KernelSpec, Listing, Origin, Server, ServerReport, Session, Skipped
 from kernel_bridge_magic.text import cells, cut_end, cut_middle, visible
 
@@ -176,7 +177,9 @@ def test_language_only_where_the_name_does_not_tell() -> None:
 
 class TestNothing:
     def test_no_servers(self) -> None:
-        assert listing().text() == "no kernels found; open a notebook, or add a server: %servers --add URL"
+        assert listing().text() == "no kernels found; open a notebook, or name a server with server=URL"
+        ours = KernelList(Listing(), now=NOW, face=MAGICS)
+        assert ours.text() == "no kernels found; open a notebook, or name a server with %servers --add URL"
         assert "no kernels found" in listing()._repr_html_()
 
     def test_no_kernels(self) -> None:
@@ -185,7 +188,7 @@ class TestNothing:
     def test_filtered_away(self) -> None:
         nothing = KernelList(FEW.listing, [], now=NOW)
         assert nothing.text().splitlines() == [
-            "no kernel matches (of 4 kernels); %kernels lists all",
+            "none of the 4 running kernels matches. kernels() shows all",
             "hub: timed out after 3 s; is the VPN up? %servers --check hub",
         ]
 
