@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from kernel_bridge_magic import __version__
+import kernel_bridge_magic
 from kernel_bridge_magic.errors import BadInput
 from kernel_bridge_magic.options import seconds
 from kernel_bridge_magic.protocol.patience import RECONNECT
@@ -167,7 +167,7 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
         description="Run code in a Jupyter kernel that is already running.",
         epilog=_EXAMPLES,
     )
-    parser.add_argument("--version", action="version", version=f"kernel-bridge {__version__}")
+    parser.add_argument("--version", action="version", version=f"kernel-bridge {kernel_bridge_magic.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for add in (_add_list, _add_exec, _add_interrupt, _add_servers, _add_demo):
         add(commands.add_parser)

@@ -160,8 +160,10 @@ def _list(options: argparse.Namespace) -> int:
 def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
     from kernel_bridge_magic.bridge import Bridge
     from kernel_bridge_magic.connection import time_left
+    from kernel_bridge_magic.display.escapes import Spelt
     from kernel_bridge_magic.display.plain import PlainSink, SilentSink
     from kernel_bridge_magic.display.relay import Relay
+    from kernel_bridge_magic.overflow import Kept
     from kernel_bridge_magic.runner import run
 
     bridge = Bridge(face=COMMAND_LINE)
@@ -171,6 +173,7 @@ def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
         meant.append(kernel)
     sink = SilentSink() if options.json else PlainSink()
     relay = Relay(sink, kernel)
+    kept = Kept()
     began = time.monotonic()
     connection = bridge.connect(
         kernel, options.transport, note=relay.show, timeout=options.timeout, if_busy=options.if_busy
@@ -185,13 +188,18 @@ def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
             keep_outputs=options.json,
             if_busy=options.if_busy,
             durable=options.durable,
+            whole=kept if kernel.own else Spelt(kept),
         )
         result = run(execution, relay, sink)
     finally:
         with _unstoppable():
             bridge.close()
     with _unstoppable():
-        _tell(result, sink, options, error_is_shown=relay.error_is_shown)
+        kept.close()
+        is_whole = result.truncated and not kept.problem
+        if not is_whole:
+            kept.remove()
+        _tell(result, sink, options, kept.path if is_whole else "", error_is_shown=relay.error_is_shown)
     return _status(result)
 
 
@@ -203,12 +211,17 @@ def _unstoppable() -> Iterator[None]:
 
 
 def _tell(
-    result: RemoteResult, sink: PlainSink | SilentSink, options: argparse.Namespace, *, error_is_shown: bool
+    result: RemoteResult,
+    sink: PlainSink | SilentSink,
+    options: argparse.Namespace,
+    output_file: str,
+    *,
+    error_is_shown: bool,
 ) -> None:
     from kernel_bridge_magic.contract import has_exited_well, result_model
 
     if options.json:
-        _print_json(result_model(result))
+        _print_json(result_model(result, output_file))
     elif has_exited_well(result):
         pass  # no process would say more
     elif isinstance(result.error, RemoteError):

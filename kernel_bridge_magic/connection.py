@@ -15,6 +15,7 @@ from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event
 from kernel_bridge_magic.protocol.messages import check_code
+from kernel_bridge_magic.protocol.outputs import Outputs, Whole
 from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.transports.base import Subscriber, Transport
@@ -65,6 +66,7 @@ class KernelConnection:
         metadata: dict[str, Any] | None = None,
         if_busy: str = "wait",
         durable: bool = False,
+        whole: Whole | None = None,
     ) -> Execution:
         """Send one cell and return at once; iterate over what is returned.
 
@@ -73,7 +75,7 @@ class KernelConnection:
         given the end of input, and its cell is interrupted if it asks once more. `metadata` goes with the cell, under
         `kernel_bridge`. `if_busy` says what to do when the kernel runs something else: `wait` for it, `fail`, or run
         the cell beside it in a `subshell` where the kernel has those. With `durable` the kernel keeps the output until
-        we have it (ipykernel 7).
+        we have it (ipykernel 7). Printed text of which only head and tail are kept goes to `whole`.
 
         Raises:
             BadCell: the code cannot be sent.
@@ -97,7 +99,7 @@ class KernelConnection:
                 store_history=store_history,
                 stdin=stdin,
                 timeout=timeout,
-                keep_outputs=keep_outputs,
+                outputs=Outputs(whole=whole) if keep_outputs else None,
                 metadata=metadata,
                 subshell=subshell,
                 durable=durable,

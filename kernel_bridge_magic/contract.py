@@ -114,8 +114,8 @@ def has_exited_well(result: RemoteResult) -> bool:
     return is_python and isinstance(error, RemoteError) and error.ename == "SystemExit" and error.evalue in _WELL
 
 
-def result_model(result: RemoteResult) -> dict[str, Any]:
-    """What `exec --json` prints when the cell was sent."""
+def result_model(result: RemoteResult, output_file: str = "") -> dict[str, Any]:
+    """Return what `exec --json` prints when the cell was sent; `output_file` has all of the printed text."""
     error = None if has_exited_well(result) else result.error
     return {
         "version": VERSION,
@@ -124,6 +124,9 @@ def result_model(result: RemoteResult) -> dict[str, Any]:
         "started": result.started,
         "kernel": kernel_model(result.kernel, result.kernel.id),
         "outputs": result.outputs,
+        "truncated": result.truncated,
+        "output_characters": result.output_characters,
+        "output_file": output_file or None,
         "result": result.value.text if result.value is not None else None,
         "error": None if error is None else _error_model(error),
         "seconds": round(result.seconds, 6),
@@ -151,6 +154,9 @@ def failure(error: KernelBridgeError, kernel: Kernel | None = None) -> dict[str,
         "started": False,
         "kernel": None if kernel is None else kernel_model(kernel, kernel.id),
         "outputs": [],
+        "truncated": False,
+        "output_characters": 0,
+        "output_file": None,
         "result": None,
         "error": _error_model(error),
         "seconds": 0.0,

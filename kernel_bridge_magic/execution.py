@@ -92,7 +92,7 @@ class Execution:
         store_history: bool,
         stdin: bool,
         timeout: float | None,
-        keep_outputs: bool,
+        outputs: Outputs | None,
         metadata: dict[str, Any] | None,
         subshell: Subshell | None = None,
         durable: bool = False,
@@ -102,7 +102,7 @@ class Execution:
         self._control = control
         self._kernel = kernel
         self._inbox = Inbox()
-        self._outputs = Outputs() if keep_outputs else None
+        self._outputs = outputs
         self._value: RemoteValue | None = None
         self._questions = Questions()
         self._asked: str = ""
@@ -248,11 +248,10 @@ class Execution:
         self.result = outcome(
             self._link,
             self._kernel,
-            outputs=self._outputs.items if self._outputs is not None else [],
+            outputs=self._outputs,
             value=self._value,
             seconds=time.monotonic() - self._began,
             interrupted=self.interrupted,
-            updates=self._outputs.updates if self._outputs is not None else (),
         )
         ended = self.result.fate in (Fate.DIED, Fate.NOT_RUN, Fate.UNKNOWN)
         self._transport.take_news(told=ended)

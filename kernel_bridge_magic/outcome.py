@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from kernel_bridge_magic.display.foreign import raisable
 from kernel_bridge_magic.errors import Fate, FateError, RemoteError, fate_error
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.protocol.events import DisplayData, Error
+from kernel_bridge_magic.protocol.events import Error
 from kernel_bridge_magic.protocol.link import Link
+from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 
 __all__ = ["outcome"]
@@ -18,11 +17,10 @@ def outcome(
     link: Link,
     kernel: Kernel,
     *,
-    outputs: list[dict[str, Any]],
+    outputs: Outputs | None,
     value: RemoteValue | None,
     seconds: float,
     interrupted: bool,
-    updates: tuple[DisplayData, ...] = (),
 ) -> RemoteResult:
     """Give the result of a cell whose fate `link` knows; its error, if there is one, has the result in turn."""
     verdict = link.verdict
@@ -45,13 +43,15 @@ def outcome(
         status="ok" if verdict.fate is Fate.OK else "error",
         fate=verdict.fate,
         kernel=kernel,
-        outputs=outputs,
+        outputs=[] if outputs is None else outputs.items,
         value=value,
         error=error,
         seconds=seconds,
         missing=link.losses.missing,
         interrupted=interrupted,
-        updates=updates,
+        updates=() if outputs is None else outputs.updates,
+        truncated=outputs is not None and outputs.truncated,
+        output_characters=0 if outputs is None else outputs.characters,
         started=link.begun,
     )
     if error is not None:

@@ -1,4 +1,7 @@
-"""`Overflow`: a file for output that is too much to show. It is the user's only, and goes when this process ends."""
+"""`Overflow`: a file for output that is too much to show. It is the user's only.
+
+It goes when this process ends, but for one that is `Kept`.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ import contextlib
 import os
 import secrets
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable
 
-__all__ = ["Overflow", "Shelf"]
+__all__ = ["Kept", "Overflow", "Shelf"]
 
 _MOST = 1 << 30  # bytes: a cell that prints for ever must not fill the disk
+_DAY = 86400.0  # seconds
 _FLAGS = os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -22,6 +27,8 @@ class Overflow:
     It is made with the first text. A disk that takes no more is no reason to end the cell: then `problem` says why
     the rest is not kept.
     """
+
+    kind = "output"  # a part of the file's name
 
     def __init__(self) -> None:
         #: the file, "" before there is one
@@ -81,10 +88,27 @@ class Overflow:
 
         directory = jupyter_runtime_dir()
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        path = os.path.join(directory, f"kernel-bridge-output-{os.getpid()}-{secrets.token_hex(6)}.txt")
+        path = os.path.join(directory, f"kernel-bridge-{self.kind}-{os.getpid()}-{secrets.token_hex(6)}.txt")
         self._descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
         self.path = path
+        self._see_to_its_end(directory)
+
+    def _see_to_its_end(self, directory: str) -> None:
         atexit.register(self.remove)
+
+
+class Kept(Overflow):
+    """A file that is told to somebody who reads it when this process has ended. The next one removes it after a day."""
+
+    kind = "kept"
+
+    def _see_to_its_end(self, directory: str) -> None:
+        now = time.time()
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            with contextlib.suppress(OSError):
+                if name.startswith(f"kernel-bridge-{self.kind}-") and now - os.lstat(path).st_mtime > _DAY:
+                    os.unlink(path)
 
 
 class Shelf:

@@ -61,6 +61,7 @@ class RemoteResult:
     `raise_for_error` raises. `seconds` is the time from sending to the end; `missing` how many messages are
     known to be lost, None when some are and nobody can tell how many; `interrupted` whether it was interrupted
     from here; `started` whether the kernel had begun with it, None where nobody can tell.
+    `output_characters` counts what was printed; `truncated` says that `outputs` have only head and tail of it.
     `updates` has an event for each display of an earlier cell that this one has changed: its newest state.
     """
 
@@ -75,6 +76,8 @@ class RemoteResult:
     interrupted: bool = False
     updates: tuple[DisplayData, ...] = field(default=(), repr=False)
     started: bool | None = None
+    truncated: bool = False
+    output_characters: int = 0
 
     @property
     def text(self) -> str:

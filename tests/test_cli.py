@@ -831,6 +831,57 @@ def test_closed_streams_are_no_traceback(place: dict[str, Any], line: str, statu
         assert done.stdout == out
 
 
+# -- output that is too much for one JSON object
+
+
+LINES = 2_500_000
+LINE = "0123456789"
+
+
+def test_output_that_was_cut_is_told_and_the_whole_is_in_a_file(run: Run, place: dict[str, Any]) -> None:
+    whole = f"{LINE}\n" * LINES
+    done = run("exec", "analysis", "--json", "-c", f"print('{LINE}\\n' * {LINES}, end='')\n'end'")
+    model = parsed(done)
+    assert (done.returncode, model["status"], model["result"]) == (0, "ok", "'end'")
+    assert (model["truncated"], model["output_characters"]) == (True, len(whole))
+    file = Path(model["output_file"])
+    assert file.read_text() == whole, "the process that wrote it has ended"
+    assert file.stat().st_mode & 0o777 == 0o600 and file.parent == Path(place["env"]["JUPYTER_RUNTIME_DIR"])
+    small = parsed(run("exec", "analysis", "--json", "-c", "print('é' * 9); display(1)"))
+    assert (small["truncated"], small["output_characters"], small["output_file"]) == (False, 10, None)
+    os.utime(file, (0, 0))
+    again = run("exec", "analysis", "--json", "-c", f"print('{LINE}\\n' * {LINES}, end='')\n1 / 0")
+    assert (again.returncode, parsed(again)["truncated"]) == (1, True)
+    assert not file.exists(), "it is of another day"
+    Path(parsed(again)["output_file"]).unlink()  # other tests share the directory
+
+
+def test_the_file_of_a_foreign_kernel_s_output_acts_on_no_terminal(tmp_path: Path) -> None:
+    def script(cell: Any) -> None:
+        cell.busy()
+        for _ in range(18):
+            cell.print(f"\x1b]0;title\x07{LINE * 100_000}")
+        cell.reply()
+        cell.idle()
+
+    with HostileServer(script) as server:
+        line = command("exec", "scripted", "--base-url", server.url, "-c", "run", "--json")
+        done = subprocess.run(line, env=private_env(tmp_path), capture_output=True, text=True, timeout=60)
+    model = parsed(done)
+    assert model["output_file"] and model["output_characters"] == 18 * (1_000_000 + len("\x1b]0;title\x07"))
+    text = Path(model["output_file"]).read_text()
+    assert text == f"^[]0;title^G{LINE * 100_000}" * 18
+
+
+def test_output_that_could_not_be_kept_whole_has_no_file(place: dict[str, Any]) -> None:
+    line = command("exec", "analysis", "--json", "-c", f"print('{LINE}' * 2_500_000)")
+    limited = ["bash", "-c", f"ulimit -f 1000; trap '' XFSZ; {shlex.join(line)} | cat"]  # KiB
+    done = subprocess.run(limited, env=place["env"], capture_output=True, text=True, timeout=60)
+    model = parsed(done)
+    assert (model["truncated"], model["output_file"]) == (True, None)
+    assert not list(Path(place["env"]["JUPYTER_RUNTIME_DIR"]).glob("kernel-bridge-*"))
+
+
 # -- an assistant's dialogue, with nothing but the documented JSON
 
 

@@ -90,6 +90,14 @@ def test_candidates_say_how_to_select_them() -> None:
     assert MODELS["list"]["kernels"][0]["select"] == "a.ipynb"
 
 
+def test_what_was_cut_is_told() -> None:
+    result = RemoteResult("ok", Fate.OK, KERNEL, [], truncated=True, output_characters=17)
+    assert [contract.result_model(result, file)["output_file"] for file in ("/a/file", "")] == ["/a/file", None]
+    model = contract.result_model(result)
+    assert (model["truncated"], model["output_characters"]) == (True, 17)
+    assert [MODELS["bad"][name] for name in ("truncated", "output_characters", "output_file")] == [False, 0, None]
+
+
 def test_a_failure_names_the_kernel_that_was_found() -> None:
     assert MODELS["bad"]["kernel"] is None
     for name in ("refused", "own"):

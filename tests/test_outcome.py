@@ -24,7 +24,7 @@ def ended(*messages: object, sign: Sign | None = None, kernel: Kernel = KERNEL) 
         link.sign(sign, 0.0)
         link.tick(SETTLE)
     value = RemoteValue({"text/plain": "2"}, {})
-    return outcome(link, kernel, outputs=[], value=value, seconds=1.5, interrupted=False)
+    return outcome(link, kernel, outputs=None, value=value, seconds=1.5, interrupted=False)
 
 
 def test_ok() -> None:
@@ -62,7 +62,9 @@ def test_whether_it_was_interrupted_is_kept(interrupted: bool) -> None:
     link = Link(Request(CELL), now=0.0)
     link.receive(reply(), 0.0)
     link.receive(status("idle"), 0.0)
-    assert outcome(link, KERNEL, outputs=[], value=None, seconds=0, interrupted=interrupted).interrupted is interrupted
+    assert (
+        outcome(link, KERNEL, outputs=None, value=None, seconds=0, interrupted=interrupted).interrupted is interrupted
+    )
 
 
 def test_it_tells_whether_the_cell_had_begun() -> None:
@@ -72,7 +74,7 @@ def test_it_tells_whether_the_cell_had_begun() -> None:
             link.receive(message, 0.0)  # type: ignore[arg-type]
         link.tick(seconds)
         link.leave("told to end")
-        return outcome(link, KERNEL, outputs=[], value=None, seconds=seconds, interrupted=False)
+        return outcome(link, KERNEL, outputs=None, value=None, seconds=seconds, interrupted=False)
 
     begun, queued, just_sent = left(status("busy")), left(seconds=QUEUED_AFTER), left()
     for result, started in ((begun, True), (queued, False), (just_sent, None)):

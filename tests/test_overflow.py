@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.overflow import Overflow, Shelf
+from kernel_bridge_magic.overflow import Kept, Overflow, Shelf
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +33,22 @@ def test_it_is_made_with_the_first_text_and_the_user_s_only(directory: Path) -> 
     spool.remove()
     spool.remove()
     assert list(directory.iterdir()) == []
+
+
+def test_one_that_is_kept_outlives_its_process_for_a_day(directory: Path) -> None:
+    code = "from kernel_bridge_magic.overflow import Kept; s = Kept(); s.write('x'); print(s.path)"
+    kept = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        kept.append(Path(done.stdout.strip()))
+    assert [file.read_text() for file in kept] == ["x", "x"]
+    other = directory / "kernel-bridge-output-1-x.txt"
+    other.touch()
+    for file in (kept[0], other):
+        os.utime(file, (0, 0))
+    new = Kept()
+    new.write("y")
+    assert set(directory.iterdir()) == {kept[1], other, Path(new.path)}
 
 
 def test_it_goes_with_its_process(directory: Path) -> None:

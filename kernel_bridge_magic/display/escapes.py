@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["Escapes", "LeftOpen", "spell_out"]
+from kernel_bridge_magic.protocol.outputs import Whole
+
+__all__ = ["Escapes", "LeftOpen", "Spelt", "spell_out"]
 
 _PASS = r"\x1b\[(?:[0-9;:]{0,60}m|[0-9]{0,4}[A-D]|[0-2]?[JK])"  # not CSI 3 J: it takes the scrollback away
 _CONTROL = "[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # all of C0, DEL and C1 but the four that pass
@@ -55,6 +57,23 @@ class Escapes:
         """Give what was held back; nothing more comes."""
         held, self._held = self._held, ""
         return spell_out(held)
+
+
+class Spelt:
+    """Writes a text that comes in pieces with its escapes spelt out: a file that a terminal may be shown."""
+
+    def __init__(self, whole: Whole) -> None:
+        self._whole = whole
+        self._escapes = Escapes()
+
+    def write(self, text: str) -> None:
+        """Put text at the end."""
+        self._whole.write(self._escapes.feed(text))
+
+    def restart(self) -> None:
+        """Begin anew."""
+        self._escapes = Escapes()
+        self._whole.restart()
 
 
 class LeftOpen:

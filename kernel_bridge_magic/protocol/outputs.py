@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from kernel_bridge_magic.protocol.events import (
     ClearOutput,
@@ -18,10 +18,20 @@ from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.messages import text as text_of
 from kernel_bridge_magic.protocol.tails import MAX_KEPT, Tail, spoken
 
-__all__ = ["Outputs"]
+__all__ = ["Outputs", "Whole"]
 
 _MOST_JOINED = 1 << 10
 _MOST_UPDATED = 1000  # displays of earlier cells
+
+
+class Whole(Protocol):
+    """Takes all text that a cell prints, where it is too much to be kept."""
+
+    def write(self, text: str) -> None:
+        """Put text at the end."""
+
+    def restart(self) -> None:
+        """Begin anew: what was printed was cleared."""
 
 
 class Outputs:
@@ -30,21 +40,30 @@ class Outputs:
     What goes into an Output widget is the widget's, and none of these.
 
     Of more than `limit` characters of printed text head and tail are kept, and a line that says so: the tail is
-    the last of the outputs then, also where displays came within it.
+    the last of the outputs then, also where displays came within it. All of it goes to `whole`, if there is one.
     """
 
-    def __init__(self, limit: int = MAX_KEPT) -> None:
+    def __init__(self, limit: int = MAX_KEPT, whole: Whole | None = None) -> None:
         self._limit = limit
-        self._room = limit - limit // 16
-        self._tail = Tail(limit // 16)
-        self._items: list[dict[str, Any]] = []
+        self._whole = whole
+        self._start()
         self._text: list[str] = []  # the open stream's pieces: joining each time would be quadratic
         self._joined: list[str] = []  # before them
-        self._by_display: dict[str, list[dict[str, Any]]] = {}
-        self._clear_first = False
         self._takers: set[str] = set()  # the Output widgets that take what the cell shows
         self._own: set[str] = set()  # the displays that the cell has shown, also those that are cleared or a widget's
         self._updates: dict[str, DisplayData] = {}
+
+    def _start(self) -> None:
+        self._room = self._limit - self._limit // 16
+        self._tail = Tail(self._limit // 16)
+        self._items: list[dict[str, Any]] = []
+        self._by_display: dict[str, list[dict[str, Any]]] = {}
+        self._clear_first = False
+        self._spills = False  # whether `whole` has all of the text
+        #: characters that were printed, also those that are not kept
+        self.characters = 0
+        #: whether text is missing in `items`
+        self.truncated = False
 
     @property
     def updates(self) -> tuple[DisplayData, ...]:
@@ -90,12 +109,31 @@ class Outputs:
             self._add_item(event)
 
     def _add_text(self, event: Stream) -> None:
+        self.characters += len(event.text)
         fits = event.text[: self._room]
         if fits or not event.text:
             self._room -= len(fits)
             self._append(event.name, fits)
+        if self._spills and self._whole is not None:
+            self._whole.write(event.text)
         if len(fits) < len(event.text):
-            self._tail.add(event.name, event.text[len(fits) :])
+            rest = event.text[len(fits) :]
+            if not self._spills and self._tail.kept + len(rest) > self._limit // 16:
+                self._spill(rest)
+            self._tail.add(event.name, rest)
+
+    def _spill(self, more: str) -> None:
+        """Begin to hand on all text: what was printed so far, of which nothing is lost yet, and `more`."""
+        self._spills = True
+        if self._whole is None:
+            return
+        self._close_stream()
+        held = self._tail.take()
+        texts = [item["text"] for item in self._items if item["output_type"] == "stream"]
+        for text in (*texts, *(text for _, text in held), more):
+            self._whole.write(text)
+        for name, text in held:
+            self._tail.add(name, text)
 
     def _append(self, name: str, text: str) -> None:
         last = self._items[-1] if self._items else {}
@@ -112,6 +150,7 @@ class Outputs:
         """Put what the tail holds behind the rest."""
         held = self._tail.take()
         if self._tail.left_out:
+            self.truncated = True
             left = spoken(self._tail.lines, self._tail.left_out)
             self._append("stderr", f"\nkernel-bridge: ... {left} left out here\n")
             self._tail.left_out = self._tail.lines = 0
@@ -171,7 +210,8 @@ class Outputs:
             self._text.clear()
 
     def _clear(self) -> None:
-        self._items, self._by_display, self._clear_first = [], {}, False
+        if self._spills and self._whole is not None:
+            self._whole.restart()
+        self._start()
         self._joined.clear()
         self._text.clear()
-        self._room, self._tail = self._limit - self._limit // 16, Tail(self._limit // 16)

@@ -180,3 +180,37 @@ def test_text_up_to_the_limit_stays_whole_and_in_order() -> None:
     outputs.add(DisplayData({"text/plain": "d"}, {}))
     outputs.add(Stream("stdout", "y" * 90))
     assert [item.get("text") for item in outputs.items] == ["x" * 1550, None, "y" * 90]
+
+
+class Written:
+    """A file as `Outputs` sees one."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+    def restart(self) -> None:
+        self.text = ""
+
+
+printed = st.builds(Stream, st.sampled_from(["stdout", "stderr"]), st.text("ab\n", max_size=70))
+
+
+@given(st.lists(printed | st.sampled_from([DisplayData({"text/plain": "d"}, {}), ClearOutput(False)]), max_size=30))
+def test_text_that_is_cut_is_whole_elsewhere_and_counted(given_events: list[Event]) -> None:
+    written = Written()
+    outputs, everything = Outputs(160, written), ""
+    for event in given_events:
+        outputs.add(event)
+        if isinstance(event, Stream | ClearOutput):
+            everything = everything + event.text if isinstance(event, Stream) else ""
+    kept = "".join(str(item["text"]) for item in outputs.items if item["output_type"] == "stream")
+    assert outputs.characters == len(everything)
+    assert outputs.truncated == ("left out here" in kept)
+    if outputs.truncated:
+        assert written.text == everything
+    else:
+        assert sorted(kept) == sorted(everything)
+    assert written.text in ("", everything)
