@@ -20,7 +20,7 @@ IN_PLACE = frozenset({QUEUED, INCOMING})
 
 # JupyterLab's and Notebook 7's colour, VS Code's, and one that can be read on white and on black.
 _GREY = "var(--jp-ui-font-color2, var(--vscode-descriptionForeground, #767676))"
-_STYLE = f"color: {_GREY}; font: 0.85em var(--jp-code-font-family, monospace); white-space: pre-wrap"
+_STYLE = f"color: {_GREY}; font: 0.85em var(--jp-code-font-family, monospace); white-space: pre-wrap; padding: 0 8px"
 
 
 def bundle(text: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from kernel_bridge_magic.display.captured import Captured
 from kernel_bridge_magic.display.neutral import IN_PLACE, bundle, metadata
+from kernel_bridge_magic.display.outside import outside
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 
@@ -125,10 +126,12 @@ class NotebookSink:
         update = kind in self._informed
         if not text and not update:
             return
-        display_id = f"kernel-bridge:{self._cell}:{kind}" if kind in IN_PLACE else ""
-        if display_id:
-            self._informed = (self._informed | {kind}) if text else (self._informed - {kind})
-        self._publish(bundle(text), metadata(kind), display_id, update)
+        if kind not in IN_PLACE:
+            self._publish(bundle(text), metadata(kind), "", False)
+            return
+        self._informed = (self._informed | {kind}) if text else (self._informed - {kind})
+        with outside(self._shell):
+            self._publish(bundle(text), metadata(kind), f"kernel-bridge:{self._cell}:{kind}", update)
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask with `input` or `getpass`, which an ipykernel sends to its front end."""

@@ -10,8 +10,10 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 from tests.browser.lab import Lab, Page
@@ -152,9 +154,55 @@ def test_streams_in_order(desk: Desk) -> None:
     assert desk.text(PLACES["streams"]).endswith(lines.strip())
 
 
-def test_the_note_about_the_target_is_given_once(desk: Desk) -> None:
-    texts = [output.get("text", "") for place in range(len(CELLS)) for output in desk.page.outputs(place)]
-    assert sum("kernel-bridge:" in text for text in texts) == 1
+def test_nothing_of_ours_stands_below_a_cell_that_names_its_kernel(desk: Desk) -> None:
+    outputs = [output for place in range(len(CELLS)) for output in desk.page.outputs(place)]
+    assert not any("kernel-bridge:" in output.get("text", "") for output in outputs)
+    assert not any("kernel_bridge" in output.get("metadata", {}) for output in outputs)
+
+
+GREY = "getComputedStyle(cells[arg].outputArea.node.querySelector('.jp-RenderedHTMLCommon div')).color"
+THEME = """(() => {
+  const probe = document.body.appendChild(document.createElement('i'));
+  probe.style.color = 'var(--jp-ui-font-color2)';
+  const colour = getComputedStyle(probe).color;
+  probe.remove();
+  return colour;
+})()"""
+
+
+@pytest.mark.parametrize(("theme", "match"), [("JupyterLab Dark", "te/b"), ("JupyterLab Light", "mote/b")])
+def test_which_kernel_a_part_means_is_a_grey_line_of_the_theme(desk: Desk, theme: str, match: str) -> None:
+    desk.page.js("window.jupyterapp.commands.execute('apputils:change-theme', {theme: arg}).then(() => true)", theme)
+    desk.page.wait_for("document.body.dataset.jpThemeName === arg", theme)
+    place = desk.new(f"%remote {match} 1;")
+    (output,) = desk.page.outputs(place)
+    assert output["metadata"] == {"kernel_bridge": {"line": "kernel"}}
+    line = rf"'{match}' → remote/b\.ipynb \(Python 3, localhost:{desk.lab.port}\)"
+    assert re.fullmatch(line, desk.text(place)) and re.fullmatch(line, output["data"]["text/plain"])
+    assert desk.page.js(GREY, place) == desk.page.js(THEME)
+
+
+@pytest.mark.parametrize(
+    "around",
+    ["{}", "import ipywidgets\nout = ipywidgets.Output()\ndisplay(out)\nwith out:\n    {}"],
+    ids=["a cell", "with Output()"],
+)
+def test_what_a_cell_waits_for_is_a_line_that_goes_when_it_begins(desk: Desk, tmp_path: Path, around: str) -> None:
+    with desk.at_b() as page:
+        wait = f"import os, time\nwhile not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.02)"
+        page.run_cell(1, wait, wait=False)
+        page.wait_for("kernel?.status === 'busy'")
+    place = desk.new(around.format("get_ipython().run_cell_magic('remote', 'b', 'print(6 * 7)')"), wait=False)
+    desk.page.wait_text(place, "remote/b.ipynb")
+    assert desk.page.js(GREY, place) == desk.page.js(THEME)
+    (tmp_path / "go").touch()
+    desk.page.wait_text(place, "42")
+    desk.page.wait_idle()
+    assert desk.text(place) == "42"
+    assert {"output_type": "display_data", "data": {}, "metadata": {"kernel_bridge": {"line": "queued"}}} in (
+        desk.page.outputs(place)
+    )
+    nbformat.validate(nbformat.from_dict(desk.page.save()))
 
 
 def test_table_of_pandas(desk: Desk) -> None:
