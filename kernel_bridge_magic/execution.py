@@ -230,7 +230,7 @@ class Execution:
                         self._act(step)
                     else:
                         self._keep(step)
-                        yield self._queued() if isinstance(step, Queued) else step
+                        yield step
             if not self._transport.orderly:
                 yield from self._stragglers()
             if dropped := self._transport.malformed - self._malformed:
@@ -255,6 +255,8 @@ class Execution:
         )
         ended = self.result.fate in (Fate.DIED, Fate.NOT_RUN, Fate.UNKNOWN)
         self._transport.take_news(told=ended)
+        if self.result.fate not in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
+            self._transport.turns.end(self.msg_id)
 
     def _let_go(self) -> None:
         self._transport.forget(self._link.request.msg_id)
@@ -299,7 +301,8 @@ class Execution:
     def _tick(self, now: float) -> list[Event | Action]:
         self._ticked = now
         self._link.receiving(self._transport.receiving_at)
-        self._link.free = self._transport.free
+        self._link.free = self._transport.turns.free
+        self._link.wait_for(self._ahead(), now)
         self._link.unread = not self._inbox.empty()
         self._link.remembers = record.is_kept(self._transport.info)
         self._link.lost_since = self._transport.lost_since
@@ -312,12 +315,13 @@ class Execution:
         # At a verdict durable mode gives what it holds back.
         return [*steps, *self._mind_durable(now), *self._count(now)]
 
-    def _queued(self) -> Queued:
-        """What the cell waits for, as far as we saw that begin."""
-        runs = self._transport.runs
-        if runs is None or runs[0] == self._link.request.msg_id:  # it begins this very moment
-            return Queued()
-        return Queued(runs[1], runs[2])
+    def _ahead(self) -> Queued:
+        """What the kernel does before the cell, as far as we heard."""
+        if self._subshell is not None:
+            return Queued()  # what the main shell runs is in nobody's way there
+        if self._kernel.state == "starting" and not self._transport.heard_iopub:
+            return Queued(starting=True)
+        return self._transport.turns.ahead_of(self.msg_id)
 
     def _await_interrupt(self) -> None:
         """Wait until the interrupt that was sent is done: one that is still under way would hit the next cell (H4).

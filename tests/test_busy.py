@@ -116,7 +116,7 @@ def test_a_kernel_that_was_heard_to_end_a_cell_is_free_until_the_next_one(
     wait_for(lambda: not guest._transport.free, "the beginning of the owner's")
     for event in (execution := guest.start("1")):
         if isinstance(event, Queued):
-            assert event.since and not event.ours
+            assert event.since and event.ours, "another connection's, but this process's"
             execution.interrupt()
     assert owner.unharmed()
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
 import re
+import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
+import ipykernel
 import pytest
 
 from kernel_bridge_magic.auth import Secret
@@ -41,11 +45,14 @@ from kernel_bridge_magic.protocol.events import (
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports.websocket import LARGEST_SENT
 from kernel_bridge_magic.urls import parse_base_url
+from tests.faults.foreign import ForeignClient
 from tests.faults.proxy import FaultProxy
+from tests.support.owner import MAIN
 from tests.support.roads import found, known, road_to
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
 
 Connect = Callable[[str], KernelConnection]
+with_subshells = pytest.mark.skipif(ipykernel.version_info < (7,), reason="needs ipykernel 7, which has subshells")
 
 
 @pytest.fixture
@@ -306,12 +313,87 @@ def test_a_queued_cell_is_told_of_and_detached_without_harm(connect: Connect, ow
             execution.interrupt()
     assert execution.result is not None
     assert isinstance(execution.result.error, LeftRunning)
-    assert "not interrupted" in str(execution.result.error)
+    assert "The cell is still queued (behind your earlier cell) and cannot be withdrawn" in str(execution.result.error)
     busy.join(30)
     done = until(events, ExecuteResult)
     assert isinstance(done, ExecuteResult)
     assert done.data == {"text/plain": "'done'"}
     assert guest.execute("ran").text == "True"
+
+
+def waits_for(connection: KernelConnection, *, subshell: bool = False) -> tuple[Queued, str]:
+    """Run a cell that must wait, and leave it in the queue; give what was told, and how it is told that it was left."""
+    if subshell:
+        assert connection.execute("1 + 1", if_busy="subshell").text == "2"
+    told: list[Queued] = []
+    execution = connection.start("1")
+    for event in execution:
+        if isinstance(event, Queued):
+            told.append(event)
+            execution.interrupt()
+    assert execution.result is not None and len(told) == 1
+    return told[0], str(execution.result.error)
+
+
+def left_to_run(connection: KernelConnection, code: str) -> None:
+    """Run a cell until it has begun, and leave it running."""
+    execution = connection.start(code)
+    for event in execution:
+        if isinstance(event, Started):
+            execution.leave("it goes on")
+    assert execution.result is not None and execution.result.fate is Fate.LEFT_RUNNING
+
+
+def test_a_cell_of_one_s_own_that_was_left_is_what_the_next_ones_wait_for(
+    connect: Connect, own_kernel: str, tmp_path: Path
+) -> None:
+    first = connect(own_kernel)
+    left_to_run(first, MAIN.format(go=str(tmp_path / "go")))
+    event, error = waits_for(first)
+    assert event.since and event == Queued(event.since, ours=True)
+    assert "still queued (behind your earlier cell) and" in error
+    # Another connection of this process, which has heard nothing, waits for the same.
+    second = connect(own_kernel)
+    assert waits_for(second) == (event, error)
+    first.close()
+    second.close()
+    third = connect(own_kernel)
+    guess, error = waits_for(third)
+    assert guess == Queued(event.since, ours=True, sure=False), "its end may have been missed"
+    assert "still queued (probably behind your earlier cell) and" in error
+    (tmp_path / "go").touch()
+    assert third.execute("1", timeout=60).text == "1"
+
+
+@with_subshells
+def test_after_a_subshell_s_cell_the_main_shell_is_still_another_client_s(
+    jupyter_server: JupyterServer, connect: Connect, own_kernel: str, tmp_path: Path
+) -> None:
+    guest = connect(own_kernel)
+    guest.execute("1")
+    with contextlib.closing(ForeignClient(jupyter_server, own_kernel)) as other:
+        sent = other.send("print('on', flush=True)\n" + MAIN.format(go=str(tmp_path / "go")))
+        other.until(sent, lambda ran: ran.text)
+        before, _ = waits_for(guest)
+        after, error = waits_for(guest, subshell=True)
+        assert before.since and after == before == Queued(before.since)
+        assert "still queued (behind another client's cell) and" in error
+        (tmp_path / "go").touch()
+        assert other.until(sent, lambda ran: ran.idle)
+    assert guest.execute("1").text == "1"
+
+
+def test_a_frozen_kernel_is_not_said_to_run_anybody_s_cell(connect: Connect, own_kernel: str) -> None:
+    guest = connect(own_kernel)
+    pid = int(guest.execute("import os; os.getpid()").text)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        event, error = waits_for(guest)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert event == Queued()
+    assert "The cell is still queued and cannot be withdrawn; it will run when its turn comes" in error
+    assert guest.execute("1", timeout=60).text == "1"
 
 
 def test_the_first_interrupt_ends_the_cell_there(kernel: KernelConnection) -> None:

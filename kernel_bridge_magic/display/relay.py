@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from kernel_bridge_magic.display.escapes import Escapes
 from kernel_bridge_magic.display.foreign import raisable, tame, tame_metadata
 from kernel_bridge_magic.display.neutral import QUEUED, REQUEST, WIDGETS
+from kernel_bridge_magic.display.waiting import waiting
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import (
@@ -29,14 +30,7 @@ from kernel_bridge_magic.protocol.events import (
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.text import visible
 
-__all__ = ["BUSY", "HOLD_SECONDS", "Relay", "Sink", "Widgets"]
-
-BUSY = "queued: kernel busy for {whom}{since} (Ctrl-C leaves it queued; it will not be interrupted)."
-STARTING = "queued: kernel still starting, or busy for another client (Ctrl-C leaves it queued)."
-CONNECTING = (
-    "waiting to be connected: the kernel is probably busy or starting, and its server waits for it, a minute at most "
-    "(Ctrl-C gives up; nothing was sent yet)"
-)
+__all__ = ["HOLD_SECONDS", "Relay", "Sink", "Widgets"]
 
 #: A view needs its model, which lives in the other kernel: without it JupyterLab says "model not found".
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -178,7 +172,7 @@ class Relay:
             self._tell_payload(event)
         elif isinstance(event, Queued):
             self._begun = False
-            self.inform(QUEUED, self._waiting(event))
+            self.inform(QUEUED, waiting(event, self._kernel.title, self._sink.stop))
         elif isinstance(event, Lost):
             self.note(f"output incomplete: {event.reason}")
         elif isinstance(event, Note) and event.key:
@@ -210,9 +204,6 @@ class Relay:
         if not self._begun:
             self._begun = True
             self._sink.inform(QUEUED, "")
-
-    def _waiting(self, event: Queued) -> str:
-        return f"{self._kernel.title}: {_queued(event, self._kernel.state)}".replace(STOP, self._sink.stop)
 
     def note(self, text: str) -> None:
         """Show one line of ours that tells of a loss, a restart, or what went wrong; the kernel is named here."""
@@ -293,15 +284,6 @@ class Relay:
         if why:
             self.inform(WIDGETS, f"{self._kernel.title}: {why}")
         return False
-
-
-def _queued(event: Queued, state: str) -> str:
-    if event.connecting:
-        return CONNECTING
-    if state == "starting" and not event.since:
-        return STARTING
-    whom = "an earlier cell of yours" if event.ours else "another client"
-    return BUSY.format(whom=whom, since=f" since {event.since}" if event.since else "")
 
 
 def _told(event: Payload) -> tuple[str, str]:

@@ -123,14 +123,17 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The kernel has not begun: it runs something else first.
+    """The kernel has not begun, and what it does first, as far as that is known: nothing, where all is at its default.
 
-    `since` is the time of day at which that began, "" if we did not see it; `ours`: it is a cell of this connection.
-    `connecting`: its server waits for it before it lets us in, and nothing was sent yet.
+    `since` is the time of day at which it was heard to begin another cell, `ours`: that is one of this process's.
+    `sure`: all was heard since. `starting`: it is starting again, or was when it was last heard of. `connecting`: its
+    server waits for it before it lets us in, and nothing was sent yet.
     """
 
     since: str = ""
     ours: bool = False
+    sure: bool = True
+    starting: bool = False
     connecting: bool = False
 
 

@@ -68,7 +68,7 @@ _COMPLETED = (
     "the cell ran to its end and showed no error. What only the reply carries, such as a page of help, is missing"
 )
 _STILL = {True: "the cell goes on there", False: "the cell is still queued there", None: "the cell may run there"}
-_QUEUED = "still queued behind another client's cell, which was not interrupted; it runs when its turn comes"
+_QUEUED = "no longer waiting. The cell is still queued{behind} and cannot be withdrawn; it will run when its turn comes"
 _UNCONFIRMED = "the kernel had not said yet that it began, so the cell was not interrupted; it may run there"
 _NO_IDLE = "the kernel's end-of-cell message is missing; output may be, too"
 _MUTE = (
@@ -133,7 +133,8 @@ class Link:
         self._receiving_at = float("-inf")
         self._deadline = None if timeout is None else now + timeout
         self._timeout = timeout
-        self._told_queued = False
+        self._waits_for, self._waits_since = Queued(), now
+        self._told_queued: Queued | None = None
         self._sign: Sign | None = None
         self._signed_at = now
         self._server_gone = False  # and with it the kernel that was shut down
@@ -275,6 +276,11 @@ class Link:
         why = self._limited or "made faster than the kernel can send; --durable loses none"
         return [self.losses.no_room(gap.size, why, exact=gap.exact)]
 
+    def wait_for(self, what: Queued, now: float) -> None:
+        """Take what the kernel does first, as far as that is known, while the cell has not begun."""
+        if what != self._waits_for:
+            self._waits_for, self._waits_since = what, now
+
     def receiving(self, when: float) -> None:
         """Take the time at which the last bytes of a message came that is not whole yet."""
         self._receiving_at = when
@@ -356,7 +362,8 @@ class Link:
             self._judge_unconfirmed()
             return []
         if not self.request.started:
-            self._judge(Fate.LEFT_RUNNING, _QUEUED if self.begun is False else _UNCONFIRMED)
+            told = self._told_queued if self.begun is False else None
+            self._judge(Fate.LEFT_RUNNING, _UNCONFIRMED if told is None else _QUEUED.format(behind=_behind(told)))
             return []
         first = self._interrupted_at is None
         if first:
@@ -396,7 +403,7 @@ class Link:
         if fate not in (None, Fate.LEFT_RUNNING):
             return None
         # No busy after all that time: before that it may be on its way.
-        return False if self._told_queued and not self.outage.happened else None
+        return False if self._told_queued is not None and not self.outage.happened else None
 
     def _leave_ended(self) -> list[Event]:
         """The cell is over, and nobody wants to wait for the rest of what it sent."""
@@ -548,10 +555,12 @@ class Link:
         return [*self._release(), *self._finish()]
 
     def _tick_notes(self, now: float) -> list[Event]:
-        waits = not self.request.started and not self.unread and not self._told_queued
-        if waits and now - self._sent >= (QUEUED_AFTER_FREE if self.free else QUEUED_AFTER):
-            self._told_queued = True
-            return [Queued()]
+        if not self.request.started and not self.unread and self._waits_for != self._told_queued:
+            known_for = now - self._waits_since  # what is over at once is not worth a line
+            silent = now - self._sent >= (QUEUED_AFTER_FREE if self.free else QUEUED_AFTER)
+            if silent if self._told_queued is None else known_for >= QUEUED_AFTER:
+                self._told_queued = self._waits_for
+                return [self._waits_for]
         if (note := self._heart.note()) is not None:
             return [note]
         if self._interrupted_at is not None and now - self._interrupted_at >= SLOW_INTERRUPT:
@@ -785,6 +794,14 @@ class Link:
     def _judge(self, fate: Fate, reason: str = "", *, timed_out: bool = False) -> None:
         if self.verdict is None:
             self.verdict = Verdict(fate, reason, timed_out)
+
+
+def _behind(queued: Queued) -> str:
+    """Say what a cell is queued behind; "" where that is not known."""
+    if not queued.since and not queued.ours:
+        return ""
+    whose = "your earlier cell" if queued.ours else "another client's cell"
+    return f" (behind {whose})" if queued.sure else f" (probably behind {whose})"
 
 
 def _setting(text: str) -> str:

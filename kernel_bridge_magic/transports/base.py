@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkLost
 from kernel_bridge_magic.interrupts import PATIENCE, check, held
+from kernel_bridge_magic.models import Kernel, is_uuid
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.gaps import Gap
 from kernel_bridge_magic.protocol.life import Life, Sign
@@ -27,6 +28,7 @@ from kernel_bridge_magic.protocol.messages import Message, make_message
 from kernel_bridge_magic.protocol.overruns import Overruns
 from kernel_bridge_magic.protocol.semicolons import Semicolons
 from kernel_bridge_magic.transports.inbox import Inbox
+from kernel_bridge_magic.transports.turns import Turns
 
 __all__ = ["IDLE_SECONDS", "Back", "Broken", "Closed", "Item", "Subscriber", "Transport"]
 
@@ -35,8 +37,21 @@ IDLE_SECONDS = 300.0
 _FAREWELL_SECONDS = 0.3
 _ABANDON_SECONDS = 0.2  # for a thread that connects to see that nobody waits; then its socket is cut
 _ASK_AGAIN_SECONDS = 0.5
+_MOST_KERNELS = 200  # whose turns are remembered, though nobody listens to them
 
 _log = logging.getLogger(__name__)
+_turns: dict[object, Turns] = {}
+_turns_lock = threading.Lock()
+
+
+def _turns_of(kernel: Kernel) -> Turns:
+    """Return what this process knows of a kernel's turns, whichever of its connections heard it."""
+    key = kernel.id if is_uuid(kernel.id) and not kernel.claimed else (kernel.place, kernel.id)
+    with _turns_lock:
+        if len(_turns) >= _MOST_KERNELS:
+            for stale in [known for known, turns in _turns.items() if not turns.is_needed]:
+                del _turns[stale]
+        return _turns.setdefault(key, Turns())
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +102,10 @@ class Transport:
 
     name = ""
 
-    def __init__(self) -> None:
+    def __init__(self, kernel: Kernel) -> None:
+        #: whose turn it is in the kernel's main shell
+        self.turns = _turns_of(kernel)
+        self._hears = False
         #: our `session` in headers; a WebSocket's session_id. Never shared between two connections (FACTS 3)
         self.client_id = uuid.uuid4().hex
         self.life = Life(self.client_id)
@@ -130,10 +148,8 @@ class Transport:
         self._closed: Closed | None = None
         #: when a server was asked to let us in, on the monotonic clock; None where there is none, or none yet
         self._knocked: float | None = None
-        #: what the main shell runs now, as far as we saw it begin: the request, when (time of day), whether it is ours
-        self.runs: tuple[str, str, bool] | None = None
-        #: whether the main shell was heard to end a request, and to begin none since
-        self.free = False
+        #: until when what comes may be what a server kept, so that nobody knows when it was sent; monotonic clock
+        self._kept_until = float("-inf")
         self._news: Sign | None = None
         self._told = False
         self._opened: queue.SimpleQueue[KernelBridgeError | None] = queue.SimpleQueue()
@@ -209,6 +225,10 @@ class Transport:
                 self._inboxes[msg_id] = inbox
                 if msg_type == "execute_request" and not content.get("silent"):
                     self._overruns.expect(msg_id)
+        if msg_type == "execute_request" and channel == "control":
+            self.turns.send_aside(msg_id)
+        elif msg_type == "execute_request" and not content.get("silent") and not subshell:
+            self.turns.send(msg_id)
         self._used = time.monotonic()
         try:
             if self._closing or self._closed is not None:
@@ -216,6 +236,7 @@ class Transport:
             self._send(message)
         except BaseException:
             self.forget(msg_id)
+            self.turns.end(msg_id)
             raise
         return msg_id
 
@@ -462,27 +483,25 @@ class Transport:
             self._publish(message, subscribers)
         if message.channel == "iopub":
             self.heard_iopub = time.monotonic()
-            self._note_what_runs(message)
+            clock = "" if self.heard_iopub < self._kept_until else time.strftime("%H:%M:%S")
+            self.turns.receive(message, clock)
         self.semicolons.receive(message)
         sign = self.life.receive(message)
         if sign is not None:
             self._unproven = True
             self._tell_all(sign)
 
-    def _note_what_runs(self, message: Message) -> None:
-        parent, state = message.parent_header, message.execution_state
-        if parent.get("msg_type") != "execute_request" or parent.get("subshell_id") or state not in ("busy", "idle"):
-            return
-        if state == "busy":
-            self.runs = message.parent_id, time.strftime("%H:%M:%S"), parent.get("session") == self.client_id
-        elif self.runs is not None and message.parent_id == self.runs[0]:
-            self.runs = None
-        self.free = self.runs is None
+    def _hear(self, hears: bool) -> None:
+        """Take word that from now on all is heard that the kernel says, or that it is not."""
+        if hears and not self._hears:
+            self.turns.join(self.client_id)
+        elif self._hears and not hears:
+            self.turns.leave()
+        self._hears = hears
 
     def _tell_all(self, item: Sign | Closed) -> None:
-        self.free = False
         if isinstance(item, Sign):
-            self.runs = None
+            self.turns.sign(item)
             self._news = self._news or (None if self._told else item)
         with self._lock:
             inboxes = {id(inbox): inbox for inbox in self._inboxes.values()}
@@ -532,6 +551,7 @@ class Transport:
         reason = ""
         # If the thread ends for a reason nobody thought of, the opener must not wait for it.
         problem: KernelBridgeError = CannotConnect("the connection broke while it was opened")
+        self._hear(True)
         try:
             try:
                 self._connect()
@@ -547,4 +567,5 @@ class Transport:
                 with contextlib.suppress(KernelBridgeError):
                     self._say_farewell(self._make("execute_request", self.farewell))
             self._release()
+            self._hear(False)
             self._tell_all(self._closed)

@@ -31,6 +31,7 @@ from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.frames import decode, encode
 from kernel_bridge_magic.protocol.gaps import Gap, Gaps, Repeats
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
+from kernel_bridge_magic.protocol.outage import STRAGGLERS
 from kernel_bridge_magic.protocol.patience import Failure, Incoming, Retry, Silence, Step, Wake
 from kernel_bridge_magic.refusals import host_refused
 from kernel_bridge_magic.server import ServerAPI, open_socket
@@ -74,7 +75,7 @@ class WebSocketTransport(Transport):
     def __init__(
         self, kernel: Kernel, server: Server, vault: Vault, renew: Callable[[], Server | None] | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(kernel)
         #: gives the server as it is known when it was started anew, with what it wants of us in the vault (F14)
         self._renew = renew
         self._kernel = kernel
@@ -245,7 +246,7 @@ class WebSocketTransport(Transport):
         lost_at = time.monotonic()
         self.lost_since = self._signed_at
         self.breaks += 1
-        self.free = False  # what begins while the link is down is not heard
+        self._hear(False)
         with self._lock:
             self._gaps.broke()
             self._repeats.broke()
@@ -274,7 +275,9 @@ class WebSocketTransport(Transport):
             if not self._is_running():
                 return end.reason  # who waited has left meanwhile, and may have a connection of their own by now
             self.reconnects += 1
+            self._hear(True)
             self._back_at = time.monotonic()
+            self._kept_until = self._back_at + STRAGGLERS
             self.lost_since = None
             self._tell_running(Back(time.monotonic() - lost_at + end.silent, _clock()))
             return None

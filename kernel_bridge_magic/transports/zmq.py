@@ -44,7 +44,7 @@ class ZMQTransport(Transport):
     name = "zmq"
 
     def __init__(self, kernel: Kernel) -> None:
-        super().__init__()
+        super().__init__(kernel)
         self._path = kernel.connection_file
         self._connect_seconds = _STARTING_SECONDS if kernel.state == "starting" else _CONNECT_SECONDS
         self._context: Any = None

@@ -338,14 +338,14 @@ def test_queued_behind_the_owners_cell(desk: Desk) -> None:
         page.run_cell(5, wait=False)
         page.wait_text(5, "at it")
     place = desk.new("%%remote b\nwaited = True", wait=False)
-    desk.page.wait_text(place, "queued: kernel busy for another client")
+    desk.page.wait_text(place, "waiting: remote/b.ipynb is running another client's cell (since ")
     started = time.monotonic()
     desk.page.stop_button()
     desk.page.wait_for("kernel?.status === 'idle' && cells[arg].model.executionCount", place)
     assert time.monotonic() - started < 5
     error = desk.page.outputs(place)[-1]
     assert error["ename"] == "LeftRunning"
-    assert "still queued behind another client's cell, which was not interrupted" in error["evalue"]
+    assert "The cell is still queued (behind another client's cell) and cannot be withdrawn" in error["evalue"]
     with desk.at_b() as page:
         assert page.text(5) == "at it"
         go.touch()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.display.relay import BUSY, Relay
+from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.models import Kernel, Origin, Server, Session
 from kernel_bridge_magic.protocol.events import (
@@ -181,7 +181,7 @@ def test_an_error_of_a_foreign_kernel_is_tamed() -> None:
 def test_notes_name_the_kernel() -> None:
     events = (Queued(), Lost("the rate limit"), Note("so and so"))
     assert shown(OWN, *events) == [
-        ("inform", "queued", "a.ipynb: " + BUSY.format(whom="another client", since="").replace("Ctrl-C", "Stop")),
+        ("inform", "queued", "waiting: a.ipynb does not answer; it may be busy"),
         ("note", "a.ipynb: output incomplete: the rate limit"),
         ("note", "a.ipynb: so and so"),
     ]
@@ -189,8 +189,9 @@ def test_notes_name_the_kernel() -> None:
 
 def test_a_queued_cell_is_told_whom_it_waits_for_and_since_when_where_that_was_seen() -> None:
     ours, theirs = shown(OWN, Queued("14:02:07", ours=True), Queued("14:02:07"))
-    assert "kernel busy for an earlier cell of yours since 14:02:07 (Stop leaves" in ours[2]
-    assert "kernel busy for another client since 14:02:07 (Stop leaves" in theirs[2]
+    rest = "(since 14:02:07). Stop to leave this one in the queue; nothing will be interrupted"
+    assert ours[2] == f"waiting: a.ipynb is running an earlier cell of yours {rest}"
+    assert theirs[2] == f"waiting: a.ipynb is running another client's cell {rest}"
 
 
 def test_a_note_with_a_key_is_shown_in_the_place_of_the_one_before() -> None:
@@ -221,7 +222,7 @@ def test_an_interrupt_is_called_as_the_front_end_calls_it(stop: str) -> None:
     relay = Relay(screen := Screen(stop), OWN)
     relay.show(Note(f"still running. {STOP} leaves it"))
     relay.show(Note(f"50 kB came; {STOP} ends that", key="incoming"))
-    relay.show(Queued())
+    relay.show(Queued("10:00:00"))
     relay.show(Queued(connecting=True))
     assert [f"{stop} " in item[-1] for item in screen.shown] == [True] * 4
     assert [STOP in item[-1] for item in screen.shown] == [stop == STOP] * 4

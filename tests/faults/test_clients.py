@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -14,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.display.relay import BUSY, Relay
+from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.terminal import TerminalSink
+from kernel_bridge_magic.display.waiting import waiting
 from kernel_bridge_magic.errors import Fate, LinkLost
 from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.protocol.events import Queued
@@ -61,23 +63,30 @@ def test_f41_a_queued_cell_that_another_client_s_error_aborts_is_not_run(
 def test_f40_a_queued_cell_says_whom_it_waits_for_and_since_when(
     jupyter_server: JupyterServer, own_kernel: str, tmp_path: Path, tell: Tell
 ) -> None:
+    other = ForeignClient(jupyter_server, own_kernel)
     with (
+        contextlib.closing(other),
         open_to(jupyter_server, own_kernel, "ws") as owner,
         open_to(jupyter_server, own_kernel, "zmq") as guest,
     ):
         guest.execute("1")  # it is open, and hears what others run
         since = time.strftime("%H:%M:%S")
+        first = other.send("import time; print('on', flush=True); time.sleep(3)")
+        other.until(first, lambda ran: ran.text)
+        theirs = Run(guest.start("1"), tmp_path / "none", 0).start()
+        theirs.join()
         busy = Run(owner.start("import time; time.sleep(3)"), tmp_path / "none", 0).start()
         busy.until(lambda: busy.started)
         cells = [Run(connection.start("1"), tmp_path / "none", 0).start() for connection in (guest, owner)]
-        for cell in cells:
+        for cell in (*cells, busy):
             cell.join()
-        busy.join()
-        (theirs,), (ours,) = ([e for _, e in cell.events if isinstance(e, Queued)] for cell in cells)
-        assert not theirs.ours and ours.ours
-        assert since <= theirs.since <= time.strftime("%H:%M:%S") or since > theirs.since == "00:00:00"
-        words = BUSY.format(whom="another client", since=f" since {theirs.since}")
-        tell(40, words, next(when for when, event in cells[0].events if isinstance(event, Queued)), 1)
+        whose = [[event for _, event in cell.events if isinstance(event, Queued)] for cell in (theirs, *cells)]
+        (another,), *ours = whose
+        assert another == Queued(another.since), "another client's"
+        assert all(len(each) == 1 and each[0].ours and each[0].sure and each[0].since for each in ours), ours
+        assert since <= another.since <= time.strftime("%H:%M:%S") or since > another.since == "00:00:00"
+        line = waiting(another, guest.kernel.title, "Ctrl-C")
+        tell(40, line, next(when for when, event in theirs.events if isinstance(event, Queued)), 1)
 
 
 # -- forks (F44)

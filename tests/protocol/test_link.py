@@ -292,9 +292,44 @@ def test_an_interrupt_while_queued_interrupts_nobody() -> None:
     assert "not interrupted" in cell.reason
 
 
+def test_what_it_waits_for_is_told_anew_when_that_has_changed_for_good() -> None:
+    ours, theirs = Queued("10:00:00", ours=True), Queued("10:00:07")
+    cell = Watched()
+    cell.link.wait_for(ours, cell.now)
+    assert cell.wait(QUEUED_AFTER + 0.2).said == [ours]
+    cell.link.wait_for(Queued(), cell.now)
+    cell.wait(QUEUED_AFTER / 2).link.wait_for(theirs, cell.now)
+    assert cell.wait(QUEUED_AFTER / 2).said == [ours], "what is over at once is not worth a line"
+    assert cell.wait(QUEUED_AFTER).said == [ours, theirs]
+    cell.get(status("busy")).link.wait_for(Queued(), cell.now)
+    assert Queued() not in cell.wait(3).said
+
+
+@pytest.mark.parametrize(
+    ("waits_for", "behind"),
+    [
+        (Queued(), ""),
+        (Queued(starting=True), ""),
+        (Queued("10:00:00", ours=True), " (behind your earlier cell)"),
+        (Queued("10:00:00"), " (behind another client's cell)"),
+        (Queued("10:00:00", ours=True, sure=False), " (probably behind your earlier cell)"),
+    ],
+)
+def test_the_note_and_the_error_name_the_same_cause(waits_for: Queued, behind: str) -> None:
+    cell = Watched()
+    cell.link.wait_for(waits_for, cell.now)
+    assert cell.wait(QUEUED_AFTER + 0.2).said == [waits_for]
+    cell.link.wait_for(Queued("10:00:09"), cell.now)  # too short ago to have been told
+    cell.link.interrupt(cell.now)
+    assert cell.fate is Fate.LEFT_RUNNING
+    assert cell.reason == (
+        f"no longer waiting. The cell is still queued{behind} and cannot be withdrawn; it will run when its turn comes"
+    )
+
+
 def test_what_is_said_of_a_cell_that_has_not_begun_is_no_more_than_is_known() -> None:
     queued, sent = Watched().wait(QUEUED_AFTER + 0.2), Watched()
-    for cell, words in ((queued, "still queued behind another client's cell"), (sent, "it may run there")):
+    for cell, words in ((queued, "The cell is still queued and cannot be withdrawn"), (sent, "it may run there")):
         cell.link.interrupt(cell.now)
         assert words in cell.reason
     for cell, words in ((Watched(QUEUED_AFTER / 2), "may run there"), (Watched(5), "is still queued there")):

@@ -296,7 +296,7 @@ def test_a_cell_that_begins_as_it_is_called_queued_waits_for_no_cell_of_ours(
         steps = tick(link, now)
         if Queued() in steps:
             go.set()
-            wait_for(lambda: transport.runs is not None, "the cell to run")
+            wait_for(lambda: transport.turns.runs(link.request.msg_id), "the cell to run")
             runs.set()
         return steps
 

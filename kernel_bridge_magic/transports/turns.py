@@ -1,0 +1,151 @@
+"""`Turns`: whose cell a kernel's main shell runs, as far as that was heard. Safe to use from several threads.
+
+There is one for each kernel, fed by every connection of this process: what one heard begin the others wait for, too,
+and a cell of ours stays ours when its connection is gone.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+from kernel_bridge_magic.protocol.events import Queued
+from kernel_bridge_magic.protocol.life import Sign
+from kernel_bridge_magic.protocol.messages import Message
+
+__all__ = ["Turns"]
+
+_MOST = 1000  # ids that are remembered of each kind
+_COMING_BACK = frozenset({Sign.RESTARTING, Sign.RESTART})
+
+
+class _Turn(NamedTuple):
+    since: str
+    ours: bool
+    is_cell: bool
+
+
+class Turns:
+    """What runs in the main shell of one kernel. What runs in subshells and on control is in nobody's way there."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listeners = 0
+        self._clients: set[str] = set()  # the `session` of each connection of ours
+        self._cells: dict[str, None] = {}  # ours, from when they are sent to their end
+        self._aside: dict[str, None] = {}  # on control, or over: a kernel may be told to say busy of those once more
+        # Begun, and not heard to end; the oldest has the main shell: what is busy beside it is on control.
+        self._running: dict[str, _Turn] = {}
+        self._sure = True  # all was heard since that began
+        self._starting = False
+        #: whether the main shell was heard to end a request, and to begin none since
+        self.free = False
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether somebody listens, or a cell of ours was left there."""
+        with self._lock:
+            return self._listeners > 0 or any(turn.ours and turn.is_cell for turn in self._running.values())
+
+    def join(self, client_id: str) -> None:
+        """Take note that a connection of ours hears the kernel from now on; `client_id` is its `session`."""
+        with self._lock:
+            self._listeners += 1
+            self._clients.add(client_id)
+
+    def leave(self) -> None:
+        """Take note that one does not any more, or that its link broke."""
+        with self._lock:
+            self._listeners -= 1
+            if not self._listeners:
+                self._sure = self.free = False
+
+    def send(self, msg_id: str) -> None:
+        """Take note that a cell of ours is sent."""
+        with self._lock:
+            _put(self._cells, msg_id)
+
+    def send_aside(self, msg_id: str) -> None:
+        """Take note that a request is sent that is nobody's turn: it runs on control."""
+        with self._lock:
+            _put(self._aside, msg_id)
+
+    def end(self, msg_id: str) -> None:
+        """Take note that a cell of ours is over, by whatever showed it."""
+        with self._lock:
+            self.free = self.free or list(self._running) == [msg_id]
+            self._end(msg_id)
+
+    def sign(self, sign: Sign) -> None:
+        """Take a sign that the kernel ends: nothing runs there any more."""
+        with self._lock:
+            self._running.clear()
+            self._sure, self.free = True, False
+            self._starting = sign in _COMING_BACK
+
+    def receive(self, message: Message, clock: str) -> None:
+        """Take a message of IOPub. `clock` is the time of day at which it was sent, "" where that is not known."""
+        parent, state, request = message.parent_header, message.execution_state, message.parent_id
+        with self._lock:
+            if state in ("busy", "idle") and parent.get("msg_type") != "shutdown_request":
+                self._starting = False
+            if parent.get("msg_type") != "execute_request" or parent.get("subshell_id") or request in self._aside:
+                return
+            if state == "busy":
+                self._begin(request, str(parent.get("session")), clock)
+            elif state == "idle":
+                if not self._sure and request not in self._running:
+                    self._running.clear()  # it began when nobody heard it, behind those
+                self._end(request)
+                self.free = not self._running
+            elif request in self._running and not message.execution_state:
+                # What shows something has the main shell, so the end of those before it was not heard.
+                self._only(request)
+                self._sure = True
+
+    def _begin(self, request: str, session: str, clock: str) -> None:
+        self.free = False
+        if request in self._running:
+            return
+        if not self._sure:
+            self._running.clear()
+        is_cell = session not in self._clients or request in self._cells
+        self._running[request] = _Turn(clock, session in self._clients, is_cell)
+        self._sure = True
+
+    def _end(self, request: str) -> None:
+        self._running.pop(request, None)
+        self._cells.pop(request, None)
+        _put(self._aside, request)
+        self._sure = self._sure or not self._running
+
+    def _only(self, request: str) -> None:
+        for earlier in list(self._running):
+            if earlier == request:
+                return
+            del self._running[earlier]
+
+    def ahead_of(self, cell: str) -> Queued:
+        """Say what a cell that has not begun waits for, as far as that is known."""
+        with self._lock:
+            first = next(iter(self._running), cell)
+            turn = self._running.get(first)
+            if self._starting:
+                return Queued(starting=True)
+            if first == cell or turn is None or not turn.is_cell:
+                return Queued()  # it begins this very moment, or nothing is known
+            # Of another client's nobody can tell whether it has gone on; ours is a fair guess.
+            known = turn.ours or (self._sure and turn.since)
+            return Queued(turn.since, turn.ours, self._sure) if known else Queued()
+
+    def runs(self, cell: str) -> bool:
+        """Whether that cell has the main shell."""
+        with self._lock:
+            return next(iter(self._running), "") == cell
+
+
+def _put(ids: dict[str, None], msg_id: str) -> None:
+    """Remember an id, and forget the oldest where there are too many."""
+    ids[msg_id] = None
+    if len(ids) > _MOST:
+        del ids[next(iter(ids))]
