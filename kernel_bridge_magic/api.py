@@ -79,7 +79,7 @@ def connect(
     "5m", "2h"), None for ever; then the cell raises `FateUnknown`. The caller closes the connection, best with `with`.
 
     Raises:
-        BadOption: `reconnect_timeout` is no time to wait.
+        BadOption: `reconnect_timeout` is not a duration.
         KernelNotFound, AmbiguousKernel, BadMatch, OwnKernel: `match` does not mean one kernel.
         LinkError, ServerError: the kernel cannot be connected to.
     """

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import kernel_bridge_magic
 from kernel_bridge_magic.errors import BadInput
-from kernel_bridge_magic.options import seconds
+from kernel_bridge_magic.options import seconds, timeout
 from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.text import Hidden, cut_end, hide, visible
 
@@ -204,7 +204,7 @@ def _add_exec(add: _Add) -> None:
     execute.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=seconds,
+        type=timeout,
         help="stop waiting after so long in all (30, 5m); the code keeps running there",
     )
     execute.add_argument(

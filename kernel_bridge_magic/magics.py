@@ -104,7 +104,10 @@ class BridgeMagics(Magics):
         if rest and not options.check:
             from kernel_bridge_magic.levels import shown
 
-            raise BadOption(f"{shown(rest)} is not understood; to add a server: %servers --add URL --name NAME")
+            raise BadOption(
+                f"unexpected {shown(rest)}. To add a server write %servers --add URL --name NAME,"
+                " to check one %servers --check NAME"
+            )
         with sends_nothing():
             return self._here.check(rest) if options.check else self._here.servers(options)
 
@@ -127,9 +130,9 @@ class BridgeMagics(Magics):
             print(wanted)
             return None
         if not match:
-            raise BadMatch("which kernel? %%remote MATCH, for example the notebook's name; %kernels lists them")
+            raise BadMatch("which kernel? Write %%remote NAME; a notebook's name will do. %kernels lists them")
         if cell is None and not code:
-            raise BadInput(f"nothing to run: %remote {match} CODE, or %%remote {match} with a body")
+            raise BadInput(_nothing_to_run(match))
         if options.result is not None:
             _check_name(options.result)
         return self._here.run(match, code, options, hold_result=cell is None)
@@ -150,7 +153,7 @@ class BridgeMagics(Magics):
             value = self.shell.ev(expression)
         except Exception as error:
             raise BadOption(
-                f"{word} has no value here ({type(error).__name__}); quote it to mean it as it is"
+                f"{word} has no value here ({type(error).__name__}). Put it in quotes to use it as it is"
             ) from None
         # Only a Kernel of ours has an `id` and a `short_id`; the class is not imported for a word.
         return str(value.id if hasattr(value, "short_id") else value)
@@ -161,11 +164,16 @@ BridgeMagics.kernels.__doc__ = kernels_parser().format_help()
 BridgeMagics.servers.__doc__ = servers_parser().format_help()
 
 
+def _nothing_to_run(match: str) -> str:
+    name = f'"{match}"' if " " in match else match
+    return f"nothing to run. Write %remote {name} CODE, or %%remote {name} with the code below it"
+
+
 def _check_name(name: str) -> None:
     """Refuse names that are none, or are IPython's own (T20)."""
     reserved = name in ("In", "Out", "get_ipython", "exit", "quit") or name.startswith("_")
     if not name.isidentifier() or keyword.iskeyword(name) or reserved:
-        raise BadOption(f"{name!r} cannot be used as a name for the result")
+        raise BadOption(f"--result {name!r} is not a variable name that can be set. Choose another name")
 
 
 def load(shell: Any) -> None:

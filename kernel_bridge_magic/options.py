@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 from kernel_bridge_magic.errors import BadInput, BadOption
+from kernel_bridge_magic.text import cut_end, visible
 
-__all__ = ["HelpWanted", "MagicParser", "Word", "duration", "seconds", "split_words"]
+__all__ = ["HelpWanted", "MagicParser", "Word", "duration", "seconds", "split_words", "timeout"]
 
 
 class Word(NamedTuple):
@@ -50,6 +51,12 @@ def split_words(line: str) -> list[Word]:
     return words
 
 
+def _without_comment(words: list[Word]) -> list[Word]:
+    """Take away what begins with a `#` that stands alone: a comment, as behind code. `#2` is a row."""
+    begins = (index for index, word in enumerate(words) if word.text == "#" and not word.quoted)
+    return words[: next(begins, len(words))]
+
+
 class MagicParser(argparse.ArgumentParser):
     """An ArgumentParser that raises, and knows the words of a line from their text."""
 
@@ -65,12 +72,24 @@ class MagicParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of ending the process."""
-        raise BadOption(f"{message.splitlines()[0] if message else 'bad options'} (%{self.prog} -h shows them all)")
+        first = message.splitlines()[0] if message else "bad options"
+        name, problem = re.fullmatch(r"(?:argument (\S+): )?(.*)", first).groups()  # type: ignore[union-attr]
+        if problem.startswith("ignored explicit argument"):
+            problem = f"{name} takes no value"
+        elif problem.startswith("not allowed with argument"):
+            problem = f"{name} is not allowed with {problem.split()[-1]}"
+        raise BadOption(f"{problem} (%{self.prog} -h lists the options)")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            *most, last = action.choices
+            names = "/".join(action.option_strings)
+            self.error(f"{names} takes {', '.join(most)} or {last}, not {cut_end(visible(repr(value)), 40)}")
 
     def parse_line(self, line: str, expand: Callable[[str], str] = str) -> tuple[argparse.Namespace, str]:
         """Parse a whole line; words that are no options are joined by one blank to the text that is returned.
 
-        `expand` is applied to every word that was not quoted.
+        A comment may stand at its end. `expand` is applied to every word that was not quoted.
 
         Raises:
             BadOption: an option that does not exist, or a value that it does not take.
@@ -78,7 +97,7 @@ class MagicParser(argparse.ArgumentParser):
         """
         options: list[str] = []
         rest: list[str] = []
-        words = split_words(line)
+        words = _without_comment(split_words(line))
         position = 0
         only_rest = False
         while position < len(words):
@@ -97,11 +116,13 @@ class MagicParser(argparse.ArgumentParser):
     def parse_head(self, line: str, expand: Callable[[str], str] = str) -> tuple[argparse.Namespace, str, str]:
         """Parse the options at the head of a line; give the first word behind them, and the line's rest verbatim.
 
+        A comment may stand before that word. What stands behind it is code, whatever it begins with.
+
         Raises:
             BadOption, HelpWanted: as `parse_line`.
         """
         options: list[str] = []
-        words = split_words(line)
+        words = _without_comment(split_words(line))
         position = 0
         while position < len(words):
             word = words[position]
@@ -134,8 +155,8 @@ class MagicParser(argparse.ArgumentParser):
         action = self._option_string_actions.get(name)
         if action is None:
             near = difflib.get_close_matches(name, self._option_string_actions, 1)
-            hint = f"; did you mean {near[0]}?" if near else f" (%{self.prog} -h shows them all)"
-            raise BadOption(f"there is no option {name}{hint}")
+            hint = f"; did you mean {near[0]} ?" if near else f" (%{self.prog} -h lists the options)"
+            raise BadOption(f"unknown option {name}{hint}")
         if equals or action.nargs == 0:
             return text, position + 1
         if position + 1 == len(words) or (self._is_option(words[position + 1]) and words[position + 1].text != "-"):
@@ -146,7 +167,7 @@ class MagicParser(argparse.ArgumentParser):
 
 
 def seconds(text: str) -> float | None:
-    """Read a length of time as an option gives it, see `duration`.
+    """Read a length of time as an option gives it that takes none as well, see `duration`.
 
     Raises:
         argparse.ArgumentTypeError: it is none.
@@ -157,8 +178,22 @@ def seconds(text: str) -> float | None:
         raise argparse.ArgumentTypeError(str(problem)) from None
 
 
-def duration(value: object) -> float | None:
+def timeout(text: str) -> float | None:
+    """Read what `--timeout` gives, see `duration`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        return duration(text, otherwise="leave --timeout out")
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+
+
+def duration(value: object, otherwise: str = "none") -> float | None:
     """Give a length of time in seconds: a number, or a text such as `30`, `1.5s`, `5m`, `2h`; None for `none`.
+
+    `otherwise` is what the text of the error offers for no limit.
 
     Raises:
         ValueError: it is none, not above 0, or absurdly long; the text says so.
@@ -173,5 +208,5 @@ def duration(value: object) -> float | None:
         with contextlib.suppress(ValueError):
             number = float(found[1]) * _UNITS[found[2]] if found else math.nan
     if not 0 < number <= _MOST_SECONDS:
-        raise ValueError(f"{value!r} is no time to wait: give seconds above 0 (30), 5m, 2h, or none")
+        raise ValueError(f"{value!r} is not a duration: use seconds (30), 5m or 2h, or {otherwise}")
     return number

@@ -43,7 +43,7 @@ def search_all(pattern: str, texts: Iterable[str]) -> Iterator[bool]:
         BadMatch: the pattern is too long, broken (with position and reason), or could take for ever.
     """
     if len(pattern) > LONGEST:
-        raise BadMatch(f"this regular expression has {len(pattern)} characters; {LONGEST} is the most")
+        raise BadMatch(f"the regular expression has {len(pattern)} characters. Use {LONGEST} at most")
     all_texts = list(texts)
     compiled = _compile(pattern, max(map(len, all_texts), default=1))
     return (compiled.search(text) is not None for text in all_texts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernel_bridge_magic.options import MagicParser, seconds
+from kernel_bridge_magic.options import MagicParser, timeout
 from kernel_bridge_magic.text import Hidden, hide
 
 TRANSPORTS = ("auto", "zmq", "ws")
@@ -19,16 +19,18 @@ MATCH names one kernel; the first of these that fits decides:
   analysis                file name without its ending
   ir                      kernel name
   3f9c                    beginning of the id, 4 characters or more
-  analy                   part of path or name, any case
+  analy                   part of path or name; case and accents do not matter
   re:^work/.*\\.ipynb$     regular expression on path and name
   julia                   part of kernel name, display name or language
-SERVER::MATCH keeps to one server. $name and {expr} are replaced when they are a whole word.
+SERVER::MATCH searches one server only. In MATCH and option values (not CODE), $name and {expr} are replaced when they
+are a whole word. Quote a name with blanks if you like; a # between blanks begins a comment.
 """
 
 
 _LINK_HELP = """
-A link that is lost is opened again for 5 minutes, or as c.KernelBridge.reconnect_timeout says (seconds, "10m",
-"none"); then the end of the cell is unknown. With --durable it is waited for without an end. Ctrl-C ends the wait.
+A lost connection is opened again for 5 minutes, or for as long as c.KernelBridge.reconnect_timeout says (seconds,
+"10m", "none"); after that nobody knows how the cell ended. With --durable it is tried for ever. Ctrl-C, or the Stop
+button, ends the wait.
 """
 
 
@@ -36,7 +38,7 @@ def remote_parser() -> MagicParser:
     """The options of %remote."""
     parser = MagicParser(
         prog="remote",
-        usage="%%remote [options] MATCH  and a body,  or  %remote [options] MATCH CODE",
+        usage="%%remote [options] MATCH, with the code below it, or %remote [options] MATCH CODE",
         description="Run a cell, or one line of code, in another kernel that is already running.\n"
         "Streams, plots, results and tracebacks appear here.",
         epilog=_MATCH_HELP + _LINK_HELP + "\nexamples:\n  %%remote analysis\n  df.describe()\n\n"
@@ -45,20 +47,29 @@ def remote_parser() -> MagicParser:
     parser.add_argument("-s", "--server", type=hide, metavar="NAME|URL", help="only that server")
     parser.add_argument("--result", metavar="NAME", help="bind the outcome, a RemoteResult, to this name")
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=seconds, help="stop waiting then (30, 5m); it runs on there"
+        "--timeout",
+        metavar="SECONDS",
+        type=timeout,
+        help="stop waiting after that long in all (30, 5m); the code keeps running there",
     )
     parser.add_argument(
         "--if-busy",
         metavar="|".join(IF_BUSY),
         choices=IF_BUSY,
         default="wait",
-        help="if it runs something else: wait for it (default), fail, or run beside it (ipykernel 7)",
+        help="if the kernel is busy: wait (default), fail, or run beside it (ipykernel 7)",
     )
     parser.add_argument("--no-raise-error", action="store_true", help="show a remote error, but let this cell succeed")
-    parser.add_argument("--history", action="store_true", help="count in the other kernel's In and Out")
-    parser.add_argument("--transport", metavar="|".join(TRANSPORTS), choices=TRANSPORTS, default="auto")
+    parser.add_argument("--history", action="store_true", help="keep the code in the other kernel's In and Out")
     parser.add_argument(
-        "--durable", action="store_true", help="keep the output there until we have it (ipykernel 7 or newer)"
+        "--transport",
+        metavar="|".join(TRANSPORTS),
+        choices=TRANSPORTS,
+        default="auto",
+        help="how to connect (default: auto)",
+    )
+    parser.add_argument(
+        "--durable", action="store_true", help="keep the output there until it has arrived here (ipykernel 7 or newer)"
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="do not say which kernel is meant")
     return parser
@@ -69,7 +80,7 @@ def kernels_parser() -> MagicParser:
     parser = MagicParser(
         prog="kernels",
         usage="%kernels [options] [MATCH]",
-        description="List every kernel in reach, or those that MATCH could mean.",
+        description="List every running kernel that can be reached, or only kernels that match.",
         epilog="examples:\n  %kernels\n  %kernels analysis\n  ks = %kernels\n",
     )
     parser.add_argument("-s", "--server", type=hide, metavar="NAME|URL", help="only that server")
@@ -83,33 +94,33 @@ def servers_parser() -> MagicParser:
         prog="servers",
         usage="%servers [--add URL [--name NAME] [--token REF | --password REF] [--ca-file FILE] [--trust] [--save]]"
         "\n       %servers --check [NAME|URL]\n       %servers --remove NAME",
-        description="List the servers we know, add one, or forget one.",
+        description="List the servers that are known, add one, or remove one.",
         epilog=_SERVERS_HELP,
     )
-    parser.add_argument("--add", type=hide, metavar="URL", help="remember this server for this process")
-    parser.add_argument("--name", metavar="NAME", default="", help="what it is called here")
+    parser.add_argument("--add", type=hide, metavar="URL", help="add this server, for this notebook or terminal")
+    parser.add_argument("--name", metavar="NAME", default="", help="a short name for it")
     secret = parser.add_mutually_exclusive_group()
     secret.add_argument(
-        "--token", type=Hidden, metavar=_REFERENCE, default="", help="where its token is; never the token"
+        "--token", type=Hidden, metavar=_REFERENCE, default="", help="where to read its token; never the token itself"
     )
-    secret.add_argument(
-        "--password", type=Hidden, metavar=_REFERENCE, default="", help="where the password of its login is"
-    )
-    parser.add_argument("--ca-file", metavar="FILE", default="", help="PEM file of who signed its certificate")
-    parser.add_argument("--trust", action="store_true", help="it is one's own: show its output as it is")
+    secret.add_argument("--password", type=Hidden, metavar=_REFERENCE, default="", help="where to read its password")
+    parser.add_argument("--ca-file", metavar="FILE", default="", help="CA certificate (PEM)")
+    parser.add_argument("--trust", action="store_true", help="it is yours: do not sandbox its output")
     parser.add_argument(
-        "--allow-plain-http", action="store_true", help="send its secret unencrypted to another machine"
+        "--allow-plain-http",
+        action="store_true",
+        help="allow sending the token or password unencrypted to another machine",
     )
-    parser.add_argument("--save", action="store_true", help="keep it for notebooks, terminals and the command line")
-    parser.add_argument("--remove", metavar="NAME", help="forget a server, also where it was saved")
-    parser.add_argument("--check", action="store_true", help="say step by step what works: NAME, URL, or all")
+    parser.add_argument("--save", action="store_true", help="keep it for all notebooks, terminals and the command line")
+    parser.add_argument("--remove", metavar="NAME", help="remove a server, also where it was saved")
+    parser.add_argument("--check", action="store_true", help="check step by step what works, for NAME, a URL, or all")
     return parser
 
 
 _REFERENCE = "env:VAR|file:PATH|ask"
 _SERVERS_HELP = """\
---save writes kernel_bridge.json in the Jupyter config directory: where a secret is, never the secret. The same can
-stand in ipython_config.py:
+--save writes kernel_bridge.json in the Jupyter config directory. It holds where to read a secret, never the secret.
+The same can be written in ipython_config.py:
   c.KernelBridge.servers = {"lab": {"url": "https://lab.example/", "token": "env:LAB_TOKEN", "ca_file": "/etc/ca.pem"}}
 
 examples:

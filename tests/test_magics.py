@@ -450,12 +450,19 @@ def test_quiet_leaves_out_which_kernel_is_meant(shell: InteractiveShell, capsys:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("%remote --serber x analysis 1", "did you mean --server?"),
-        ("%remote --timeout abc analysis 1", "abc"),
+        ("%remote --serber x analysis 1", "unknown option --serber; did you mean --server ?"),
+        (
+            "%remote --timeout abc analysis 1",
+            "'abc' is not a duration: use seconds (30), 5m or 2h, or leave --timeout out (",
+        ),
         ("%remote --timeout", "--timeout needs a value"),
-        ("%remote --transport pigeon analysis 1", "pigeon"),
-        ("%remote", "which kernel?"),
-        ("%remote analysis", "nothing to run"),
+        ("%remote --transport pigeon analysis 1", "--transport takes auto, zmq or ws, not 'pigeon' ("),
+        ("%remote", "which kernel? Write %%remote NAME; a notebook's name will do. %kernels lists them"),
+        ("%remote -q # a comment", "which kernel?"),
+        (
+            "%remote analysis",
+            "nothing to run. Write %remote analysis CODE, or %%remote analysis with the code below it",
+        ),
         (
             "%remote no-such-kernel 1",
             "no running kernel matches 'no-such-kernel' (looked at 2 kernels on 1 server). %kernels lists them",
@@ -465,10 +472,10 @@ def test_quiet_leaves_out_which_kernel_is_meant(shell: InteractiveShell, capsys:
         ("%remote #99 1", "there is no row #99: no %kernels has shown any"),
         ("%remote $nothing 1", "$nothing has no value here"),
         ("%remote {1/0} 1", "ZeroDivisionError"),
-        ("%kernels --wat", "there is no option --wat"),
+        ("%kernels --wat", "unknown option --wat (%kernels -h lists the options)"),
         ("%kernels -s nowhere", "no server is called"),
-        ("%servers lab", "is not understood"),
-        ("%servers http://h/?token=abc", "'http://h/?token=***' is not understood"),
+        ("%servers lab", "unexpected 'lab'. To add a server write %servers --add URL --name NAME"),
+        ("%servers http://h/?token=abc", "unexpected 'http://h/?token=***'."),
         ("%servers --name lab", "go with --add URL"),
         ("%servers --add lab.example:8888", "http://"),
         ("%servers --remove lab", "no added server is called"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_bridge_magic.errors import BadInput, BadOption
-from kernel_bridge_magic.options import HelpWanted, MagicParser, Word, duration, seconds, split_words
+from kernel_bridge_magic.options import HelpWanted, MagicParser, Word, duration, seconds, split_words, timeout
 
 PIECES = ["-s", "--server", "--timeout", "-q", "--", "-h", "x", "5", "''", "--quiet=1", "-", "--timeout="]
 
@@ -21,7 +21,7 @@ def parser() -> MagicParser:
 def make_parser() -> MagicParser:
     parser = MagicParser(prog="magic", usage="%%magic [options] MATCH", description="What it does, 100 % of it.")
     parser.add_argument("-s", "--server", metavar="NAME|URL")
-    parser.add_argument("--timeout", metavar="SECONDS", type=seconds)
+    parser.add_argument("--timeout", metavar="SECONDS", type=timeout)
     parser.add_argument("--transport", choices=("auto", "zmq", "ws"), default="auto")
     parser.add_argument("-q", "--quiet", action="store_true")
     parser.add_argument("--no-raise-error", action="store_true")
@@ -117,6 +117,55 @@ def test_options_of_a_line_of_code_stand_before_the_match(parser: MagicParser) -
         assert parser.parse_head(line)[1:] == ("", "")
 
 
+# -- comments
+
+
+@pytest.mark.parametrize(
+    ("line", "quiet", "match"),
+    [
+        ("# every kernel in reach", False, ""),
+        ("#", False, ""),
+        ("analysis  # the teacher's -q", False, "analysis"),
+        ("-q analysis #", True, "analysis"),
+        ("analysis\t#\tx", False, "analysis"),
+        ("-- analysis # x", False, "analysis"),
+        ("#2", False, "#2"),
+        ("#2 # the second", False, "#2"),
+        ("a#b #c d# e", False, "a#b #c d# e"),
+        ("'# x' y # z", False, "# x y"),
+        ("'#' # z", False, "#"),
+        ('"a # b" -q', True, "a # b"),
+    ],
+)
+def test_a_lone_sharp_begins_a_comment(parser: MagicParser, line: str, quiet: bool, match: str) -> None:
+    options, rest = parser.parse_line(line)
+    assert (options.quiet, rest) == (quiet, match)
+
+
+@pytest.mark.parametrize(
+    ("line", "match", "code"),
+    [
+        ("nb x = 1 # comment", "nb", "x = 1 # comment"),
+        ("nb # comment", "nb", "# comment"),
+        ("-q nb print('#  ') # '", "nb", "print('#  ') # '"),
+        ("# nb x", "", ""),
+        ("-q # nb x", "", ""),
+        ("'# nb' x", "# nb", "x"),
+        ("#2 x # y", "#2", "x # y"),
+    ],
+)
+def test_a_comment_stands_before_the_code_and_never_in_it(
+    parser: MagicParser, line: str, match: str, code: str
+) -> None:
+    assert parser.parse_head(line)[1:] == (match, code)
+
+
+def test_a_comment_is_no_value(parser: MagicParser) -> None:
+    with pytest.raises(BadOption, match="--server needs a value"):
+        parser.parse_line("nb --server # lab")
+    assert parser.parse_line("nb --server '#'")[0].server == "#"
+
+
 # -- what is expanded
 
 
@@ -134,18 +183,18 @@ def test_words_that_were_not_quoted_are_expanded(parser: MagicParser) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("--sever lab x", "did you mean --server?"),
-        ("--timeot 3 x", "did you mean --timeout?"),
-        ("--tranport=ws x", "did you mean --transport?"),
-        ("--no-raise x", "did you mean --no-raise-error?"),
+        ("--sever lab x", "unknown option --sever; did you mean --server ?"),
+        ("--timeot 3 x", "did you mean --timeout ?"),
+        ("--tranport=ws x", "did you mean --transport ?"),
+        ("--no-raise x", "did you mean --no-raise-error ?"),
         ("--zzz x", "%magic -h"),
-        ("-z x", "there is no option -z"),
+        ("-z x", "unknown option -z (%magic -h lists the options)"),
         ("x -s", "-s needs a value: -s NAME|URL"),
         ("--server --quiet x", "--server needs a value"),
         ("--transport", "--transport needs a value: --transport TRANSPORT"),
-        ("--transport pigeon x", "pigeon"),
-        ("--quiet=yes x", "--quiet"),
-        ("--timeout abc x", "abc"),
+        ("--transport pigeon x", "--transport takes auto, zmq or ws, not 'pigeon' (%magic -h lists the options)"),
+        ("--quiet=yes x", "-q/--quiet takes no value (%magic -h lists the options)"),
+        ("--timeout abc x", "'abc' is not a duration: use seconds (30), 5m or 2h, or leave --timeout out (%magic -h"),
     ],
 )
 def test_a_bad_option_is_one_line_that_says_what_to_do(parser: MagicParser, line: str, says: str) -> None:
@@ -219,7 +268,7 @@ def test_times_have_units(text: str, value: float | None) -> None:
     "text", ["-1", "0", "0s", "nan", "inf", "-inf", "1e99", "abc", "", "5 d", "5mm", "m", "1:30", "--", "1e", "+-3"]
 )
 def test_times_that_are_none_are_refused_with_what_would_do(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="give seconds above 0"):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a duration: use seconds"):
         seconds(text)
 
 
@@ -232,7 +281,7 @@ def test_a_bad_time_in_a_line_is_a_bad_option(parser: MagicParser, text: str) ->
 
 
 def test_a_negative_time_is_explained_as_a_time(parser: MagicParser) -> None:
-    with pytest.raises(BadOption, match=r"seconds above 0|needs a value"):
+    with pytest.raises(BadOption, match=r"is not a duration|needs a value"):
         parser.parse_line("--timeout -1 x")
 
 
@@ -252,5 +301,5 @@ def test_a_length_of_time_may_be_a_number_where_it_is_no_text(value: object, len
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, 10**400, [5], b"5", "", "soon", "5 weeks"])
 def test_what_is_no_length_of_time_is_refused_whatever_it_is(value: object) -> None:
-    with pytest.raises(ValueError, match="is no time to wait: give seconds above 0"):
+    with pytest.raises(ValueError, match=r"is not a duration: use seconds \(30\), 5m or 2h, or none$"):
         duration(value)

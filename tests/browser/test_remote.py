@@ -408,10 +408,8 @@ def test_odd_names_and_what_is_refused(desk: Desk) -> None:
             f"OwnKernel: '{name}' matches only this notebook's own kernel. Run the cell without %%remote"
         )
     assert "nothing to run" in desk.error("%%remote b\n   \n")
-    assert "nothing to run" in desk.error("%remote b")
-    assert desk.error("%%remote --timeuot 5 b\n1") == (
-        "BadOption: there is no option --timeuot; did you mean --timeout?"
-    )
+    assert "nothing to run. Write %remote b CODE, or %%remote b with the code below it" in desk.error("%remote b")
+    assert desk.error("%%remote --timeuot 5 b\n1") == ("BadOption: unknown option --timeuot; did you mean --timeout ?")
     (empty,) = desk.outputs("%%remote b")
     assert empty["name"] == "stderr" and empty["text"].startswith("UsageError: %%remote is a cell magic")
     for line in ("%%remote bee_keeper\n1", "%%remote re:[\n1", "%%remote b\n   \n"):
