@@ -444,7 +444,7 @@ class Execution:
         if isinstance(item, Sign):
             self._link.sign(item, now)
         elif isinstance(item, Closed):
-            self._link.closed(item.reason, now, denied=item.denied)
+            self._link.closed(item.reason, now, denied=item.denied, unaccepted=item.unaccepted)
         elif isinstance(item, Broken):
             self._link.broke(item.reason, item.clock, now)
         elif isinstance(item, Back):

@@ -111,9 +111,9 @@ def test_a_kernel_that_was_heard_to_end_a_cell_is_free_until_the_next_one(
 ) -> None:
     guest = connect(own_kernel)
     assert guest.execute("1").text == "1"
-    wait_for(lambda: guest._transport.free, "the end of our cell")
+    wait_for(lambda: guest._transport.turns.free, "the end of our cell")
     owner = Owner(connect(own_kernel), tmp_path / "go")
-    wait_for(lambda: not guest._transport.free, "the beginning of the owner's")
+    wait_for(lambda: not guest._transport.turns.free, "the beginning of the owner's")
     for event in (execution := guest.start("1")):
         if isinstance(event, Queued):
             assert event.since and event.ours, "another connection's, but this process's"

@@ -298,8 +298,13 @@ class Link:
             self._heard = now
         self._end_proof()
 
-    def closed(self, why: str, now: float, *, denied: bool = False) -> None:
-        """Take the end of the connection itself; `denied`: the server is there and does not accept us any more."""
+    def closed(self, why: str, now: float, *, denied: bool = False, unaccepted: bool = False) -> None:
+        """Take the end of the connection itself.
+
+        `denied`: the server is there and does not accept us any more. `unaccepted`: the kernel took nothing of ours.
+        """
+        if unaccepted and not self.request.started:
+            self._judge(Fate.NOT_RUN, why)
         self._lost_link = why or "the connection broke"
         self.outage.closed()
         if denied:

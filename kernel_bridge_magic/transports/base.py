@@ -58,11 +58,13 @@ def _turns_of(kernel: Kernel) -> Turns:
 class Closed:
     """The last item of every queue: the connection is closed, and why ("" when we closed it).
 
-    `denied` says that the server is there and does not accept us any more.
+    `denied` says that the server is there and does not accept us any more, `unaccepted` that the kernel never took
+    anything of ours.
     """
 
     reason: str
     denied: bool = False
+    unaccepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,8 @@ class Transport:
         self._closing = False
         #: whether the server does not accept us any more
         self.denied = False
+        #: whether it is certain that the kernel took nothing of what it was sent
+        self.unaccepted = False
         self._closed: Closed | None = None
         #: when a server was asked to let us in, on the monotonic clock; None where there is none, or none yet
         self._knocked: float | None = None
@@ -561,7 +565,7 @@ class Transport:
             self._opened.put(None)
             reason = self._pump()
         finally:
-            self._closed = Closed("" if self._closing else reason, self.denied)
+            self._closed = Closed("" if self._closing else reason, self.denied, self.unaccepted)
             self._opened.put(problem)  # once it is closed: whoever opens it goes on at once
             if self._closing and self.farewell is not None and self.life.ended is None:
                 with contextlib.suppress(KernelBridgeError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import hmac
 import os
 import stat
 import threading
@@ -35,6 +36,10 @@ _FLUSH_MS = 500  # for what was sent last to leave; a kernel that is there takes
 _DIGESTS = 4096  # signatures that are not taken a second time
 _BATCH = 200  # messages of one channel before the others have their turn
 _LARGEST_FILE = 64 * 1024  # bytes of a connection file
+_OTHER_KEY = (
+    "does not have the key that {file} names, so nothing was run. The kernel of that file has probably ended, and "
+    "another one listens on its ports: list the kernels again and use that one's file"
+)
 _NOT_RUNNING = "the kernel does not listen where its connection file says; it has ended"
 
 
@@ -46,6 +51,9 @@ class ZMQTransport(Transport):
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
         self._path = kernel.connection_file
+        self._title = kernel.title
+        self._signed = False  # something came that was signed with the key of the file
+        self._forged = self._unsigned = False  # with another one, or not at all
         self._connect_seconds = _STARTING_SECONDS if kernel.state == "starting" else _CONNECT_SECONDS
         self._context: Any = None
         self._session: Any = None
@@ -80,6 +88,24 @@ class ZMQTransport(Transport):
         self._topic = _new_topic()
         self._subscribe_anew()  # does it greet? It does not for what its server has subscribed to, which is all
         self._prove_subscription()
+        self._check_signatures()
+
+    def _check_signatures(self) -> None:
+        """Refuse a kernel that has another key than the file, or none, where it was heard to sign so.
+
+        Only the kernel can send to us: a message of another client, whatever its key, goes to the kernel.
+        """
+        if self._has_other_key:
+            raise CannotConnect(f"{self._title} {_OTHER_KEY.format(file=os.path.basename(self._path))}")
+        if self._unsigned and not self._signed:
+            raise CannotConnect(
+                f"{self._title} does not sign what it sends, though its connection file has a key, so nothing was run. "
+                "List the kernels again, or start it anew: the file may be another kernel's"
+            )
+
+    @property
+    def _has_other_key(self) -> bool:
+        return self._forged and not self._signed
 
     def _open_channels(self) -> None:
         from jupyter_client.connect import ConnectionFileMixin
@@ -179,6 +205,10 @@ class ZMQTransport(Transport):
                 self._bell_out.recv()
             for message in self._poll_channels(0):
                 self._take_message(message)
+            if self._has_other_key:
+                # It was silent when we connected. What it was sent it has dropped.
+                self.unaccepted = True
+                return f"the kernel {_OTHER_KEY.format(file=os.path.basename(self._path))}"
             if any(monitor in ready for monitor in self._monitors.values()):
                 return self._left()
             while self._outbox and not self._closing:
@@ -266,6 +296,7 @@ class ZMQTransport(Transport):
         try:
             _, signed = self._session.feed_identities(parts, copy=True)
             model = self._session.deserialize(signed, copy=True)
+            self._signed = True
             return Message.parse(
                 channel,
                 model.get("header"),
@@ -277,8 +308,21 @@ class ZMQTransport(Transport):
         except Exception as problem:
             # Unsigned, wrongly signed, replayed, not JSON: the Session has a different exception for each, and
             # the thread must outlive them all (T27).
+            self._note_signature(parts)
             self._drop_message(problem)
         return None
+
+    def _note_signature(self, parts: list[bytes]) -> None:
+        if self._signed:
+            return
+        with contextlib.suppress(Exception):
+            _, (signature, *signed) = self._session.feed_identities(parts, copy=True)
+            if not signature:
+                self._unsigned = True
+            elif hmac.compare_digest(signature, self._session.sign(signed[:4])):
+                self._signed = True  # it is something else that is wrong with it
+            else:
+                self._forged = len(signed) >= 4
 
     def _transmit(self, message: Message) -> None:
         import zmq

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -12,19 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ipykernel
 import pytest
 import zmq
 
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
-from kernel_bridge_magic.errors import CannotConnect, Fate, KernelDied, LinkLost
+from kernel_bridge_magic.errors import CannotConnect, Fate, KernelDied, LinkLost, NotRun
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event, Lost, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import execute_content
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
-from tests.support.scripted import Cell, ScriptedKernel
+from tests.support.scripted import Cell, ScriptedKernel, _ZMQCell
 from tests.support.servers import ConsoleKernel, private_env, wait_for
 
 
@@ -409,3 +411,84 @@ def test_what_was_sent_just_before_the_close_arrives(tmp_path: Path) -> None:
             transport.send("execute_request", execute_content("last words"))
             transport.close()
             assert came.wait(10)
+
+
+# -- keys
+
+
+def other_file(console: ConsoleKernel, path: Path, **changes: Any) -> Kernel:
+    """A connection file that leads to a kernel, but for what the test changes."""
+    path.write_text(json.dumps({**json.loads(console.connection_file.read_text()), **changes}))
+    path.chmod(0o600)
+    return Kernel(id="x", connection_file=str(path), started_by="python")
+
+
+@pytest.mark.skipif(ipykernel.version_info < (7, 2), reason="an older one sends nothing of its own accord")
+def test_a_kernel_with_another_key_than_the_file_is_told_and_runs_nothing(tmp_path: Path) -> None:
+    with ConsoleKernel(tmp_path / "runtime") as console:
+        kernel = other_file(console, tmp_path / "kernel-old.json", key="another-key")
+        assert refused(kernel) == (
+            "python does not have the key that kernel-old.json names, so nothing was run. The kernel of that file has "
+            "probably ended, and another one listens on its ports: list the kernels again and use that one's file"
+        )
+        right = Kernel(id="x", connection_file=str(console.connection_file))
+        with connected(right)[0] as connection:
+            # Another client's wrong key is none of ours: what it sends goes to the kernel, which drops it.
+            with contextlib.closing(ZMQTransport(kernel)) as wrong, pytest.raises(CannotConnect):
+                wrong.open(30)
+            assert connection.execute("1 + 1").text == "2"
+
+
+def test_a_kernel_that_signs_nothing_is_told(tmp_path: Path) -> None:
+    (tmp_path / "runtime").mkdir(mode=0o700)
+    # A kernel takes the file that is there, if there is one, with what it says.
+    ports = {f"{name}_port": free_port() for name in ("shell", "iopub", "stdin", "control", "hb")}
+    where = {"ip": "127.0.0.1", "key": "", "transport": "tcp", "signature_scheme": "hmac-sha256"}
+    (tmp_path / "runtime" / "kernel-x.json").write_text(json.dumps(ports | where))
+    with ConsoleKernel(tmp_path / "runtime") as console:
+        kernel = other_file(console, tmp_path / "kernel-old.json", key="a-key")
+        assert refused(kernel).startswith(
+            "python does not sign what it sends, though its connection file has a key, so "
+        )
+
+
+def test_a_key_that_is_heard_to_be_another_while_the_cell_waits_ends_it_as_not_run(tmp_path: Path) -> None:
+    with ScriptedKernel(finish, tmp_path, busy=True) as kernel:
+        info = json.loads(kernel.connection_file.read_text())
+        kernel.connection_file.write_text(json.dumps({**info, "key": "another-key"}))
+        connection, _ = connected(kernel.kernel)
+        with connection:
+            execution = connection.start("1", timeout=30)
+            for event in execution:
+                if isinstance(event, Queued):
+                    owner = {"msg_id": "x", "msg_type": "execute_request", "session": "the owner's"}
+                    _ZMQCell(kernel, [], {"header": owner, "content": {}}).busy()
+            assert execution.result is not None
+            assert isinstance(execution.result.error, NotRun)
+            assert "does not have the key that kernel-scripted.json names, so nothing was run" in str(
+                execution.result.error
+            )
+
+
+def test_one_message_that_is_wrongly_signed_proves_nothing_of_a_kernel_that_has_answered(tmp_path: Path) -> None:
+    def script(cell: Cell) -> None:
+        assert isinstance(cell, _ZMQCell)
+        cell.send_parts("iopub", cell.parts("status", {"execution_state": "busy"}, key=b"another-key"))
+        finish(cell)
+
+    with ScriptedKernel(script, tmp_path) as kernel, connected(kernel.kernel)[0] as connection:
+        assert connection.execute("1", timeout=30).fate is Fate.OK
+
+
+def test_a_kernel_that_answers_nothing_while_it_is_busy_is_waited_for(tmp_path: Path) -> None:
+    # As one with a single thread does, which has no ear for control meanwhile.
+    with (
+        ScriptedKernel(finish, tmp_path, busy=True, answers_control=False) as kernel,
+        connected(kernel.kernel)[0] as connection,
+    ):
+        events: list[Event] = []
+        for event in connection.start("run", timeout=30):
+            events.append(event)
+            if isinstance(event, Queued):
+                kernel.busy.clear()
+        assert events == [Queued(), Started(), Stream("stdout", "done\n")]
