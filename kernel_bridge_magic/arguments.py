@@ -181,7 +181,7 @@ def _add_list(add: _Add) -> None:
     listing = add("list", help="list the kernels in reach", description="List the kernels in reach.")
     listing.add_argument("match", nargs="?", default="", metavar="MATCH", help="only kernels that match")
     _add_server(listing)
-    listing.add_argument("-v", "--verbose", action="store_true", help="whole ids, URLs, transports, skipped files")
+    listing.add_argument("-v", "--verbose", action="store_true", help="whole ids, URLs, processes, skipped files")
 
 
 def _add_exec(add: _Add) -> None:

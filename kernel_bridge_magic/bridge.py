@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from kernel_bridge_magic import discovery
 from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.discovery.processes import usages
 from kernel_bridge_magic.discovery.this_kernel import own_connection_file, own_kernel_id
-from kernel_bridge_magic.display.rows import problem_line
+from kernel_bridge_magic.display.rows import problem_line, usage_words
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.entries import Entry
 from kernel_bridge_magic.errors import BadAnswer, BadInput, KernelBridgeError, ServerError
@@ -34,6 +35,7 @@ from kernel_bridge_magic.sockets import check_ca_file
 __all__ = ["Bridge"]
 
 _SECONDS = 3.0  # for a look around
+_VERBOSE_SECONDS = 2.5  # for one that looks at processes as well: with that, it is no longer
 _AGAIN_SECONDS = 0.9  # for one before a cell whose kernel is connected to: with what goes round it, a second
 _REST_SECONDS = 30.0  # a server that did not answer is left alone that long (INTERFACE 2)
 
@@ -175,17 +177,22 @@ class Bridge:
             BadServer: no such server is known.
             BadMatch: `match` cannot be understood.
         """
-        listing = self.look(server)
+        listing = self._look(server, _VERBOSE_SECONDS if verbose else _SECONDS, {})
+        now = datetime.now(UTC)
         found, nothing = None, ""
         if match:
             among = candidates(match, listing)
             found = find_many(match, among, rows=self.rows, plain=True)
             nothing = none_matches(match, among, listing.servers, self.face, only=server is not None)
+        kernels = listing.kernels if found is None else found
+        known = {kernel.id: self.pool.known(kernel) for kernel in kernels}
         return KernelList(
             listing,
             found,
-            now=datetime.now(UTC),
+            now=now,
             verbose=verbose,
+            extra=_details(kernels, known) if verbose else None,
+            busy_since={i: one.busy_since for i, them in known.items() for one in them if one.busy_since},
             face=self.face,
             none_matches=nothing,
         )
@@ -387,6 +394,17 @@ class Bridge:
         """Close every connection, and remember nothing of what was found. Closing twice is no error."""
         self._meanings.clear()
         self.pool.close()
+
+
+def _details(kernels: Sequence[Kernel], known: Mapping[str, Sequence[KernelConnection]]) -> dict[str, str]:
+    """Say of each kernel what its process uses, and what a connection of ours knows of its language."""
+    used = usages(kernel.connection_file for kernel in kernels if kernel.connection_file)
+
+    def words(kernel: Kernel) -> str:
+        language = next((one.language for one in known.get(kernel.id, ()) if one.language), "")
+        return usage_words(used.get(kernel.connection_file), language)
+
+    return {kernel.id: words(kernel) for kernel in kernels}
 
 
 def _in_words_of(report: ServerReport, error: ServerError) -> ServerError:

@@ -153,7 +153,8 @@ def _list(options: argparse.Namespace) -> int:
     else:
         import shutil
 
-        print(shown.text(shutil.get_terminal_size().columns if sys.stdout.isatty() else 200))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
+        print(shown.text(width))
     return OK
 
 
@@ -263,9 +264,12 @@ def _servers(options: argparse.Namespace) -> int:
 
         _print_json(servers_model(listing))
     else:
+        import shutil
+
         from kernel_bridge_magic.display.servers import ServerList
 
-        print(ServerList.of(listing, bridge.vault))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
+        print(ServerList.of(listing, COMMAND_LINE).text(width))
     return OK
 
 

@@ -14,7 +14,7 @@ from kernel_bridge_magic.execution import Execution, since_the_last_cell
 from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event
-from kernel_bridge_magic.protocol.messages import check_code
+from kernel_bridge_magic.protocol.messages import check_code, describe_language
 from kernel_bridge_magic.protocol.outputs import Outputs, Whole
 from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.results import RemoteResult
@@ -54,6 +54,17 @@ class KernelConnection:
     def transport(self) -> str:
         """Which road this is: `zmq` or `ws`."""
         return self._transport.name
+
+    @property
+    def busy_since(self) -> str:
+        """The time of day at which we saw what the kernel runs now begin; "" if we did not, or the link is down."""
+        runs = self._transport.runs
+        return runs[1] if runs is not None and self._transport.lost_since is None else ""
+
+    @property
+    def language(self) -> str:
+        """The kernel's language and version, as it said when it was asked: `python 3.11.2`; "" if it was not."""
+        return describe_language(self._transport.info)
 
     def start(
         self,

@@ -56,7 +56,11 @@ def _server_model(report: ServerReport) -> dict[str, Any]:
     return {
         "name": report.server.name,
         "url": report.server.url,
+        "source": report.server.known_by,
         "kernels": report.kernels,
+        "version": report.server.version or None,
+        "auth": report.auth,
+        "trust": report.server.trust,
         "problem": report.problem or None,
         "remedy": report.remedy or None,
     }

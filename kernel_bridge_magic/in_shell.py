@@ -103,7 +103,7 @@ class InShell:
         if options.remove:
             self.bridge.remove_server(options.remove)
         self.bridge.registry.ask_for_secrets(_ask)
-        return ServerList.of(self.bridge.look(), self.bridge.vault)
+        return ServerList.of(self.bridge.look(), MAGICS)
 
     def check(self, which: str) -> CheckList:
         """Say step by step what works on the road to a server, or to all."""

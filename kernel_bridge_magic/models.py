@@ -23,10 +23,12 @@ __all__ = [
     "Session",
     "Skipped",
     "Step",
+    "Usage",
     "is_uuid",
 ]
 
 
+_KNOWN_BY = {"runtime": "discovered", "config": "configured"}
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -72,6 +74,16 @@ class Server:
     def own(self) -> bool:
         """Whether what it sends may act with our rights (FAULTS 0: loopback alone is no proof of that)."""
         return self.source == "runtime" or self.trusted
+
+    @property
+    def trust(self) -> str:
+        """What that means for its output: `yours` is shown as it is, `sandboxed` is not."""
+        return "yours" if self.own else "sandboxed"
+
+    @property
+    def known_by(self) -> str:
+        """How we know of it, in a word: `discovered`, `added`, `saved`, `configured` or `option`."""
+        return _KNOWN_BY.get(self.source, self.source)
 
     def is_ours_at(self, origin: Origin) -> bool:
         """Whether a process of ours was seen to listen there, by whatever name of this machine.
@@ -180,6 +192,11 @@ class Kernel:
         return tuple(session.path for session in self.sessions if session.path)
 
     @property
+    def notebook(self) -> Session | None:
+        """The session of its first notebook, None where it has none."""
+        return next((one for one in self.sessions if one.type == "notebook" and one.path), None)
+
+    @property
     def title(self) -> str:
         """What people call it: its notebook's path, else what started it, else its id."""
         return next(filter(None, map(label, self.sessions)), "") or self.started_by or self.short_id
@@ -208,6 +225,15 @@ class Kernel:
         return self.server.own if self.server else bool(self.connection_file)
 
 
+class Usage(NamedTuple):
+    """What a kernel's process uses: bytes of memory, per cent of one CPU. `started` is local time."""
+
+    pid: int
+    memory: int
+    cpu: float
+    started: datetime
+
+
 @dataclass(frozen=True)
 class Skipped:
     """A file that was not used, and the one line that says why. The file is left as it is.
@@ -228,6 +254,7 @@ class ServerReport:
 
     `misplaced` is whether no Jupyter server is there at all, as at a wrong URL; `elsewhere` is then the URL of a server
     of ours that listens on that port, if one does. `late` is whether it had not answered in full when its time was up.
+    `auth` is how we say who we are: `token`, `password` or `none`.
     """
 
     server: Server
@@ -238,6 +265,7 @@ class ServerReport:
     misplaced: bool = False
     elsewhere: str = ""
     late: bool = False
+    auth: str = "none"
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,16 @@ class Pool:
 
     def has(self, kernel: Kernel) -> bool:
         """Whether there is an open connection to a kernel."""
+        return bool(self.known(kernel))
+
+    def known(self, kernel: Kernel) -> list[KernelConnection]:
+        """Return the open connections to a kernel: what they have heard of it, nobody need ask."""
         with self._lock:
-            return any(
-                known.is_open and key == _key(kernel, key[-1]) and known.kernel.server == kernel.server
+            return [
+                known
                 for key, known in self._connections.items()
-            )
+                if known.is_open and key == _key(kernel, key[-1]) and known.kernel.server == kernel.server
+            ]
 
     def connect(
         self,

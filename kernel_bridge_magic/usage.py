@@ -84,7 +84,7 @@ def kernels_parser() -> MagicParser:
         epilog="examples:\n  %kernels\n  %kernels analysis\n  ks = %kernels\n",
     )
     parser.add_argument("-s", "--server", type=hide, metavar="NAME|URL", help="only that server")
-    parser.add_argument("-v", "--verbose", action="store_true", help="whole ids, URLs, transports")
+    parser.add_argument("-v", "--verbose", action="store_true", help="whole ids, URLs, processes (memory, CPU, start)")
     return parser
 
 

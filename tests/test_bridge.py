@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -133,7 +134,7 @@ def test_a_foreign_server_s_claim_is_meant_by_its_server_alone(
         )
         assert bridge.find(selector(claim, bridge.look().kernels)) == claim
         assert bridge.find_by_id(kernel_id).own
-        assert "other lists a kernel under an id of yours" in bridge.kernels().text()
+        assert "other lists a kernel with an id of yours" in bridge.kernels().text()
         # A row means what stood in it.
         for match, server_name, own in (("other::evil", None, False), ("", "other", False), ("train", None, True)):
             shown = bridge.kernels(match, server_name)
@@ -739,3 +740,33 @@ def test_a_cell_over_a_unix_socket_that_was_added(
         kernel = bridge.find("sock::odd")
         assert kernel.id == kernel_id
         assert bridge.connect(kernel, "ws").execute("6 * 7").text == "42"
+
+
+def test_what_a_connection_has_heard_and_its_process_uses_is_shown_without_a_request(
+    bridge: Bridge, server: JupyterServer, ids: dict[str, str], tmp_path: Path
+) -> None:
+    kernel_id = ids["train.ipynb"]
+    go = tmp_path / "go"
+    connection = bridge.connect(bridge.find("train.ipynb"))
+    code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
+    execution = connection.start(code)
+    try:
+        since = wait_for(lambda: connection.busy_since, "the cell's begin")
+        sent = connection._transport._sent
+        shown = bridge.kernels(verbose=True)
+        assert connection._transport._sent == sent
+    finally:
+        go.touch()
+        for _ in execution:
+            pass
+    row = next(line for line in shown.text(200).splitlines() if " train.ipynb " in line)
+    assert f"  busy since {since}  " in row and re.fullmatch(r"\d\d:\d\d:\d\d", since)
+    others = [line for line in shown.text(200).splitlines() if ".ipynb" in line and line != row]
+    assert others and not any("since" in line for line in others)
+    pid = connection.execute("import os; os.getpid()").text
+    details = shown.extra[kernel_id]
+    assert re.match(rf"pid {pid}, \d+ MB, \d+ % CPU, started \d{{4}}-\d\d-\d\d \d\d:\d\d", details)
+    assert not connection.busy_since and "since" not in bridge.kernels("train.ipynb").text(200)
+    # What it is asked before any cell tells its language; a listing asks for nothing.
+    connection._transport.ask("kernel_info_request", {}, seconds=10)
+    assert bridge.kernels("train", verbose=True).extra[kernel_id].endswith(", python " + sys.version.split()[0])

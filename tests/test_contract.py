@@ -79,6 +79,21 @@ def test_every_documented_field_is_printed_and_every_printed_one_documented() ->
     assert set(MODELS["ok"]["kernel"]) == set(definitions["kernel"]["properties"])
     assert set(MODELS["raised"]["error"]) == set(definitions["error"]["properties"])
     assert set(MODELS["list"]["servers"][0]) == set(definitions["server"]["properties"])
+    assert set(MODELS["servers"]["servers"][0]) == set(definitions["server"]["properties"])
+
+
+@pytest.mark.parametrize("name", ["list", "servers"])
+def test_a_server_is_told_of_with_all_that_its_table_shows(name: str) -> None:
+    server = MODELS[name]["servers"][0]
+    words = {"source": "added", "version": None, "auth": "none", "trust": "sandboxed", "url": SERVER.url, "name": "lab"}
+    assert words.items() <= server.items()
+
+
+@pytest.mark.parametrize("source", ["runtime", "added", "saved", "config", "option"])
+def test_the_schema_knows_every_source(source: str) -> None:
+    server = dataclasses.replace(SERVER, source=source, version="2.21.1")
+    model = contract.servers_model(Listing((), (ServerReport(server, auth="password"),)))
+    jsonschema.validate(json.loads(json.dumps(model)), SCHEMA)
 
 
 def test_a_traceback_comes_without_colours() -> None:

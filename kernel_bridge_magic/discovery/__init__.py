@@ -108,7 +108,8 @@ def look(
         # nbclient and papermill keep the connection file elsewhere, where nobody else is to find the kernel.
         name = f"process {os.getpid()}"
         rows.append(Kernel(own_id, state="alive", started_by=name, connection_file=own_file, is_own=True))
-    reports = tuple(answer.report if only is None else _whereabouts(answer.report, all_servers) for answer in ordered)
+    answered = [replace(answer.report, auth=vault.way(answer.report.server.origin)) for answer in ordered]
+    reports = tuple(report if only is None else _whereabouts(report, all_servers) for report in answered)
     everything = (*files.skipped, *skipped, *unusable, *dead)
     skipped = sorted(everything, key=lambda item: item.path)
     _note(began, reports)
@@ -217,11 +218,15 @@ def _alone(
 
 
 def _in_order(rows: Sequence[Kernel]) -> list[Kernel]:
-    """Sort by server, those without one last, then by title; the id makes it the same each time."""
+    """Sort by server and title, those without a notebook and those without a server last.
 
-    def key(kernel: Kernel) -> tuple[bool, str, str, str, str]:
+    The id makes it the same each time.
+    """
+
+    def key(kernel: Kernel) -> tuple[bool, bool, str, str, str, str]:
         server = kernel.server
         where = (server.name, server.url) if server else ("", "")
-        return server is None, *where, kernel.title, kernel.id + os.path.basename(kernel.connection_file)
+        last = kernel.notebook is None, server is None
+        return *last, *where, kernel.title, kernel.id + os.path.basename(kernel.connection_file)
 
     return sorted(rows, key=key)

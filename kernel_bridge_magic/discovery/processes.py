@@ -10,26 +10,18 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from kernel_bridge_magic import descriptors, ports
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
 from kernel_bridge_magic.discovery.standalone import endpoint
+from kernel_bridge_magic.models import Usage
 
-__all__ = ["Usage", "is_at_work", "listening_pids", "usages"]
+__all__ = ["is_at_work", "listening_pids", "usages"]
 
 _SAMPLE_SECONDS = 0.1  # CPU is what is used in a time; all processes are looked at over the same
 _LARGEST_FILE = 64 * 1024
-
-
-class Usage(NamedTuple):
-    """What one kernel's process uses: bytes of memory, per cent of one CPU. `started` is local time."""
-
-    pid: int
-    memory: int
-    cpu: float
-    started: datetime
 
 
 def listening_pids(where: Iterable[Endpoint]) -> dict[str, int]:

@@ -22,7 +22,7 @@ class CheckList(list[Checkup]):
 
     def _lines(self) -> Iterator[str]:
         if not self:
-            yield "no servers known; start one, or %servers --add URL --name NAME --token env:VAR"
+            yield "no server is known. Start one, or add one with %servers --add URL --name NAME --token env:VAR"
         for checkup in self:
             yield f"{visible(checkup.server.name)}  {visible(checkup.server.url)}"
             for step in checkup.steps:

@@ -5,23 +5,28 @@ Names and paths were chosen by others: no control or bidi character of theirs ev
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from html import escape
-from typing import Any, NamedTuple, SupportsIndex, overload
+from typing import Any, SupportsIndex, overload
+from urllib.parse import quote
 
-from kernel_bridge_magic.display.rows import Row, claim_lines, fit, problem_line, row_of, transport, wrap
+from kernel_bridge_magic.display.grid import STYLE, Column, fit, html_table, shown, wrap
+from kernel_bridge_magic.display.rows import Row, claim_lines, problem_line, row_of, transport
 from kernel_bridge_magic.faces import PYTHON, Face
 from kernel_bridge_magic.matching import none_matches as none_matches_line
-from kernel_bridge_magic.models import Kernel, Listing, ServerReport
+from kernel_bridge_magic.models import Kernel, Listing, Server, ServerReport
 from kernel_bridge_magic.text import count, cut_end, cut_middle, visible
 
 __all__ = ["KernelList"]
 
 _NO_TERMINAL = 80  # columns, where the text goes to a file or a pipe
+# What gives way when the table is too wide, in this order.
+_GIVE_WAY = (("clients", 0), ("spec", 16), ("server", 12), ("spec", 10), ("idle", 0), ("server", 0), ("spec", 0))
 
 
 class KernelList(list[Kernel]):
@@ -40,19 +45,22 @@ class KernelList(list[Kernel]):
         now: datetime,
         verbose: bool = False,
         extra: Mapping[str, str] | None = None,
+        busy_since: Mapping[str, str] | None = None,
         face: Face = PYTHON,
         none_matches: str = "",
     ) -> None:
         """Show `kernels`, or all of `listing`.
 
         `now` is aware. `verbose` adds whole ids, URLs and transports, and `extra`, a few words for each
-        kernel id (process, memory, CPU). `none_matches` is what is shown where `kernels` is empty, `face` who asks.
+        kernel id (process, memory, CPU). `busy_since` is, for kernel ids, the time of day at which we saw what they
+        run begin. `none_matches` is what is shown where `kernels` is empty, `face` who asks.
         """
         super().__init__(listing.kernels if kernels is None else kernels)
         self.listing = listing
         self.now = now
         self.verbose = verbose
         self.extra = dict(extra or {})
+        self.busy_since = dict(busy_since or {})
         self.face = face
         self._none_matches = none_matches
         self._numbers = {kernel.id: number for number, kernel in enumerate(self, 1)}
@@ -69,20 +77,14 @@ class KernelList(list[Kernel]):
     def __getitem__(self, index: SupportsIndex | slice[Any, Any, Any]) -> Kernel | KernelList:
         if not isinstance(index, slice):
             return super().__getitem__(index)
-        part = KernelList(
-            self.listing,
-            super().__getitem__(index),
-            now=self.now,
-            verbose=self.verbose,
-            extra=self.extra,
-            face=self.face,
-        )
-        part._numbers = self._numbers
-        return part
+        return _rebuild(*self._parts(super().__getitem__(index)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A list is otherwise copied and pickled through a constructor call that ours does not take.
-        return _rebuild, (self.listing, list(self), self.now, self.verbose, self.extra, self._numbers)
+        return _rebuild, self._parts(list(self))
+
+    def _parts(self, kernels: list[Kernel]) -> tuple[Any, ...]:
+        return self.listing, kernels, self.now, self.verbose, self.extra, self.busy_since, self._numbers
 
     def __repr__(self) -> str:
         return self.text(_NO_TERMINAL)
@@ -94,34 +96,45 @@ class KernelList(list[Kernel]):
 
     def text(self, width: int = _NO_TERMINAL) -> str:
         """Give the table as lines of at most `width` cells."""
-        lines = []
+        lines = wrap(self._nothing(), width)
         if self:
-            rows = [row_of(kernel, self._numbers.get(kernel.id), self.now) for kernel in self]
-            lines = self._with_details(fit(rows, width), width) if self.verbose else fit(rows, width)
-        else:
-            lines = wrap(self._nothing(), width)
+            rows = self._rows()
+            lines = fit(shown(self._columns(), rows), rows, width, _GIVE_WAY)
+            if self.verbose:
+                lines = self._with_details(lines, width)
         return "\n".join([*lines, *(line for note in self._notes() for line in wrap(note, width))])
 
     def _repr_html_(self) -> str:
-        parts = [_STYLE, '<div class="kernel-bridge">']
+        parts = [STYLE, '<div class="kernel-bridge">']
         if self:
-            rows = [row_of(kernel, self._numbers.get(kernel.id), self.now) for kernel in self]
-            columns = [column for column in _HTML_COLUMNS if column.title != "server" or any(map(_has_server, self))]
-            head = "".join(f"<th{column.attribute}>{column.title}</th>" for column in columns)
-            parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>")
-            for row in rows:
-                own = ' class="kb-own"' if row.kernel.is_own else ""
-                body = "".join(f"<td{column.attribute}>{column.html(row)}</td>" for column in columns)
-                parts.append(f"<tr{own}>{body}</tr>")
-                if self.verbose:
-                    more = "<br>".join(map(escape, self._details(row.kernel)))
-                    parts.append(f'<tr{own}><td></td><td class="kb-more" colspan="{len(columns) - 1}">{more}</td></tr>')
-            parts.append("</tbody></table>")
+            rows = self._rows()
+            parts.append(html_table(shown(self._columns(), rows), rows, self._more))
         else:
             parts.append(f'<div class="kb-note">{escape(self._nothing())}</div>')
         parts += [f'<div class="kb-note">{escape(note)}</div>' for note in self._problems()]
         parts.append("</div>")
         return "".join(parts)
+
+    def _rows(self) -> list[Row]:
+        numbers, since = self._numbers, self.busy_since
+        return [row_of(kernel, numbers.get(kernel.id), self.now, since.get(kernel.id, "")) for kernel in self]
+
+    def _columns(self) -> list[Column]:
+        here = _notebook_here(self.listing)
+        return [
+            Column("number", "#", "number", always=True, html=lambda row: str(row.number)),
+            Column("name", "name", "name", always=True, html=lambda row: _html_name(row, here)),
+            Column("spec", "kernel"),
+            Column("state", "state", html=_html_state),
+            Column("idle", "idle", "number"),
+            Column("clients", "clients", "number"),
+            Column("server", "server", html=_html_server),
+            Column("id", "id", "mono", always=True),
+        ]
+
+    def _more(self, row: Row) -> tuple[str, str]:
+        own = ' class="kb-own"' if row.kernel.is_own else ""
+        return own, "<br>".join(map(escape, self._details(row.kernel))) if self.verbose else ""
 
     def _with_details(self, lines: list[str], width: int) -> list[str]:
         """Put below each kernel's line what -v adds: no terminal is wide enough for one line."""
@@ -141,22 +154,21 @@ class KernelList(list[Kernel]):
         if self.listing.kernels:
             return self._none_matches or none_matches_line("", self.listing.kernels, self.servers, self.face)
         if reached:
-            return f"no kernels are running ({count(reached, 'server')} asked); open a notebook, and list again"
-        return f"no kernels found; open a notebook, or name a server with {self.face.server}"
+            were = "was" if reached == 1 else "were"
+            return f"no kernels are running ({count(reached, 'server')} {were} asked). Open a notebook, and list again"
+        return f"no kernels were found. Open a notebook, or name its server with {self.face.server}"
 
     def _notes(self) -> list[str]:
-        """Collect the lines below the text: who is foreign, who did not answer, what was passed over."""
-        foreign = dict.fromkeys(_foreign_name(kernel) for kernel in self if not kernel.own)
-        names = ", ".join(foreign)
-        notes = [f"foreign (rich output is shown in a sandbox): {names}"] if foreign else []
-        return notes + self._problems()
+        """Collect the lines below the text: whose output is sandboxed, who did not answer, which files are skipped."""
+        names = ", ".join(dict.fromkeys(_whose(kernel) for kernel in self if not kernel.own))
+        return [f"rich output of {names} is shown in a sandbox"] * bool(names) + self._problems()
 
     def _problems(self) -> list[str]:
         notes = [problem_line(report) for report in self.servers if report.problem]
         notes += claim_lines(self.listing.claims)
         notes += map(visible, self.listing.notes)
         if self.verbose:
-            notes += [f"passed over: {visible(it.path)}: {visible(it.reason)}" for it in self.listing.skipped]
+            notes += [f"skipped {visible(it.path)} ({visible(it.reason)})" for it in self.listing.skipped]
         return notes
 
 
@@ -166,63 +178,65 @@ def _rebuild(
     now: datetime,
     verbose: bool,
     extra: Mapping[str, str],
+    busy_since: Mapping[str, str],
     numbers: dict[str, int],
 ) -> KernelList:
-    result = KernelList(listing, kernels, now=now, verbose=verbose, extra=extra)
+    result = KernelList(listing, kernels, now=now, verbose=verbose, extra=extra, busy_since=busy_since)
     result._numbers = numbers
     return result
 
 
-def _has_server(kernel: Kernel) -> bool:
-    return kernel.server is not None
-
-
-def _foreign_name(kernel: Kernel) -> str:
+def _whose(kernel: Kernel) -> str:
     return visible(kernel.server.name if kernel.server else kernel.title)
 
 
 # --- HTML ---------------------------------------------------------------------------------------------------
 
 
-class _Column(NamedTuple):
-    title: str
-    kind: str
-    html: Callable[[Row], str]
+def _notebook_here(listing: Listing) -> tuple[Server, str] | None:
+    """Return the server of the notebook that asks, and that notebook's folder there; None where they are not known.
 
-    @property
-    def attribute(self) -> str:
-        return f' class="kb-{self.kind}"' if self.kind else ""
+    A kernel knows neither: what its environment says of its notebook is wrong after a rename (FACTS 13).
+    """
+    own = next((kernel for kernel in listing.kernels if kernel.is_own), None)
+    notebooks = [session for session in own.sessions if session.type == "notebook"] if own else []
+    folders = {posixpath.dirname(_rooted(session.path)) for session in notebooks if session.path}
+    return (own.server, folders.pop()) if own and own.server and len(folders) == 1 else None
 
 
-def _html_name(row: Row) -> str:
+def _rooted(path: str) -> str:
+    return "/" + path.lstrip("/")
+
+
+def _link(kernel: Kernel, here: tuple[Server, str] | None) -> str:
+    """Return the relative URL of a kernel's notebook, for the page of a notebook on the same server; "" for none."""
+    notebook = kernel.notebook
+    if here is None or notebook is None or kernel.server != here[0] or kernel.title != notebook.path:
+        return ""
+    if {".", ".."} & set(notebook.path.split("/")):
+        return ""  # no notebook is called so, and a link would lead elsewhere
+    return quote(posixpath.relpath(_rooted(notebook.path), here[1]), errors="surrogatepass")
+
+
+def _html_name(row: Row, here: tuple[Server, str] | None) -> str:
     titles = " | ".join(visible(path) for path in row.kernel.paths) or row.name
     name = re.sub("[/_]", r"\g<0><wbr>", escape(cut_middle(row.name, 64)))  # where a long one may go on below
+    if link := _link(row.kernel, here):
+        name = f'<a href="{escape(link)}">{name}</a>'
     # Kept apart from its neighbours, and read as a path: the ending stays on the right of an Arabic name.
     return f'<bdi dir="ltr" title="{escape(titles)}">{name}</bdi>'
 
 
 def _html_state(row: Row) -> str:
-    colour = _COLOURS.get(row.state, _COLOURS["unknown"])
-    return f'<span style="color:{colour}">●</span> {escape(cut_end(row.state, 20))}'
+    colour = _COLOURS.get(row.state.partition(" since ")[0], _COLOURS["unknown"])
+    return f'<span style="color:{colour}">●</span> {escape(cut_end(row.state, 24))}'
 
 
 def _html_server(row: Row) -> str:
-    foreign = (
-        "" if row.kernel.own else ' <span class="kb-muted" title="rich output is shown in a sandbox">foreign</span>'
-    )
-    return f"<bdi>{escape(cut_end(row.server, 40))}</bdi>{foreign}"
+    title = "its rich output is shown in a sandbox"
+    sandboxed = "" if row.kernel.own else f' <span class="kb-muted" title="{title}">sandboxed</span>'
+    return f"<bdi>{escape(cut_end(row.server, 40))}</bdi>{sandboxed}"
 
-
-_HTML_COLUMNS = [
-    _Column("#", "number", lambda row: row.number),
-    _Column("name", "name", _html_name),
-    _Column("kernel", "", lambda row: f"<bdi>{escape(cut_end(row.spec, 40))}</bdi>"),
-    _Column("state", "", _html_state),
-    _Column("idle", "number", lambda row: row.idle),
-    _Column("clients", "number", lambda row: row.clients),
-    _Column("server", "", _html_server),
-    _Column("id", "mono", lambda row: escape(row.id)),
-]
 
 # Readable on white and on black: one table is saved, and seen in either theme.
 _COLOURS = {
@@ -235,21 +249,3 @@ _COLOURS = {
     "unknown": "#8f8f8f",
     "this kernel": "#8e6bd1",
 }
-
-# JupyterLab's own variables where there are some; elsewhere (VS Code, nbconvert) the page's colours shine through.
-_STYLE = """<style>
-.kernel-bridge table{border-collapse:collapse;border:none;margin:0;font-size:inherit;\
-color:var(--jp-content-font-color1,inherit)}
-.kernel-bridge thead{border-bottom:1px solid var(--jp-border-color1,#8886);vertical-align:bottom}
-.kernel-bridge th,.kernel-bridge td{text-align:left!important;padding:.25em .6em!important;border:none;\
-white-space:nowrap;vertical-align:top;max-width:none}
-.kernel-bridge th{font-weight:600;color:var(--jp-content-font-color2,inherit)}
-.kernel-bridge .kb-number{text-align:right!important;font-variant-numeric:tabular-nums}
-.kernel-bridge .kb-name{white-space:normal;overflow-wrap:anywhere;min-width:14em}
-.kernel-bridge td.kb-mono{font-family:var(--jp-code-font-family,monospace);font-size:.92em}
-.kernel-bridge td.kb-more{font-family:var(--jp-code-font-family,monospace);font-size:.85em;opacity:.65;\
-padding-top:0!important;white-space:pre-wrap;overflow-wrap:anywhere}
-.kernel-bridge .kb-own td,.kernel-bridge .kb-muted{opacity:.65}
-.kernel-bridge .kb-muted{font-size:.88em;margin-left:.35em}
-.kernel-bridge .kb-note{padding:.25em .6em;color:var(--jp-content-font-color2,inherit)}
-</style>"""

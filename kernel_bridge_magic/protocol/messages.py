@@ -24,6 +24,7 @@ __all__ = [
     "Message",
     "check_code",
     "describe_kernel",
+    "describe_language",
     "evaluate_content",
     "evaluated",
     "execute_content",
@@ -316,6 +317,13 @@ def has_subshells(info: Mapping[str, Any]) -> bool:
 def describe_kernel(info: Mapping[str, Any]) -> str:
     """Return what a `kernel_info_reply` calls its program: `bash_kernel 0.10.0`; "" if it does not say."""
     return f"{text(info.get('implementation'))} {text(info.get('implementation_version'))}".strip()[:_MOST_NAMED]
+
+
+def describe_language(info: Mapping[str, Any]) -> str:
+    """Return the language of a `kernel_info_reply`, with its version: `python 3.11.2`; "" if it does not say."""
+    language = info.get("language_info")
+    inner = language if isinstance(language, Mapping) else {}
+    return f"{text(inner.get('name'))} {text(inner.get('version'))}".strip()[:_MOST_NAMED]
 
 
 def text(value: object) -> str:

@@ -31,5 +31,6 @@ def test_html_is_escaped() -> None:
 def test_pretty_is_the_same_and_none_is_said() -> None:
     shown = CheckList([Checkup(LAB, STEPS), Checkup(LAB)])
     assert pretty(shown) == repr(shown)
-    assert "no servers known" in repr(CheckList([]))
-    assert "no servers known" in CheckList([])._repr_html_()
+    nothing = "no server is known. Start one, or add one with %servers --add URL --name NAME --token env:VAR"
+    assert repr(CheckList([])) == nothing
+    assert nothing in CheckList([])._repr_html_()

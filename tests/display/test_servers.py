@@ -1,49 +1,84 @@
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
+import pytest
 from IPython.lib.pretty import pretty
+from wcwidth import wcswidth
 
-from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.display.servers import ServerList
+from kernel_bridge_magic.faces import COMMAND_LINE
 from kernel_bridge_magic.models import Origin, Server, ServerReport
 
-CANARY = "canary-8a1b"
 LAB = Server("https://lab.example/user/ann/", "lab", Origin("https", "lab.example", 443, "/user/ann/"), trusted=True)
-HERE = Server("http://127.0.0.1:8888/", "127.0.0.1:8888", Origin("http", "127.0.0.1", 8888, "/"), "runtime", 1)
+HERE = Server(
+    "http://127.0.0.1:8888/", "127.0.0.1:8888", Origin("http", "127.0.0.1", 8888, "/"), "runtime", 1, version="2.21"
+)
 ODD = Server("http://x:1/", "a\x1b[31m<b>\u202e\n", Origin("http", "x", 1, "/"), "option")
 
 
 def listing() -> ServerList:
-    vault = Vault()
-    vault.put(LAB.origin, Secret(CANARY))
     reports = [
-        ServerReport(LAB, 3),
+        ServerReport(LAB, 3, auth="token"),
         ServerReport(HERE, 0, "401: it wants a token", "give it with %servers"),
         ServerReport(ODD, 0, "<script>\x1b]0;x\x07", ""),
     ]
-    return ServerList(reports, vault)
+    return ServerList(reports)
+
+
+def server(number: int, **known: object) -> Server:
+    url = f"http://h{number}/"
+    return Server(url, f"h{number}", Origin("http", f"h{number}", 80, "/"), **known)  # type: ignore[arg-type]
+
+
+def columns(servers: ServerList) -> list[str]:
+    head = re.findall(r"<th[^>]*>([^<]*)</th>", servers._repr_html_())
+    assert head == servers.text(200).splitlines()[0].split()
+    return head
 
 
 def test_a_row_says_what_is_known() -> None:
-    head, lab, here, *_ = repr(listing()).splitlines()
-    assert head.split() == ["name", "URL", "known", "by", "kernels", "version", "auth", "trust"]
-    assert lab.split() == ["lab", "https://lab.example/user/ann/", "you", "3", "token", "own"]
-    assert "no answer" in here
-    assert "found here" in here
-    assert here.split()[-2:] == ["none", "own"]
+    head, lab, here, *_ = listing().text(120).splitlines()
+    assert head.split() == ["name", "URL", "source", "kernels", "version", "auth", "trust"]
+    assert lab.split() == ["lab", "https://lab.example/user/ann/", "added", "3", "token", "yours"]
+    assert here.split() == ["127.0.0.1:8888", "http://127.0.0.1:8888/", "discovered", "–", "2.21", "none", "yours"]
+
+
+@pytest.mark.parametrize(
+    ("source", "trusted", "words"),
+    [
+        ("runtime", False, ("discovered", "yours")),
+        ("added", False, ("added", "sandboxed")),
+        ("added", True, ("added", "yours")),
+        ("saved", False, ("saved", "sandboxed")),
+        ("config", True, ("configured", "yours")),
+        ("option", False, ("option", "sandboxed")),
+    ],
+)
+def test_how_a_server_is_known_and_whose_it_is(source: str, trusted: bool, words: tuple[str, str]) -> None:
+    one = server(1, source=source, trusted=trusted)
+    assert (one.known_by, one.trust) == words
+    assert set(words) <= set(ServerList([ServerReport(one)]).text().split())
+
+
+def test_columns_that_are_the_same_in_every_row_are_left_out() -> None:
+    two = ServerList([ServerReport(server(1), 3), ServerReport(server(2), 3)])
+    assert columns(two) == ["name", "URL"]
+    two = ServerList([ServerReport(server(1), 3), ServerReport(server(2, trusted=True), 3)])
+    assert columns(two) == ["name", "URL", "trust"]
+    assert columns(ServerList([ServerReport(server(1), 3)])) == ["name", "URL", "source", "kernels", "auth", "trust"]
+
+
+def test_one_that_lists_kernels_and_has_a_problem_shows_how_many() -> None:
+    report = ServerReport(server(1), 3, "its notebooks are not known")
+    assert ServerList([report, *listing()]).text(120).splitlines()[1].split()[3] == "3"
 
 
 def test_problems_stand_below_with_what_to_do() -> None:
-    lines = repr(listing()).splitlines()
+    lines = listing().text(120).splitlines()
     assert "127.0.0.1:8888: 401: it wants a token; give it with %servers" in lines
     assert lines[-1].endswith("<script>\\x1b]0;x\\x07")
-
-
-def test_no_secret_is_shown() -> None:
-    shown = listing()
-    for text in (repr(shown), shown._repr_html_(), pretty(shown), str(shown), str(list(shown))):
-        assert CANARY not in text
 
 
 def test_text_cannot_draw() -> None:
@@ -73,17 +108,28 @@ def test_html_is_escaped_and_complete() -> None:
 
 def test_a_long_url_is_cut_in_the_middle() -> None:
     url = f"https://lab.example/{'x' * 200}/end/"
-    server = Server(url, "long", Origin("https", "lab.example", 443, "/"))
-    text = repr(ServerList([ServerReport(server)], Vault()))
+    long = Server(url, "long", Origin("https", "lab.example", 443, "/"))
+    for width in (20, 40, 80, 120):
+        text = ServerList([ServerReport(long), *listing()]).text(width)
+        assert max(map(wcswidth, text.splitlines())) <= width
+    text = repr(ServerList([ServerReport(long)]))
     assert "…" in text
     assert "/end/" in text
-    assert max(map(len, text.splitlines())) < 120
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "回帰" * 100, "Z" + "\u0301" * 500, "\x1b[2J\u202e\n", "a b  c"])
+def test_no_name_breaks_the_table(name: str) -> None:
+    odd = Server("http://x/", name, Origin("http", "x", 80, "/"))
+    text = ServerList([ServerReport(odd, problem=name, remedy=name), *listing()]).text(80)
+    assert max(map(wcswidth, text.splitlines())) <= 80
 
 
 def test_none_are_none_and_that_is_said() -> None:
-    empty = ServerList([], Vault())
-    assert "no servers known" in repr(empty)
-    assert "no servers known" in empty._repr_html_()
+    empty = ServerList([])
+    nothing = "no server is known. Start one, or name one with %servers --add URL"
+    assert empty.text() == nothing
+    assert nothing in empty._repr_html_()
+    assert ServerList([], face=COMMAND_LINE).text() == "no server is known. Start one, or name one with --base-url URL"
     assert list(empty) == []
 
 

@@ -93,7 +93,7 @@ def test_text() -> None:
         "2  work/analysis.ipynb +1  Python 3 (ipykernel)  idle         2 min        2  lab     00000002",
         "3  train.ipynb             Python 3 (ipykernel)  busy                      0  gpu     00000003",
         "4  jupyter console         R 4.4                 unknown                      –       4242",
-        "foreign (rich output is shown in a sandbox): gpu",
+        "rich output of gpu is shown in a sandbox",
         "hub: timed out after 3 s; is the VPN up? %servers --check hub",
     ]
 
@@ -101,13 +101,13 @@ def test_text() -> None:
 @pytest.mark.parametrize(
     ("ids", "line"),
     [
-        (["abc"], "gpu lists a kernel under an id of yours (abc), which is left out here; gpu::MATCH reaches it"),
+        (["abc"], "gpu lists a kernel with an id of yours (abc), which is not shown here. gpu::MATCH means it"),
         (
             ["0123456789", "b", "c", "d"],
-            "gpu lists 4 kernels under ids of yours (01234567, b, c, …), which are left out here; "
-            "gpu::MATCH reaches them",
+            "gpu lists 4 kernels with ids of yours (01234567, b, c, …), which are not shown here. "
+            "gpu::MATCH means them",
         ),
-        (["\x1b[2J\u202e"], "gpu lists a kernel under an id of yours (\\x1b[2J\\u202e), which is left out"),
+        (["\x1b[2J\u202e"], "gpu lists a kernel with an id of yours (\\x1b[2J\\u202e), which is not shown here."),
     ],
 )
 def test_a_foreign_server_s_claim_is_one_line_below(ids: list[str], line: str) -> None:
@@ -128,10 +128,92 @@ def test_text_at_80_columns_drops_what_matters_least() -> None:
     assert repr(FEW) == FEW.text(80)
 
 
-def test_columns_that_would_say_nothing_are_left_out() -> None:
-    assert listing(kernel(1, "a.ipynb"), kernel(2, "b.ipynb")).text(80).splitlines()[0].split() == [
-        "#", "name", "kernel", "state", "id",
-    ]  # fmt: skip
+def columns(kernels: KernelList) -> list[str]:
+    head = re.findall(r"<th[^>]*>([^<]*)</th>", kernels._repr_html_())
+    assert head == kernels.text(200).splitlines()[0].split()
+    return head
+
+
+def test_columns_that_are_the_same_in_every_row_are_left_out() -> None:
+    assert columns(listing(kernel(1, "a.ipynb"), kernel(2, "b.ipynb"))) == ["#", "name", "id"]
+    assert columns(listing(kernel(1, "a.ipynb", state="busy"), kernel(2, "b.ipynb"))) == ["#", "name", "state", "id"]
+    same = [kernel(n, "a.ipynb", id="same", connections=n, last_activity=NOW) for n in (1, 2)]
+    assert columns(listing(*same)) == ["#", "name", "clients", "id"]
+    assert columns(FEW[2:]) == ["#", "name", "kernel", "state", "clients", "server", "id"]
+
+
+def test_a_single_kernel_s_columns_say_all_that_is_known() -> None:
+    assert columns(listing(kernel(1, "a.ipynb"))) == ["#", "name", "kernel", "state", "server", "id"]
+    assert columns(FEW[3:]) == ["#", "name", "kernel", "state", "id"]
+    assert columns(FEW[1:2]) == ["#", "name", "kernel", "state", "idle", "clients", "server", "id"]
+
+
+def test_busy_since_is_told_where_it_was_seen_to_begin() -> None:
+    kernels = [kernel(n, f"{n}.ipynb", state="busy" if n < 3 else "idle", last_activity=NOW) for n in range(1, 5)]
+    some = KernelList(Listing(tuple(kernels)), now=NOW, busy_since={kernels[n].id: "22:18:48" for n in (1, 2)})
+    assert [re.split(" {2,}", line)[2:] for line in some.text(80).splitlines()[1:]] == [
+        ["busy", "00000001"],
+        ["busy since 22:18:48", "00000002"],
+        ["busy since 22:18:48", "00000003"],  # whatever its server says
+        ["idle", "now", "00000004"],
+    ]
+    assert "busy since 22:18:48" in Page(some._repr_html_()).text
+    assert some[1:].text().splitlines() == [line for line in some.text().splitlines() if line[0] != "1"]
+
+
+# -- links
+
+
+def linked(own: str | tuple[str, ...], *paths: str, at: Server | None = LAB) -> list[str]:
+    """The links of a listing that is shown in the notebook `own`, without that notebook's."""
+    mine = kernel(1, *((own,) if isinstance(own, str) else own), is_own=True)
+    html = listing(mine, *(kernel(n, path, at=at) for n, path in enumerate(paths, 2)))._repr_html_()
+    rows = html.split("<tr>")[2:]
+    return [found[1] if (found := re.search('<a href="([^"]*)"', row)) else "" for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("own", "path", "link"),
+    [
+        ("mine.ipynb", "analysis.ipynb", "analysis.ipynb"),
+        ("mine.ipynb", "work/analysis.ipynb", "work/analysis.ipynb"),
+        ("work/mine.ipynb", "work/analysis.ipynb", "analysis.ipynb"),
+        ("work/mine.ipynb", "analysis.ipynb", "../analysis.ipynb"),
+        ("a/b/mine.ipynb", "a/c/x.ipynb", "../c/x.ipynb"),
+        ("a b/mine.ipynb", "a b/My Notebook.ipynb", "My%20Notebook.ipynb"),
+        ("mine.ipynb", "a#b?c.ipynb", "a%23b%3Fc.ipynb"),
+        ("mine.ipynb", "50%/x%20y.ipynb", "50%25/x%2520y.ipynb"),
+        ("mine.ipynb", "übung/回帰.ipynb", "%C3%BCbung/%E5%9B%9E%E5%B8%B0.ipynb"),
+        ("mine.ipynb", "javascript:alert(1).ipynb", "javascript%3Aalert%281%29.ipynb"),
+        ("work/mine.ipynb", "a'&<\".ipynb", "../a%27%26%3C%22.ipynb"),
+        ("RTC:work/mine.ipynb", "RTC:work/x.ipynb", "x.ipynb"),
+        ("mine.ipynb", "/lead/x.ipynb", "lead/x.ipynb"),
+        ("..work/mine.ipynb", "..work/x.ipynb", "x.ipynb"),
+        ("mine.ipynb", "\ud800.ipynb", "%ED%A0%80.ipynb"),
+        ("mine.ipynb", "work/../../etc/x.ipynb", ""),
+        ("mine.ipynb", "./x.ipynb", ""),
+    ],
+)
+def test_a_notebook_of_this_notebook_s_server_is_linked(own: str, path: str, link: str) -> None:
+    assert linked(own, path) == [link]
+
+
+def test_where_the_page_is_not_known_nothing_is_linked() -> None:
+    assert linked("mine.ipynb", "x.ipynb", at=GPU) == [""], "another server"
+    assert linked("mine.ipynb", "x.ipynb", at=None) == [""], "no server"
+    assert linked(("a/mine.ipynb", "b/mine.ipynb"), "x.ipynb") == [""], "two folders"
+    assert linked(("a/mine.ipynb", "a/copy.ipynb"), "a/x.ipynb") == ["x.ipynb"]
+    assert linked((), "x.ipynb") == [""], "no notebook here"
+    assert "<a" not in listing(kernel(1, "a.ipynb"), kernel(2, "b.ipynb"))._repr_html_(), "no kernel here"
+    console = Kernel("c", sessions=(Session("1-2-3", "Console 1", "console"),), server=LAB)
+    assert "Console 1</bdi>" in listing(kernel(1, "mine.ipynb", is_own=True), console)._repr_html_()
+    assert '<a href="analysis.ipynb">' in FEW._repr_html_() and "href" not in FEW.text(200)
+
+
+def test_what_a_filter_leaves_out_is_not_forgotten() -> None:
+    mine, other = kernel(1, "work/mine.ipynb", is_own=True), kernel(2, "work/x.ipynb")
+    assert '<a href="x.ipynb">' in KernelList(Listing((mine, other)), [other], now=NOW)._repr_html_()
+    assert '<a href="x.ipynb">' in listing(mine, other)[1:]._repr_html_()
 
 
 def test_verbose() -> None:
@@ -140,7 +222,7 @@ def test_verbose() -> None:
     lines = verbose.text(80).splitlines()
     assert lines[4:6] == [f"    {FEW[1].id}  ws  http://127.0.0.1:8888/", "    pid 4711, 182 MB, 3 % CPU"]
     assert "    4242  zmq  /run/k.json" in lines
-    assert lines[-1] == "passed over: /run/jpserver-1.json: its pid is gone"
+    assert lines[-1] == "skipped /run/jpserver-1.json (its pid is gone)"
     page = Page(verbose._repr_html_())
     for part in (FEW[1].id, "http://127.0.0.1:8889/", "182 MB", "zmq"):
         assert part in page.text
@@ -160,7 +242,8 @@ def test_verbose() -> None:
     ],
 )
 def test_idle_time(ago: timedelta, words: str) -> None:
-    assert f"idle  {words}" in re.sub(" {2,}", "  ", listing(kernel(1, "a.ipynb", last_activity=NOW - ago)).text())
+    row = listing(kernel(1, "a.ipynb", last_activity=NOW - ago)).text().splitlines()[1]
+    assert f"  idle  {words}  " in re.sub(" {2,}", "  ", row)
 
 
 @pytest.mark.parametrize("state", ["idle", "busy", "starting", "unused", "alive", "dead", "unknown", "restarting"])
@@ -177,13 +260,16 @@ def test_language_only_where_the_name_does_not_tell() -> None:
 
 class TestNothing:
     def test_no_servers(self) -> None:
-        assert listing().text() == "no kernels found; open a notebook, or name a server with server=URL"
+        nothing = "no kernels were found. Open a notebook, or name its server with server=URL"
+        assert listing().text(90) == nothing
+        assert nothing in Page(listing()._repr_html_()).text
         ours = KernelList(Listing(), now=NOW, face=MAGICS)
-        assert ours.text() == "no kernels found; open a notebook, or name a server with %servers --add URL"
-        assert "no kernels found" in listing()._repr_html_()
+        assert ours.text(90) == "no kernels were found. Open a notebook, or name its server with %servers --add URL"
 
     def test_no_kernels(self) -> None:
-        assert listing(servers=(ServerReport(LAB),)).text().startswith("no kernels are running (1 server asked)")
+        nothing = "no kernels are running (1 server was asked). Open a notebook, and list again"
+        assert listing(servers=(ServerReport(LAB),)).text() == nothing
+        assert " (2 servers were asked). " in listing(servers=(ServerReport(LAB), ServerReport(GPU))).text()
 
     def test_filtered_away(self) -> None:
         nothing = KernelList(FEW.listing, [], now=NOW)
@@ -222,8 +308,8 @@ class TestHtml:
     def test_cells(self) -> None:
         page = Page(FEW._repr_html_())
         assert "2work/analysis.ipynb +1Python 3 (ipykernel)● idle2 min2lab00000002" in page.text
-        assert "gpu foreign" in page.text
-        assert "lab foreign" not in page.text
+        assert "gpu sandboxed" in page.text
+        assert "lab sandboxed" not in page.text
         assert page.text.endswith("hub: timed out after 3 s; is the VPN up? %servers --check hub")
 
     def test_no_active_content(self) -> None:
@@ -232,13 +318,13 @@ class TestHtml:
         bad = server(hostile, 1, "added")
         one = kernel(1, hostile, spec=evil, at=bad, state=hostile, id=hostile)
         report = ServerReport(bad, problem=hostile, remedy=hostile)
-        every = KernelList(
-            Listing((one,), (report,), (Skipped(hostile, hostile),)), now=NOW, verbose=True, extra={hostile: hostile}
-        )
+        mine, near = kernel(2, f"{hostile}/mine.ipynb", is_own=True), kernel(3, hostile)
+        found = Listing((mine, near, one), (report,), (Skipped(hostile, hostile),))
+        every = KernelList(found, now=NOW, verbose=True, extra={hostile: hostile}, busy_since={hostile: hostile})
         page = Page(every._repr_html_())
-        allowed = {"style", "div", "table", "thead", "tbody", "tr", "th", "td", "span", "bdi", "wbr", "br"}
+        allowed = {"style", "div", "table", "thead", "tbody", "tr", "th", "td", "span", "bdi", "wbr", "br", "a"}
         assert page.tags <= allowed
-        assert page.attributes <= {"class", "style", "title", "dir", "colspan"}
+        assert page.attributes <= {"class", "style", "title", "dir", "colspan", "href"}
         assert "onerror=alert" in page.text
 
 
@@ -277,7 +363,8 @@ def test_hostile_names(name: str, width: int) -> None:
 
 
 def test_columns_stay_aligned_beside_wide_names() -> None:
-    lines = listing(*(kernel(n, name) for n, name in enumerate(HOSTILE))).text(80).splitlines()
+    own = kernel(99, "own.ipynb", is_own=True)
+    *lines, _ = listing(*(kernel(n, name) for n, name in enumerate(HOSTILE)), own).text(80).splitlines()
     head = wcswidth(lines[0][: lines[0].index("state")])
     for line in lines[1:]:
         assert wcswidth(line[: line.index("idle")]) == head
