@@ -69,7 +69,7 @@ class Secret:
 def _unusable(value: str) -> str:
     """Say why a text cannot be a secret; "" if it can."""
     if any(char in value for char in "\r\n\0"):
-        return "the secret has a line break or NUL inside: it must be one line"
+        return "the secret has a line break or NUL inside; it must be one line"
     try:
         value.encode()
     except UnicodeEncodeError:  # bytes of the environment that are none
@@ -87,7 +87,7 @@ def read_secret(reference: str, *, ask: Callable[[], str] | None = None, what: s
     """
     if reference.strip() == "ask":
         if ask is None:
-            raise BadServer("there is nobody to ask here: name the secret's place, env:VAR or file:PATH")
+            raise BadServer("nobody can be asked for the secret here; use env:VAR or file:PATH")
         return Secret(ask())
     found = _look_up(reference, what)
     # What was given may be the secret itself: it is in no error's text, nor in a variable of a frame that raises
@@ -103,29 +103,28 @@ def _look_up(reference: str, what: str) -> Secret | str:
     kind, colon, place = reference.strip().partition(":")
     try:
         if kind == "env" and colon:
-            return _from_environment(place)
+            return _from_environment(place, what)
         if kind == "file" and colon:
             return _from_file(place)
     except BadServer as error:
         return str(error)
+    undo = "revoke it" if what == "token" else "change it"
     return (
-        f"a {what} written out lands in the notebook and in the history, so it is refused. If it was a real one, "
-        f"change it. Put it in an environment variable and write --{what} env:VAR (or file:PATH, or ask)"
+        f"refused: a {what} typed in a cell is saved in the notebook and the history. If it was real, {undo}. "
+        f"Put it in an environment variable and write --{what} env:VAR (or file:PATH, or ask)"
     )
 
 
 _NAME_OF_A_SECRET = re.compile(r"[A-Z]+(?:_[A-Z]+)+|(?:[A-Z0-9]+_)*(?:TOKEN|PASSWORD|PASSWD|SECRET|KEY)(?:_[A-Z0-9]+)*")
 
 
-def _from_environment(name: str) -> Secret | str:
+def _from_environment(name: str, what: str) -> Secret | str:
     if name and "=" not in name and "\0" not in name and name in os.environ:
         return Secret(_without_final_break(os.environ[name]))
     # Only what is plainly a name is repeated: a shell puts the secret itself in the place of `$TOKEN`.
     if len(name) < 60 and _NAME_OF_A_SECRET.fullmatch(name):
-        return f"the environment variable {name} of the secret is not set in this process"
-    return (
-        "the environment variable of the secret is not set in this process; write its name, and no $ before it: env:VAR"
-    )
+        return f"environment variable {name} (--{what} env:{name}) is not set"
+    return f"the environment variable of --{what} is not set; write its name without $, as in --{what} env:VAR"
 
 
 def _from_file(place: str) -> Secret | str:
@@ -170,7 +169,7 @@ def _refusal(path: str, status: os.stat_result) -> str:
     if hasattr(os, "getuid") and status.st_uid not in (os.getuid(), 0):
         return "belongs to another user"
     if hasattr(os, "getuid") and status.st_mode & 0o077:
-        return f"can be read by others: chmod 600 {path!r}"
+        return f"can be read by others; chmod 600 {path!r}"
     return ""
 
 
@@ -202,7 +201,7 @@ class Vault:
         """
         if not secret.reveal().isascii():
             # Latin-1 would do for REST, but websocket-client sends headers in UTF-8: the server would see two tokens.
-            raise BadServer("the token has characters beyond ASCII, which no HTTP header carries: is it a password?")
+            raise BadServer("the token has characters beyond ASCII, which no HTTP header carries; is it a password?")
         with self._lock:
             if found and origin in self._given:
                 return

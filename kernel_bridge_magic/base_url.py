@@ -46,7 +46,7 @@ def refuse_alone(options: argparse.Namespace) -> None:
     """
     if options.token or options.password or options.ca_file or options.allow_plain_http:
         raise BadInput(
-            "--token, --password, --ca-file and --allow-plain-http go with --base-url: servers that are looked up "
+            "--token, --password, --ca-file and --allow-plain-http go with --base-url; servers that are looked up "
             "have their own"
         )
 
@@ -101,10 +101,10 @@ def _secret(what: str, reference: str) -> Any:
         return read_secret(reference, ask=lambda: getpass.getpass(f"{what}: ") if _can_ask() else _nobody(what))
     # For scripts; in a notebook the same is refused (T8).
     print(
-        f"kernel-bridge: other users can read the {what} in the process list; use env:VAR or file:PATH", file=sys.stderr
+        f"warning: a {what} on the command line can be read by other users; use env:VAR or file:PATH", file=sys.stderr
     )
     return Secret(reference)
 
 
 def _nobody(what: str) -> NoReturn:
-    raise BadInput(f"there is nobody to ask for the {what} here: use env:VAR or file:PATH")
+    raise BadInput(f"nobody can be asked for the {what} here; use env:VAR or file:PATH")

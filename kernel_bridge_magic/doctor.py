@@ -61,7 +61,7 @@ def check(
         pass
     except Exception as error:  # what a server says may break anything, and its text may hold secrets (FAULTS T9)
         name = (doctor.missing() or STEPS[-1:])[0]
-        doctor.add(name, False, f"it answers what cannot be read ({type(error).__name__})", _UNREADABLE)
+        doctor.add(name, False, f"its answer cannot be read ({type(error).__name__})", _UNREADABLE)
     return Checkup(server, (*doctor.steps, *(Step(name, None, "not tried") for name in doctor.missing())))
 
 
@@ -120,13 +120,13 @@ class _Doctor:
                 problem = self._untrusted(problem)
             self.fail(failed, problem)
         if self.server.origin.scheme != "https":
-            self.add("TLS", None, "none: http is not encrypted" if not self.server.socket_path else "none")
+            self.add("TLS", None, "none, since http is not encrypted" if not self.server.socket_path else "none")
 
     def _seen(self, name: str, made: Any, milliseconds: float) -> tuple[bool, str]:
         origin = self.server.origin
         if name == "DNS":
             if self.server.socket_path:
-                return True, "none: a socket in the file system"
+                return True, "none, since it is a socket in the file system"
             proxy = proxy_for(self.server)
             host = f"the proxy {proxy.host}" if proxy else origin.host
             addresses = ", ".join(dict.fromkeys(str(address[0]) for _, address in made))
@@ -148,7 +148,7 @@ class _Doctor:
             seen = ports.peer(sock)
             return f"process {seen[0]} of uid {seen[1]}" if seen else "cannot be known here"
         if sock.getpeername()[0] == sock.getsockname()[0]:
-            return f"this machine: {ports.who_listens(self.server.origin.port)}"
+            return f"this machine, {ports.who_listens(self.server.origin.port)}"
         return "another machine"
 
     def _untrusted(self, problem: ServerError) -> ServerError:
@@ -183,11 +183,11 @@ class _Doctor:
         self.refusal = self._refusal()
         try:
             version = self._api(vault=Vault() if any(self.refusal) else None).version()
-            self.add("base URL", True, f"{self.server.url}: " + (f"version {version}" if version else "a server"))
+            self.add("base URL", True, f"{self.server.url} " + (f"has version {version}" if version else "is a server"))
         except AuthRefused as error:
-            if not str(error).partition(": ")[2].startswith(("401", "403")):
+            if error.status not in (401, 403):
                 self._hub_or(error)
-            self.add("base URL", True, f"{self.server.url}: it tells nothing without a token (a gateway?)")
+            self.add("base URL", True, f"{self.server.url} tells nothing without a token (a gateway?)")
         except ServerError as error:
             self._hub_or(error)
 
@@ -201,9 +201,9 @@ class _Doctor:
         """Fail at the base URL, unless it is a hub's own: then say what the hub says."""
         running, others = servers_of(self.server, self.vault, self.seconds, time.monotonic() + self.seconds)
         if running or others:
-            self.add("base URL", True, f"{self.server.url}: a JupyterHub")
+            self.add("base URL", True, f"{self.server.url} is a JupyterHub")
             if running:
-                self.add("auth", True, "token accepted: " + ", ".join(server.url for server in running))
+                self.add("auth", True, "token accepted, for " + ", ".join(server.url for server in running))
             for report in others:
                 self.add("auth", False, report.problem, report.remedy)
             raise _Stop
@@ -243,7 +243,7 @@ class _Doctor:
             return
         way = self._way()
         if way == "none":
-            self.add("auth", True, "none wanted: everybody who reaches this server can run code there")
+            self.add("auth", True, "none is wanted, so everybody who reaches this server can run code there")
         else:
             self.add("auth", True, f"{way} accepted")
         for model in models:
@@ -311,7 +311,7 @@ class _Doctor:
 
 
 def _no_events(status: int) -> tuple[bool | None, str, str]:
-    return None, "not tried: there is no kernel that nobody waits for", "start a kernel and check again"
+    return None, "not tried, since there is no kernel that nobody waits for", "start a kernel and check again"
 
 
 def _refused(status: int) -> tuple[bool | None, str, str]:
@@ -321,7 +321,11 @@ def _refused(status: int) -> tuple[bool | None, str, str]:
 
 
 def _forbidden(status: int) -> tuple[bool | None, str, str]:
-    return False, f"refused ({status})", "the token may read, but not use kernels: it needs the scope access:servers"
+    return (
+        False,
+        f"refused ({status})",
+        "give a token that may use kernels and not only read (on a JupyterHub the scope access:servers)",
+    )
 
 
 _REFUSED: dict[int, Callable[[int], tuple[bool | None, str, str]]] = {404: _no_events, 401: _forbidden, 403: _forbidden}

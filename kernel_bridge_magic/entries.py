@@ -58,9 +58,11 @@ def check_name(name: str) -> None:
         BadServer: it cannot be a server's name.
     """
     if "::" in name or name.startswith(("#", "-")) or name != name.strip():
-        raise BadServer(f"{name!r} cannot be a server's name: no '::', no leading '#' or '-', no spaces at its ends")
+        raise BadServer(
+            f"{name!r} cannot be a server's name; it may have no '::', no leading '#' or '-', no spaces at its ends"
+        )
     if name.lower() in _RESERVED:
-        raise BadServer(f"{name!r} cannot be a server's name: it is reserved")
+        raise BadServer(f"{name!r} cannot be a server's name, since it is reserved; choose another")
 
 
 def is_reference(text: str) -> bool:
@@ -106,8 +108,8 @@ def _check(entry: Entry) -> None:
     for name in ("token", "password"):
         if getattr(entry, name) and not is_reference(getattr(entry, name)):
             raise BadEntry(
-                f"the {name} is written out, so it is not used; change it, and write where it is: "
-                "env:VAR, file:PATH or ask",
+                f"the {name} is written out, so it is not used; {'revoke' if name == 'token' else 'change'} it, and "
+                "write env:VAR, file:PATH or ask in its place",
                 name,
             )
     if entry.token and entry.password:
@@ -120,4 +122,6 @@ def _check(entry: Entry) -> None:
     except BadServer as error:
         raise BadEntry(str(error), "url") from None
     if base.token is not None:
-        raise BadEntry("the url has a token in it, so it is not used; change it, and write where it is: env:VAR", "url")
+        raise BadEntry(
+            "the url has a token in it, so it is not used; revoke it, and write its place under 'token'", "url"
+        )

@@ -300,6 +300,8 @@ class ServerError(KernelBridgeError):
     misplaced = False
     #: whether it is certain that nobody listens there, rather than that nobody was heard
     refused = False
+    #: the HTTP status that was not the right one; 0 where it is not for a status
+    status = 0
 
 
 class ServerUnreachable(ServerError):

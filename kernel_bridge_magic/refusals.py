@@ -16,20 +16,29 @@ __all__ = ["host_refused", "not_json", "refusal"]
 
 def refusal(server: Server, way: str, status: int, location: str = "") -> ServerError:
     """Make one sentence of a status that is not 2xx; `way` is how we said who we are, as `Vault.way` names it."""
+    error = _of_status(server, way, status, location)
+    error.status = status
+    return error
+
+
+def _of_status(server: Server, way: str, status: int, location: str) -> ServerError:
     name = server.name
     if status in (401, 403):
-        return AuthRefused(f"{name}: {status}: {_NOT_ACCEPTED[way]}")
+        what, remedy = _NOT_ACCEPTED[way]
+        return AuthRefused(f"{name}: {what} ({status}); {remedy}")
     if 300 <= status < 400:
         return _redirected(server, location)
     if status == 404:
-        return _misplaced(f"{name}: 404: no Jupyter server at {server.url}; check the base URL")
+        return _misplaced(f"{name}: there is no Jupyter server at {server.url} (404); check the base URL")
     if status in (424, 502, 503, 504):
-        return ServerUnreachable(f"{name}: {status}: the server behind it is not running; start it from the hub's page")
+        return ServerUnreachable(
+            f"{name}: the server behind it is not running ({status}); start it, on a JupyterHub from the hub's page"
+        )
     if status == 407 or status == 511:
-        return BadAnswer(f"{name}: {status}: the network wants a login first; open any page in a browser")
+        return BadAnswer(f"{name}: the network wants a login first ({status}); open any page in a browser")
     if status >= 500:
-        return BadAnswer(f"{name}: {status}: the server failed; its log says why")
-    return BadAnswer(f"{name}: {status}: it does not take this request; is it a Jupyter server?")
+        return BadAnswer(f"{name}: the server failed ({status}); its log says why")
+    return BadAnswer(f"{name}: it does not take this request ({status}); is it a Jupyter server?")
 
 
 def host_refused(server: Server) -> BadAnswer:
@@ -44,9 +53,9 @@ def host_refused(server: Server) -> BadAnswer:
 
 
 _NOT_ACCEPTED = {
-    "token": "token not accepted; give the right one with --token env:VAR",
-    "password": "its login is not accepted any more; log in again with --password",
-    "none": "it wants a token or password; give it with --token env:VAR",
+    "token": ("token not accepted", "give the right one with --token env:VAR"),
+    "password": ("its login is not accepted any more", "log in again with --password env:VAR"),
+    "none": ("it wants a token or password", "give it with --token env:VAR or --password env:VAR"),
 }
 
 
@@ -54,14 +63,15 @@ def not_json(server: Server, content_type: str, body: bytes) -> ServerError:
     """Make one sentence of an answer that should be JSON and is something else."""
     name, page = server.name, body[:100_000].lower()
     if "html" not in content_type and page.lstrip()[:1] != b"<":
-        return _misplaced(f"{name} answers with something that is not JSON; is it a Jupyter server?")
+        return _misplaced(f"{name}: its answer is not JSON; is it a Jupyter server?")
     if b"http-equiv" in page and b"refresh" in page:
         return BadAnswer(
-            f"{name} answers with a page that leads elsewhere; if the network wants a login first, open it in a browser"
+            f"{name}: its answer is a page that leads elsewhere; "
+            "if the network wants a login first, open it in a browser"
         )
     if b"login" in page or b'type="password"' in page:
-        return AuthRefused(f"{name} shows a login page; give its token with %servers --token")
-    return _misplaced(f"{name} answers with a web page: not a Jupyter server's base URL; check it")
+        return AuthRefused(f"{name}: its answer is a login page; give its token with --token env:VAR")
+    return _misplaced(f"{name}: its answer is a web page, so this is no Jupyter server's base URL; check the URL")
 
 
 def _misplaced(text: str) -> BadAnswer:
@@ -76,7 +86,7 @@ def _redirected(server: Server, location: str) -> ServerError:
         host = "".join(c for c in target.netloc.rpartition("@")[2] if c.isascii() and c.isprintable())[:100]
         path = target.path
     except ValueError:
-        return BadAnswer(f"{server.name} redirects elsewhere, which is not followed; give the URL that it means")
+        return BadAnswer(f"{server.name}: it redirects elsewhere, which is not followed; give the URL that it means")
     inside = not host or host == urlsplit(server.url).netloc
     _, hub, rest = path.partition("/hub/") if inside else ("", "", "")
     if hub and rest.startswith(("user/", "spawn")):
@@ -84,5 +94,7 @@ def _redirected(server: Server, location: str) -> ServerError:
         return ServerUnreachable(f"{server.name}: its server is stopped; start it on the hub's page, …/hub/home")
     where = "to another page of it" if inside else f"to {target.scheme or 'http'}://{host}"
     if "login" in path or hub:
-        return AuthRefused(f"{server.name} redirects {where} to log in: not logged in, or its server is not running")
-    return BadAnswer(f"{server.name} redirects {where}, which is not followed; give the URL that it means")
+        return AuthRefused(
+            f"{server.name}: it redirects {where} to log in; give its token with --token env:VAR, or start its server"
+        )
+    return BadAnswer(f"{server.name}: it redirects {where}, which is not followed; give the URL that it means")

@@ -114,7 +114,7 @@ class Registry:
             if known.server.origin == server.origin and name != server.name:
                 if chosen:
                     raise BadServer(
-                        f"{server.url} is known already, as {name!r}: add it under that name, or --remove {name} first"
+                        f"{server.url} is known already, as {name!r}; add it under that name, or --remove {name} first"
                     )
                 return name
         other = self._known.get(server.name)
@@ -157,7 +157,7 @@ class Registry:
                 names = ", ".join(self._known) or "none"
                 raise BadServer(f"no added server is called {without_secrets(name)!r} (added: {names})")
             if known is not None and known.server.source == "config":
-                raise BadServer(f"{name!r} comes from c.KernelBridge.servers: take it out there")
+                raise BadServer(f"{name!r} comes from c.KernelBridge.servers; take it out there")
             self._seen = None  # another entry of that name or server may count now
             if known is None:
                 # The second name of a server that stands in the file twice, see `_replace`.
@@ -211,7 +211,7 @@ class Registry:
             server, _ = read_url(entry.url, name=name, source=source, entry=entry)
             first = names.setdefault(server.origin, name)
             if first != name:
-                where = f"c.KernelBridge.servers[{name!r}]" if source == "config" else f"{server_file.NAME}: {name}"
+                where = f"c.KernelBridge.servers[{name!r}]" if source == "config" else f"{server_file.NAME}, {name}"
                 doubles.append(f"{where}: it is the same server as {first!r}, so that name is used")
                 continue
             old = self._known.get(name)
@@ -234,7 +234,7 @@ class Registry:
         try:
             if ask is None and "ask" in (known.entry.token, known.entry.password):
                 # What came of asking says more.
-                raise BadServer(known.problem or "its secret is to be asked for: %servers asks, and so does -s NAME")
+                raise BadServer(known.problem or "its secret has to be typed in; name the server where you can type it")
             self._read_secrets(known, ask)
             known.ready, known.problem = True, ""
         except BadServer as error:

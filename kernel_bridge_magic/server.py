@@ -21,7 +21,7 @@ from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, Serv
 from kernel_bridge_magic.models import KernelSpec, Server
 from kernel_bridge_magic.protocol.messages import read_json
 from kernel_bridge_magic.refusals import host_refused, not_json, refusal
-from kernel_bridge_magic.sockets import open_socket
+from kernel_bridge_magic.sockets import no_answer, open_socket
 from kernel_bridge_magic.timed import Timed
 from kernel_bridge_magic.urls import hub_and_user, server_url
 
@@ -202,7 +202,10 @@ class ServerAPI:
         elif again or answer.status == 401 or (answer.status in (200, 403) and _asks_for_password(answer)):
             self._vault.login_was(self.server.origin, accepted=False)
             self._vault.forget(self.server.origin)
-            raise AuthRefused(f"{self.server.name}: {answer.status}: password not accepted")
+            raise AuthRefused(
+                f"{self.server.name}: password not accepted ({answer.status}); "
+                "give the right one with --password env:VAR"
+            )
         else:
             raise self._no_login(answer, "its login says neither yes nor no to the password")
 
@@ -231,14 +234,14 @@ class ServerAPI:
     def _no_login(self, answer: _Answer, seen: str) -> ServerError:
         if answer.status == 403 and self.refuses_host():
             return host_refused(self.server)
-        start = f"{self.server.name}: {answer.status}: "
+        name, status = self.server.name, answer.status
         if answer.status >= 500 or answer.status == 429:
-            return ServerUnreachable(f"{start}nobody can log in there now; try again later")
+            return ServerUnreachable(f"{name}: nobody can log in there now ({status}); try again later")
         # A hub's own URL leads to its login, which is for browsers.
         token = "a hub token" if "/hub/" in answer.location else "its token"
         if 300 <= answer.status < 400:
             seen = "its login leads to another page, which is not followed"
-        return AuthRefused(f"{start}{seen}; give {token} with --token env:VAR")
+        return AuthRefused(f"{name}: {seen} ({status}); give {token} with --token env:VAR")
 
     def _act(self, method: str, kernel_id: str, action: str = "", timeout: float | None = None) -> None:
         answer = self._call(method, f"api/kernels/{_quoted(kernel_id)}{action}", {}, timeout)
@@ -271,7 +274,7 @@ class ServerAPI:
         return [item for item in value if isinstance(item, dict)]
 
     def _shape(self) -> BadAnswer:
-        return BadAnswer(f"{self.server.name} answers with JSON of another shape; is it a Jupyter server?")
+        return BadAnswer(f"{self.server.name}: its answer is JSON of another shape; is it a Jupyter server?")
 
     def _refuse(self, answer: _Answer) -> None:
         if answer.status == 403 and self.refuses_host():
@@ -310,7 +313,7 @@ class ServerAPI:
         kept = connection
         try:
             if connection is None:
-                connection = self._connect(deadline)
+                connection = self._connect(deadline, timeout)
             sock = _timed(connection)
             sock.deadline = deadline
             answer: _Answer | None = None
@@ -322,20 +325,20 @@ class ServerAPI:
                     raise
             if answer is None:
                 connection.close()
-                connection = self._connect(deadline)
+                connection = self._connect(deadline, timeout)
                 answer = self._exchange(connection, method, path, body, host)
             if self._keep and connection.sock is not None:
                 self._kept = connection
             self.clock = _time(answer.date)
             return answer
         except TimeoutError:
-            problem = ServerUnreachable(f"{self.server.name} did not answer within {timeout:g} s; is it stopped?")
+            problem = ServerUnreachable(f"{self.server.name}: {no_answer(timeout)}")
         except ServerError as error:
             problem = error
         except (OSError, http.client.HTTPException, ValueError):
             # ValueError: an Origin with characters that no HTTP request can carry.
             problem = BadAnswer(
-                f"{self.server.name} broke off without an answer; is its URL right (https:// instead of http:// ?)"
+                f"{self.server.name}: it broke off without an answer; is its URL right (https:// instead of http:// ?)"
             )
             problem.misplaced = True
         finally:
@@ -343,11 +346,11 @@ class ServerAPI:
                 connection.close()
         raise problem
 
-    def _connect(self, deadline: float) -> http.client.HTTPConnection:
+    def _connect(self, deadline: float, limit: float) -> http.client.HTTPConnection:
         import http.client
 
         secret = self._logging_in or self._vault.way(self.server.origin) != "none"
-        sock = open_socket(self.server, max(deadline - time.monotonic(), 0.001), secret=secret)
+        sock = open_socket(self.server, max(deadline - time.monotonic(), 0.001), secret=secret, limit=limit)
         origin = self.server.origin
         host, port = ("localhost", 80) if self.server.socket_path else (origin.host, origin.port)
         connection = http.client.HTTPConnection(host, port)
@@ -374,10 +377,12 @@ class ServerAPI:
             content = response.read(LARGEST_BODY + 1)
             if len(content) > LARGEST_BODY:
                 del content
-                raise BadAnswer(f"{self.server.name} answers with more than {LARGEST_BODY >> 20} MiB; it was not read")
+                raise BadAnswer(
+                    f"{self.server.name}: its answer has more than {LARGEST_BODY >> 20} MiB; it was not read"
+                )
             if response.length:
                 del content
-                raise BadAnswer(f"{self.server.name} broke off in the middle of its answer; try again")
+                raise BadAnswer(f"{self.server.name}: it broke off in the middle of its answer; try again")
         location, kind = response.getheader("Location") or "", response.getheader("Content-Type") or ""
         cookies = tuple(response.headers.get_all("Set-Cookie") or ())
         return _Answer(response.status, location, kind.lower(), content, cookies, response.getheader("Date") or "")

@@ -64,7 +64,7 @@ def read_file(path: str) -> tuple[list[Entry], list[str]]:
             entries.append(entry)
         except BadEntry as error:
             passed_over = [(error.field, str(error))]
-        problems += [f"{NAME}, line {_line(text, name, field)}: {name}: {why}" for field, why in passed_over]
+        problems += [f"{NAME}, line {_line(text, name, field)}, {name}: {why}" for field, why in passed_over]
     problems += [f"{NAME}: {name!r} is there twice; the last one counts" for name in doubles]
     return entries, problems
 
@@ -116,7 +116,7 @@ def _locked(path: str, otherwise: str) -> Iterator[None]:
             handle = _lock(lock)
             if handle is None:
                 if time.monotonic() > end:
-                    raise BadServer(f"{NAME} cannot be written: another process is writing it; {otherwise}")
+                    raise BadServer(f"{NAME} cannot be written, since another process is writing it; {otherwise}")
                 time.sleep(_LOCK_LOOK)
     except OSError as error:
         raise BadServer(f"{NAME} cannot be written ({error.strerror}); {otherwise}") from None
@@ -154,7 +154,7 @@ def _lock(path: str) -> int | None:
 
 def _text(path: str) -> str | None:
     if not path:
-        raise BadServer(f"{NAME} is not read: JUPYTER_CONFIG_DIR is not an absolute path")
+        raise BadServer(f"{NAME} is not read, since JUPYTER_CONFIG_DIR is not an absolute path")
     problem = ""
     try:
         with open_file(path) as file:
@@ -164,7 +164,7 @@ def _text(path: str) -> str | None:
             elif status.st_uid not in (os.getuid(), 0):
                 problem = f"belongs to another user (uid {status.st_uid})"
             elif status.st_mode & 0o022:
-                problem = "may be written by others, who could say where tokens go: chmod 600 it"
+                problem = "may be written by others, who could say where tokens go (chmod 600 it)"
             data = b"" if problem else file.read(_LARGEST + 1)
     except FileNotFoundError:
         return None

@@ -24,7 +24,7 @@ from kernel_bridge_magic.tunnels import is_here, proxy_for, seconds_left, tunnel
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["check_ca_file", "explain", "open_socket", "resolve", "stages"]
+__all__ = ["check_ca_file", "explain", "no_answer", "open_socket", "resolve", "stages"]
 
 _TLS_REASONS = {  # OpenSSL's X509_V_ERR_* numbers, x509_vfy.h; its own text is not passed on
     9: "is not valid yet",
@@ -36,24 +36,25 @@ _TLS_REASONS = {  # OpenSSL's X509_V_ERR_* numbers, x509_vfy.h; its own text is 
     62: "is for another host name",
     64: "is for another address",
 }
-_TLS_REMEDY = "name its authority with --ca-file"
+_TLS_REMEDY = "give its CA certificate with --ca-file FILE"
 _TLS_REMEDIES = {
     9: "is the clock right here?",
     10: "it must be renewed there",
-    18: "if it is right, save it and name it with --ca-file",
+    18: "if it is right, save it and give it with --ca-file FILE",
     62: "use the name that is in it",
     64: "use the name that is in it",
 }
 
 
-def open_socket(server: Server, timeout: float, *, secret: bool = True) -> socket.socket:
+def open_socket(server: Server, timeout: float, *, secret: bool = True, limit: float = 0.0) -> socket.socket:
     """Connect to a server: TCP, TLS for https (always verified), or its unix socket.
 
     `secret` is whether a token, password or cookie will be sent: it does not leave this machine in clear.
 
     For a server that was found in runtime files, the pid in the file must be a process of ours, and the one that
     listens there; this is looked at after connecting and before the first byte is written. `timeout` is in
-    seconds, for everything together, and is what the socket is left with.
+    seconds, for everything together, and is what the socket is left with. Where it is what was left of a `limit`, that
+    is said to be the time that is up.
 
     Raises:
         ServerUnreachable: nobody answers, somebody else listens there, or its certificate is not trusted.
@@ -66,7 +67,7 @@ def open_socket(server: Server, timeout: float, *, secret: bool = True) -> socke
     except ServerUnreachable as error:
         problem = error
     except (OSError, ValueError) as error:
-        problem = explain(server, error, timeout)
+        problem = explain(server, error, limit or timeout)
     if problem is not None or sock is None:
         # Raised outside the except block: a library's error is not carried along, not even as context (FAULTS T9).
         raise problem or AssertionError("the last stage is a socket")
@@ -174,7 +175,7 @@ def resolve(server: Server, host: str, port: int, deadline: float) -> list[tuple
             descriptors.require(2)
         except CannotConnect as problem:
             raise ServerUnreachable(f"{server.name}: {problem}") from None
-        raise ServerUnreachable(f"{server.name}: the host name {host} is not known; check the URL, or the network")
+        raise ServerUnreachable(f"{server.name}: the host name {host} cannot be resolved; check the URL or the network")
     # `localhost` is this machine, whatever a name server says (RFC 6761; FAULTS T28).
     strict = is_here(host)
     return [(family, address) for family, _, _, _, address in found if not strict or ports.is_loopback(address[0])]
@@ -206,12 +207,15 @@ def _keep_secret(server: Server, sock: socket.socket) -> None:
     host, here = server.origin.host, ports.is_within(sock)
     if server.origin.scheme != "https" and not here and not server.allow_plain_http:
         raise ServerUnreachable(
-            f"{server.name}: its token or password would cross the network unencrypted; use https://, an ssh tunnel, "
-            "or --allow-plain-http"
+            f"{server.name}: its token or password would cross the network unencrypted, so nothing was sent; "
+            "use https://, an ssh tunnel, or --allow-plain-http"
         )
     if _WHERE.setdefault(host, here) is not here:
         was, now = ("another machine", "this machine") if here else ("this machine", "another machine")
-        raise ServerUnreachable(f"{server.name}: {host} was {was} and is now {now}; nothing was sent. Restart to allow")
+        raise ServerUnreachable(
+            f"{server.name}: {host} was {was} and is now {now}, so nothing was sent; "
+            "restart this kernel or program to allow it"
+        )
 
 
 def _look_at_peer(server: Server, sock: socket.socket) -> None:
@@ -224,19 +228,22 @@ def _look_at_peer(server: Server, sock: socket.socket) -> None:
         return
     pid, port = server.pid, server.origin.port
     if pid is None or not ports.is_ours(pid):
-        who = "" if server.socket_path else f"; port {port} is now used by {ports.who_listens(port)}"
-        raise _gone(f"{server.name}: its process {pid} has ended{who}; nothing was sent")
+        who = "" if server.socket_path else f", and port {port} is now used by {ports.who_listens(port)}"
+        raise _gone(f"{server.name}: its process {pid} has ended{who}, so nothing was sent; {_START}")
     if server.socket_path:
         seen = ports.peer(sock)
         if seen is not None and seen != (pid, os.getuid()):
-            raise ServerUnreachable(f"{server.name}: its socket is now served by process {seen[0]}; nothing was sent")
+            raise ServerUnreachable(
+                f"{server.name}: its socket is now served by process {seen[0]}, so nothing was sent; {_START}"
+            )
     elif server.origin.host not in ports.listening_addresses(pid, port):
         raise ServerUnreachable(
-            f"{server.name}: port {port} is now used by {ports.who_listens(port)}, not by the server's process {pid}; "
-            "nothing was sent"
+            f"{server.name}: port {port} is now used by {ports.who_listens(port)}, not by the server's process {pid}, "
+            f"so nothing was sent; {_START}"
         )
 
 
+_START = "start the server again"
 _NO_CA_FILE = "the CA file {!r} is missing or no PEM file"
 
 
@@ -268,24 +275,25 @@ def _tls(server: Server, sock: socket.socket) -> ssl.SSLSocket:
     return context.wrap_socket(sock, server_hostname=server.origin.host)
 
 
+def no_answer(seconds: float) -> str:
+    """Say of a server that it did not answer in time, and what may be the cause."""
+    return f"no answer within {round(seconds, 1):g} s; is it suspended or behind a firewall?"
+
+
 def explain(server: Server, error: Exception, timeout: float) -> ServerUnreachable:
     """Make one sentence of a library's error, without its text."""
     where = server.name
     place = server.socket_path or f"{server.origin.host}:{server.origin.port}"
     code = getattr(error, "verify_code", None)
     if code is not None:
-        reason = _TLS_REASONS.get(code, "does not hold")
+        reason = _TLS_REASONS.get(code, "cannot be verified")
         return ServerUnreachable(
             f"{where}: the certificate of {place} {reason}; {_TLS_REMEDIES.get(code, _TLS_REMEDY)}"
         )
     if isinstance(error, TimeoutError):
-        return ServerUnreachable(
-            f"{where} did not answer within {round(timeout, 1):g} s; is it stopped, or behind a firewall?"
-        )
+        return ServerUnreachable(f"{where}: {no_answer(timeout)}")
     if hasattr(error, "library"):  # ssl.SSLError, which is not imported for plain http
-        problem = ServerUnreachable(
-            f"{where}: {place} does not speak TLS as we do; is it http:// instead of https:// ?"
-        )
+        problem = ServerUnreachable(f"{where}: {place} does not speak TLS; is its URL http:// instead of https:// ?")
         problem.misplaced = True
         return problem
     if descriptors.are_out(error):
@@ -296,10 +304,15 @@ def explain(server: Server, error: Exception, timeout: float) -> ServerUnreachab
             f"{where}: connecting to {place} is forbidden here (a sandbox?); run this outside, or allow loopback"
         )
     if number in (errno.ECONNREFUSED, errno.ENOENT):
-        return _gone(f"{where}: nobody listens on {place}; the server has ended, or the URL is wrong")
+        nothing, why = f"nothing is listening on {place}", "the server has stopped, or the URL is wrong"
+        # A server that is called as its address is not named twice.
+        return _gone(f"{nothing}: {why}" if where == place else f"{where}: {nothing}; {why}")
     if number in (errno.ECONNRESET, errno.EPIPE):
-        return ServerUnreachable(f"{where}: {place} closed the connection; is it https:// instead of http:// ?")
-    return ServerUnreachable(f"{where}: {place} cannot be reached ({os.strerror(number) if number else 'no address'})")
+        return ServerUnreachable(f"{where}: {place} closed the connection; is its URL https:// instead of http:// ?")
+    return ServerUnreachable(
+        f"{where}: {place} cannot be reached ({os.strerror(number) if number else 'no address'}); "
+        "check the URL or the network"
+    )
 
 
 def _gone(text: str) -> ServerUnreachable:

@@ -61,7 +61,7 @@ def proxy_for(server: Server) -> Proxy | None:
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         if parts.scheme == "http" and parts.hostname:
             return Proxy(parts.hostname, parts.port or 80, f"{user}:{password}" if user else "")
-        problem = f"is a {parts.scheme[:10]} proxy: only http:// ones can be used"
+        problem = f"is a {parts.scheme[:10]} proxy, and only http:// ones can be used"
     except ValueError:
         problem = "is not a URL"
     # Its text may hold the proxy's password.

@@ -84,7 +84,7 @@ def _read(text: str) -> BaseURL:
     text = text.strip(" ")
     _refuse_controls(text)
     if not text:
-        raise BadServer("no URL: give the server's address, for example http://127.0.0.1:8888/")
+        raise BadServer("no URL; give the server's address, for example http://127.0.0.1:8888/")
     scheme, rest = _split_scheme(text)
     rest, _, _fragment = rest.partition("#")
     rest, _, query = rest.partition("?")
@@ -133,9 +133,9 @@ def _refuse_controls(text: str) -> None:
         if not char.isprintable():  # controls, line and bidi marks, lone surrogates; the plain space is printable
             raise BadServer(f"the URL has a control character at position {position + 1} (U+{ord(char):04X})")
         if char == "\\":
-            raise BadServer(f"the URL has a backslash at position {position + 1}: use / only")
+            raise BadServer(f"the URL has a backslash at position {position + 1}; use / only")
     if _ENCODED_CONTROL.search(text):
-        raise BadServer("the URL has an encoded control character (such as %0a): remove it")
+        raise BadServer("the URL has an encoded control character (such as %0a); remove it")
 
 
 def _split_scheme(text: str) -> tuple[str, str]:
@@ -154,15 +154,15 @@ def _split_scheme(text: str) -> tuple[str, str]:
     shown = re.split(r"[/?#]", text.removeprefix("//"), maxsplit=1)[0]
     _refuse_userinfo(shown)
     if shown.count(":") > 1 and not shown.startswith("["):
-        raise BadServer("the address has colons: put the address in [ ], as in http://[::1]:8888/")
+        raise BadServer("the address has colons; put it in [ ], as in http://[::1]:8888/")
     shown = f"127.0.0.1:{shown}" if shown.isascii() and shown.isdigit() else shown
-    raise BadServer(f"which one, http://{shown}/ or https://{shown}/ ? Give the URL with its scheme")
+    raise BadServer(f"{shown!r} has no scheme: write http://{shown}/ or https://{shown}/")
 
 
 def _refuse_userinfo(authority: str) -> None:
     if "@" in authority:
-        raise BadServer("the URL has a user name or password before @: leave it out, and name the secret's place, "
-                        "--token env:VAR, file:PATH or ask")  # fmt: skip
+        raise BadServer("the URL has a user name or password before @; leave it out, and give the secret "
+                        "with --token env:VAR, file:PATH or ask")  # fmt: skip
 
 
 def _split_authority(scheme: str, authority: str) -> tuple[str, int]:
@@ -172,16 +172,16 @@ def _split_authority(scheme: str, authority: str) -> tuple[str, int]:
     if authority.startswith("["):
         host, bracket, rest = authority[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise BadServer("the brackets of the address do not match: write http://[::1]:8888/")
+            raise BadServer("the brackets of the address do not match; write http://[::1]:8888/")
         if ":" not in host:
             raise BadServer("only IPv6 addresses stand in [ ]")
         port = rest[1:]
     else:
         host, _, port = authority.partition(":")
         if ":" in port:
-            raise BadServer("the address has several colons: put the address in [ ], as in http://[::1]:8888/")
+            raise BadServer("the address has several colons; put it in [ ], as in http://[::1]:8888/")
     if not host:
-        raise BadServer(f"the URL has no host: write {scheme}://host:port/")
+        raise BadServer(f"the URL has no host; write {scheme}://host:port/")
     return host, _port(port, _DEFAULT_PORTS[scheme])
 
 
@@ -189,9 +189,9 @@ def _port(text: str, default: int) -> int:
     if not text:
         return default
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise BadServer(f"the port is not a number: {text[:20]!r}")
+        raise BadServer(f"the port {text[:20]!r} is not a number")
     if not 1 <= int(text) <= 65535:
-        raise BadServer(f"the port is not within 1 to 65535: {int(text)}")
+        raise BadServer(f"the port {int(text)} is not within 1 to 65535")
     return int(text)
 
 
@@ -205,29 +205,29 @@ def _host(host: str) -> str:
     name = name.lower().removesuffix(".")
     labels = name.split(".")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise BadServer(f"the host is not a name or an address: {name[:80]!r}")
+        raise BadServer(f"the host {name[:80]!r} is neither a name nor an address")
     if _NUMBER.fullmatch(labels[-1]):
         # 127.1, 0x7f.1 and 2130706433 are addresses to some resolvers and names to others.
         try:
             return str(ipaddress.IPv4Address(name))
         except ValueError:
-            raise BadServer(f"the host is no IPv4 address: {name[:80]!r}; write four numbers, as 127.0.0.1") from None
+            raise BadServer(f"the host {name[:80]!r} is no IPv4 address; write four numbers, as in 127.0.0.1") from None
     return name
 
 
 def _ipv6(host: str) -> str:
     if "%" in host:
-        raise BadServer("an address with a zone (%eth0) cannot be used: give the server's name or another address")
+        raise BadServer("an address with a zone (%eth0) cannot be used; give the server's name or another address")
     try:
         return str(ipaddress.IPv6Address(host))
     except ValueError:
-        raise BadServer(f"the host is no IPv6 address: [{host[:80]}]") from None
+        raise BadServer(f"the host [{host[:80]}] is no IPv6 address") from None
 
 
 def _unix_url(authority: str, path: str) -> tuple[str, Origin]:
     socket_path = unquote(authority)
     if not socket_path.startswith("/"):
-        raise BadServer("the socket's path is missing: write http+unix://%2Frun%2Fjupyter.sock/")
+        raise BadServer("the socket's path is missing; write http+unix://%2Frun%2Fjupyter.sock/")
     return socket_url(socket_path, _without_pages(path))
 
 
@@ -235,7 +235,7 @@ def _without_pages(path: str) -> str:
     """Cut the path before the first segment that is a front end's page."""
     segments = [segment for segment in path.split("/") if segment and segment != "."]
     if any(unquote(segment) == ".." for segment in segments):
-        raise BadServer("the URL's path goes up (..): give the server's base URL")
+        raise BadServer("the URL's path goes up (..); give the server's base URL")
     # JupyterHub: /user/NAME is a base path whatever the user is called, `lab` too.
     # Only …/hub/user/NAME is a page, of the hub.
     user = segments.index("user") if "user" in segments else 0

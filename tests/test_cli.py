@@ -744,7 +744,8 @@ def test_a_literal_token_works_with_a_warning(run: Run, place: dict[str, Any], t
         env={"JUPYTER_RUNTIME_DIR": str(tmp_path)},
     )
     assert (done.returncode, done.stdout) == (0, "1\n")
-    assert "process list" in done.stderr
+    warning = "warning: a token on the command line can be read by other users; use env:VAR or file:PATH"
+    assert warning in done.stderr.splitlines()
     assert server.token not in done.stderr
 
 
@@ -1030,7 +1031,7 @@ def test_bad_command_lines_are_one_line_and_2(
         out, err = capsys.readouterr()
         assert status == 2, line
         assert "Traceback" not in out + err
-        lines = [text for text in err.splitlines() if "process list" not in text]
+        lines = [text for text in err.splitlines() if "on the command line can be read by" not in text]
         assert len(lines) == 1 and lines[0].startswith("kernel-bridge: "), (line, err)
         if "--json" in line:
             jsonschema.validate(json.loads(out), SCHEMA)
@@ -1047,7 +1048,10 @@ def test_bad_command_lines_are_one_line_and_2(
         (["exec", "--code", "1", "--reconnect-timeout", "0"], "'0' is no time"),
         (["exec", "--code", "1", "--token", "x"], "go with --base-url"),
         (["exec", "--code", "1", "--base-url", "localhost:8888"], "http://localhost:8888/ or https://"),
-        (["exec", "--code", "1", "--base-url", "http://127.0.0.1:1/"], "nobody listens"),
+        (
+            ["exec", "--code", "1", "--base-url", "http://127.0.0.1:1/"],
+            "nothing is listening on 127.0.0.1:1: the server has stopped, or the URL is wrong",
+        ),
         (["exec", "--code", "1", "--base-url", "http://127.0.0.1:1/", "--token", "env:NOT_SET_AT_ALL"], "not set"),
     ],
 )

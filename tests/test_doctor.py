@@ -89,9 +89,9 @@ def test_a_wrong_base_url_is_told_the_right_one(tmp_path: Path) -> None:
 
 def test_a_wrong_token_and_none(server: JupyterServer) -> None:
     step = failed(check(*known(server.url, CANARY)))
-    assert (step.name, step.seen) == ("auth", "403: token not accepted")
+    assert (step.name, step.seen) == ("auth", "token not accepted (403)")
     step = failed(check(*known(server.url)))
-    assert (step.name, step.seen) == ("auth", "403: it wants a token or password")
+    assert (step.name, step.seen) == ("auth", "it wants a token or password (403)")
     step = failed(check(*known(server.url), unready="the environment variable LAB is not set"))
     assert (step.name, step.seen) == ("auth", "the environment variable LAB is not set")
 
@@ -139,29 +139,44 @@ def test_tls_step_by_step(tmp_path: Path) -> None:
     ("answers", "name", "seen", "remedy"),
     [
         (b"SSH-2.0-OpenSSH\r\n", "base URL", "broke off without an answer", "is its URL right"),
-        (NONE, "base URL", "404: no Jupyter server at", "check the base URL"),
-        (http(body=b"<html><form action='/login'>"), "base URL", "shows a login page", "--token"),
-        (http(body=b"<html><h1>Grafana"), "base URL", "answers with a web page", "check it"),
+        (NONE, "base URL", "there is no Jupyter server at http://127.0.0.1:", "check the base URL"),
+        (
+            http(body=b"<html><form action='/login'>"),
+            "base URL",
+            "its answer is a login page",
+            "give its token with --token env:VAR",
+        ),
+        (
+            http(body=b"<html><h1>Grafana"),
+            "base URL",
+            "its answer is a web page, so this is no Jupyter server's base URL",
+            "check the URL",
+        ),
         (
             http(body=b'<html><meta http-equiv="refresh" content="0;url=http://wifi.example/login">'),
             "base URL",
-            "answers with a page that leads elsewhere",
+            "its answer is a page that leads elsewhere",
             "network",
         ),
-        (http("511 Network Authentication Required"), "base URL", "511: the network wants a login", "browser"),
-        (http(body=b"pong"), "base URL", "not JSON", "is it a Jupyter server"),
-        (http(body=b"[1]"), "base URL", "JSON of another shape", "is it a Jupyter server"),
+        (http("511 Network Authentication Required"), "base URL", "the network wants a login first (511)", "browser"),
+        (http(body=b"pong"), "base URL", "its answer is not JSON", "is it a Jupyter server"),
+        (http(body=b"[1]"), "base URL", "its answer is JSON of another shape", "is it a Jupyter server"),
         (http("302 Found", Location="/hub/user/ann/api"), "base URL", "its server is stopped", "hub/home"),
-        (http("302 Found", Location="/login?next=x"), "base URL", "redirects to another page of it to log in", ""),
+        (
+            http("302 Found", Location="/login?next=x"),
+            "base URL",
+            "it redirects to another page of it to log in",
+            "--token",
+        ),
         (http("302 Found", Location="https://login.example/saml"), "base URL", "https://login.example", ""),
         (http("302 Found", Location="https://cdn.example/x"), "base URL", "https://cdn.example, which", "URL"),
-        (http("424 Failed Dependency"), "base URL", "424: the server behind it is not running", "start it"),
-        (http("503 Service Unavailable"), "base URL", "503: the server behind it is not running", "start it"),
-        (http("500 Internal Server Error"), "base URL", "500: the server failed", "log"),
-        ({"api": JSON["api"], "kernels": http("403 Forbidden")}, "auth", "403: token not accepted", "--token"),
-        ({"api": http("401 Unauthorized")}, "auth", "404", "check"),
+        (http("424 Failed Dependency"), "base URL", "the server behind it is not running (424)", "start it"),
+        (http("503 Service Unavailable"), "base URL", "the server behind it is not running (503)", "start it"),
+        (http("500 Internal Server Error"), "base URL", "the server failed (500)", "log"),
+        ({"api": JSON["api"], "kernels": http("403 Forbidden")}, "auth", "token not accepted (403)", "--token"),
+        ({"api": http("401 Unauthorized")}, "auth", "(404)", "check"),
         ({**JSON, "interrupt": http("403 Forbidden")}, "XSRF", "reading is allowed", "--token"),
-        ({**JSON, "sessions": http("500 Oops")}, "kernels", "500: the server failed", "log"),
+        ({**JSON, "sessions": http("500 Oops")}, "kernels", "the server failed (500)", "log"),
         ({**JSON, "subscribe": http("400 Bad Request")}, "WebSocket", "refused (400)", "Upgrade"),
         ({**JSON, "subscribe": http("403 Forbidden")}, "WebSocket", "refused (403)", "access:servers"),
         ({**JSON, "subscribe": b"\x00\x01"}, "WebSocket", "no WebSocket answers", "Upgrade"),

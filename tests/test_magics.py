@@ -667,7 +667,10 @@ def test_a_password_that_was_typed_is_for_one_login_and_a_wrong_one_for_one_try(
     typed = iter(["wrong", "pass word"])
     monkeypatch.setattr("getpass.getpass", lambda prompt: next(typed))
     (report,) = run(shell, f"%servers --add {password_server.url} --name lab --password ask")
-    assert report.problem == "401: password not accepted"
+    assert (report.problem, report.remedy) == (
+        "password not accepted (401)",
+        "give the right one with --password env:VAR",
+    )
     assert password_server.log_text().count("POST /a/b%20c/login") == 1
     run(shell, "%kernels")
     assert password_server.log_text().count("POST /a/b%20c/login") == 1  # a second try might lock somebody out

@@ -202,7 +202,7 @@ def test_a_second_name_in_the_file_is_said_and_can_be_removed(file: Path, monkey
     vault = Vault()
     registry = Registry(vault)
     assert names(registry) == [("a", "saved")]
-    assert registry.notes == ("kernel_bridge.json: b: it is the same server as 'a', so that name is used",)
+    assert registry.notes == ("kernel_bridge.json, b: it is the same server as 'a', so that name is used",)
     assert registry.remove("a").name == "a"
     (left,) = registry.servers()
     assert left.name == "b" and vault.has(left.origin) and registry.notes == ()
@@ -217,7 +217,7 @@ def test_of_two_names_that_of_the_configuration_counts(file: Path) -> None:
     registry = Registry(Vault(), lambda: {"b": {"url": URL}, "c": {"url": URL}})
     assert names(registry) == [("b", "config")]
     in_config, in_file = registry.notes
-    assert in_config.startswith("c.KernelBridge.servers['c']: ") and in_file.startswith("kernel_bridge.json: a: ")
+    assert in_config.startswith("c.KernelBridge.servers['c']: ") and in_file.startswith("kernel_bridge.json, a: ")
 
 
 # -- what is said now

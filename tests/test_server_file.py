@@ -83,9 +83,9 @@ def test_a_literal_secret_is_one_line_with_its_number_and_the_rest_is_used(path:
     entries, problems = read_file(path)
     assert [entry.name for entry in entries] == ["Größe"]
     assert [line.partition(": ")[0] for line in problems] == [
-        "kernel_bridge.json, line 5",
-        "kernel_bridge.json, line 8",
-        "kernel_bridge.json, line 9",
+        "kernel_bridge.json, line 5, lab",
+        "kernel_bridge.json, line 8, Größe",
+        "kernel_bridge.json, line 9, bad",
     ]
     assert "lab: the token is written out" in problems[0]
     assert CANARY not in str(problems)

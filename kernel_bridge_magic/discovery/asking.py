@@ -17,6 +17,7 @@ from kernel_bridge_magic.discovery.hubs import other_user, servers_of
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, ServerReport, Session
 from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.sockets import no_answer
 
 __all__ = ["LIST_KERNELS", "Answer", "ask_all", "join"]
 
@@ -79,9 +80,9 @@ def ask_all(
         except queue.Empty:
             break
         found[number] = answer
-    why = f"did not answer within {seconds:g} s"
+    why, _, remedy = no_answer(seconds).partition("; ")
     return [
-        found.get(n) or [Answer(ServerReport(server, 0, why, "is it stopped?", time.monotonic() - start, late=True))]
+        found.get(n) or [Answer(ServerReport(server, 0, why, remedy, time.monotonic() - start, late=True))]
         for n, server in enumerate(servers)
     ]
 
@@ -119,7 +120,7 @@ def _ask_one(server: Server, vault: Vault, until: float, seconds: float) -> Answ
         except KernelBridgeError as error:
             problem, remedy = _words(server, error)
             misplaced = isinstance(error, ServerError) and (error.misplaced or error.refused)
-            if problem.startswith("403") and _is_gateway_without_list(api):
+            if getattr(error, "status", 0) == 403 and _is_gateway_without_list(api):
                 problem, remedy = "it does not list its kernels", LIST_KERNELS
             elif isinstance(error, AuthRefused | ServerUnreachable):
                 return Answer(ServerReport(server, 0, problem, remedy, time.monotonic() - start, misplaced))
@@ -128,7 +129,7 @@ def _ask_one(server: Server, vault: Vault, until: float, seconds: float) -> Answ
         except KernelBridgeError as error:
             if not problem:
                 problem, remedy = _words(server, error)
-                problem = f"its notebooks are not known: {problem}"
+                problem = f"its notebooks are not known ({problem})"
         kernels = join(server, models, sessions)
         specs = _specs(api, {kernel.name for kernel in kernels})
     kernels = [replace(kernel, spec=specs.get(kernel.name, KernelSpec(kernel.name))) for kernel in kernels]

@@ -81,8 +81,9 @@ def _size(size: int) -> str:
 
 def problem_line(report: ServerReport) -> str:
     """Say of a server that did not answer why, and what to do."""
-    name = visible(report.server.name or report.server.url)
-    return f"{name}: {visible(report.problem)}" + (f"; {visible(report.remedy)}" if report.remedy else "")
+    name, problem = visible(report.server.name or report.server.url), visible(report.problem)
+    said = problem if f" {name}:" in problem else f"{name}: {problem}"  # it may begin with the server's address
+    return said + (f"; {visible(report.remedy)}" if report.remedy else "")
 
 
 def claim_lines(claims: Iterable[Kernel]) -> list[str]:

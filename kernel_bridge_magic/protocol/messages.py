@@ -339,11 +339,11 @@ def check_code(code: str) -> str:
     """
     code = code.removeprefix("\ufeff")
     if not code.strip():
-        raise BadCell("nothing to run: the cell is empty")
+        raise BadCell("the cell is empty, so there is nothing to run")
     bad = _UNSENDABLE.search(code)
     if bad is not None:
         before = code[: bad.start()]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         what = "a NUL character" if bad[0] == "\0" else "half of a surrogate pair"
-        raise BadCell(f"line {line}, column {column}: {what} cannot be sent to a kernel")
+        raise BadCell(f"{what} (line {line}, column {column}) cannot be sent to a kernel; take it out")
     return code

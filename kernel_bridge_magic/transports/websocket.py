@@ -162,7 +162,7 @@ class WebSocketTransport(Transport):
         if status == 403 and ServerAPI(self._server, self._vault).refuses_host():
             return CannotConnect(str(host_refused(self._server)))
         if status in (401, 403):
-            return AuthRefused(f"{where} does not accept our token ({status}); see %servers")
+            return AuthRefused(f"{where}: token not accepted ({status}); give the right one with --token env:VAR")
         if "Timeout" in type(error).__name__:
             return CannotConnect(f"{where} did not open the connection within {seconds:g} s: the kernel may be busy")
         if status is not None:

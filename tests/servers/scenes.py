@@ -170,7 +170,9 @@ def jupyter_server(python: Path, cache: Path, directory: Path) -> Iterator[Row]:
         os.environ["KERNEL_BRIDGE_TEST_PASSWORD"] = "another"
         with bridge_to(server.directory) as bridge:
             bridge.add_server(server.url, name="it", password="env:KERNEL_BRIDGE_TEST_PASSWORD")
-            assert problems(bridge.look()) == ["401: password not accepted; "]
+            assert problems(bridge.look()) == [
+                "password not accepted (401); give the right one with --password env:VAR"
+            ]
         row.auth = "password; a wrong one is refused"
     yield row
 
