@@ -149,6 +149,7 @@ class Bridge:
             skip=skip,
             only=url,
         )
+        self.pool.see(listing.kernels)
         listing = dataclasses.replace(listing, notes=self.registry.notes)
         self._meanings.hear(listing)
         self._note_silence([report for report in listing.servers if report.server.origin not in skip], seconds)

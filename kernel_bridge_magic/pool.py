@@ -26,6 +26,7 @@ __all__ = ["Pool"]
 _OPEN_SECONDS = 75.0  # a busy kernel's first WebSocket opens after up to 60 s (FACTS 3)
 _MOMENT = 0.7  # a server that does not wait for its kernel lets us in at once
 _BUSY_SECONDS = 3.0  # for a kernel that is not busy but only starting, where a busy one is not waited for
+_MAY_DISCARD = "note: this connection may discard output that the server keeps for a closed notebook"
 
 
 class Pool:
@@ -36,6 +37,7 @@ class Pool:
         self._lock = threading.RLock()
         self._connections: dict[tuple[str, str, str], KernelConnection] = {}
         self._doors: dict[str, threading.Lock] = {}
+        self._visited: set[tuple[str, str, str]] = set()  # kernels that another client was seen to be connected to
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -52,6 +54,28 @@ class Pool:
                 for key, known in self._connections.items()
                 if known.is_open and key == _key(kernel, key[-1]) and known.kernel.server == kernel.server
             ]
+
+    def see(self, kernels: Sequence[Kernel]) -> None:
+        """Take what a listing tells of the clients of kernels: who was there may have left something unread (H2)."""
+        with self._lock:
+            for kernel in kernels:
+                if kernel.server is None or not kernel.connections:
+                    continue
+                known = self._connections.get(_key(kernel, "ws"))
+                if kernel.connections > (known is not None and known.is_open):
+                    self._visited.add(_key(kernel, "ws"))
+
+    def _may_discard(self, kernel: Kernel, made: Transport) -> bool:
+        """Whether a client other than we was there and went: its server may keep output for it.
+
+        A kernel that is at work though nobody is connected to it runs the cell of one that went, unless it is ours.
+        """
+        if kernel.connections != 0 or not kernel.sessions:
+            return False
+        with self._lock:
+            visited = _key(kernel, "ws") in self._visited
+            self._visited.discard(_key(kernel, "ws"))
+        return visited or (kernel.state == "busy" and not made.turns.ahead_of("").ours)
 
     def connect(
         self,
@@ -185,10 +209,11 @@ class Pool:
         from kernel_bridge_magic.transports.websocket import WebSocketTransport
 
         assert kernel.server is not None
-        if note is not None and may_have_unread(kernel):
-            note(Note("connecting discards output that a disconnected client of this kernel has not read yet"))
         server = kernel.server
-        return WebSocketTransport(kernel, server, self._vault, lambda: self._read_again(server, control))
+        made = WebSocketTransport(kernel, server, self._vault, lambda: self._read_again(server, control))
+        if note is not None and self._may_discard(kernel, made):
+            note(Note(_MAY_DISCARD))
+        return made
 
     def _read_again(self, server: Server, control: Control) -> Server | None:
         """Give a server of this machine as its file says now; None if there is no other file than before (F14)."""

@@ -34,6 +34,7 @@ from kernel_bridge_magic.errors import (
 )
 from kernel_bridge_magic.matching import selector
 from kernel_bridge_magic.models import Kernel, Session
+from kernel_bridge_magic.pool import Pool
 from kernel_bridge_magic.protocol.events import Event, Note
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
@@ -437,9 +438,36 @@ def test_unread_output_that_is_thrown_away_is_told_of(bridge: Bridge) -> None:
     bridge.connect(kernel, "zmq", note=notes.append)
     assert notes == []
     bridge.connect(kernel, "ws", note=notes.append)
-    assert notes == [Note("connecting discards output that a disconnected client of this kernel has not read yet")]
+    assert notes == [Note("note: this connection may discard output that the server keeps for a closed notebook")]
     bridge.connect(kernel, "ws", note=notes.append)
     assert len(notes) == 1, "it is open now"
+
+
+@pytest.mark.parametrize(
+    ("before", "state", "told"),
+    [
+        (None, "idle", False),  # nobody was seen there; its activity may be our own
+        (0, "idle", False),
+        (1, "idle", True),  # somebody was there and went
+        (0, "busy", True),  # its cell runs, and nobody is there
+    ],
+)
+def test_nothing_is_told_of_unread_output_without_a_reason(
+    bridge: Bridge, before: int | None, state: str, told: bool
+) -> None:
+    pool = Pool(bridge.vault)
+    notes: list[Event] = []
+    kernel = dataclasses.replace(bridge.find("analysis"), connections=0, state=state, last_activity=datetime.now(UTC))
+    pool.see([dataclasses.replace(kernel, connections=before)])
+    pool.connect(kernel, "ws", note=notes.append)
+    assert len(notes) == told
+    # Our own connection is nobody else's, while it is open and when it is gone.
+    pool.see([dataclasses.replace(kernel, connections=1)])
+    pool.close()
+    notes.clear()
+    pool.connect(dataclasses.replace(kernel, state="idle"), "ws", note=notes.append)
+    assert notes == []
+    pool.close()
 
 
 @pytest.mark.parametrize(
