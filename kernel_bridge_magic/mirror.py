@@ -312,11 +312,14 @@ class Mirror:
         if self._told:
             return ""
         self._told = True
+        title = self._connection.kernel.title
         if not self._connection.kernel.own:
-            return "its widgets are shown as text: the server is not marked as one's own (%servers --trust)"
+            return (
+                f"{title}'s widgets are shown as text: its server is not marked as yours (%servers --add URL --trust)"
+            )
         if not self._live:
-            return "widgets are shown as text: a terminal has no widgets"
-        return "this widget is shown as text: the kernel's own notebook made it, and has it"
+            return "widgets are shown as text: a terminal cannot display them"
+        return f"this widget is shown as text: it belongs to {title}, which made it"
 
     # -- to the kernel
 

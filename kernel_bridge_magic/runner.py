@@ -12,7 +12,7 @@ from kernel_bridge_magic.display.relay import HOLD_SECONDS, Relay, Sink
 from kernel_bridge_magic.errors import Fate, LinkError, RemoteError
 from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.interrupts import Terminated, interrupts_to
-from kernel_bridge_magic.protocol.events import Event, InputRequest, Note, Tick
+from kernel_bridge_magic.protocol.events import STOP, Event, InputRequest, Note, Tick
 from kernel_bridge_magic.protocol.pace import Pace
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.text import visible
@@ -23,7 +23,9 @@ _LOOK_SECONDS = 0.2  # between looks at a link that is down
 _SETTLE_SECONDS = 1.0  # for what the server kept to come when the link is back: the question may be over
 
 _NO_INPUT = "\x04"  # what ipykernel reads as the end of input
-_MAY_BE_LOST = "the link broke after your answer, which may be lost: if the cell does not go on, interrupt it"
+_MAY_BE_LOST = f"the link broke after your answer, which may be lost. If the cell does not go on, {STOP} interrupts it"
+
+_NOT_SENT = "your answer was not sent. The cell may wait for it there, and holds up everybody who uses the kernel"
 
 AsUsual = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -45,7 +47,7 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
             _show(events, execution, relay, questions)
             assert execution.result is not None
             if questions.unanswered and execution.result.fate in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
-                relay.note("the answer was not sent; the cell may wait for it there, and everybody with it")
+                relay.note(_NOT_SENT)
             relay.finish(execution.error)
         except BaseException as problem:
             events.close()

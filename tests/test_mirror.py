@@ -237,7 +237,9 @@ def test_the_owners_widgets_are_left_alone(here: FrontEnd, clients: dict[str, Bl
     came = here.run(remote("slider").replace("--quiet ", ""))
     (result,) = of(came, "execute_result")
     assert result["content"]["data"] == {"text/plain": mine["content"]["data"]["text/plain"]}
-    assert "this widget is shown as text: the kernel's own notebook made it" in text(came)
+    (why,) = [it["content"] for it in of(came, "display_data")]
+    assert why["data"]["text/plain"] == "this widget is shown as text: it belongs to there.ipynb, which made it"
+    assert why["metadata"] == {"kernel_bridge": {"line": "widgets"}}
     assert not of(came, "comm_open")
 
 

@@ -107,27 +107,27 @@ class CappedSink(NotebookSink):
             self._head.clear()
             for known, piece in held:
                 self._tail.add(known, piece)
-            self.note(f"too much for a notebook: its end is shown when the cell is over; the text {self._where()}")
+            all_of_it = self._where() or f"all of it is in {self._overflow.path} until this kernel ends"
+            self.note(f"too much output for a notebook: the end will be shown when the cell finishes; {all_of_it}")
         if self._overflow is not None:
             self._overflow.write(text)
         self._tail.add(name, text)
 
     def _where(self) -> str:
+        """Say what became of the text where not all of it could be kept, else ""."""
         assert self._overflow is not None
         path, problem = self._overflow.path, self._overflow.problem
         if not problem:
-            return f"is in {path} until this kernel ends"
-        return f"is in part in {path} ({problem})" if path else f"is not kept ({problem})"
+            return ""
+        return f"only a part of it is in {path} ({problem})" if path else f"it could not be kept in a file ({problem})"
 
     def _release(self) -> None:
         """Show what is held, and before it how much is not shown."""
         tail, overflow = self._tail, self._overflow
         held = tail.take()
         if tail.left_out and overflow is not None:
-            what = "the text" if overflow.problem else "all of it"
-            super().stream(
-                "stderr", f"\n... {spoken(tail.lines, tail.left_out)} left out here; {what} {self._where()}\n"
-            )
+            all_of_it = self._where() or f"full output: {overflow.path}"
+            super().stream("stderr", f"\n… {spoken(tail.lines, tail.left_out)} omitted; {all_of_it}\n")
             tail.left_out = tail.lines = 0
         for name, text in held:
             size = size_of(text)
@@ -213,9 +213,9 @@ class CappedSink(NotebookSink):
             return data
         overflow = _bundles.put(display_id, large.values())
         size = sum(map(len, large.values())) / 1e6
-        kept = f"it is in {overflow.path} until this kernel ends; of such files the newest {_most_kept()} are kept"
-        where = f"not kept: {overflow.problem}" if overflow.problem else kept
-        line = f"<{', '.join(large)}: {size:,.1f} MB, too large to show; {where}>"
+        kept = f"in {overflow.path} until this kernel ends (of such files the newest {_most_kept()} are kept)"
+        where = f"not kept in a file ({overflow.problem})" if overflow.problem else kept
+        line = f"<{', '.join(large)} of {size:,.1f} MB is too large to show; it is {where}>"
         return {**{mime: value for mime, value in data.items() if mime not in large}, "text/plain": line}
 
 

@@ -174,7 +174,7 @@ class Relay:
             self._begun = False
             self.inform(QUEUED, waiting(event, self._kernel.title, self._sink.stop))
         elif isinstance(event, Lost):
-            self.note(f"output incomplete: {event.reason}")
+            self.note(f"output is incomplete, {event.reason}")
         elif isinstance(event, Note) and event.key:
             self.inform(event.key, f"{self._kernel.title}: {self._spoken(event.text)}" if event.text else "")
         elif isinstance(event, Note):
@@ -282,7 +282,7 @@ class Relay:
             return True
         why = self._widgets.why_text()
         if why:
-            self.inform(WIDGETS, f"{self._kernel.title}: {why}")
+            self.inform(WIDGETS, why)
         return False
 
 
@@ -295,11 +295,11 @@ def _told(event: Payload) -> tuple[str, str]:
         where = "in place of its own" if content.get("replace") else "into the next cell"
         told = f"the cell asked to put this text {where}. Nothing was changed here; copy it if you want it."
         if (left := len(text) - _LONGEST_INPUT) > 0:
-            told += f" Its last {left:,} characters are left out."
+            told += f" Its last {left:,} characters are omitted."
         return told, text[:_LONGEST_INPUT]
     if source in ("edit_magic", "edit"):
         file, line = content.get("filename"), content.get("line_number")
         what = file[:_LONGEST_PROMPT] if isinstance(file, str) else "a file"
         what += f", line {line}" if isinstance(line, int) else ""
-        return f"the cell asked for an editor on {what}. Nothing was opened; the file is over there", ""
+        return f"the cell asked for an editor on {what}. Nothing was opened; the file is where the kernel runs", ""
     return f"the cell asked its front end for {source!r}. Nothing was done here", ""

@@ -72,12 +72,15 @@ def test_of_more_head_and_tail_are_shown_and_all_is_kept(
     assert shown.out.startswith("".join(lines[:150]))
     tail = shown.out[1500:]
     assert tail and "".join(lines).endswith("\n" + tail)
-    said = re.search(r"\.\.\. ([\d,]+) lines \(0\.0 MB\) left out here; all of it is in (\S+) until", shown.err)
+    said = re.search(r"\n… ([\d,]+) lines \(0\.0 MB\) omitted; full output: (\S+)\n", shown.err)
     assert said
     assert int(said[1].replace(",", "")) == 5000 - shown.out.count("\n")
     assert Path(said[2]).read_text() == "".join(lines)
     assert Path(said[2]).parent == directory
-    assert shown.err.count("too much for a notebook") == 1
+    begins = (
+        "kernel-bridge: too much output for a notebook: the end will be shown when the cell finishes; all of it is in"
+    )
+    assert shown.err.count(f"{begins} {said[2]} until this kernel ends\n") == 1
 
 
 def test_text_that_is_held_comes_before_a_display(sink: CappedSink, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,7 +102,7 @@ def test_clearing_begins_anew(sink: CappedSink, capsys: pytest.CaptureFixture[st
 def test_a_bundle_that_is_too_large_is_a_line_and_a_file(sink: CappedSink, capsys: pytest.CaptureFixture[str]) -> None:
     sink.display({"text/plain": "small", "text/html": "y" * 2000}, {}, "", False)
     said = capsys.readouterr().out
-    assert said.startswith("<text/html: 0.0 MB, too large to show; it is in ")
+    assert said.startswith("<text/html of 0.0 MB is too large to show; it is in ")
     found = re.search(r"in (\S+) until", said)
     assert found and Path(found[1]).read_text() == "y" * 2000
 
@@ -134,7 +137,7 @@ def test_without_a_place_for_it_that_is_said(
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "file"))
     sink.stream("stdout", LINE * 500)
     sink.finish()
-    assert "left out here; the text is not kept (" in capsys.readouterr().err
+    assert "omitted; it could not be kept in a file (" in capsys.readouterr().err
 
 
 def test_of_displays_that_do_not_pass_the_newest_are_shown_and_the_others_counted(

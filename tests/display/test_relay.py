@@ -179,10 +179,10 @@ def test_an_error_of_a_foreign_kernel_is_tamed() -> None:
 
 
 def test_notes_name_the_kernel() -> None:
-    events = (Queued(), Lost("the rate limit"), Note("so and so"))
+    events = (Queued(), Lost("3 messages missing (the rate limit)"), Note("so and so"))
     assert shown(OWN, *events) == [
         ("inform", "queued", "waiting: a.ipynb does not answer; it may be busy"),
-        ("note", "a.ipynb: output incomplete: the rate limit"),
+        ("note", "a.ipynb: output is incomplete, 3 messages missing (the rate limit)"),
         ("note", "a.ipynb: so and so"),
     ]
 
@@ -266,12 +266,12 @@ def test_a_foreign_kernel_s_text_for_a_cell_cannot_draw_and_has_an_end() -> None
     assert "a = 1\n" in text
     assert text.replace("\n", "").isprintable()
     assert len(text) < 70_000
-    assert "characters are left out" in text.partition("\n")[0]
+    assert "characters are omitted" in text.partition("\n")[0]
 
 
 @pytest.mark.parametrize("kernel", [OWN, FOREIGN])
 def test_what_else_is_asked_for_is_named(kernel: Kernel) -> None:
-    assert "an editor on /tmp/x.py, line 7. Nothing was opened" in told(
+    assert "asked for an editor on /tmp/x.py, line 7. Nothing was opened; the file is where the kernel runs" in told(
         kernel, "edit_magic", filename="/tmp/x.py", line_number=7
     )
     assert "an editor on a file." in told(kernel, "edit", filename=None)
