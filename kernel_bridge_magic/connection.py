@@ -58,8 +58,8 @@ class KernelConnection:
     @property
     def busy_since(self) -> str:
         """The time of day at which we saw what the kernel runs now begin; "" if we did not, or the link is down."""
-        runs = self._transport.runs
-        return runs[1] if runs is not None and self._transport.lost_since is None else ""
+        runs = self._transport.turns.ahead_of("")
+        return runs.since if runs.sure and self._transport.lost_since is None else ""
 
     @property
     def language(self) -> str:
