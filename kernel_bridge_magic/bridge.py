@@ -65,6 +65,7 @@ class Bridge:
         self._options: dict[str, Server] = {}
         self._lock = threading.RLock()
         self._meanings = Meanings()
+        self._files: dict[str, None] = {}  # connection files that were named, and are looked at from then on
         self._silent: dict[Origin, _Silence] = {}
         self._patient: threading.Thread | None = None
 
@@ -148,8 +149,10 @@ class Bridge:
             deadline=seconds,
             skip=skip,
             only=url,
+            named=(named := tuple(self._files)),
         )
         self.pool.see(listing.kernels)
+        self._keep_found(named, listing)
         listing = dataclasses.replace(listing, notes=self.registry.notes)
         self._meanings.hear(listing)
         self._note_silence([report for report in listing.servers if report.server.origin not in skip], seconds)
@@ -157,6 +160,23 @@ class Bridge:
             kernels = tuple(kernel for kernel in listing.kernels if kernel.server is not None)
             return dataclasses.replace(listing, kernels=kernels, skipped=())
         return listing if server is None else only(listing, server)
+
+    def _name_files(self, match: str) -> str:
+        """Look at the connection files that MATCH may name, from now on; return its path if it has a directory."""
+        text = ""
+        with contextlib.suppress(BadInput):
+            text = clean(match)
+        paths = discovery.named_files(text)
+        with self._lock:
+            self._files.update(dict.fromkeys(paths))
+        return paths[0] if len(paths) == 1 else ""
+
+    def _keep_found(self, named: Sequence[str], listing: Listing) -> None:
+        found = {kernel.connection_file for kernel in listing.kernels}
+        with self._lock:
+            for path in named:
+                if path not in found:
+                    self._files.pop(path, None)
 
     def _note_silence(self, reports: Sequence[ServerReport], seconds: float) -> None:
         now = time.monotonic()
@@ -178,7 +198,9 @@ class Bridge:
             BadServer: no such server is known.
             BadMatch: `match` cannot be understood.
         """
+        file = self._name_files(match)
         listing = self._look(server, _VERBOSE_SECONDS if verbose else _SECONDS, {})
+        match = _file_or(match, file, listing)
         now = datetime.now(UTC)
         found, nothing = None, ""
         if match:
@@ -243,7 +265,8 @@ class Bridge:
             KernelNotFound, AmbiguousKernel, BadMatch, OwnKernel: as `matching.find_one`.
             BadServer: no such server is known.
         """
-        meaning = self._meanings.get(match, server)
+        file = self._name_files(match)
+        meaning = self._meanings.get(file or match, server)
         known = self._row(match) if meaning is None else meaning.kernel
         if known is None or not self.pool.has(known):
             listing = self.look(server, patient=False)
@@ -251,16 +274,17 @@ class Bridge:
             return known
         else:
             listing = self._look_again(server, known)
+        wanted = _file_or(match, file, listing)
         kernel = find_one(
-            match,
-            candidates(match, listing),
+            wanted,
+            candidates(wanted, listing),
             rows=self.rows,
             reports=listing.servers,
             skipped=listing.skipped,
             face=self.face,
         )
         if self._row(match) is None:  # a row means something else after the next listing
-            self._meanings.put(match, server, kernel, listing)
+            self._meanings.put(file or match, server, kernel, listing)
         return kernel
 
     def _row(self, match: str) -> Kernel | None:
@@ -406,6 +430,12 @@ def _details(kernels: Sequence[Kernel], known: Mapping[str, Sequence[KernelConne
         return usage_words(used.get(kernel.connection_file), language)
 
     return {kernel.id: words(kernel) for kernel in kernels}
+
+
+def _file_or(match: str, file: str, listing: Listing) -> str:
+    """Return the path of the connection file that `match` means; else `match`, as a notebook's path may look so."""
+    known = {kernel.connection_file for kernel in listing.kernels} | {it.path for it in listing.skipped}
+    return file if file and (file in known or clean(match).startswith(("/", "~", "./", "../"))) else match
 
 
 def _in_words_of(report: ServerReport, error: ServerError) -> ServerError:

@@ -78,6 +78,7 @@ class Named:
     names: tuple[str, ...]
     specs: tuple[str, ...]
     kinds: tuple[str, ...]
+    files: tuple[str, ...]  # its connection file's path and name, with and without the ending
 
     @classmethod
     def of(cls, kernel: Kernel) -> Named:
@@ -91,6 +92,7 @@ class Named:
             names=_normal([*names, kernel.started_by]),
             specs=_normal([kernel.name, spec.name]),
             kinds=_normal([kernel.name, spec.name, spec.display_name, spec.language]),
+            files=_files(kernel.connection_file) if kernel.connection_file else (),
         )
 
 
@@ -98,12 +100,20 @@ def _normal(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(unicodedata.normalize("NFC", text) for text in texts if text))
 
 
+def _files(path: str) -> tuple[str, ...]:
+    name = posixpath.basename(path)
+    return _normal([path, name, posixpath.splitext(name)[0]])
+
+
 TESTS: tuple[tuple[Level, Callable[[str, Named], bool]], ...] = (
     (Level.ID, lambda query, it: query == it.kernel.id and is_uuid(it.kernel.id)),
     # An id that somebody chose is a name like others: a server could call its kernel by the path of your notebook.
-    (Level.PATH, lambda query, it: query in it.paths or query == it.kernel.id),
-    (Level.NAME, lambda query, it: query in it.names),
-    (Level.STEM, lambda query, it: any(query == posixpath.splitext(name)[0] for name in it.names)),
+    (Level.PATH, lambda query, it: query in it.paths or query == it.kernel.id or query in it.files[:1]),
+    (Level.NAME, lambda query, it: query in it.names or query in it.files[1:2]),
+    (
+        Level.STEM,
+        lambda query, it: any(query == posixpath.splitext(name)[0] for name in it.names) or query in it.files[2:],
+    ),
     (Level.KERNELSPEC, lambda query, it: query in it.specs),
     (Level.PREFIX, lambda query, it: len(query) >= _SHORTEST_PREFIX and it.kernel.id.startswith(query.lower())),
     (Level.PART, lambda query, it: _within(query, it.paths) or _within(query, it.names)),

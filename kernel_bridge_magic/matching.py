@@ -278,6 +278,8 @@ def _selector(kernel: Kernel, named: Sequence[Named]) -> str:
 
 
 def _spellings(kernel: Kernel) -> Iterator[str]:
+    if kernel.outside and _pastes(kernel.connection_file):
+        yield _quoted(kernel.connection_file)
     for path in kernel.paths:
         if _pastes(path):
             yield _quoted(path)

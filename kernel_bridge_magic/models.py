@@ -138,7 +138,8 @@ class Kernel:
     `alive` one without a server whose heartbeat answers: whether it is idle or busy is not known. `last_activity` is
     aware, in UTC. `connections` is the number of WebSocket clients, None without a server. `connection_file` is the
     path of its connection file on this machine, "" when there is none that we may use. `is_own` marks the kernel that
-    asked. `claimed` marks what a foreign server lists under the id of a kernel of ours.
+    asked. `claimed` marks what a foreign server lists under the id of a kernel of ours. `outside` marks one that no
+    runtime directory tells of, so that only its connection file's path leads to it.
     """
 
     id: str
@@ -153,6 +154,7 @@ class Kernel:
     started_by: str = ""
     is_own: bool = False
     claimed: bool = False
+    outside: bool = False
 
     @classmethod
     def from_json(cls, model: Mapping[str, Any], **known: Any) -> Kernel:

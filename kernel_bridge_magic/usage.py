@@ -20,6 +20,7 @@ MATCH names one kernel; the first of these that fits decides:
   ir                      kernel name
   3f9c                    beginning of the id, 4 characters or more
   analy                   part of path or name; case and accents do not matter
+  ./kernel-4711.json      a connection file
   re:^work/.*\\.ipynb$     regular expression on path and name
   julia                   part of kernel name, display name or language
 SERVER::MATCH searches one server only. In MATCH and option values (not CODE), $name and {expr} are replaced when they

@@ -32,13 +32,14 @@ from kernel_bridge_magic.errors import (
     OwnKernel,
     ServerError,
 )
+from kernel_bridge_magic.faces import COMMAND_LINE
 from kernel_bridge_magic.matching import selector
 from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.pool import Pool
 from kernel_bridge_magic.protocol.events import Event, Note
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
-from tests.support.servers import JupyterServer, wait_for
+from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
 
 PATHS = ("work/analysis.ipynb", "work/My Notebook.ipynb", "train.ipynb")
 
@@ -798,3 +799,81 @@ def test_what_a_connection_has_heard_and_its_process_uses_is_shown_without_a_req
     # What it is asked before any cell tells its language; a listing asks for nothing.
     connection._transport.ask("kernel_info_request", {}, seconds=10)
     assert bridge.kernels("train", verbose=True).extra[kernel_id].endswith(", python " + sys.version.split()[0])
+
+
+# -- a connection file, as people name it for consoles
+
+
+@pytest.fixture
+def elsewhere(private_dir: Path) -> Iterator[ConsoleKernel]:
+    """A kernel whose connection file is in no runtime directory."""
+    with ConsoleKernel(private_dir, "4711") as console:
+        yield console
+
+
+@pytest.fixture
+def private_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return tmp_path / "elsewhere"
+
+
+def test_a_connection_file_is_a_match_wherever_it_is(elsewhere: ConsoleKernel, private_dir: Path) -> None:
+    path = str(elsewhere.connection_file)
+    names = [path, "./kernel-4711.json", "kernel-4711.json", "~/elsewhere/kernel-4711.json", f"'{path}'"]
+    for match in [*names, "../elsewhere/kernel-4711.json"]:
+        with contextlib.closing(Bridge()) as bridge:
+            with pytest.raises(KernelNotFound):
+                bridge.find("4711")
+            kernel = bridge.find(match)
+            assert (kernel.connection_file, kernel.outside) == (path, True)
+            assert [it.connection_file for it in bridge.kernels(match)] == [path]
+            assert bridge.find("4711") == kernel, "it is known from then on"
+            assert selector(kernel, bridge.look().kernels) == path, "by its path, elsewhere too"
+            if match == path:
+                assert bridge.connect(kernel).execute("6 * 7").text == "42"
+
+
+def test_a_named_file_is_read_by_the_rules_of_all(elsewhere: ConsoleKernel, private_dir: Path) -> None:
+    info = json.loads(elsewhere.connection_file.read_text())
+    odd = private_dir / "odd"
+    odd.mkdir(mode=0o755)
+    (odd / "link.json").symlink_to(elsewhere.connection_file)
+    for name, content in (("open", info), ("keyless", info | {"key": ""}), ("gone", info | {"hb_port": free_port()})):
+        (odd / f"{name}.json").write_text(json.dumps(content))
+        (odd / f"{name}.json").chmod(0o666 if name == "open" else 0o600)
+    everybody = private_dir / "everybody"
+    everybody.mkdir()
+    (everybody / "k.json").write_text(json.dumps(info))
+    everybody.chmod(0o777)
+    reasons = {
+        "odd/open.json": "others may write to it",
+        "odd/link.json": "a symbolic link",
+        "odd/keyless.json": "it has no key: its messages would not be signed",
+        "odd/gone.json": "its heartbeat does not answer (ended, stopped or swapped out)",
+        "everybody/k.json": "everybody may write in this directory: chmod o-w it",
+        "/etc/passwd.json": "",
+        "odd/nothing.json": "",
+    }
+    for match, reason in reasons.items():
+        with contextlib.closing(Bridge(face=COMMAND_LINE)) as bridge, pytest.raises(KernelNotFound) as raised:
+            bridge.find(match)
+        skipped = f"{match.rpartition('/')[2]} was skipped ({reason})"
+        assert (skipped in str(raised.value)) == bool(reason), str(raised.value)
+
+
+def test_a_copy_of_its_own_file_is_its_own_kernel(elsewhere: ConsoleKernel, private_dir: Path) -> None:
+    """As the kernel that asks: a cell that names a copy of its file would wait for itself."""
+    copy = private_dir / "copy.json"
+    code = (
+        "from kernel_bridge_magic import connect\n"
+        f"open({str(copy)!r}, 'w').write(open({str(elsewhere.connection_file)!r}).read())\n"
+        f"for name in ({str(copy)!r}, {str(elsewhere.connection_file)!r}):\n"
+        "    try:\n        connect(name)\n"
+        "    except Exception as error:\n        print(type(error).__name__)\n"
+    )
+    with contextlib.closing(Bridge()) as bridge:
+        result = bridge.connect(bridge.find(str(elsewhere.connection_file))).execute(code)
+    assert result.outputs[0]["text"] == "OwnKernel\nOwnKernel\n"

@@ -1043,8 +1043,8 @@ def test_bad_command_lines_are_one_line_and_2(
     ("line", "says"),
     [
         (["exec", "--code-file", "/no/such/file"], "No such file"),
-        (["exec", "--code", "1", "--timeout", "-1"], "seconds above 0"),
-        (["exec", "--code", "1", "--reconnect-timeout", "soon"], "seconds above 0"),
+        (["exec", "--code", "1", "--timeout", "-1"], "is not a duration: use seconds (30), 5m or 2h, or "),
+        (["exec", "--code", "1", "--reconnect-timeout", "soon"], "is not a duration: use seconds (30), 5m or 2h, or "),
         (["exec", "--code", "1", "--reconnect-timeout", "0"], "'0' is no time"),
         (["exec", "--code", "1", "--token", "x"], "go with --base-url"),
         (["exec", "--code", "1", "--base-url", "localhost:8888"], "http://localhost:8888/ or https://"),

@@ -73,6 +73,9 @@ ALL = [ANALYSIS, OTHER, STATS, CAFE, CONSOLE, OWN]
         ("cafe\u0301.ipynb", Level.PATH, [CAFE]),
         ("analysis.ipynb", Level.NAME, [ANALYSIS]),
         ("jupyter console", Level.NAME, [CONSOLE]),
+        ("/run/kernel-dd.json", Level.PATH, [CONSOLE]),
+        ("kernel-dd.json", Level.NAME, [CONSOLE]),
+        ("kernel-dd", Level.STEM, [CONSOLE]),
         ("analysis", Level.STEM, [ANALYSIS]),
         ("Other 2", Level.STEM, [OTHER]),
         ("ir", Level.KERNELSPEC, [STATS]),
@@ -335,7 +338,7 @@ class TestRefused:
         [
             ("re:[", r"bad regular expression '\[': unterminated character set at position 0"),
             ("re:abc(", "position 3"),
-            ("re:" + "a" * 201, "201 characters; 200"),
+            ("re:" + "a" * 201, "201 characters. Use 200 at most"),
             ("re:(a+)+$", "a repeat inside a repeat"),
             ("re:((a*)b?)*$", "a repeat inside a repeat"),
             ("re:(a|a)*b", "a repeat inside a repeat"),

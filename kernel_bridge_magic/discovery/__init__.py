@@ -21,6 +21,8 @@ from kernel_bridge_magic.discovery.runtime_files import (
     FileContent,
     Refused,
     RuntimeFiles,
+    is_listed,
+    named_files,
     read_runtime_files,
     read_servers,
     runtime_dirs,
@@ -30,7 +32,7 @@ from kernel_bridge_magic.discovery.unused import may_be_unused, with_unused
 from kernel_bridge_magic.levels import servers_named
 from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, ServerReport, Session, Skipped, is_uuid
 
-__all__ = ["last_answer", "last_listing", "look"]
+__all__ = ["last_answer", "last_listing", "look", "named_files"]
 
 _FILE_SECONDS = 1.0  # a directory on a hung network disk must leave the servers their time
 _HEARTBEAT_SECONDS = 1.0  # a live kernel answers in milliseconds
@@ -49,6 +51,7 @@ def look(
     local: bool = True,
     skip: Mapping[Origin, str] = MappingProxyType({}),
     only: str | None = None,
+    named: Sequence[str] = (),
 ) -> Listing:
     """Look around once: runtime files (if `local`), all servers at the same time, kernels without a server.
 
@@ -56,6 +59,8 @@ def look(
     `deadline` is in seconds, for everything. Servers whose origin is in `skip` are not asked; the text there is
     reported as their problem. With `only` nobody is asked but the servers that this URL means, of `servers` and
     those of runtime files. Tokens of runtime files are put into `vault`, each for its own server.
+
+    `named` are connection files that are looked at as those of the runtime directories are (see `named_files`).
 
     An id that origins of different trust name is the trusted one's (see `claims`); the others' are the listing's
     claims. With `only` the caller has named the server, and gets what that lists.
@@ -68,7 +73,8 @@ def look(
     require()
     began = time.monotonic()
     until = began + deadline
-    files = read_runtime_files(runtime_dirs(), min(_FILE_SECONDS, deadline / 2)) if local else RuntimeFiles()
+    places = runtime_dirs()
+    files = read_runtime_files(places, min(_FILE_SECONDS, deadline / 2), named) if local else RuntimeFiles()
     found, skipped = read_servers(files.servers, vault)
     all_servers = _without_doubles(found, servers, vault)
     asked = all_servers if only is None else servers_named(only, all_servers)
@@ -91,6 +97,7 @@ def look(
             for kernels in (rows, foreign)
         )
         alone, dead = _alone(unattached, where, heartbeats, own_file)
+        alone = [replace(it, outside=not is_listed(it.connection_file, places)) for it in alone]
         known = {kernel.id for kernel in rows if is_uuid(kernel.id)}
         rows += [replace(k, is_own=k.is_own or k.id == own_id) for k in alone if k.id not in known]
         owned = {kernel.id for kernel in rows} | listed_by(ours) | of_frozen_servers(ours, files.kernels)
@@ -191,7 +198,7 @@ def _merge(answers: Sequence[Answer]) -> list[Kernel]:
 
 def _attach(rows: Sequence[Kernel], files: Sequence[FileContent], own_id: str) -> list[Kernel]:
     """Give kernels behind a server of this machine their connection files, and mark our own kernel."""
-    by_id = {file_kernel_id(file.path): file.path for file in files}
+    by_id = {file_kernel_id(file.path): file.path for file in reversed(files)}  # not a copy that was named
     whole = []
     for kernel in rows:
         local = kernel.server is not None and kernel.server.source == "runtime"

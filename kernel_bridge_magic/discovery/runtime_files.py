@@ -7,6 +7,7 @@ Whoever can write there can say where our tokens go, so that owner and mode of f
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -30,6 +31,8 @@ __all__ = [
     "FileContent",
     "Refused",
     "RuntimeFiles",
+    "is_listed",
+    "named_files",
     "number",
     "read_runtime_files",
     "read_servers",
@@ -79,25 +82,53 @@ def runtime_dirs() -> tuple[str, ...]:
     return tuple(dict.fromkeys(os.path.abspath(path) for path in found))
 
 
-def read_runtime_files(directories: Sequence[str], seconds: float = 2.0) -> RuntimeFiles:
+def named_files(match: str) -> tuple[str, ...]:
+    """Name the connection files that a MATCH may stand for, by absolute path: `./x.json`, `~/x.json`, `kernel-1.json`.
+
+    A name without a directory is looked for in the current one, and where Jupyter looks.
+    """
+    if not match.endswith(".json") or "\0" in match:
+        return ()
+    path = os.path.abspath(os.path.expanduser(match))
+    directory, name = os.path.split(path)
+    runtime = runtime_dirs()
+    if not os.path.dirname(match):
+        return tuple(dict.fromkeys(os.path.join(place, name) for place in (directory, *runtime)))
+    real = os.path.realpath(directory)
+    return (os.path.join(next((it for it in runtime if os.path.realpath(it) == real), directory), name),)
+
+
+def is_listed(path: str, directories: Sequence[str]) -> bool:
+    """Tell whether a connection file is found in `directories` by itself, without being named."""
+    directory, name = os.path.split(path)
+    return directory in directories and any(fnmatchcase(name, pattern) for pattern in KERNEL_FILES)
+
+
+def read_runtime_files(directories: Sequence[str], seconds: float = 2.0, named: Sequence[str] = ()) -> RuntimeFiles:
     """Read all directories, each in a thread that is left behind if the file system hangs.
+
+    `named` are connection files, by absolute path, that are read beside what `directories` hold, by the same rules.
 
     A missing directory is nothing to tell of; every other trouble is one `Skipped`. Never raises for what it
     finds there.
     """
     end = time.monotonic() + seconds
     answers: queue.SimpleQueue[tuple[str, tuple[int, int], RuntimeFiles]] = queue.SimpleQueue()
-    for directory in directories:
-        target = threading.Thread(target=_read_directory, args=(directory, answers), daemon=True)
+    names: dict[str, list[str]] = {directory: [] for directory in directories}
+    for path in named:
+        names.setdefault(os.path.dirname(path), []).append(os.path.basename(path))
+    for directory, wanted in names.items():
+        only = None if directory in directories else wanted
+        target = threading.Thread(target=_read_directory, args=(directory, answers, wanted, only), daemon=True)
         target.start()
     found: dict[str, tuple[tuple[int, int], RuntimeFiles]] = {}
-    while len(found) < len(set(directories)):
+    while len(found) < len(names):
         try:
             directory, identity, files = answers.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:
             break
         found[directory] = identity, files
-    return _merged(directories, found, seconds)
+    return _merged(list(names), found, seconds)
 
 
 def _merged(
@@ -118,7 +149,13 @@ def _merged(
     return whole
 
 
-def _read_directory(directory: str, answers: queue.SimpleQueue[tuple[str, tuple[int, int], RuntimeFiles]]) -> None:
+def _read_directory(
+    directory: str,
+    answers: queue.SimpleQueue[tuple[str, tuple[int, int], RuntimeFiles]],
+    named: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+) -> None:
+    """Read what a directory holds, and the connection files `named`; or `only` these."""
     files = RuntimeFiles()
     identity = (0, 0)
     try:
@@ -135,9 +172,15 @@ def _read_directory(directory: str, answers: queue.SimpleQueue[tuple[str, tuple[
         identity = (status.st_dev, status.st_ino)
         refusal = _directory_refusal(status)
         if refusal:
-            files.skipped.append(Skipped(directory, refusal))
+            there = [directory] if only is None else [os.path.join(directory, name) for name in _present(handle, only)]
+            files.skipped += [Skipped(path, refusal) for path in there]
         else:
-            _read_all(directory, handle, not status.st_mode & 0o077, files)
+            private = not status.st_mode & 0o077
+            if only is None:
+                _read_all(directory, handle, private, files)
+            for name in named:
+                if not any(file.path == os.path.join(directory, name) for file in files.kernels):
+                    _read_one(directory, name, handle, private, files.kernels, files.skipped)
     except OSError as error:
         files.skipped.append(Skipped(directory, _reason(error)))
     finally:
@@ -160,13 +203,29 @@ def _read_all(directory: str, handle: int, private: bool, files: RuntimeFiles) -
         target = next((into for patterns, into in kinds if any(fnmatchcase(name, p) for p in patterns)), None)
         if target is None:
             continue
-        path = os.path.join(directory, name)
-        try:
-            target.append(FileContent(path, *_read_file(name, handle, private)))
-        except FileNotFoundError:
-            continue  # its server or kernel ended while we looked
-        except (OSError, ValueError, RecursionError) as error:
-            files.skipped.append(Skipped(path, _reason(error)))
+        _read_one(directory, name, handle, private, target, files.skipped)
+
+
+def _read_one(
+    directory: str, name: str, handle: int, private: bool, target: list[FileContent], skipped: list[Skipped]
+) -> None:
+    path = os.path.join(directory, name)
+    try:
+        target.append(FileContent(path, *_read_file(name, handle, private)))
+    except FileNotFoundError:
+        return  # its server or kernel ended while we looked
+    except (OSError, ValueError, RecursionError) as error:
+        if not any(it.path == path for it in skipped):
+            skipped.append(Skipped(path, _reason(error)))
+
+
+def _present(handle: int, names: Sequence[str]) -> list[str]:
+    found = []
+    for name in names:
+        with contextlib.suppress(OSError):
+            os.stat(name, dir_fd=handle, follow_symlinks=False)
+            found.append(name)
+    return found
 
 
 class Refused(ValueError):

@@ -109,8 +109,9 @@ def standalone_kernel(file: FileContent, where: Endpoint, own_file: str = "") ->
     Raises:
         Refused: who listens there is no process of this user.
     """
-    own = bool(own_file) and os.path.realpath(own_file) == os.path.realpath(file.path)
     process = _process(file, where)
+    # A file may be a copy of ours.
+    own = process.pid == os.getpid() or (bool(own_file) and os.path.realpath(own_file) == os.path.realpath(file.path))
     name, path = _quiet(file.data, "kernel_name"), _quiet(file.data, "jupyter_session")
     spec = kernelspec_on_disk(name)
     if not spec.language and process.language:
