@@ -192,7 +192,7 @@ def _directory_refusal(status: os.stat_result) -> str:
     if status.st_uid != os.getuid():
         return f"the directory belongs to another user (uid {status.st_uid})"
     if status.st_mode & 0o002:
-        return "everybody may write in this directory: chmod o-w it"
+        return "everybody may write in this directory; chmod o-w it"
     return ""
 
 
@@ -343,7 +343,7 @@ def _refuse_dead(pid: int, mtime: float) -> float:
     except psutil.Error:
         raise Stale(f"its process {pid} has just ended") from None
     if started > mtime + _CLOCK_SLACK:
-        raise Stale(f"its process {pid} is younger than the file: a stale file, or one of another machine")
+        raise Stale(f"its process {pid} is younger than the file, which is stale or of another machine")
     return started
 
 

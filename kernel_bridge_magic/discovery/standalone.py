@@ -71,14 +71,14 @@ def endpoint(file: FileContent) -> Endpoint:
     if bool(public) != bool(secret):
         raise Refused("it has one curve key of two")
     if not text(data, "key"):
-        raise Refused("it has no key: its messages would not be signed")
+        raise Refused("it has no key, so its messages would not be signed")
     transport, ip = text(data, "transport") or "tcp", text(data, "ip")
     if transport == "ipc":
         ip = ports.unix_address(os.path.dirname(file.path), ip, f"-{shell}")
     elif transport == "tcp":
         ip = _address(ip, bool(public))
     else:
-        raise Refused(f"its transport is neither tcp nor ipc: {transport[:20]!r}")
+        raise Refused(f"its transport {transport[:20]!r} is neither tcp nor ipc")
     return Endpoint(file.path, transport, ip, shell, heartbeat, public, secret)
 
 

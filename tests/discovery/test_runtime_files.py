@@ -252,7 +252,7 @@ def test_pid_that_was_used_again(runtime: Path, listener: int) -> None:
     path = plant(runtime, info(listener))
     os.utime(path, (1000, 1000))
     assert reasons(runtime) == [
-        f"its process {os.getpid()} is younger than the file: a stale file, or one of another machine"
+        f"its process {os.getpid()} is younger than the file, which is stale or of another machine"
     ]
 
 
