@@ -176,9 +176,10 @@ def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
     relay = Relay(sink, kernel)
     kept = Kept()
     began = time.monotonic()
-    connection = bridge.connect(
-        kernel, options.transport, note=relay.show, timeout=options.timeout, if_busy=options.if_busy
-    )
+    with relay.waiting():
+        connection = bridge.connect(
+            kernel, options.transport, note=relay.show, timeout=options.timeout, if_busy=options.if_busy
+        )
     connection.reconnect_timeout = options.reconnect_timeout
     try:
         execution = connection.start(

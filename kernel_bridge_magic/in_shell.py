@@ -155,9 +155,10 @@ class InShell:
         if not options.quiet:
             self._introduce(match, kernel, relay)
         began = time.monotonic()
-        connection = self.bridge.connect(
-            kernel, options.transport, note=relay.show, timeout=options.timeout, if_busy=options.if_busy
-        )
+        with relay.waiting():
+            connection = self.bridge.connect(
+                kernel, options.transport, note=relay.show, timeout=options.timeout, if_busy=options.if_busy
+            )
         connection.reconnect_timeout = self._reconnect_timeout()
         mirror = self._mirror(connection)
         relay = Relay(sink, kernel, hold_result=hold_result, widgets=mirror)

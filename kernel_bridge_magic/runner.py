@@ -44,11 +44,12 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
         questions = _Questions(execution, relay, sink, as_usual)
         events = iter(execution)
         try:
-            _show(events, execution, relay, questions)
-            assert execution.result is not None
-            if questions.unanswered and execution.result.fate in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
-                relay.note(_NOT_SENT)
-            relay.finish(execution.error)
+            with relay.waiting():
+                _show(events, execution, relay, questions)
+                assert execution.result is not None
+                if questions.unanswered and execution.result.fate in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
+                    relay.note(_NOT_SENT)
+                relay.finish(execution.error)
         except BaseException as problem:
             events.close()
             _tell(problem, f"kernel-bridge: {_became(execution, problem)}")

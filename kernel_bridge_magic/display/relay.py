@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from kernel_bridge_magic.display.escapes import Escapes
@@ -199,6 +201,16 @@ class Relay:
         for name, escapes in self._escapes.items():
             if text := escapes.end():
                 self._sink.stream(name, text)
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While the block runs, the cell may wait; if it raises, take away the line that says so."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(Exception):  # it may be the sink that is broken
+                self._waits_no_more()
+            raise
 
     def _waits_no_more(self) -> None:
         if not self._begun:

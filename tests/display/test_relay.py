@@ -217,6 +217,15 @@ def test_what_a_cell_has_waited_for_is_told_no_more_when_it_ends_without_having_
     assert screen.shown[-1] == ("inform", "queued", "")
 
 
+@pytest.mark.parametrize("problem", [KeyboardInterrupt, RuntimeError, SystemExit])
+def test_what_a_cell_has_waited_for_is_told_no_more_where_an_error_ends_the_wait(problem: type[BaseException]) -> None:
+    relay = Relay(screen := Screen(), OWN)
+    with pytest.raises(problem), relay.waiting():
+        relay.show(Queued())
+        raise problem
+    assert screen.shown[-1] == ("inform", "queued", "")
+
+
 @pytest.mark.parametrize("stop", ["Stop", "Ctrl-C"])
 def test_an_interrupt_is_called_as_the_front_end_calls_it(stop: str) -> None:
     relay = Relay(screen := Screen(stop), OWN)
