@@ -49,7 +49,8 @@ def subshell_for(transport: Transport, if_busy: str, kernel: str) -> Subshell | 
     if if_busy == "wait" or not is_busy(transport):
         return None
     if if_busy == "fail":
-        raise NotRun("the kernel is busy; nothing was sent. Safe to run again", kernel=kernel)
+        hint = "nothing was sent, so it is safe to run the cell again (--if-busy wait waits)"
+        raise NotRun(f"{kernel} is busy; {hint}", kernel=kernel)
     asked = not transport.info
     if asked:
         # The answer tells the transport.
@@ -59,11 +60,11 @@ def subshell_for(transport: Transport, if_busy: str, kernel: str) -> Subshell | 
             _put_right_if_it_can(transport)
         what = describe_kernel(transport.info) or "it does not say what it is"
         hint = "; ipykernel 7 has" if transport.info.get("implementation") == "ipython" else ""
-        raise NotRun(f"the kernel is busy and has no subshells ({what}{hint}); nothing was sent", kernel=kernel)
+        raise NotRun(f"{kernel} has no subshells ({what}{hint}); nothing was sent", kernel=kernel)
     try:
-        return Subshell(transport)
+        return Subshell(transport, kernel)
     except CannotConnect as problem:
-        raise NotRun(f"the kernel is busy, and {problem}; nothing was sent", kernel=kernel) from None
+        raise NotRun(f"{problem}; nothing was sent", kernel=kernel) from None
 
 
 def _put_right_if_it_can(transport: Transport) -> None:
@@ -74,14 +75,14 @@ def _put_right_if_it_can(transport: Transport) -> None:
 
 
 class Subshell:
-    """A subshell of ours, for one cell. It outlives our connection: whoever makes it deletes it.
+    """A subshell of ours, for one cell. It outlives our connection: whoever makes it deletes it. `kernel` is named so.
 
     Raises:
         CannotConnect: the kernel did not make one.
         LinkLost: the connection is closed.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, kernel: str) -> None:
         self._transport = transport
         #: its id, for the header of what it shall handle
         self.id = ""
@@ -94,15 +95,15 @@ class Subshell:
                 target=self._delete_when_made, args=(asked, inbox), name="kernel-bridge-subshell", daemon=True
             )
             late.start()
-            raise CannotConnect("it did not make a subshell in time")
+            raise CannotConnect(f"{kernel} did not make a subshell in time")
         transport.forget(asked)
         if not self._take(reply):
-            raise CannotConnect("it made no subshell")
+            raise CannotConnect(f"{kernel} made no subshell")
         #: the identity of the thread that runs its cells: what `interrupt_thread` needs
         self.thread = beside.arrive(transport, self.id)
         if not self.thread:
             self.delete()
-            raise CannotConnect("its subshell does not answer")
+            raise CannotConnect(f"{kernel}'s subshell does not answer")
 
     def _take(self, reply: dict[str, Any]) -> bool:
         """Take the answer, and tell whether there is a subshell; if not, have the request's own idle put right."""

@@ -160,7 +160,6 @@ def _list(options: argparse.Namespace) -> int:
 
 def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
     from kernel_bridge_magic.bridge import Bridge
-    from kernel_bridge_magic.connection import time_left
     from kernel_bridge_magic.display.escapes import Spelt
     from kernel_bridge_magic.display.plain import PlainSink, SilentSink
     from kernel_bridge_magic.display.relay import Relay
@@ -186,7 +185,8 @@ def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
             code,
             stdin=sink.can_ask,
             store_history=options.history,
-            timeout=time_left(options.timeout, began),
+            timeout=options.timeout,
+            since=began,
             keep_outputs=options.json,
             if_busy=options.if_busy,
             durable=options.durable,

@@ -20,15 +20,14 @@ from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.transports.base import Subscriber, Transport
 
-__all__ = ["KernelConnection", "time_left"]
+__all__ = ["KernelConnection"]
 
 _LEFT_UNKNOWN = "an earlier cell's link was lost before its end was known: it may still be running there"
 _RELOADED = (
-    "modules of kernel_bridge_magic were reloaded, and old and new ones do not fit together; nothing was sent. "
+    "nothing was sent, since modules of kernel_bridge_magic were reloaded and do not fit to the old ones. "
     "Connect again after %reload_ext kernel_bridge_magic; in a script, start Python anew"
 )
 _STATE_SECONDS, _STATE_LOOK = 0.5, 0.05  # for a server's word on a kernel that has answered; it takes milliseconds
-_LEAST_SECONDS = 0.1  # for a cell whose connection took all of the time
 
 
 class KernelConnection:
@@ -73,6 +72,7 @@ class KernelConnection:
         store_history: bool = False,
         stdin: bool = False,
         timeout: float | None = None,
+        since: float | None = None,
         keep_outputs: bool = True,
         metadata: dict[str, Any] | None = None,
         if_busy: str = "wait",
@@ -81,7 +81,8 @@ class KernelConnection:
     ) -> Execution:
         """Send one cell and return at once; iterate over what is returned.
 
-        `timeout` is in seconds, in all, None for none. With `stdin` the cell may ask for input: answer each
+        `timeout` is in seconds, in all, None for none; they count from `since`, on the monotonic clock, where the
+        caller had to connect first. With `stdin` the cell may ask for input: answer each
         `InputRequest` with `Execution.answer`. Without, it is refused there at once; a kernel that asks all the same is
         given the end of input, and its cell is interrupted if it asks once more. `metadata` goes with the cell, under
         `kernel_bridge`. `if_busy` says what to do when the kernel runs something else: `wait` for it, `fail`, or run
@@ -97,7 +98,7 @@ class KernelConnection:
         """
         check_code(code)
         if reloads.happened():
-            raise NotRun(_RELOADED, kernel=self.kernel.title)
+            raise NotRun(f"{self.kernel.title}: {_RELOADED}", kernel=self.kernel.title)
         if durable and if_busy == "subshell":
             raise BadOption("a durable cell runs in the main shell: leave out --durable, or --if-busy subshell")
         subshell = subshell_for(self._transport, if_busy, self.kernel.title)
@@ -110,6 +111,7 @@ class KernelConnection:
                 store_history=store_history,
                 stdin=stdin,
                 timeout=timeout,
+                since=since,
                 outputs=Outputs(whole=whole) if keep_outputs else None,
                 metadata=metadata,
                 subshell=subshell,
@@ -243,11 +245,3 @@ class KernelConnection:
     def __repr__(self) -> str:
         state = "open" if self.is_open else "closed"
         return f"<KernelConnection {self.kernel.title!r} over {self.transport}, {state}>"
-
-
-def time_left(timeout: float | None, since: float) -> float | None:
-    """Give what is left of `timeout` seconds, which began when the monotonic clock showed `since`.
-
-    Whole seconds are taken off, so that what is left looks like what was asked for.
-    """
-    return None if timeout is None else max(timeout - int(time.monotonic() - since), _LEAST_SECONDS)

@@ -25,9 +25,9 @@ _ANSWER_SECONDS = 10.0  # for the answer to a fetch while something is held back
 _MOMENT = 1.0  # what was under way already comes within it
 _SILENT_SECONDS = 95.0  # a link that says nothing for that long is declared broken before (R7)
 
-_NOT_KEPT = "that kernel does not keep this cell's output (--durable needs ipykernel 7 there); it runs without"
-_UNFETCHED = "{}: what is missing of the output cannot be fetched any more (--durable); some may be missing"
-_CHILDREN = "the cell's child processes print, too: whether any of that was lost cannot be told"
+_NOT_KEPT = "it does not keep this cell's output (--durable needs ipykernel 7 there); the cell runs without"
+_UNFETCHED = "{}, so what is missing of the output cannot be fetched any more (--durable)"
+_CHILDREN = "the cell's child processes print, too; whether any of that was lost cannot be told"
 
 
 class Durable:

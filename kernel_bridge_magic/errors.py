@@ -225,9 +225,10 @@ def remote_error(ename: str, evalue: str, traceback: Sequence[str] = (), kernel:
 class FateError(KernelBridgeError):
     """The cell did not come to its end, as far as we can tell.
 
-    `fate` is the `Fate`, `kernel` the kernel's name, `shown` the number of outputs (stream lines count one
-    each) that had arrived, `missing` how many messages are known to be lost (None: not known), `seconds` how
-    long we had waited, `started` whether the kernel had begun with the cell (None: not known).
+    `reason` is the text, which names the kernel. `fate` is the `Fate`, `kernel` the kernel's name, `shown` the
+    number of outputs (stream lines count one each) that had arrived, `missing` how many messages are known to be lost
+    (None: not known), `seconds` how long we had waited, `started` whether the kernel had begun with the cell (None: not
+    known).
     """
 
     fate: Fate = Fate.UNKNOWN
@@ -251,10 +252,6 @@ class FateError(KernelBridgeError):
         self.started = started
         #: the `RemoteResult` of the cell, with what it had shown until then
         self.result: Any = None
-
-    def __str__(self) -> str:
-        # Not in `args`: unpickling calls the class with those.
-        return visible(f"{self.kernel}: {self.fate}: {self.reason}" if self.kernel else f"{self.fate}: {self.reason}")
 
 
 class NotRun(FateError):

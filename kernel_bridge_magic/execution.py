@@ -23,7 +23,7 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.outcome import outcome
 from kernel_bridge_magic.protocol import record, semicolons
 from kernel_bridge_magic.protocol.events import Aside, Error, Event, ExecuteResult, InputRequest, Note, Queued, Tick
-from kernel_bridge_magic.protocol.life import Sign
+from kernel_bridge_magic.protocol.life import Sign, told_of
 from kernel_bridge_magic.protocol.link import Action, Link
 from kernel_bridge_magic.protocol.messages import Message, check_code, execute_content, text
 from kernel_bridge_magic.protocol.outputs import Outputs
@@ -92,6 +92,7 @@ class Execution:
         store_history: bool,
         stdin: bool,
         timeout: float | None,
+        since: float | None,
         outputs: Outputs | None,
         metadata: dict[str, Any] | None,
         subshell: Subshell | None = None,
@@ -139,7 +140,9 @@ class Execution:
         self._link = Link(
             Request(msg_id),
             now=self._began,
+            kernel=kernel.title,
             timeout=timeout,
+            since=since,
             served=control.has_server,
             here=kernel.here,
             implementation=text(transport.info.get("implementation")),
@@ -479,7 +482,7 @@ class Execution:
         if self._refused != 2:
             return []
         return [
-            Note("it asks for input again, which nobody can give here; it is interrupted"),
+            Note("the cell asks for input again, which nobody can give here; it is interrupted"),
             *self._link.interrupt(now),
         ]
 
@@ -524,7 +527,7 @@ class Execution:
             elif self._runs_there():
                 interrupt_thread(self._transport, self._thread)
         except KernelBridgeError as problem:
-            self._inbox.put(Note(f"could not interrupt: {problem}"))
+            self._inbox.put(Note(f"the interrupt was not sent ({problem})"))
         finally:
             self._inbox.put(_InterruptDone())
 
@@ -547,7 +550,7 @@ class Execution:
 
 def since_the_last_cell(sign: Sign) -> str:
     """Say that the kernel has ended while nobody here waited for it (F8)."""
-    return f"{sign.as_exit} since the last cell; its variables are gone"
+    return f"{told_of('', sign.told)} since the last cell. Its variables are gone"
 
 
 def _prepare(transport: Transport, subshell: str) -> None:

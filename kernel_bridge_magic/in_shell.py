@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kernel_bridge_magic.bridge import Bridge
-from kernel_bridge_magic.connection import KernelConnection, time_left
+from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.checks import CheckList
 from kernel_bridge_magic.display.escapes import LeftOpen
@@ -127,7 +127,7 @@ class InShell:
         sink = self._front.sink()
         with sends_nothing():
             mirror, relay, execution = self._start(match, code, options, sink, hold_result=hold_result)
-        with mirror.cell(execution, self._front.parent(), sink, quiet=options.quiet):
+        with mirror.cell(execution, self._front.parent(), sink):
             outcome = run(execution, relay, sink)
         if options.result:
             self.shell.user_ns[options.result] = outcome
@@ -166,7 +166,8 @@ class InShell:
             code,
             stdin=sink.can_ask,
             store_history=options.history,
-            timeout=time_left(options.timeout, began),
+            timeout=options.timeout,
+            since=began,
             keep_outputs=bool(options.result),
             metadata={_CHAIN: chain},
             if_busy=options.if_busy,

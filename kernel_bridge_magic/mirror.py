@@ -11,7 +11,6 @@ import contextlib
 import logging
 import queue
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -22,11 +21,11 @@ from kernel_bridge_magic.display.escapes import spell_out
 from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.display.twins import Forward, Twins
 from kernel_bridge_magic.display.widget_text import TextWidgets
-from kernel_bridge_magic.errors import Fate, KernelBridgeError
+from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.protocol.comms import COMM_TYPES, Comms, Parent
 from kernel_bridge_magic.protocol.events import Aside, CommMessage, DisplayData, Event, ExecuteResult
-from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign
+from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request, display_of
 from kernel_bridge_magic.transports.base import Closed
@@ -36,7 +35,6 @@ __all__ = ["CellSink", "Front", "Mirror", "Pump"]
 _SETTLE_SECONDS = 1.0  # for what came before a cell to be handled before it
 _BEGIN_SECONDS = 0.5  # an idle kernel begins with a widget's message within milliseconds
 _CALLBACK_SECONDS = 60.0
-_LATE_END_SECONDS = 3.0  # a kernel that exits so soon after a cell did so because of it (F8)
 _MOST_DISPLAYS = 10_000  # the newest of those that are shown here: another client may still update them
 _log = logging.getLogger(__name__)
 
@@ -142,7 +140,6 @@ class Mirror:
         self._sink: CellSink | None = None
         self._answers: dict[str, _Answer] = {}
         self._told = False
-        self._last: tuple[Execution, float] | None = None  # the last cell that wants notes, and when it ended
         #: the displays that cells of ours have shown, each with the request that it belongs to
         self._displays: OrderedDict[str, str] = OrderedDict()
         self._prefix = ""  # of the `msg_id` of every request of the connection, "" before its first cell
@@ -188,10 +185,10 @@ class Mirror:
                 self._displays.popitem(last=False)
 
     @contextlib.contextmanager
-    def cell(self, execution: Execution, parent: Parent, sink: CellSink, *, quiet: bool = False) -> Iterator[None]:
+    def cell(self, execution: Execution, parent: Parent, sink: CellSink) -> Iterator[None]:
         """While the block runs, what comes is handled where `execution` is shown, which is in `sink`.
 
-        `parent` is the message of this front end that runs the cell. With `quiet` it wants no notes.
+        `parent` is the message of this front end that runs the cell.
         """
         self._prefix = execution.msg_id.rpartition("_")[0]
         with self._order:
@@ -205,11 +202,10 @@ class Mirror:
             try:
                 sink.finish()
             finally:
-                self._end_cell(execution, quiet)
+                self._end_cell(execution)
 
-    def _end_cell(self, execution: Execution, quiet: bool) -> None:
+    def _end_cell(self, execution: Execution) -> None:
         with self._lock:
-            self._last = None if quiet else (execution, time.monotonic())
             self._running, self._sink = None, None
             for item in execution.leftovers():
                 self._note_late_display(item)
@@ -241,19 +237,6 @@ class Mirror:
                 self._update_display(item)
         elif isinstance(item, Sign | Closed):
             self._end_widgets()
-            if isinstance(item, Sign) and item not in ANNOUNCED and self._running is None:
-                self._note_end(item)
-
-    def _note_end(self, sign: Sign) -> None:
-        """Say below the last cell that its kernel exited right behind it, as `quit()` in a cell does."""
-        last, self._last = self._last, None
-        if last is None or time.monotonic() - last[1] > _LATE_END_SECONDS:
-            return
-        result = last[0].result
-        if result is not None and result.fate in (Fate.OK, Fate.FAILED):
-            sink = self._front.late(self._comms.parent(last[0].msg_id))
-            relay = Relay(sink, self._connection.kernel)
-            relay.note(f"{sign.as_exit} after this cell; its variables are gone")
 
     def _take_comm(self, message: Message) -> None:
         with self._order:

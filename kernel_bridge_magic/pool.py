@@ -259,15 +259,18 @@ class _Doorway:
         if seconds < _MOMENT:
             return
         if self._if_busy == "fail" and seconds > _BUSY_SECONDS:
-            raise self._not_run("the kernel is busy or starting, and its server lets nobody in")
+            raise self._not_run(f"{self._kernel.title} is busy or starting, and its server lets nobody in")
         if time.monotonic() > self._until:
-            raise self._not_run(f"gave up waiting for the kernel, busy or starting, after {self._timeout:g} s")
+            raise self._not_run(
+                f"{self._kernel.title}: no connection within {self._timeout:g} s, since the kernel is busy or starting"
+            )
         if self._note is not None and self._if_busy != "fail":
             self._note(Queued(connecting=True))
             self._note = None
 
     def _not_run(self, reason: str) -> NotRun:
-        return NotRun(f"{reason}; nothing was sent. Safe to run again", kernel=self._kernel.title)
+        text = f"{reason}; nothing was sent, so it is safe to run the cell again"
+        return NotRun(text, kernel=self._kernel.title)
 
 
 def _refuse(kernel: Kernel) -> None:

@@ -163,7 +163,7 @@ def test_an_interrupt_hits_the_subshell_s_cell_only(owner: Owner, guest: KernelC
 def test_a_cell_that_is_left_takes_its_subshell_along_at_its_end(
     owner: Owner, guest: KernelConnection, connect: Connect, own_kernel: str
 ) -> None:
-    with pytest.raises(TimedOut, match="goes on there"):
+    with pytest.raises(TimedOut, match="The cell is still running there"):
         guest.execute("import time; time.sleep(1.5); left = 1", timeout=0.7, if_busy="subshell")
     assert len(subshells(guest)) == 1
     guest.close()  # nobody is there to do it
@@ -181,7 +181,7 @@ def test_a_busy_kernel_looks_busy_after_a_cell_that_was_left(
         return str(jupyter_server.rest("GET", f"api/kernels/{own_kernel}")["execution_state"])
 
     watcher = Watcher(connect(own_kernel))
-    with pytest.raises(TimedOut, match="goes on there"):
+    with pytest.raises(TimedOut, match="The cell is still running there"):
         guest.execute("import time; time.sleep(2)", timeout=1, if_busy="subshell")
     guest.close()  # nobody is there to do it
     wait_for(watcher.was_told_again, "the kernel's word that it is busy")
@@ -197,7 +197,7 @@ def test_a_kernel_that_is_idle_when_a_left_cell_ends_is_not_called_busy(
 ) -> None:
     left = tmp_path / "left"
     watcher = Watcher(other := connect(own_kernel))
-    with pytest.raises(TimedOut, match="goes on there"):
+    with pytest.raises(TimedOut, match="The cell is still running there"):
         connect(own_kernel).execute(MAIN.format(go=str(left)), timeout=1, if_busy="subshell")
     assert owner.unharmed()
     left.touch()

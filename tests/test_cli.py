@@ -486,7 +486,7 @@ def test_a_second_ctrl_c_detaches(place: dict[str, Any]) -> None:
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "goes on there" in stderr
+    assert "no longer waiting; the cell is still running there" in stderr
 
 
 # -- signals, whenever they come
@@ -565,7 +565,7 @@ def test_ctrl_c_three_times_tells_the_true_fate(
     else:
         _, err = process.communicate(timeout=30)
         status = process.returncode
-        assert "goes on there" in err and "nothing was run" not in err
+        assert "the cell is still running there" in err and "nothing was run" not in err
     assert status == 130
 
 
@@ -782,7 +782,7 @@ def test_a_full_disk_behind_stdout_is_told_in_a_line_and_so_is_a_cell_s_fate(
     *fate, told = done.stderr.decode().splitlines()
     assert told == "kernel-bridge: the output could not be written: No space left on device"
     # With --json the cell is over by the time at which anything is written.
-    expected = ["left running" in line for line in fate]
+    expected = ["the cell is still running there" in line for line in fate]
     assert expected == ([True] if name == "exec" and not more else [])
 
 

@@ -169,7 +169,9 @@ def every_verdict() -> Iterator[Verdict]:
             "aborted",
             "silent",
         ):
-            link = Link(Request(CELL), now=0.0, timeout=86400.0 if cause == "timeout" else None)
+            link = Link(
+                Request(CELL), now=0.0, kernel="analysis.ipynb", timeout=86400.0 if cause == "timeout" else None
+            )
             if started:
                 link.receive(status("busy"), 0.0)
                 link.receive(stream("line\n" * 100_000), 0.0)
@@ -211,19 +213,18 @@ def every_verdict() -> Iterator[Verdict]:
     ],
 )
 def test_a_fate_is_told_with_its_kernel(fate: Fate, cls: type[FateError]) -> None:
-    error = fate_error(fate, "because", kernel="nb.ipynb", shown=3, missing=None, seconds=1.5)
+    error = fate_error(fate, "nb.ipynb: because", kernel="nb.ipynb", shown=3, missing=None, seconds=1.5)
     assert type(error) is cls
     assert error.fate is fate
-    assert str(error) == f"nb.ipynb: {fate}: because"
+    assert str(error) == "nb.ipynb: because"
     assert (error.reason, error.kernel, error.shown, error.missing, error.seconds) == (
-        "because",
+        "nb.ipynb: because",
         "nb.ipynb",
         3,
         None,
         1.5,
     )
-    assert str(fate_error(fate, "because")) == f"{fate}: because"
-    assert error._render_traceback_() == [f"{cls.__name__}: nb.ipynb: {fate}: because"]
+    assert error._render_traceback_() == [f"{cls.__name__}: nb.ipynb: because"]
 
 
 def test_each_fate_has_its_error_or_is_none() -> None:
@@ -242,6 +243,8 @@ def test_every_reason_of_the_link_fits_in_one_line() -> None:
         text = str(fate_error(verdict.fate, verdict.reason, kernel="analysis.ipynb"))
         assert "\n" not in text
         assert len(text) <= 160, text
+        assert text.startswith("analysis.ipynb") and text.count("analysis.ipynb") == 1, text
+        assert " lines shown" not in text and "server says" not in text, text
 
 
 def test_a_fate_error_can_be_pickled() -> None:
@@ -250,7 +253,9 @@ def test_a_fate_error_can_be_pickled() -> None:
     assert (type(copy), str(copy), vars(copy)) == (KernelDied, str(error), vars(error))
 
 
-@pytest.mark.parametrize("error", [KernelNotFound("a \x1b]0;x\x07\n\u202eb"), NotRun("r", kernel="\x1b[2J\x9b")])
+@pytest.mark.parametrize(
+    "error", [KernelNotFound("a \x1b]0;x\x07\n\u202eb"), NotRun("\x1b[2J\x9b is busy", kernel="\x1b[2J\x9b")]
+)
 def test_what_others_chose_does_nothing_in_our_lines(error: KernelBridgeError) -> None:
     assert str(error).isprintable()
     assert all(line.isprintable() for line in error._render_traceback_())

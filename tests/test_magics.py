@@ -212,8 +212,8 @@ def test_a_publisher_that_raises_leaves_the_cell_running_and_says_so(
         patch.setattr(shell.display_pub, "publish", publish)
         run(shell, f"%%remote analysis\n{code}\n{wait}")
     go.touch()
-    (told,) = [line for line in capsys.readouterr().err.splitlines() if "left running" in line]
-    assert told.endswith("left running: RuntimeError was raised here, so it is not waited for; the cell goes on there")
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "still running there" in line]
+    assert told.endswith(": RuntimeError was raised here, so it is not waited for; the cell is still running there")
     run(shell, "%%remote analysis\ndisplay('well')")
     assert "well" in capsys.readouterr().out
 
@@ -380,7 +380,7 @@ def test_the_owner_s_history_is_left_alone_unless_asked(shell: InteractiveShell)
 
 
 def test_waiting_has_an_end(shell: InteractiveShell) -> None:
-    with pytest.raises(LeftRunning, match=r"after 0\.3 s; the cell goes on there"):
+    with pytest.raises(LeftRunning, match=r"no result within 0\.3 s\. The cell is still running there"):
         run(shell, "%%remote --timeout 300ms analysis\nimport time; time.sleep(1); late = 1")
     assert run(shell, "%remote analysis late").text == "1"
 

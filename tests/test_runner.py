@@ -404,7 +404,7 @@ def test_the_second_ctrl_c_leaves_it_running(connect: Connect, own_kernel: str) 
     )
     result = run_in(kernel, code, screen)
     assert isinstance(result.error, LeftRunning)
-    assert "goes on there" in str(result.error)
+    assert "the cell is still running there" in str(result.error)
     assert kernel.execute("left").text == "1"
 
 
@@ -468,7 +468,7 @@ def test_a_sink_that_raises_in_mid_run_leaves_the_cell_running_and_says_so(
         run_in(kernel, code, screen)
     assert not hasattr(came.value, "__notes__")
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"left running: {problem.__name__} was raised here, so it is not waited for; the cell goes on there" in line
+    assert f": {problem.__name__} was raised here, so it is not waited for; the cell is still running there" in line
     go.touch()
     assert kernel.execute("n").text == "1"
 
@@ -495,7 +495,7 @@ def test_a_time_limit_by_sigalrm_is_raised_and_the_fate_is_told(
             run_in(kernel, code, screen)
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert "left running: TimeoutError was raised here" in came.value.__notes__[0]
+    assert ": TimeoutError was raised here, so it is not waited for; the cell is still" in came.value.__notes__[0]
     go.touch()
     assert kernel.execute("n").text == "2"
 

@@ -146,7 +146,7 @@ def test_two_interrupts_leave_it_running(terminal: Terminal, there: str) -> None
     said = " ".join(terminal.finish(5).split())
     assert time.monotonic() - began < 1.5  # 0.5 s, and room for a busy machine
     assert "LeftRunning: " in said
-    assert "left running: detached; the cell goes on there" in said.replace("\n", "")
+    assert "no longer waiting; the cell is still running there" in said.replace("\n", "")
     assert terminal.run(f"%%remote -q {there}\nwent_on").endswith("]: True")
 
 

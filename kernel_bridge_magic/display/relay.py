@@ -176,7 +176,7 @@ class Relay:
             self._begun = False
             self.inform(QUEUED, waiting(event, self._kernel.title, self._sink.stop))
         elif isinstance(event, Lost):
-            self.note(f"output is incomplete, {event.reason}")
+            self.note(event.reason)
         elif isinstance(event, Note) and event.key:
             self.inform(event.key, f"{self._kernel.title}: {self._spoken(event.text)}" if event.text else "")
         elif isinstance(event, Note):

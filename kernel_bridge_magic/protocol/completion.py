@@ -53,6 +53,12 @@ class Completion:
         return self._later == _NONE
 
     @property
+    def goes_on(self) -> bool | None:
+        """Whether the process that had the cell has answered a later question; False: another has, None: not known."""
+        had, (later, _) = self._ended[0] or self._began[0], self._later
+        return had == later if had and later else None
+
+    @property
     def is_proven(self) -> bool:
         """Whether it came to its end: the same process has answered a later question."""
         (life, last), (same, later) = self._ended, self._later

@@ -29,8 +29,8 @@ class Heart:
         """Give what is to be said now."""
         if self._missed_beats >= MISSED_BEATS and not self._told_stopped:
             self._told_stopped = True
-            return Note("the kernel is not answering (stopped or swapping); still waiting")
+            return Note("it does not answer (suspended or swapping?); still waiting")
         if self._missed_greetings >= MISSED_BEATS and not self._told_native:
             self._told_native = True
-            return Note("the kernel's process lives, its Python does not answer (busy in native code?); still waiting")
+            return Note("its process lives, but its Python does not answer (busy in native code?); still waiting")
         return None

@@ -6,7 +6,7 @@ import enum
 
 from kernel_bridge_magic.protocol.messages import Message
 
-__all__ = ["ANNOUNCED", "Life", "Sign", "is_from_server", "is_rate_limit"]
+__all__ = ["ANNOUNCED", "Life", "Sign", "is_from_server", "is_rate_limit", "told_of"]
 
 
 class Sign(enum.Enum):
@@ -20,9 +20,33 @@ class Sign(enum.Enum):
     RESTART = "kernel was restarted by another client"
 
     @property
-    def as_exit(self) -> str:
-        """The same of a kernel that no cell was running in."""
-        return self.value.replace("process ended", "exited")
+    def told(self) -> str:
+        """What people are told of it, for `told_of`."""
+        return _TOLD[self]
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether there is a kernel again, or will be, as far as is known."""
+        return self is not Sign.SHUTDOWN
+
+
+_ENDED = "its kernel process ended"
+_TOLD = {
+    Sign.RESTARTING: _ENDED,
+    Sign.NEW_LIFE: "was restarted",
+    Sign.DEAD: f"{_ENDED} for good",
+    Sign.LEFT: _ENDED,
+    Sign.SHUTDOWN: "was shut down by another client",
+    Sign.RESTART: "was restarted by another client",
+}
+
+
+def told_of(kernel: str, what: str) -> str:
+    """Begin a sentence about a kernel: "X was restarted", "X: its kernel process ended"; with no name "it was …"."""
+    subject = "" if what.startswith(("its ", "the ")) else "it "
+    if not kernel:
+        return f"{subject}{what}"
+    return f"{kernel} {what}" if subject else f"{kernel}: {what}"
 
 
 #: These may come long before the end: the kernel finishes the running cell first (FACTS 5).

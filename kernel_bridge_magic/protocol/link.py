@@ -32,7 +32,7 @@ from kernel_bridge_magic.protocol.events import (
 )
 from kernel_bridge_magic.protocol.gaps import Gap
 from kernel_bridge_magic.protocol.heart import Heart
-from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign, is_rate_limit
+from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign, is_rate_limit, told_of
 from kernel_bridge_magic.protocol.losses import Losses
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.outage import Outage, spoken
@@ -45,6 +45,7 @@ __all__ = ["Action", "Link", "Verdict"]
 # Seconds. Each is the smallest that no healthy kernel or server was seen to exceed (FACTS 5, 6, 13, 15).
 QUEUED_AFTER = 0.5  # no busy by then: the kernel runs something else
 QUEUED_AFTER_FREE = 3.0  # the same of a kernel that was heard to have nothing to run: its machine may be slow
+LEAST_TIME = 0.1  # for a cell whose connection took all of the time that was given
 SETTLE = 0.3  # messages under way when the end is already certain
 DOUBT = 0.5  # between a shutdown's interrupt and its shutdown_reply (ipykernel 6: 10 ms)
 REPLY_GRACE = 2.0  # between the idle of a cell and its reply, or the other way round
@@ -53,7 +54,7 @@ BACKLOG = 30.0  # the longest that IOPub may be behind the reply
 SILENCE = 5.0  # then the server is asked whether the kernel is still there
 ASK_AGAIN = 1.0  # a kernel that is being restarted loses what it is asked too early
 PROOF = 10.0  # an answer to kernel_info behind the cell, by a kernel that must start first
-SLOW_INTERRUPT = 3.0  # an interrupt that has not helped by then is worth a line
+SLOW_INTERRUPT = 1.0  # an interrupt that has not helped by then is worth a line
 WHO_SHUT_IT = 1.5  # a server that ends shuts its kernels first, and is gone 1 s later
 ASK_WHO = 0.25  # between questions to it meanwhile
 
@@ -61,20 +62,35 @@ ASK_WHO = 0.25  # between questions to it meanwhile
 #: Parts of the names of implementations whose replies say ok of code that raised (FACTS 13).
 _ALWAYS_OK = ("octave",)
 
-_CHECK = "check before running again"
-_REPLY_LOST = "the kernel has ended the cell, but its reply is lost; " + _CHECK
-_RECORDED = "the kernel remembers how it ended"
+_SAFE = "the cell was not run, so it is safe to run it again"
+_CHECK = "check before running it again"
+_MAY_HAVE_RUN = f"It may have run: {_CHECK}"
+_GONE = "Its variables are gone"
+_NO_KERNEL = "it has no kernel now"
+#: What is said of a kernel's variables where nobody can tell how a cell ended; None: it may have ended as well.
+_VARIABLES = {True: "Its variables are still there", False: _GONE, None: "Its variables may be gone"}
+_REPLY_LOST = f"has ended the cell, but the reply that says how is lost. {_CHECK.capitalize()}"
+_RECORDED = "but the kernel remembers how the cell ended"
 _COMPLETED = (
-    "the cell ran to its end and showed no error. What only the reply carries, such as a page of help, is missing"
+    "but the cell ran to its end and showed no error. What only the reply carries, such as a page of help, is missing"
 )
-_STILL = {True: "the cell goes on there", False: "the cell is still queued there", None: "the cell may run there"}
+_STILL = {
+    True: "the cell is still running there",
+    False: "the cell is still queued there",
+    None: "the cell may run there",
+}
 _QUEUED = "no longer waiting. The cell is still queued{behind} and cannot be withdrawn; it will run when its turn comes"
-_UNCONFIRMED = "the kernel had not said yet that it began, so the cell was not interrupted; it may run there"
-_NO_IDLE = "the kernel's end-of-cell message is missing; output may be, too"
+_UNCONFIRMED = "no longer waiting. The kernel had not confirmed the cell, so it was not interrupted; it may run there"
+_NO_IDLE = "the kernel's end-of-cell message is missing; some output may be, too"
+_NO_BUSY = "the kernel's start-of-cell message is missing; some output may be, too"
 _MUTE = (
-    "its server does not call the kernel busy, and hands nothing on; still waiting (before a gateway, a widget's "
-    "binary data stops it)"
+    "its server hands nothing on, and does not call the kernel busy; still waiting. A server before a gateway is "
+    "stopped by a widget's binary data"
 )
+_IN_THE_NEW_ONE = (
+    "it was restarted before this cell began. The cell runs in the new kernel, where the earlier variables are gone"
+)
+_SLOW = "interrupt sent, but the cell is still running. Ctrl-C again to leave it running there"
 
 
 class Action(enum.Enum):
@@ -88,7 +104,7 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a cell ended: its fate, and one clause of reason ("" for *ok* and *failed*)."""
+    """How a cell ended: its fate, and what happened, which names the kernel ("" for *ok* and *failed*)."""
 
     fate: Fate
     reason: str = ""
@@ -98,9 +114,11 @@ class Verdict:
 class Link:
     """The watch over one cell.
 
-    `served`: the kernel has a server. `here`: that is a process that we see, whose end is the kernel's.
+    `kernel` is what people call the kernel. `served`: it has a server. `here`: that is a process that we see, whose end
+    is the kernel's.
     `implementation` is what the kernel calls itself, "" where that is not known.
-    `reconnect_timeout`: for how many seconds a link that is lost is waited for, None for ever.
+    `reconnect_timeout`: for how many seconds a link that is lost is waited for, None for ever. `timeout` seconds are
+    counted from `since`, when the way to the kernel began to be looked for; None: from `now`.
     """
 
     def __init__(
@@ -108,13 +126,16 @@ class Link:
         request: Request,
         *,
         now: float,
+        kernel: str = "the kernel",
         timeout: float | None = None,
+        since: float | None = None,
         served: bool = True,
         here: bool = True,
         implementation: str = "",
         reconnect_timeout: float | None = RECONNECT,
     ) -> None:
         self.request = request
+        self._kernel = kernel
         self._believes_ok = not any(name in implementation.lower() for name in _ALWAYS_OK)
         self.reconnect_timeout = reconnect_timeout
         #: since when nothing was heard over a link that broke or does not answer, on the clock of `now`; None for a
@@ -125,13 +146,16 @@ class Link:
         self._served = served
         self._here = here
         self.verdict: Verdict | None = None
+        #: of a cell that is *unknown*: whether the kernel that had it goes on with its variables; None: nobody can tell
+        self.variables: bool | None = None
         #: outputs that were given on; a stream counts its lines
         self.shown = 0
         #: what is known to be missing of its output
         self.losses = Losses()
         self._sent = self._heard = now
         self._receiving_at = float("-inf")
-        self._deadline = None if timeout is None else now + timeout
+        # Where the way took all of the time the cell has a moment, in which most are over.
+        self._deadline = None if timeout is None else max((now if since is None else since) + timeout, now + LEAST_TIME)
         self._timeout = timeout
         self._waits_for, self._waits_since = Queued(), now
         self._told_queued: Queued | None = None
@@ -211,7 +235,7 @@ class Link:
         if self.request.started and not was_started and self._ending:
             # The restart was over before the kernel came to our cell.
             self._ending, self._sign = False, None
-            events.append(Note("the kernel was restarted before this cell began; it runs in the new one"))
+            events.append(Note(_IN_THE_NEW_ONE))
         if self.request.done and self._doubtful is None:
             events += self._finish()
         shown = [event for event in events if event is not None]
@@ -262,13 +286,14 @@ class Link:
 
     def overran(self, gap: Gap | None) -> list[Event]:
         """Take what never came though the link held, None where nobody can tell; give what to say of it."""
+        limited = f"some output was {self._limited}" if self._limited else ""
         if self.outage.happened:
             # What the link has lost is counted by itself, and up to the last message that is known.
-            uncounted = self._limited or (_NO_IDLE if self._idle_lost and not self._probe_seen else "")
+            uncounted = limited or (_NO_IDLE if self._idle_lost and not self._probe_seen else "")
         elif gap is None:
-            uncounted = self._limited or (_NO_IDLE if self._idle_lost else "")
+            uncounted = limited or (_NO_IDLE if self._idle_lost else "")
         else:
-            uncounted = "" if gap.size else self._limited
+            uncounted = "" if gap.size else limited
         if uncounted:
             return [self.losses.uncounted(uncounted)]
         if not gap or not gap.size or self.outage.happened or self.losses.missing is None:
@@ -330,9 +355,9 @@ class Link:
         if self._asks_who(now):
             self._server_gone, self._not_there = state == "", state is None
         elif state is None and self.outage.happened:
-            self._conclude_gone(f"kernel is gone from its server ({there or 'it has none now'})")
+            self._conclude_gone(f"disappeared from its server ({there or 'which has no kernel now'})")
         elif state is None or state == "dead":
-            self._conclude_gone(Sign.DEAD.value if state else "kernel was shut down or deleted")
+            self._conclude_gone(Sign.DEAD.told if state else "was shut down or deleted", comes_back=bool(state))
         elif self._lost_link:
             self._conclude_link(server_alive=bool(state))
         elif state == "idle" or (state == "starting" and self.request.started):
@@ -362,19 +387,20 @@ class Link:
         if self.verdict is not None:
             return []
         if self.outage.is_down:
-            return list(self._leave(self.outage.words))
+            return list(self._leave(f"{self.outage.words}, and no longer waited for"))
         if self._proof is not None:
             self._judge_unconfirmed()
             return []
         if not self.request.started:
             told = self._told_queued if self.begun is False else None
-            self._judge(Fate.LEFT_RUNNING, _UNCONFIRMED if told is None else _QUEUED.format(behind=_behind(told)))
+            what = _UNCONFIRMED if told is None else _QUEUED.format(behind=_behind(told))
+            self._judge(Fate.LEFT_RUNNING, f"{self._kernel}: {what}")
             return []
         first = self._interrupted_at is None
         if first:
             self._interrupted_at = now
         if not self._has_ended:
-            return [Action.INTERRUPT] if first else list(self._leave("detached"))
+            return [Action.INTERRUPT] if first else list(self._leave("no longer waiting"))
         return [] if first else list(self._leave_ended())
 
     def leave(self, why: str) -> list[Event]:
@@ -388,8 +414,9 @@ class Link:
             return self._leave_ended()
         state = _STILL[self.begun]
         if self.request.started and self.outage.is_down:
-            state = "the cell may go on there"
-        self._judge(Fate.LEFT_RUNNING, f"{why}; {state}", timed_out=timed_out)
+            state = "the cell may still be running there"
+        rest = f". {state[0].upper()}{state[1:]}" if timed_out else f"; {state}"
+        self._judge(Fate.LEFT_RUNNING, f"{self._kernel}: {why}{rest}", timed_out=timed_out)
         return self._release()
 
     @property
@@ -414,7 +441,8 @@ class Link:
         """The cell is over, and nobody wants to wait for the rest of what it sent."""
         if self.request.reply is not None:
             return [*self._release(), *self._finish_without_idle()]
-        self._judge(Fate.UNKNOWN, "the kernel has ended the cell, its reply was not waited for; " + _CHECK)
+        what = "has ended the cell, but its reply was not waited for"
+        self._judge_unknown(f"{self._kernel} {what}. {_CHECK.capitalize()}")
         return self._release()
 
     # -- time
@@ -424,11 +452,11 @@ class Link:
         if self.verdict is not None:
             return []
         if self._deadline is not None and now >= self._deadline:
-            return list(self._leave(f"gave up waiting after {self._timeout:g} s", timed_out=True))
+            return list(self._leave(f"no result within {self._timeout:g} s", timed_out=True))
         if self._link_is_given_up(now):
             return list(self._give_link_up())
         if self._server_gone and self._sign is Sign.SHUTDOWN:
-            self._conclude_gone("")
+            self._conclude_sign(self._sign)
             return []
         if self._asks_who(now):
             return self._tick_who(now)
@@ -468,7 +496,7 @@ class Link:
         """The link gave no sign for as long as it was to be waited for."""
         self.gave_link_up = True
         if self._sign is not None:
-            self._conclude_gone(self._sign.value)
+            self._conclude_sign(self._sign)
             return []
         self._doubtful = None
         if self.request.reply is not None:
@@ -476,8 +504,7 @@ class Link:
         limit = spoken(self.reconnect_timeout or 0.0)
         lost = f"{self.outage.words}, not back within {limit}"
         what = lost if self.outage.is_down else f"nothing was heard from its server for {limit}"
-        state = "the cell may still be running" if self.request.started else "the cell may have run"
-        self._judge(Fate.UNKNOWN, f"{what}; {state}; {_CHECK}")
+        self._judge_unknown(f"{self._kernel}: {what}. {self._may_go_on}")
         return self._release()
 
     def _asks_who(self, now: float) -> bool:
@@ -510,7 +537,7 @@ class Link:
     def proven(self, unexplained: int | None) -> None:
         """Take how many messages may have been the cell's, see `Gaps.unexplained`."""
         if unexplained is not None and unexplained < LEAST:
-            self._judge(Fate.NOT_RUN, "link lost before the cell reached the kernel. Safe to run again")
+            self._judge(Fate.NOT_RUN, f"{self._kernel}: the link was lost before the cell reached the kernel; {_SAFE}")
         else:
             self._judge_unconfirmed()
         self._end_proof()
@@ -531,22 +558,22 @@ class Link:
         self._proof, self._wants_proof = None, False
 
     def _judge_unconfirmed(self) -> None:
-        self._judge(Fate.UNKNOWN, "link lost before the kernel confirmed. It may have run; " + _CHECK)
+        self._judge_unknown(f"{self._kernel}: the link was lost before the kernel confirmed the cell. {_MAY_HAVE_RUN}")
 
     def _tick_ending(self, now: float, silent: float) -> list[Event | Action]:
         """Signs of the end are in, or our idle without a reply: conclude, once everything is in."""
         if silent < SETTLE:
             return []
         if self._sign is not None and (self.request.started or self._sign is Sign.DEAD):
-            self._conclude_gone(self._sign.value)
+            self._conclude_sign(self._sign)
         elif self._probe_at is None:
             if self._lost_link:
-                self._conclude_gone((self._sign or Sign.LEFT).value)
+                self._conclude_sign(self._sign or Sign.LEFT)
                 return []
             wait = 0.0 if self._ending else REPLY_GRACE
             return [Action.ASK_KERNEL] if silent >= wait else []
         elif now - self._probe_at >= PROOF:
-            self._judge(Fate.UNKNOWN, "the kernel does not say whether it ran the cell; " + _CHECK)
+            self._judge_unknown(f"{self._kernel} does not say whether it ran the cell. {_MAY_HAVE_RUN}")
         return []
 
     def _tick_doubt(self, silent: float) -> list[Event]:
@@ -555,7 +582,7 @@ class Link:
             return []
         self._doubtful = None
         if self._sign is not None:
-            self._judge_died(self._sign)
+            self._judge_died(self._how(self._sign), comes_back=self._sign.comes_back)
             return []
         return [*self._release(), *self._finish()]
 
@@ -570,7 +597,7 @@ class Link:
             return [note]
         if self._interrupted_at is not None and now - self._interrupted_at >= SLOW_INTERRUPT:
             self._interrupted_at = float("inf")
-            return [Note("interrupted, and still running; interrupt again to leave it running there")]
+            return [Note(_SLOW)]
         return []
 
     def _tick_questions(self, now: float, silent: float) -> list[Event | Action]:
@@ -622,13 +649,14 @@ class Link:
         ended = self.verdict is not None and self.verdict.fate in (Fate.OK, Fate.FAILED)
         if ended and not self.request.started and not self.outage.happened:
             # Seen where a kernel had just been restarted: the server subscribes anew, and what comes before is lost.
-            events.append(self.losses.uncounted("the kernel's start-of-cell message is missing; output may be, too"))
+            events.append(self.losses.uncounted(_NO_BUSY))
         return events
 
     def _judge_reply(self) -> list[Event]:
         request = self.request
         if request.status == "aborted" and self._was_never_entered():
-            self._judge(Fate.NOT_RUN, "aborted while queued, by another client's error or interrupt. Safe to run again")
+            why = "skipped the cell after another client's cell failed or was interrupted"
+            self._judge(Fate.NOT_RUN, f"{self._kernel} {why}; {_SAFE}")
         elif request.status == "aborted":
             error = request.error or Error("KeyboardInterrupt", "")
             events: list[Event] = [] if request.error else [error]
@@ -711,9 +739,9 @@ class Link:
             return list(self._finish_without_idle()) if self._idle_passed else []
         if self._arrived:
             if self._sign is not None:
-                self._conclude_gone(self._sign.value)
+                self._conclude_sign(self._sign)
             elif not self.outage.happened and not self._lacks_reply:
-                self._judge(Fate.UNKNOWN, _REPLY_LOST)
+                self._judge_unknown(f"{self._kernel} {_REPLY_LOST}")
             elif self._record_due is None:
                 self._record_due = now + PROOF
                 if self.remembers:
@@ -722,13 +750,12 @@ class Link:
         elif self._sign is not None and (self.outage.happened or self._sign not in ANNOUNCED):
             # The new life did not run it. The old one may have: a process that crashes takes along what its
             # IOPub thread has not sent, our `busy` too (seen with `os._exit` as the cell's first act).
-            self._conclude_gone(self._sign.value)
+            self._conclude_sign(self._sign)
         elif self.outage.happened:
             # It may be on its way still, by the connection that broke.
             self._proof = Proof(now)
         else:
-            reason = self._sign.value if self._sign else "the kernel never took it"
-            self._judge(Fate.NOT_RUN, f"{reason} while the cell was queued. Safe to run again")
+            self._judge_not_run(self._sign)
         return []
 
     def kernel_recorded(self, reply: dict[str, Any] | None, now: float) -> list[Event]:
@@ -751,50 +778,69 @@ class Link:
             return self._stand_in({"status": "ok"}, _COMPLETED)
         in_time = self._record_due is not None and now < self._record_due
         if not (faultless and self._completion.is_awaited and in_time):
-            self._judge(Fate.UNKNOWN, _REPLY_LOST)
+            self._judge_unknown(f"{self._kernel} {_REPLY_LOST}")
         return []
 
     def _stand_in(self, reply: dict[str, Any], why: str) -> list[Event]:
         """Take what stands for the reply that was lost, and say why it may."""
         self.request.reply, self._reply_lost = reply, True
         self._doubtful = None
-        note = Note(f"the cell's reply was lost{' with the link' if self.outage.happened else ''}; {why}")
+        note = Note(f"the cell's reply was lost{' with the link' if self.outage.happened else ''}, {why}")
         return [note, *self._release(), *self._judge_reply()]
 
-    def _conclude_gone(self, reason: str) -> None:
-        """The kernel that had our cell is no more."""
+    def _conclude_sign(self, sign: Sign) -> None:
+        """The kernel that had our cell is no more: a sign says so."""
+        self._conclude_gone(self._how(sign), comes_back=sign.comes_back)
+
+    def _how(self, sign: Sign) -> str:
+        return "was shut down with its server" if sign is Sign.SHUTDOWN and self._server_gone else sign.told
+
+    def _conclude_gone(self, how: str, *, comes_back: bool = True) -> None:
+        """The kernel that had our cell is no more. `how` is said of it, see `Sign.told`."""
         if self.request.reply is not None and self._doubtful is None:
             self._finish()
         elif self.request.started:
-            by_sign = self._sign in ANNOUNCED or (self._sign is not None and reason == self._sign.value)
-            self._judge_died(self._sign if by_sign and self._sign else reason)
+            if self._sign in ANNOUNCED:  # it was said before, and by whom
+                how, comes_back = self._how(self._sign), self._sign.comes_back
+            self._judge_died(how, comes_back=comes_back)
         elif self._sign in ANNOUNCED and not self.outage.happened:
             # It said goodbye on the same socket on which our `busy` would have come before.
-            self._judge(Fate.NOT_RUN, f"{self._cause(self._sign)} while the cell was queued. Safe to run again")
+            self._judge_not_run(self._sign)
         else:
-            self._judge(Fate.UNKNOWN, f"{reason} before it confirmed. It may have run; {_CHECK}")
+            what = told_of(self._kernel, how.replace("its kernel process", "the kernel"))
+            self._judge_unknown(f"{what} before confirming the cell. {_MAY_HAVE_RUN}", alive=False)
 
     def _conclude_link(self, *, server_alive: bool) -> None:
         if self._sign is not None:
-            self._conclude_gone(self._sign.value)
+            self._conclude_sign(self._sign)
         elif server_alive or not self._here:
-            state = "the cell may still be running" if self.request.started else "the cell may have run"
-            what = "link lost" if server_alive else "server does not answer any more"
-            self._judge(Fate.UNKNOWN, f"{what} ({self._lost_link}); {state}; {_CHECK}")
+            what = "link lost" if server_alive else "its server stopped answering"
+            self._judge_unknown(f"{self._kernel}: {what} ({self._lost_link}). {self._may_go_on}")
         else:
-            self._conclude_gone(f"server does not answer any more ({self._lost_link})")
+            self._conclude_gone("its server stopped, and the kernel with it,")
 
-    def _cause(self, sign: Sign) -> str:
-        return "server shut down" if self._server_gone else sign.value
+    @property
+    def _may_go_on(self) -> str:
+        return f"The cell may {'still be running' if self.request.started else 'have run'}: {_CHECK}"
 
-    def _judge_died(self, why: Sign | str) -> None:
-        cause = self._cause(why) if isinstance(why, Sign) else why
-        if why in (Sign.RESTARTING, Sign.LEFT):
-            # Nobody said that they would end it. Whether the cell did, or the system for want of memory, or a signal
-            # from outside, cannot be known from here (F2).
-            cause += " while the cell ran"
-        lines = f"{self.shown} line{'' if self.shown == 1 else 's'} shown"
-        self._judge(Fate.DIED, f"{cause}. {lines}; variables are gone")
+    def _judge_died(self, how: str, *, comes_back: bool) -> None:
+        rest = f". {_GONE}" if comes_back else f"; {_NO_KERNEL}"
+        incomplete = " (output above may be incomplete)" if "restarted" in how else ""
+        self._judge(Fate.DIED, f"{told_of(self._kernel, how)} during this cell{incomplete}{rest}")
+
+    def _judge_not_run(self, sign: Sign | None) -> None:
+        if sign is None:
+            self._judge(Fate.NOT_RUN, f"{self._kernel} has answered a later request and never began this one; {_SAFE}")
+            return
+        rest = _GONE if sign.comes_back else _NO_KERNEL.capitalize()
+        self._judge(
+            Fate.NOT_RUN, f"{told_of(self._kernel, self._how(sign))} while the cell was queued; {_SAFE}. {rest}"
+        )
+
+    def _judge_unknown(self, what: str, *, alive: bool | None = None) -> None:
+        """Nobody can tell how the cell ended. `alive` is whether the kernel that had it goes on, None for not known."""
+        self.variables = alive if alive is not None or self.request.reply is not None else self._completion.goes_on
+        self._judge(Fate.UNKNOWN, f"{what}. {_VARIABLES[self.variables]}")
 
     def _judge(self, fate: Fate, reason: str = "", *, timed_out: bool = False) -> None:
         if self.verdict is None:

@@ -33,7 +33,7 @@ class Losses:
             if self._told_uncounted:
                 return []
             self._told_uncounted = True
-            return [Note("whether output was lost with the link cannot be told: this kernel does not number it")]
+            return [Note("whether output was lost with the link cannot be told, as this kernel does not number it")]
         size = gap.size - told
         if size <= self._by_link:
             return []

@@ -72,7 +72,7 @@ class Outage:
             return []
         self._told = True
         limit = "" if patience is None else f" for {spoken(patience)} (reconnect_timeout)"
-        return [Note(f"{self.words}; trying to get it back{limit}, Ctrl-C ends that")]
+        return [Note(f"{self.words}. It is tried again{limit}; Ctrl-C ends the wait")]
 
 
 def spoken(seconds: float) -> str:

@@ -88,11 +88,11 @@ class Silence:
         self._told_why = True
         if answered:
             return [self._why()]
-        return [Note("its server is not answering (stopped or swapping, or the network is down); still waiting")]
+        return [Note("its server does not answer (suspended, or the network is down); still waiting")]
 
     def _why(self) -> Note:
         wait = self._still_silent
-        return Note(f"its server answers on a new connection; reconnecting in {wait:g} s if this stays")
+        return Note(f"its server answers on a new connection only; reconnecting in {wait:g} s if this stays")
 
     def tick(self, *, heard: float, running: bool, now: float) -> list[Step | Note]:
         """Say what to do. `heard` is when the last byte came, `running` whether a request is under way."""

@@ -146,15 +146,15 @@ def test_a_result_is_a_true_one(shell: InteractiveShell, sink: NotebookSink, cap
 
 def test_an_error_is_shown_and_not_raised(sink: NotebookSink, capsys: Capture) -> None:
     sink.error(remote_error("ValueError", "no", ["\x1b[31mline 1\x1b[0m", "line 2"]))
-    sink.error(fate_error(Fate.DIED, "gone", kernel="a.ipynb"))
-    assert capsys.readouterr().out == "\x1b[31mline 1\x1b[0m\nline 2\nKernelDied: a.ipynb: died: gone\n"
+    sink.error(fate_error(Fate.DIED, "a.ipynb was restarted", kernel="a.ipynb"))
+    assert capsys.readouterr().out == "\x1b[31mline 1\x1b[0m\nline 2\nKernelDied: a.ipynb was restarted\n"
 
 
 def test_a_raised_error_is_shown_without_our_frames(shell: InteractiveShell, capsys: Capture) -> None:
     for error in (remote_error("ValueError", "no", ["the remote's", "own"]), fate_error(Fate.DIED, "gone")):
         shell.user_ns["error"] = error
         shell.run_cell("raise error")
-    assert capsys.readouterr().out == "the remote's\nown\nKernelDied: died: gone\n"
+    assert capsys.readouterr().out == "the remote's\nown\nKernelDied: gone\n"
 
 
 # -- questions

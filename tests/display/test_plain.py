@@ -64,8 +64,8 @@ def test_nothing_is_cleared(capsys: Capture) -> None:
 def test_errors_are_their_tracebacks(capsys: Capture) -> None:
     sink = PlainSink()
     sink.error(remote_error("ValueError", "no", ["line 1", "line 2"]))
-    sink.error(fate_error(Fate.DIED, "gone", kernel="a.ipynb"))
-    assert capsys.readouterr() == ("", "line 1\nline 2\nKernelDied: a.ipynb: died: gone\n")
+    sink.error(fate_error(Fate.DIED, "a.ipynb was restarted", kernel="a.ipynb"))
+    assert capsys.readouterr() == ("", "line 1\nline 2\nKernelDied: a.ipynb was restarted\n")
 
 
 def test_nobody_can_be_asked_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

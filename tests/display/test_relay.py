@@ -182,7 +182,7 @@ def test_notes_name_the_kernel() -> None:
     events = (Queued(), Lost("3 messages missing (the rate limit)"), Note("so and so"))
     assert shown(OWN, *events) == [
         ("inform", "queued", "waiting: a.ipynb does not answer; it may be busy"),
-        ("note", "a.ipynb: output is incomplete, 3 messages missing (the rate limit)"),
+        ("note", "a.ipynb: 3 messages missing (the rate limit)"),
         ("note", "a.ipynb: so and so"),
     ]
 

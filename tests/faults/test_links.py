@@ -123,10 +123,10 @@ def test_f20_beside_another_client_its_reply_is_gone_and_the_kernel_is_asked(
         assert cell.check() > 5
         if later:
             assert cell.fate is Fate.UNKNOWN
-            assert "its reply is lost; check before running again" in cell.told
+            assert "the reply that says how is lost. Check before running it again" in cell.told
         else:
             assert cell.fate is Fate.OK
-            assert any("remembers how it ended" in note for note in cell.notes)
+            assert any("remembers how the cell ended" in note for note in cell.notes)
         assert connection.execute("1 + 1").text == "2"
 
 
@@ -152,7 +152,10 @@ def test_a_cell_that_the_reset_cut_off_is_proven_not_run(
         cell = cut_the_cell(connection, transport, proxy, tmp_path)
         assert transport.reconnects == 1
         assert cell.fate is Fate.NOT_RUN, cell.told
-        assert "link lost before the cell reached the kernel. Safe to run again" in cell.told
+        assert (
+            "the link was lost before the cell reached the kernel; the cell was not run, so it is safe to run it again"
+            in cell.told
+        )
         cell.check()
         assert connection.execute("1 + 1").text == "2"
         cell.check()
@@ -166,7 +169,7 @@ def test_beside_another_client_nothing_is_proven(
     with other, connection:
         cell = cut_the_cell(connection, transport, proxy, tmp_path)
         assert cell.fate is Fate.UNKNOWN, cell.told
-        assert "It may have run; check before running again" in cell.told
+        assert "It may have run: check before running it again" in cell.told
 
 
 def test_f32_what_came_before_the_break_is_not_shown_twice(
@@ -223,7 +226,7 @@ def test_ctrl_c_ends_the_wait_for_a_link_that_stays_away(
         cell.until(lambda: len(cell.lines) > 5)
         proxy.refuse()
         proxy.reset()
-        cell.until(lambda: any("trying to get it back" in note for note in cell.notes))
+        cell.until(lambda: any("It is tried again" in note for note in cell.notes))
         asked = cell.now
         cell.execution.interrupt()
         cell.join()

@@ -124,7 +124,7 @@ def lossy_road(server: JupyterServer, kernel: str, proxy: FaultProxy) -> Iterato
 def test_a_cell_whose_reply_alone_is_lost_is_ok_within_seconds_and_says_so(lossy: Road, code: str) -> None:
     seen = lossy.run(code)
     assert seen.result.fate is Fate.OK, seen.result.error
-    assert seen.notes == ["the cell's reply was lost; the kernel remembers how it ended"]
+    assert seen.notes == ["the cell's reply was lost, but the kernel remembers how the cell ended"]
     assert seen.result.missing == 0
     assert seen.seconds < SOON
 
@@ -149,7 +149,7 @@ def test_beside_another_client_whose_cell_hides_the_record_iopub_s_word_must_do(
     assert seen.result.fate is fate
     assert [note for note in seen.notes if "ran to its end and showed no error" in note] == seen.notes
     assert len(seen.notes) == (fate is Fate.OK)
-    assert fate is Fate.OK or "its reply is lost; check before running again" in str(seen.result.error)
+    assert fate is Fate.OK or "the reply that says how is lost. Check before running it again" in str(seen.result.error)
     assert seen.seconds < SOON
 
 

@@ -87,14 +87,14 @@ def test_f15_a_server_that_stands_still_is_told_of_and_loses_nothing(
         broke = cell.now
         own_server.signal(signal.SIGSTOP)
         try:
-            cell.until(lambda: any("server is not answering" in note for note in cell.notes), 20)
+            cell.until(lambda: any("its server does not answer" in note for note in cell.notes), 20)
         finally:
             own_server.signal(signal.SIGCONT)
         cell.join()
         assert cell.fate is Fate.OK
         assert cell.check() == 0
-        told = next(note for note in cell.notes if "not answering" in note)
-        tell(15, told, cell.when("server is not answering") - broke, 15)
+        told = next(note for note in cell.notes if "does not answer" in note)
+        tell(15, told, cell.when("its server does not answer") - broke, 15)
         assert getattr(transport, "reconnects", None) == 0
 
 
@@ -111,14 +111,14 @@ def test_f9_a_kernel_that_stands_still_is_told_of_and_loses_nothing(
         broke = cell.now
         os.kill(pid, signal.SIGSTOP)
         try:
-            cell.until(lambda: any("kernel is not answering" in note for note in cell.notes), 20)
+            cell.until(lambda: any("it does not answer (suspended or swapping?)" in note for note in cell.notes), 20)
         finally:
             os.kill(pid, signal.SIGCONT)
         cell.join()
         assert cell.fate is Fate.OK
         assert cell.check() == 0
-        told = next(note for note in cell.notes if "not answering" in note)
-        tell(9, told, cell.when("kernel is not answering") - broke, 15)
+        told = next(note for note in cell.notes if "does not answer" in note)
+        tell(9, told, cell.when("it does not answer (suspended or swapping?)") - broke, 15)
 
 
 @pytest.mark.long

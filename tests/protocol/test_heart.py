@@ -7,7 +7,7 @@ import pytest
 from kernel_bridge_magic.protocol.heart import MISSED_BEATS, Heart
 
 
-@pytest.mark.parametrize(("beats", "greets", "words"), [(False, None, "stopped"), (True, False, "native code")])
+@pytest.mark.parametrize(("beats", "greets", "words"), [(False, None, "suspended"), (True, False, "native code")])
 def test_it_is_said_once_and_again_after_an_answer(beats: bool, greets: bool | None, words: str) -> None:
     heart = Heart()
     for _ in range(2):

@@ -18,7 +18,7 @@ def test_a_break_and_the_return() -> None:
     assert outage.happened and outage.is_down and not outage.is_back
     assert outage.tick(100.0 + DOWN_AFTER - 0.1) == []
     (note,) = outage.tick(100.0 + DOWN_AFTER)
-    assert note == Note("link lost at 10:00:00 (reset); trying to get it back, Ctrl-C ends that")
+    assert note == Note("link lost at 10:00:00 (reset). It is tried again; Ctrl-C ends the wait")
     assert outage.tick(200.0) == [], "once"
     assert outage.back(3.0, "10:00:03", 103.0) == Note("link lost at 10:00:00, back after 3.0 s")
     assert outage.happened and outage.is_back and not outage.is_down

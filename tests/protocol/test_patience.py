@@ -86,7 +86,7 @@ def test_a_dead_link_is_told_within_8_s_and_given_up_within_20_where_the_server_
 
 def test_where_nobody_answers_it_is_kept_for_90_s() -> None:
     line = Line(reachable=False).wait(10).dead().wait(200)
-    assert line.when("not answering (stopped or swapping") <= 15
+    assert line.when("its server does not answer (suspended, or the network is down)") <= 15
     assert PATIENCE <= line.when(Step.GIVE_UP) <= PATIENCE + 1
     assert sum(isinstance(step, Note) for step in line.steps) == 2, "each thing is said once"
     assert line.steps.count(Step.PROBE) > 10

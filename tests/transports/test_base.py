@@ -335,7 +335,7 @@ def test_a_kernel_that_says_goodbye_ends_the_cell(opened: Open) -> None:
         cell.iopub("status", {"execution_state": "dead"}, {})
 
     connection, transport = opened(script)
-    with pytest.raises(KernelDied, match="does not come back"):
+    with pytest.raises(KernelDied, match="its kernel process ended for good"):
         connection.execute("run")
     assert not transport.is_open
 
