@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from kernel_bridge_magic import ports
 from kernel_bridge_magic.discovery.asking import join
 from kernel_bridge_magic.discovery.heartbeat import Heartbeats
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
@@ -122,20 +123,8 @@ class Control:
 
 def listening_process(connection_file: str) -> int | None:
     """The pid of this user's process that listens on the connection file's shell port; None if there is none."""
-    import psutil
-
     try:
         with open(connection_file, encoding="utf-8") as file:
-            port = json.load(file)["shell_port"]
+            return ports.listening_process(json.load(file)["shell_port"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    for process in psutil.process_iter():
-        try:
-            if process.uids().real != os.getuid():
-                continue
-            connections = process.net_connections("tcp")
-        except psutil.Error:
-            continue
-        if any(item.status == psutil.CONN_LISTEN and item.laddr.port == port for item in connections):
-            return int(process.pid)
-    return None

@@ -19,12 +19,13 @@ from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.named_servers import may_have_unread
 from kernel_bridge_magic.protocol.events import Event, Note, Queued
 from kernel_bridge_magic.server import ServerAPI
-from kernel_bridge_magic.transports.base import Transport
+from kernel_bridge_magic.transports.base import HeldUp, Transport
 
 __all__ = ["Pool"]
 
 _OPEN_SECONDS = 75.0  # a busy kernel's first WebSocket opens after up to 60 s (FACTS 3)
 _MOMENT = 0.7  # a server that does not wait for its kernel lets us in at once
+_SUSPENDED = "its process is suspended, and is waited for until it goes on. Ctrl-C gives up; nothing was sent yet"
 _BUSY_SECONDS = 3.0  # for a kernel that is not busy but only starting, where a busy one is not waited for
 _MAY_DISCARD = "note: this connection may discard output that the server keeps for a closed notebook"
 
@@ -158,7 +159,7 @@ class Pool:
         if api is not None:
             Control(kernel, api).interrupt()
         else:
-            self.connect(kernel).interrupt()
+            self.connect(kernel, if_busy="fail").interrupt()  # a suspended one is not waited for
         return True
 
     def _is_idle(self, kernel: Kernel) -> bool:
@@ -184,7 +185,7 @@ class Pool:
         kernel: Kernel,
         roads: Sequence[str],
         note: Callable[[Event], None] | None = None,
-        held_up: Callable[[float], None] | None = None,
+        held_up: HeldUp | None = None,
     ) -> KernelConnection:
         api = ServerAPI(kernel.server, self._vault) if kernel.server else None
         for road in roads:
@@ -250,22 +251,25 @@ class _Doorway:
         self._until = time.monotonic() + self._timeout
         self._if_busy = if_busy
 
-    def held_up(self, seconds: float) -> None:
+    def held_up(self, seconds: float, suspended: bool = False) -> None:
         """See to it; `seconds` have gone since the server was asked, or since the other thread is waited for.
+
+        `suspended`: its process is seen to stand still.
 
         Raises:
             NotRun: that is long enough.
         """
         if seconds < _MOMENT:
             return
+        title = self._kernel.title
+        why = "its process is suspended" if suspended else "the kernel is busy or starting"
         if self._if_busy == "fail" and seconds > _BUSY_SECONDS:
-            raise self._not_run(f"{self._kernel.title} is busy or starting, and its server lets nobody in")
+            closed = f": {why}" if suspended else " is busy or starting, and its server lets nobody in"
+            raise self._not_run(f"{title}{closed}")
         if time.monotonic() > self._until:
-            raise self._not_run(
-                f"{self._kernel.title}: no connection within {self._timeout:g} s, since the kernel is busy or starting"
-            )
+            raise self._not_run(f"{title}: no connection within {self._timeout:g} s, since {why}")
         if self._note is not None and self._if_busy != "fail":
-            self._note(Queued(connecting=True))
+            self._note(Note(_SUSPENDED) if suspended else Queued(connecting=True))
             self._note = None
 
     def _not_run(self, reason: str) -> NotRun:

@@ -15,9 +15,11 @@ __all__ = [
     "LOOPBACK",
     "is_loopback",
     "is_ours",
+    "is_suspended",
     "is_taken",
     "is_within",
     "listening_addresses",
+    "listening_process",
     "owner",
     "peer",
     "stranger",
@@ -61,6 +63,32 @@ def listening_addresses(pid: int, port: int) -> list[str]:
         descriptors.check(error)
         return []
     return sorted({LOOPBACK.get(ip, ip) for ip in found}, key=lambda ip: (ip != "127.0.0.1", ip != "::1", ip))
+
+
+def listening_process(port: int) -> int | None:
+    """Return the pid of this user's process that listens on a TCP port; None if there is none."""
+    import psutil
+
+    for process in psutil.process_iter():
+        try:
+            if process.uids().real != os.getuid():
+                continue
+            connections = getattr(process, "net_connections", None) or process.connections
+            if any(item.status == psutil.CONN_LISTEN and item.laddr.port == port for item in connections("tcp")):
+                return int(process.pid)
+        except psutil.Error:
+            continue
+    return None
+
+
+def is_suspended(pid: int) -> bool:
+    """Tell whether a process stands still, by a signal or a debugger."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    except (psutil.Error, OSError):
+        return False
 
 
 def is_taken(ip: str, port: int) -> bool:

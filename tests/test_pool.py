@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,17 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from kernel_bridge_magic import ports
 from kernel_bridge_magic.auth import Vault
 from kernel_bridge_magic.discovery import look
-from kernel_bridge_magic.errors import NotRun
+from kernel_bridge_magic.errors import CannotConnect, NotRun
 from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.pool import Pool
-from kernel_bridge_magic.protocol.events import Event, Queued
+from kernel_bridge_magic.protocol.events import Event, Note, Queued
 from tests.support.hostile import HostileServer
 from tests.support.owner import Owner
 from tests.support.roads import found, known, road_to
 from tests.support.scripted import Cell
-from tests.support.servers import ConsoleKernel, JupyterServer
+from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
 
 
 @pytest.fixture
@@ -168,3 +170,75 @@ def test_kernels_whose_files_are_called_alike_are_two(tmp_path: Path, monkeypatc
             assert pool.has(kernel)
         assert pids == {str(one.connection_file): str(one.process.pid) for one in consoles}
         pool.close()
+
+
+# -- a kernel whose process stands still
+
+
+SUSPENDED = "its process is suspended, and is waited for until it goes on. Ctrl-C gives up; nothing was sent yet"
+SAFE = "nothing was sent, so it is safe to run the cell again"
+
+
+def named(console: ConsoleKernel) -> Kernel:
+    return Kernel(id=console.id, connection_file=str(console.connection_file), started_by="a console")
+
+
+def suspend(console: ConsoleKernel) -> None:
+    console.process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: ports.is_suspended(console.process.pid), "its standing still")
+
+
+@pytest.fixture(params=["tcp", "ipc"])
+def console(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ConsoleKernel]:
+    extra = ["--transport=ipc", f"--ip={tmp_path / 'k'}"] if request.param == "ipc" else []
+    with ConsoleKernel(tmp_path / "runtime", extra=extra) as running:
+        yield running
+        if running.process.poll() is None:
+            running.process.send_signal(signal.SIGCONT)
+
+
+def test_a_suspended_kernel_is_waited_for_and_has_not_ended(console: ConsoleKernel) -> None:
+    suspend(console)
+    pool, notes = Pool(Vault()), list[Event]()
+    with ThreadPoolExecutor() as threads:
+        made = threads.submit(pool.connect, named(console), note=notes.append)
+        wait_for(lambda: notes or made.done(), "what is said of it")
+        assert not made.done()
+        with pytest.raises(NotRun) as waited:
+            pool_of_another = Pool(Vault())
+            pool_of_another.connect(named(console), timeout=1)
+        assert str(waited.value) == (
+            f"{named(console).title}: no connection within 1 s, since its process is suspended; {SAFE}"
+        )
+        console.process.send_signal(signal.SIGCONT)
+        assert made.result(60).execute("6 * 7", timeout=60).text == "42"
+    assert notes == [Note(SUSPENDED)]
+    pool.close()
+
+
+def test_a_suspended_kernel_that_is_killed_has_ended(console: ConsoleKernel) -> None:
+    suspend(console)
+    pool, notes = Pool(Vault()), list[Event]()
+    with ThreadPoolExecutor() as threads:
+        made = threads.submit(pool.connect, named(console), note=notes.append)
+        wait_for(lambda: notes or made.done(), "what is said of it")
+        console.process.kill()
+        with pytest.raises(CannotConnect, match="it has ended"):
+            made.result(60)
+    pool.close()
+
+
+def test_a_kernel_that_has_ended_is_told_as_that(console: ConsoleKernel) -> None:
+    console.process.kill()
+    console.process.wait(10)
+    notes: list[Event] = []
+    with pytest.raises(CannotConnect, match="it has ended"):
+        Pool(Vault()).connect(named(console), note=notes.append)
+    assert notes == []
+
+
+def test_where_a_busy_kernel_is_not_waited_for_a_suspended_one_is_not_either(console: ConsoleKernel) -> None:
+    suspend(console)
+    with pytest.raises(NotRun) as refused:
+        Pool(Vault()).connect(named(console), if_busy="fail")
+    assert str(refused.value) == f"{named(console).title}: its process is suspended; {SAFE}"

@@ -30,7 +30,7 @@ from kernel_bridge_magic.protocol.semicolons import Semicolons
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.turns import Turns
 
-__all__ = ["IDLE_SECONDS", "Back", "Broken", "Closed", "Item", "Subscriber", "Transport"]
+__all__ = ["IDLE_SECONDS", "Back", "Broken", "Closed", "HeldUp", "Item", "Subscriber", "Transport"]
 
 #: An open connection keeps a culler from its work (H5): one that nobody uses is let go after this long.
 IDLE_SECONDS = 300.0
@@ -82,6 +82,9 @@ class Back:
     seconds: float
     clock: str
 
+
+#: What is called while a connection is waited for.
+HeldUp = Callable[[float, bool], None]
 
 Item = Message | Sign | Closed | Broken | Back | Note
 
@@ -154,6 +157,8 @@ class Transport:
         self._knocked: float | None = None
         #: until when what comes may be what a server kept, so that nobody knows when it was sent; monotonic clock
         self._kept_until = float("-inf")
+        #: whether the kernel's process was seen to be suspended while we connected
+        self.suspended = False
         self._news: Sign | None = None
         self._told = False
         self._opened: queue.SimpleQueue[KernelBridgeError | None] = queue.SimpleQueue()
@@ -161,10 +166,11 @@ class Transport:
 
     # -- for everybody
 
-    def open(self, timeout: float, held_up: Callable[[float], None] | None = None) -> None:
+    def open(self, timeout: float, held_up: HeldUp | None = None) -> None:
         """Connect, and return when the kernel can be spoken to.
 
-        `held_up` is called again and again, with the seconds since the server was asked, as long as the server does
+        `held_up` is called again and again, with the seconds since the server was asked and whether the kernel's
+        process is seen to be suspended, which is waited for without an end; else as long as the server does
         not let us in: it waits for a kernel that is busy or starting (FACTS 3). What it raises ends the wait.
 
         Raises:
@@ -184,17 +190,19 @@ class Transport:
         if problem is not None:
             raise problem
 
-    def _await_opening(self, deadline: float, held_up: Callable[[float], None] | None) -> KernelBridgeError | None:
+    def _await_opening(self, deadline: float, held_up: HeldUp | None) -> KernelBridgeError | None:
         while True:
             left = deadline - time.monotonic()
             try:
-                return self._opened.get(timeout=max(min(left, PATIENCE), 0.0))
+                # Whoever minds the wait ends it: a kernel that is suspended may go on tomorrow.
+                wait = PATIENCE if self.suspended and held_up is not None else max(min(left, PATIENCE), 0.0)
+                return self._opened.get(timeout=wait)
             except queue.Empty:
-                if left <= 0:
+                if left <= 0 and not (self.suspended and held_up is not None):
                     raise
                 check()
                 if held_up is not None and self._knocked is not None:
-                    held_up(time.monotonic() - self._knocked)
+                    held_up(time.monotonic() - self._knocked, self.suspended)
 
     @property
     def is_open(self) -> bool:

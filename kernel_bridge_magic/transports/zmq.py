@@ -32,6 +32,7 @@ _CONNECT_SECONDS = 3.0  # until all channels are connected: on one machine this 
 _STARTING_SECONDS = 60.0  # a server writes the file before it starts the process
 _WELCOME_SECONDS = 0.5  # for the subscription to be proven; a busy kernel of old proves nothing before
 _LOOK_AROUND_MS = 1000
+_LOOK_SECONDS = 0.5  # between looks at a process that does not take us
 _FLUSH_MS = 500  # for what was sent last to leave; a kernel that is there takes it in milliseconds
 _DIGESTS = 4096  # signatures that are not taken a second time
 _BATCH = 200  # messages of one channel before the others have their turn
@@ -67,6 +68,7 @@ class ZMQTransport(Transport):
         self._subscribed = b""
         self._greeted = threading.Event()
         self._has_greeted = False
+        self._pid_there: int | None = None
         self._unheard_greetings = 0  # that were asked for and did not come before the next was
 
     # -- opening
@@ -83,8 +85,7 @@ class ZMQTransport(Transport):
         self._bell_out.bind("inproc://bell")
         self._bell_in = self._context.socket(zmq.PUSH)
         self._bell_in.connect("inproc://bell")
-        self._open_channels()
-        self._wait_connected()
+        self._wait_connected(self._open_channels())
         self._topic = _new_topic()
         self._subscribe_anew()  # does it greet? It does not for what its server has subscribed to, which is all
         self._prove_subscription()
@@ -107,7 +108,7 @@ class ZMQTransport(Transport):
     def _has_other_key(self) -> bool:
         return self._forged and not self._signed
 
-    def _open_channels(self) -> None:
+    def _open_channels(self) -> Any:
         from jupyter_client.connect import ConnectionFileMixin
 
         info = ConnectionFileMixin(context=self._context, connection_file=self._path)
@@ -126,6 +127,7 @@ class ZMQTransport(Transport):
             # No such transport, a port beyond 65535, a name that is no host: ZMQ, traitlets and Python each say it
             # in their own way.
             raise CannotConnect("the kernel's connection file names no address that can be used") from None
+        return info
 
     def _open_sockets(self, info: Any) -> None:
         import zmq
@@ -158,16 +160,34 @@ class ZMQTransport(Transport):
         if mode & stat.S_IWOTH:
             raise CannotConnect("the kernel's connection file can be written by everybody: not used")
 
-    def _wait_connected(self) -> None:
+    def _wait_connected(self, info: Any) -> None:
         import zmq
 
         # With `immediate` a socket takes messages only once it is connected. IOPub takes none: it is proven next.
         waiting = [self._sockets[channel] for channel in CHANNELS if channel != "iopub"]
         deadline = time.monotonic() + self._connect_seconds
+        look_at = time.monotonic() + _LOOK_SECONDS
         while waiting and time.monotonic() < deadline and not self._closing:
             waiting = [made for made in waiting if not made.poll(20, zmq.POLLOUT)]
+            if waiting and time.monotonic() >= look_at:
+                look_at = time.monotonic() + _LOOK_SECONDS
+                if self._is_suspended(info):
+                    self.suspended = True
+                    self._knocked = self._knocked or time.monotonic()
+                    deadline = time.monotonic() + self._connect_seconds
         if waiting:
             raise CannotConnect(_NOT_RUNNING)
+
+    def _is_suspended(self, info: Any) -> bool:
+        """Whether the process that listens there stands still (SIGSTOP): it takes us once it goes on.
+
+        The operating system accepts connections in its name meanwhile, but ZMQ's greeting is not answered.
+        """
+        if info.transport == "ipc":
+            self._pid_there = self._pid_there or ports.unix_listener(f"{info.ip}-{info.shell_port}")
+        else:
+            self._pid_there = self._pid_there or ports.listening_process(info.shell_port)
+        return self._pid_there is not None and ports.is_suspended(self._pid_there)
 
     def _prove_subscription(self) -> None:
         """Make sure that IOPub reaches us before a cell is sent: a subscription takes its time.
