@@ -1,0 +1,101 @@
+"""What a text tells somebody to type exists: each option, each magic, each command."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+import kernel_bridge_magic
+from kernel_bridge_magic import arguments, usage
+from kernel_bridge_magic.options import MagicParser
+
+PACKAGE = Path(kernel_bridge_magic.__file__).parent
+ROOT = PACKAGE.parent
+MAGICS: dict[str, MagicParser] = {
+    "remote": usage.remote_parser(),
+    "kernels": usage.kernels_parser(),
+    "servers": usage.servers_parser(),
+}
+PROGRAM, COMMANDS = arguments._parser()
+OPTIONS = {it for parser in (PROGRAM, *MAGICS.values(), *COMMANDS.values()) for it in parser._option_string_actions}
+#: Options of other programs; those of Jupyter's have a dot and a capital, and are not looked at. And CSS variables.
+OTHERS = ("--existing", "--jp-", "--vscode-")
+
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+_MAGIC = re.compile(r"(?<![\w%])%%?([a-z_]{3,})\b([^,;.()\n]*)")
+_COMMAND = re.compile(r"(?<![\w.-])kernel-bridge ([a-z]+)([^|\n]*)")
+
+
+def texts(source: str) -> Iterator[tuple[int, str]]:
+    """All texts of a module but docstrings, each with its line; of an f-string what is written out."""
+    tree = ast.parse(source)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {id(node.body[0].value) for node in ast.walk(tree)  # type: ignore[attr-defined]
+                  if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}  # fmt: skip
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield node.lineno, "".join(it.value if isinstance(it, ast.Constant) else "{}" for it in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | parts:
+            yield node.lineno, node.value
+
+
+def unknown(text: str, magics: set[str]) -> list[str]:
+    """Name what a text says that nobody could type."""
+    found = [it for it in _OPTION.findall(text) if it not in OPTIONS and not it.startswith(OTHERS)]
+    found = found if " " in text else []  # one word is an argument for a program
+    for name, rest in _MAGIC.findall(text):
+        if name not in magics and name not in MAGICS:
+            found.append(f"%{name}")
+        parser = MAGICS.get(name)
+        of_it = parser._option_string_actions if parser else ()
+        found += [f"%{name} {it}" for it in _OPTION.findall(rest) if parser and it in OPTIONS and it not in of_it]
+    for name, rest in _COMMAND.findall(text):
+        if name not in COMMANDS:
+            found.append(f"kernel-bridge {name}")
+            continue
+        of_it = COMMANDS[name]._option_string_actions
+        found += [f"kernel-bridge {name} {it}" for it in _OPTION.findall(rest) if it in OPTIONS and it not in of_it]
+    return found
+
+
+@pytest.fixture(scope="module")
+def magics() -> set[str]:
+    """The magics of a bare IPython."""
+    kinds = InteractiveShell.instance().magics_manager.magics.values()
+    return {name for kind in kinds for name in kind} | {"load_ext", "unload_ext", "reload_ext"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_texts_of_a_module(path: Path, magics: set[str]) -> None:
+    wrong = {line: found for line, text in texts(path.read_text("utf-8")) if (found := unknown(text, magics))}
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", ["README.md", "notebooks/quickstart.ipynb", "notebooks/cluster.ipynb"])
+def test_a_document(name: str, magics: set[str]) -> None:
+    found = unknown((ROOT / name).read_text("utf-8"), magics)
+    assert not [it for it in found if not it.startswith("--")]  # those of other programs are among them
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("%kernels --all lists them", ["--all"]),
+        ("%autoremote MATCH sets one", ["%autoremote"]),
+        ("%kernels --save", ["%kernels --save"]),
+        ("kernel-bridge run x", ["kernel-bridge run"]),
+        ("kernel-bridge interrupt x --code 1", ["kernel-bridge interrupt --code"]),
+        (
+            "%%remote -s lab --timeout 5m x; %kernels lists; kernel-bridge exec --code 1; 5 % of --token; %matplotlib",
+            [],
+        ),
+    ],
+)
+def test_what_does_not_exist_is_seen(text: str, says: list[str], magics: set[str]) -> None:
+    assert unknown(text, magics) == says
