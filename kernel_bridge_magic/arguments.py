@@ -25,6 +25,7 @@ examples:
   cat job.py | kernel-bridge exec "re:^work/" -
   kernel-bridge exec --base-url http://localhost:8888 --token env:TOKEN --kernel-id ID --code-file job.py
   kernel-bridge interrupt analysis
+  kernel-bridge servers --add https://lab.example/ --name lab --token env:LAB_TOKEN
   kernel-bridge servers --check http://localhost:8888/ --token env:TOKEN
   kernel-bridge demo
 
@@ -240,10 +241,16 @@ def _add_interrupt(add: _Add) -> None:
 def _add_servers(add: _Add) -> None:
     servers = add(
         "servers",
-        help="list the servers that are known, or check one",
-        description="List the servers that are known, or check them.",
+        help="list the servers that are known; add, remove or check one",
+        description="List the servers that are known. One that is added is saved, in kernel_bridge.json in the\n"
+        "Jupyter config directory, for notebooks, terminals and the command line.",
     )
-    servers.add_argument(
+    what = servers.add_mutually_exclusive_group()
+    what.add_argument(
+        "--add", type=hide, metavar="URL", help="save this server; --token and --password say where its secret is"
+    )
+    what.add_argument("--remove", metavar="NAME", help="forget a server that was added")
+    what.add_argument(
         "--check",
         nargs="?",
         const="",
@@ -251,6 +258,8 @@ def _add_servers(add: _Add) -> None:
         metavar="NAME|URL",
         help="say step by step what works: of one, or of all",
     )
+    servers.add_argument("--name", metavar="NAME", default="", help="with --add: what the server is called")
+    servers.add_argument("--trust", action="store_true", help="with --add: it is yours: do not sandbox its output")
     _add_server(servers)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from kernel_bridge_magic.errors import AuthRefused, BadInput, BadServer
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kernel_bridge_magic.bridge import Bridge
     from kernel_bridge_magic.models import Server
 
-__all__ = ["give_secret", "refuse_alone", "server_url"]
+__all__ = ["add_server", "give_secret", "refuse_alone", "refuse_unless_added", "server_url"]
 
 
 def server_url(bridge: Bridge, options: argparse.Namespace) -> str | None:
@@ -46,9 +46,50 @@ def refuse_alone(options: argparse.Namespace) -> None:
     """
     if options.token or options.password or options.ca_file or options.allow_plain_http:
         raise BadInput(
-            "--token, --password, --ca-file and --allow-plain-http go with --base-url; servers that are looked up "
-            "have their own"
+            "--token, --password, --ca-file and --allow-plain-http go with --base-url URL; servers that are discovered "
+            "or saved have their own"
         )
+
+
+def refuse_unless_added(options: argparse.Namespace) -> None:
+    """Refuse what says of a server that is added how it is, where none is.
+
+    Raises:
+        BadInput: there is such an option, or one that names a second server.
+    """
+    if options.add is None and (options.name or options.trust):
+        raise BadInput("--name and --trust go with --add URL")
+    if options.remove is not None:
+        refuse_alone(options)
+    if options.base_url is not None and (options.add is not None or options.remove is not None):
+        raise BadInput("--base-url names a server for this command only; leave it out beside --add and --remove")
+
+
+def add_server(bridge: Bridge, options: argparse.Namespace) -> Server:
+    """Save the server of `--add`.
+
+    Raises:
+        BadInput, BadServer: something of it cannot be used, or not be saved.
+    """
+    from kernel_bridge_magic.entries import is_reference
+
+    for what in ("token", "password"):
+        if (given := getattr(options, what)) and not is_reference(given):
+            raise BadInput(
+                f"a server that is added is saved, and a {what} never is. Write where it is: "
+                f"--{what} env:VAR, file:PATH or ask"
+            )
+    return bridge.add_server(
+        options.add,
+        name=options.name,
+        token=options.token or "",
+        password=options.password or "",
+        ca_file=options.ca_file,
+        trusted=options.trust,
+        allow_plain_http=options.allow_plain_http,
+        save=True,
+        ask=lambda what: str(_asked(what)),
+    )
 
 
 def give_secret(bridge: Bridge, options: argparse.Namespace) -> Server:
@@ -96,9 +137,7 @@ def _secret(what: str, reference: str) -> Any:
     from kernel_bridge_magic.auth import Secret, read_secret
 
     if reference == "ask" or reference.startswith(("env:", "file:")):
-        import getpass
-
-        return read_secret(reference, ask=lambda: getpass.getpass(f"{what}: ") if _can_ask() else _nobody(what))
+        return read_secret(reference, ask=lambda: _asked(what))
     # For scripts; in a notebook the same is refused (T8).
     print(
         f"warning: a {what} on the command line can be read by other users; use env:VAR or file:PATH", file=sys.stderr
@@ -106,5 +145,14 @@ def _secret(what: str, reference: str) -> Any:
     return Secret(reference)
 
 
-def _nobody(what: str) -> NoReturn:
-    raise BadInput(f"nobody can be asked for the {what} here; use env:VAR or file:PATH")
+def _asked(what: str) -> str:
+    """Ask for a secret.
+
+    Raises:
+        BadServer: there is nobody to ask.
+    """
+    import getpass
+
+    if not _can_ask():
+        raise BadServer(f"nobody can be asked for the {what} here; use env:VAR or file:PATH")
+    return getpass.getpass(f"{what}: ")

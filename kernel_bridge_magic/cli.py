@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, AnyStr
 
 from kernel_bridge_magic.arguments import parse
-from kernel_bridge_magic.base_url import give_secret, refuse_alone, server_url
+from kernel_bridge_magic.base_url import add_server, give_secret, refuse_alone, refuse_unless_added, server_url
 from kernel_bridge_magic.errors import (
     AmbiguousKernel,
     BadInput,
@@ -256,10 +256,18 @@ def _servers(options: argparse.Namespace) -> int:
     from kernel_bridge_magic.bridge import Bridge
 
     bridge = Bridge(face=COMMAND_LINE)
+    refuse_unless_added(options)
     if options.check is not None:
         return _check(bridge, options)
     with as_usual():
-        listing = bridge.look(server_url(bridge, options))
+        if options.add is not None:
+            added = add_server(bridge, options)
+            told = f"added {visible(added.name)} ({visible(added.url)}), for notebooks, terminals and the command line"
+            print(f"kernel-bridge: {told}", file=sys.stderr)
+        elif options.remove is not None:
+            removed = bridge.remove_server(options.remove)
+            print(f"kernel-bridge: removed {visible(removed.name)} ({visible(removed.url)})", file=sys.stderr)
+        listing = bridge.look(None if options.add is not None else server_url(bridge, options))
     if options.json:
         from kernel_bridge_magic.contract import servers_model
 
@@ -374,9 +382,12 @@ def _fail(error: KernelBridgeError, meant: list[Kernel], *, as_json: bool) -> in
     if as_json:
         from kernel_bridge_magic.contract import failure
 
-        _print_json(failure(error, *meant))
+        model = failure(error, *meant)
+        _print_json(model)
+        print(f"kernel-bridge: {model['error']['message']}", file=sys.stderr)
+        return UNUSABLE
     print(f"kernel-bridge: {error}", file=sys.stderr)
-    if isinstance(error, AmbiguousKernel) and not as_json:
+    if isinstance(error, AmbiguousKernel):
         for line in error.choices(_columns()):
             print(line, file=sys.stderr)
     return UNUSABLE

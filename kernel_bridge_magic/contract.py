@@ -6,6 +6,7 @@ meaning.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 VERSION = 1
+_ASKS = re.compile(r"\. (?:Use|Choose)\b[^.]*\Z")
 #: What `SystemExit` says of None, 0 and False. `sys.exit(None)` says nothing.
 _WELL = frozenset({"", "None", "0", "False"})
 
@@ -175,5 +177,9 @@ def _error_model(error: KernelBridgeError) -> dict[str, Any]:
     if isinstance(error, RemoteError):
         traceback = [without_colours(line) for line in error.traceback]
         return {"kind": "remote", "name": error.ename, "message": error.evalue, "traceback": traceback}
+    if isinstance(error, AmbiguousKernel):
+        # Elsewhere the candidates stand below it.
+        message = f"{_ASKS.sub('', str(error))}. Give the 'select' of one of 'candidates' as MATCH"
+        return {"kind": "bridge", "name": type(error).__name__, "message": message, "traceback": []}
     kind = "fate" if isinstance(error, FateError) else "bridge"
     return {"kind": kind, "name": type(error).__name__, "message": str(error), "traceback": []}

@@ -294,6 +294,52 @@ def test_servers_are_listed_and_checked(run: Run, place: dict[str, Any], tmp_pat
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
+def test_a_server_is_added_for_all_and_removed(run: Run, place: dict[str, Any], tmp_path: Path) -> None:
+    server = place["token"]
+    env = {"JUPYTER_RUNTIME_DIR": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "TOKEN": server.token}
+    assert parsed(run("servers", "--json", env=env))["servers"] == []
+    done = run("servers", "--add", server.url, "--name", "lab", "--token", "env:TOKEN", "--trust", env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == (f"kernel-bridge: added lab ({server.url}), for notebooks, terminals and the command line\n")
+    assert "lab" in done.stdout and server.token not in done.stdout
+    (kept,) = json.loads((tmp_path / "config" / "kernel_bridge.json").read_text())["servers"].items()
+    assert kept == ("lab", {"url": server.url, "token": "env:TOKEN", "trust": True})
+    (known,) = parsed(run("servers", "--json", env=env))["servers"]
+    assert (known["name"], known["problem"]) == ("lab", None)
+    assert run("exec", "lab::analysis", "-c", "6 * 7", env=env).stdout == "42\n", "another process"
+    done = run("servers", "--remove", "lab", "--json", env=env)
+    assert (done.returncode, parsed(done)["servers"]) == (0, [])
+    assert done.stderr == f"kernel-bridge: removed lab ({server.url})\n"
+    done = run("servers", "--remove", "lab", "--json", env=env)
+    assert (done.returncode, parsed(done)["error"]["name"]) == (2, "BadServer")
+    done = run("servers", "--add", "http://127.0.0.1:1/", "--json", env=env)  # told of, and kept all the same
+    (known,) = parsed(done)["servers"]
+    assert (done.returncode, bool(known["problem"])) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (("--add", "http://x/", "--token", CANARY), "a token never is. Write where it is: --token env:VAR, file:PATH"),
+        (("--add", "http://x/", "--password", CANARY), "a password never is. Write where it is: --password env:VAR"),
+        (("--add", f"http://x/?token={CANARY}"), "the URL's token is not saved"),
+        (("--add", "http://x/", "--token", "ask"), "nobody can be asked for the token of x:80 (http://x/) here"),
+        (("--add", "http://x/", "--token", "env:NOT_SET"), "NOT_SET"),
+        (("--add", "http://x/", "--base-url", "http://y/"), "--base-url names a server for this command only"),
+        (("--remove", "x", "--base-url", "http://y/"), "--base-url names a server for this command only"),
+        (("--remove", "x", "--token", "env:X"), "go with --base-url"),
+        (("--name", "lab"), "--name and --trust go with --add URL"),
+        (("--check", "--trust"), "--name and --trust go with --add URL"),
+        (("--add", "http://x/", "--remove", "x"), "--add and --remove cannot be given together"),
+    ],
+)
+def test_a_server_that_cannot_be_added_is_not(run: Run, tmp_path: Path, line: tuple[str, ...], says: str) -> None:
+    done = run("servers", *line, env={"JUPYTER_CONFIG_DIR": str(tmp_path / "config")})
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert says in done.stderr and CANARY not in done.stderr
+    assert not (tmp_path / "config").exists()
+
+
 def test_demo_runs_to_its_end_and_cleans_up(tmp_path: Path) -> None:
     env = private_env(tmp_path, TMPDIR=str(tmp_path))
     done = subprocess.run(
@@ -942,6 +988,10 @@ def test_an_assistant_finds_its_kernel_with_one_question(run: Run) -> None:
     assert len(kernels) == 3
     unsure = run("exec", "--kernel-match", "work", "--code", "1", "--json")
     assert unsure.returncode == 2
+    said = parsed(unsure)["error"]["message"]
+    assert said.startswith("'work' matches 2 kernels")
+    assert said.endswith(". Give the 'select' of one of 'candidates' as MATCH")
+    assert unsure.stderr == f"kernel-bridge: {said}\n"
     candidates = parsed(unsure)["candidates"]
     assert sorted(item["name"] for item in candidates) == ["work/analysis.ipynb", "work/training run.ipynb"]
     (chosen,) = (item["select"] for item in candidates if "training" in item["name"])

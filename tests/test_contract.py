@@ -105,6 +105,14 @@ def test_candidates_say_how_to_select_them() -> None:
     assert MODELS["list"]["kernels"][0]["select"] == "a.ipynb"
 
 
+@pytest.mark.parametrize(
+    "message", ["'a' matches 2 kernels, so nothing was run. Use one of:", "12 kernels are running. Choose one: NAME"]
+)
+def test_what_is_said_of_candidates_is_a_sentence(message: str) -> None:
+    told = contract.failure(AmbiguousKernel(message, [("a", KERNEL)]))["error"]["message"]
+    assert told == f"{message.partition('. ')[0]}. Give the 'select' of one of 'candidates' as MATCH"
+
+
 def test_what_was_cut_is_told() -> None:
     result = RemoteResult("ok", Fate.OK, KERNEL, [], truncated=True, output_characters=17)
     assert [contract.result_model(result, file)["output_file"] for file in ("/a/file", "")] == ["/a/file", None]
