@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import sys
+import threading
 import time
 from collections import OrderedDict
 from typing import Any
@@ -19,6 +20,7 @@ from kernel_bridge_magic.text import count
 
 __all__ = ["CappedSink"]
 
+_counts = threading.Lock()  # an allowance is shared by all that one cell of the notebook shows, from any thread
 _bundles = Shelf()  # of all cells: a later one may update an earlier one's display
 _PATIENCE_SECONDS = 3.0  # for how long a cell is held up in all, so that the server drops nothing of it
 _FLUSHED = 1 << 16  # bytes
@@ -80,20 +82,15 @@ class CappedSink(NotebookSink):
         if text:
             self._hold(name, text)
 
-    def _may_send(self, size: int = 0) -> bool:
+    def _may_send(self, size: int = 0, *, ends: bool = False) -> bool:
         """Return whether a message with so many bytes of text passes now; wait for that, while there is patience."""
-        while wait := self._allowance.take(size, now := time.monotonic()):
+        while True:
+            with _counts:
+                wait = self._allowance.take(size, now := time.monotonic(), ends=ends)
+            if not wait:
+                return True
             if wait - now > self._patience:
                 return False
-            time.sleep(wait - now)
-            self._patience -= wait - now
-        return True
-
-    def _await_the_end(self, size: int = 0) -> None:
-        """Wait until a message passes that a cell ends with: what is kept back for it is enough, as a rule."""
-        while wait := self._allowance.take(size, now := time.monotonic(), ends=True):
-            if wait - now > self._patience:
-                break
             time.sleep(wait - now)
             self._patience -= wait - now
 
@@ -131,7 +128,7 @@ class CappedSink(NotebookSink):
             tail.left_out = tail.lines = 0
         for name, text in held:
             size = size_of(text)
-            self._await_the_end(size)
+            self._may_send(size, ends=True)
             super().stream(name, text)
             if overflow is None:
                 self._shown += size
@@ -169,19 +166,19 @@ class CappedSink(NotebookSink):
             left_out, self._left_out = self._left_out, 0
             self.note(f"{count(left_out, 'display')} omitted: they came faster than this notebook's server takes them")
         while self._put_off:
-            self._await_the_end()
+            self._may_send(ends=True)
             self._put_off.popitem(last=False)[1]()
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
         """Show a true result."""
         self._release_all()
-        self._await_the_end()
+        self._may_send(ends=True)
         super().result(value, display_id)
 
     def error(self, error: RemoteError | FateError) -> None:
         """Show a traceback."""
         self._release_all()
-        self._await_the_end()
+        self._may_send(ends=True)
         super().error(error)
 
     def clear(self, wait: bool) -> None:

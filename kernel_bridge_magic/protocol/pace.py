@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import threading
 from collections import deque
 
 from kernel_bridge_magic.protocol.events import DisplayData, Event, Started, Stream, Tick
@@ -96,8 +95,8 @@ class Allowance:
     What is beyond its limit it drops, and goes on to drop until there is a fifth less. So as much as that is never
     sent in one window, which is taken a little longer here, since a server reads what we send when it comes to it.
     A part is kept back for what a cell ends with. A server begins to count anew when a cell of the notebook has ended,
-    so each has an allowance of its own. Safe to use from any thread; times are seconds on any clock that does not go
-    back.
+    so each has an allowance of its own. Used from one thread at a time; times are seconds on any clock that does not
+    go back.
     """
 
     def __init__(self, size: int) -> None:
@@ -106,23 +105,21 @@ class Allowance:
         self._back = (size // 16 + size // 100, _MOST_AT_THE_END)
         self._sent: deque[tuple[float, int]] = deque()  # when it leaves the window, and its size
         self._size = 0
-        self._lock = threading.Lock()
 
     def take(self, size: int, now: float, *, ends: bool = False) -> float:
         """Count a message with so many bytes of text if it may be sent, and give 0; else give when to ask again.
 
         With `ends` what is kept back may be used.
         """
-        with self._lock:
-            while self._sent and self._sent[0][0] <= now:
-                self._size -= self._sent.popleft()[1]
-            size = size + MESSAGE_SIZE if size else 0
-            room, messages = self._most if ends else map(operator.sub, self._most, self._back)
-            if self._sent and (self._size + size > room or len(self._sent) >= messages):
-                return self._freed(size, room, messages)
-            self._sent.append((now + _WINDOW_SECONDS, size))
-            self._size += size
-            return 0.0
+        while self._sent and self._sent[0][0] <= now:
+            self._size -= self._sent.popleft()[1]
+        size = size + MESSAGE_SIZE if size else 0
+        room, messages = self._most if ends else map(operator.sub, self._most, self._back)
+        if self._sent and (self._size + size > room or len(self._sent) >= messages):
+            return self._freed(size, room, messages)
+        self._sent.append((now + _WINDOW_SECONDS, size))
+        self._size += size
+        return 0.0
 
     def _freed(self, size: int, room: int, messages: int) -> float:
         left, count = self._size, len(self._sent)
