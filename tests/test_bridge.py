@@ -851,9 +851,9 @@ def test_a_named_file_is_read_by_the_rules_of_all(elsewhere: ConsoleKernel, priv
     reasons = {
         "odd/open.json": "others may write to it",
         "odd/link.json": "a symbolic link",
-        "odd/keyless.json": "it has no key: its messages would not be signed",
+        "odd/keyless.json": "it has no key, so its messages would not be signed",
         "odd/gone.json": "its heartbeat does not answer (ended, stopped or swapped out)",
-        "everybody/k.json": "everybody may write in this directory: chmod o-w it",
+        "everybody/k.json": "everybody may write in this directory; chmod o-w it",
         "/etc/passwd.json": "",
         "odd/nothing.json": "",
     }

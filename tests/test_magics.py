@@ -359,8 +359,10 @@ def test_the_outcome_is_bound_when_the_cell_fails_too(shell: InteractiveShell) -
 
 @pytest.mark.parametrize("name", ["2x", "a.b", "class", "In", "Out", "_", "_1", "get_ipython", "''", "exit"])
 def test_names_that_are_not_one_s_own_are_refused(shell: InteractiveShell, name: str) -> None:
-    with pytest.raises(BadInput, match="cannot be used as a name"):
+    with pytest.raises(BadInput) as caught:
         run(shell, f"%%remote --result {name} analysis\nran = True")
+    told = repr(name.strip("'"))
+    assert str(caught.value) == f"--result {told} is not a variable name that can be set. Choose another name"
 
 
 def test_an_error_can_be_let_pass(shell: InteractiveShell, capsys: Capture) -> None:
