@@ -159,7 +159,7 @@ class Bridge:
         if url is not None:
             kernels = tuple(kernel for kernel in listing.kernels if kernel.server is not None)
             return dataclasses.replace(listing, kernels=kernels, skipped=())
-        return listing if server is None else only(listing, server)
+        return listing if server is None else only(listing, server, self.face)
 
     def _name_files(self, match: str) -> str:
         """Look at the connection files that MATCH may name, from now on; return its path if it has a directory."""

@@ -29,7 +29,7 @@ from kernel_bridge_magic.errors import (
     RemoteError,
     TimedOut,
 )
-from kernel_bridge_magic.faces import COMMAND_LINE
+from kernel_bridge_magic.faces import COMMAND_LINE, INTERRUPT
 from kernel_bridge_magic.interrupts import Terminated, as_usual, held, interrupts_to, spent, told_to_end
 from kernel_bridge_magic.text import visible
 
@@ -236,7 +236,7 @@ def _tell(
 def _interrupt(options: argparse.Namespace, meant: list[Kernel]) -> int:
     from kernel_bridge_magic.bridge import Bridge
 
-    bridge = Bridge(face=COMMAND_LINE)
+    bridge = Bridge(face=INTERRUPT)
     with as_usual():
         kernel = bridge.find(options.match, server_url(bridge, options))
         meant.append(kernel)
@@ -298,7 +298,7 @@ def _check(bridge: Bridge, options: argparse.Namespace) -> int:
     else:
         from kernel_bridge_magic.display.checks import CheckList
 
-        print(CheckList(checkups))
+        print(CheckList(checkups, COMMAND_LINE))
     return OK if all(checkup.ok for checkup in checkups) else UNUSABLE
 
 

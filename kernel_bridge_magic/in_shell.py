@@ -108,7 +108,7 @@ class InShell:
     def check(self, which: str) -> CheckList:
         """Say step by step what works on the road to a server, or to all."""
         self.bridge.registry.ask_for_secrets(_ask, which or None)
-        return CheckList(self.bridge.check(which))
+        return CheckList(self.bridge.check(which), MAGICS)
 
     def run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
         """Run code there and show it here; with `hold_result` give its last result instead of showing it.

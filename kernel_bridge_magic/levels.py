@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kernel_bridge_magic.errors import BadMatch, BadServer, KernelNotFound, OwnKernel
-from kernel_bridge_magic.faces import PYTHON, Face
+from kernel_bridge_magic.faces import MAGICS, PYTHON, Face
 from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, is_uuid
 from kernel_bridge_magic.patterns import search_all
 from kernel_bridge_magic.text import cut_end, fold, hide, visible
@@ -201,10 +201,10 @@ def row_of(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None)
     if rows is None:
         raise BadMatch(f"#{number} is a row of a listing in a notebook. Here, name the kernel by its path or id")
     if not rows:  # rows are the magics' alone, so that these may name them
-        raise BadMatch(f"there is no row #{number}: no %kernels has shown any. Run %kernels first")
+        raise BadMatch(f"there is no row #{number}: no {MAGICS.listing} has shown any. Run {MAGICS.listing} first")
     if not 1 <= number <= len(rows):
         shown_last = "only #1" if len(rows) == 1 else f"#1 to #{len(rows)}"
-        raise BadMatch(f"there is no row #{number}: the last %kernels showed {shown_last}")
+        raise BadMatch(f"there is no row #{number}: the last {MAGICS.listing} showed {shown_last}")
     row = rows[number - 1]
     there = [kernel for kernel in kernels if kernel.id == row.id]
     for kernel in there:
@@ -214,7 +214,7 @@ def row_of(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None)
         if kernel.own == row.own:  # its server may have come or gone; a claim on its id is another kernel
             return kernel
     raise KernelNotFound(
-        f"row #{number} was {visible(row.title)} ({visible(row.short_id)}), which is gone. Run %kernels again"
+        f"row #{number} was {visible(row.title)} ({visible(row.short_id)}), which is gone. Run {MAGICS.listing} again"
     )
 
 

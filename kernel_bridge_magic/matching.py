@@ -85,7 +85,7 @@ def find_one(
     rest = without_own(query, found, face)
     if len(found) > 1:
         own = ", one of them this notebook's own" if len(rest) < len(found) else ""
-        raise _ambiguous(f"{shown(query)} {verb} {len(found)} kernels{own}, so nothing was run", rest, kernels)
+        raise _ambiguous(f"{shown(query)} {verb} {len(found)} kernels{own}, so {face.undone}", rest, kernels)
     if rest:
         return rest[0]
     raise not_found(query, kernels, reports, skipped, face)
@@ -113,7 +113,7 @@ def find_by_id(
     begun = [kernel for kernel in kernels if kernel.id.casefold().startswith(kernel_id.casefold())]
     others = [kernel for kernel in begun if not kernel.is_own]
     if len(others) > 1:
-        message = f"--kernel-id takes a whole id, and {len(others)} begin with {shown(kernel_id)}, so nothing was run"
+        message = f"--kernel-id takes a whole id, and {len(others)} begin with {shown(kernel_id)}, so {face.undone}"
         raise _ambiguous(message, others, kernels, by_id=True)
     if others:
         part = "--kernel-match takes a part"
@@ -143,7 +143,7 @@ def find_only(
     if len(others) == 1:
         return others[0]
     if others:
-        message = f"{len(others)} kernels are running. Choose one: kernel-bridge exec NAME -c CODE"
+        message = f"{len(others)} kernels are running. Choose one: {face.run}"
         raise _ambiguous(message, others, kernels, ask="")
     sentences = [f"no kernel is running (asked {count(len(reports), 'server')})", *_not_reached(reports)]
     sentences += _passed_over([it for it in skipped if not it.stale], face)

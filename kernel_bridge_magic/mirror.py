@@ -23,6 +23,7 @@ from kernel_bridge_magic.display.twins import Forward, Twins
 from kernel_bridge_magic.display.widget_text import TextWidgets
 from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.execution import Execution
+from kernel_bridge_magic.faces import MAGICS
 from kernel_bridge_magic.protocol.comms import COMM_TYPES, Comms, Parent
 from kernel_bridge_magic.protocol.events import Aside, CommMessage, DisplayData, Event, ExecuteResult
 from kernel_bridge_magic.protocol.life import Sign
@@ -297,9 +298,7 @@ class Mirror:
         self._told = True
         title = self._connection.kernel.title
         if not self._connection.kernel.own:
-            return (
-                f"{title}'s widgets are shown as text: its server is not marked as yours (%servers --add URL --trust)"
-            )
+            return f"{title}'s widgets are shown as text: its server is not marked as yours ({MAGICS.server} --trust)"
         if not self._live:
             return "widgets are shown as text: a terminal cannot display them"
         return f"this widget is shown as text: it belongs to {title}, which made it"

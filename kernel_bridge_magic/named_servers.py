@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from kernel_bridge_magic.auth import Secret
 from kernel_bridge_magic.entries import Entry, check_name
 from kernel_bridge_magic.errors import BadServer
+from kernel_bridge_magic.faces import PYTHON, Face
 from kernel_bridge_magic.levels import servers_named
 from kernel_bridge_magic.models import Kernel, Listing, Server
 from kernel_bridge_magic.urls import parse_base_url
@@ -41,8 +42,8 @@ def read_url(url: str, *, name: str = "", source: str, entry: Entry | None = Non
     return server, Secret(base.token) if base.token else None
 
 
-def only(listing: Listing, server: str) -> Listing:
-    """Keep a listing to the server of that name.
+def only(listing: Listing, server: str, face: Face = PYTHON) -> Listing:
+    """Keep a listing to the server of that name; `face` is who asks.
 
     Raises:
         BadServer: it is not among those that were asked.
@@ -52,7 +53,7 @@ def only(listing: Listing, server: str) -> Listing:
     if not reports:
         known = ", ".join(report.server.name for report in listing.servers) or "none"
         shown = without_secrets(server)
-        raise BadServer(f"no server is called {shown!r} (known: {known}); add it with %servers --add URL --name NAME")
+        raise BadServer(f"no server is called {shown!r} (known: {known}); add it with {face.add}")
     everything = (*listing.kernels, *listing.claims)  # whoever names a server means what that lists
     kernels = tuple(kernel for kernel in everything if kernel.server in named)
     return dataclasses.replace(listing, kernels=kernels, servers=reports, skipped=(), claims=())

@@ -983,6 +983,21 @@ def test_a_kernel_that_nobody_is_let_in_to_is_named(ends: Any, status: int, tmp_
     assert (got, model["fate"], model["kernel"]["id"]) == (status, "not run", "scripted")
 
 
+def test_of_an_interrupt_that_is_not_clear_it_is_said_that_there_was_none(run: Run) -> None:
+    done = run("interrupt", "work")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == (
+        "kernel-bridge: 'work' matches 2 kernels, so nothing was interrupted. Use one of:"
+    )
+
+
+def test_a_server_that_is_not_known_can_be_added_here(run: Run) -> None:
+    done = run("servers", "--check", "nosuch")
+    assert done.returncode == 2
+    assert done.stderr.startswith("kernel-bridge: no server is called 'nosuch' (known: ")
+    assert done.stderr.endswith("); add it with kernel-bridge servers --add URL --name NAME\n")
+
+
 def test_an_assistant_finds_its_kernel_with_one_question(run: Run) -> None:
     kernels = parsed(run("list", "--json"))["kernels"]
     assert len(kernels) == 3

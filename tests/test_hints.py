@@ -77,6 +77,30 @@ def test_the_texts_of_a_module(path: Path, magics: set[str]) -> None:
     assert not wrong
 
 
+#: Modules that one face alone uses. All others hand on what `faces` says.
+ONLY_MAGICS = {"magics.py", "in_shell.py", "usage.py", "demo.py"}
+ONLY_COMMANDS = {"cli.py", "arguments.py", "base_url.py"}
+
+
+def others_words(name: str, text: str) -> list[str]:
+    """Name the commands that a text tells of, though not all who read it can type them."""
+    found = [] if name in ONLY_MAGICS else [f"%{it}" for it, _ in _MAGIC.findall(text) if it in MAGICS]
+    return found + ([] if name in ONLY_COMMANDS else [it for it, _ in _COMMAND.findall(text) if it in COMMANDS])
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_command_of_one_face_is_told_to_no_other(path: Path) -> None:
+    name = str(path.relative_to(PACKAGE))
+    wrong = {line: found for line, text in texts(path.read_text("utf-8")) if (found := others_words(name, text))}
+    assert name == "faces.py" or not wrong
+
+
+def test_the_command_of_another_face_is_seen() -> None:
+    text = "add it with %servers --add URL, or kernel-bridge servers --add URL"
+    assert others_words("named_servers.py", text) == ["%servers", "servers"]
+    assert others_words("cli.py", text) == ["%servers"] and others_words("magics.py", text) == ["servers"]
+
+
 @pytest.mark.parametrize("name", ["README.md", "notebooks/quickstart.ipynb", "notebooks/cluster.ipynb"])
 def test_a_document(name: str, magics: set[str]) -> None:
     found = unknown((ROOT / name).read_text("utf-8"), magics)

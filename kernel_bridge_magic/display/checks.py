@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any
 
+from kernel_bridge_magic.faces import MAGICS, Face
 from kernel_bridge_magic.models import Checkup, Step
 from kernel_bridge_magic.text import visible
 
@@ -15,14 +16,15 @@ _MARKS = {True: "ok", False: "FAILED", None: "–"}
 
 
 class CheckList(list[Checkup]):
-    """Checkups of servers, one table each."""
+    """Checkups of servers, one table each; `face` is who asked for them."""
 
-    def __init__(self, checkups: Iterable[Checkup]) -> None:
+    def __init__(self, checkups: Iterable[Checkup], face: Face = MAGICS) -> None:
         super().__init__(checkups)
+        self.face = face
 
     def _lines(self) -> Iterator[str]:
         if not self:
-            yield "no server is known. Start one, or add one with %servers --add URL --name NAME --token env:VAR"
+            yield f"no server is known. Start one, or add one with {self.face.add} --token env:VAR"
         for checkup in self:
             yield f"{visible(checkup.server.name)}  {visible(checkup.server.url)}"
             for step in checkup.steps:
