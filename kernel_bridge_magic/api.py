@@ -18,7 +18,7 @@ Remote errors are raised here, one class for each remote exception name:
 >>> try:
 ...     kernel.execute("numbers[3]")
 ... except RemoteError as error:
-...     print(f"{error.ename}: {error}")
+...     print(f"{error.ename}: {error.evalue}")  # `error` itself names the kernel as well
 IndexError: list index out of range
 
 Events come as the cell prints:
@@ -39,13 +39,15 @@ from functools import lru_cache
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.display.tables import KernelList
-from kernel_bridge_magic.errors import BadOption
+from kernel_bridge_magic.errors import BadMatch, BadOption
+from kernel_bridge_magic.given import check, check_duration, shortened
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.options import duration
 from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.text import hide
 
 __all__ = ["connect", "kernels"]
+
+_TRANSPORTS = ("auto", "zmq", "ws")
 
 
 @lru_cache(maxsize=1)
@@ -60,9 +62,12 @@ def kernels(match: str = "", *, server: str | None = None) -> KernelList:
 
     Raises:
         BadServer: no such server is known.
-        BadMatch: `match` cannot be understood.
+        BadMatch: `match` cannot be understood, or is no text.
+        BadOption: `server` is no text.
     """
     match, server = hide(match), hide(server)
+    check("match", match, str, "a text", BadMatch)
+    check("server", server, str | None, "a name or URL")
     return _bridge().kernels(match, server)
 
 
@@ -79,15 +84,16 @@ def connect(
     "5m", "2h"), None for ever; then the cell raises `FateUnknown`. The caller closes the connection, best with `with`.
 
     Raises:
-        BadOption: `reconnect_timeout` is not a duration.
+        BadOption: an option is of a wrong type, or takes no such value.
         KernelNotFound, AmbiguousKernel, BadMatch, OwnKernel: `match` does not mean one kernel.
         LinkError, ServerError: the kernel cannot be connected to.
     """
     match, server = hide(match), hide(server)
-    try:
-        patience = duration(reconnect_timeout)
-    except ValueError as problem:
-        raise BadOption(f"reconnect_timeout: {problem}") from None
+    check("match", match, str | Kernel, "a text or a Kernel", BadMatch)
+    check("server", server, str | None, "a name or URL")
+    if transport not in _TRANSPORTS:
+        raise BadOption(f"transport is one of {', '.join(_TRANSPORTS)}, not {shortened(transport)}; nothing was sent")
+    patience = check_duration("reconnect_timeout", reconnect_timeout)
     bridge = _bridge()
     kernel = match if isinstance(match, Kernel) else bridge.find(match, server)
     connection = bridge.open(kernel, transport)

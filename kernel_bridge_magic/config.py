@@ -7,7 +7,7 @@ from typing import Any
 from traitlets import Dict, Int, TraitError, TraitType, Unicode
 from traitlets.config import Configurable
 
-from kernel_bridge_magic.options import duration
+from kernel_bridge_magic.given import duration
 from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.protocol.tails import MAX_OUTPUT
 
@@ -26,7 +26,7 @@ class Duration(TraitType):  # generic since traitlets 5.10 only
         try:
             return duration(value)
         except ValueError as problem:
-            raise TraitError(f"c.{type(obj).__name__}.{self.name}: {problem}") from None
+            raise TraitError(f"c.{type(obj).__name__}.{self.name}={problem}") from None
 
 
 class KernelBridge(Configurable):

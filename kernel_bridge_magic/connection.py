@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kernel_bridge_magic import reloads
 from kernel_bridge_magic.busy import is_busy, subshell_for
 from kernel_bridge_magic.control import Control
-from kernel_bridge_magic.errors import BadOption, NotRun
+from kernel_bridge_magic.errors import BadCell, BadOption, NotRun
 from kernel_bridge_magic.execution import Execution, since_the_last_cell
+from kernel_bridge_magic.given import check, check_duration
 from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event
@@ -71,7 +72,7 @@ class KernelConnection:
         *,
         store_history: bool = False,
         stdin: bool = False,
-        timeout: float | None = None,
+        timeout: float | str | None = None,
         since: float | None = None,
         keep_outputs: bool = True,
         metadata: dict[str, Any] | None = None,
@@ -81,22 +82,23 @@ class KernelConnection:
     ) -> Execution:
         """Send one cell and return at once; iterate over what is returned.
 
-        `timeout` is in seconds, in all, None for none; they count from `since`, on the monotonic clock, where the
-        caller had to connect first. With `stdin` the cell may ask for input: answer each
-        `InputRequest` with `Execution.answer`. Without, it is refused there at once; a kernel that asks all the same is
-        given the end of input, and its cell is interrupted if it asks once more. `metadata` goes with the cell, under
-        `kernel_bridge`. `if_busy` says what to do when the kernel runs something else: `wait` for it, `fail`, or run
-        the cell beside it in a `subshell` where the kernel has those. With `durable` the kernel keeps the output until
-        we have it (ipykernel 7). Printed text of which only head and tail are kept goes to `whole`.
+        `timeout` is in seconds, or "5m", "2h", in all; None for none; they count from `since`, on the monotonic clock,
+        where the caller had to connect first. With `stdin` the cell may ask for input: answer each `InputRequest` with
+        `Execution.answer`. Without, it is refused there at once; a kernel that asks all the
+        same is given the end of input, and its cell is interrupted if it asks once more. `metadata` goes with the cell,
+        under `kernel_bridge`. `if_busy` says what to do when the kernel runs something else: `wait` for it, `fail`, or
+        run the cell beside it in a `subshell` where the kernel has those. With `durable` the kernel keeps the output
+        until we have it (ipykernel 7). Printed text of which only head and tail are kept goes to `whole`.
 
         Raises:
-            BadCell: the code cannot be sent.
+            BadCell: the code cannot be sent, or is no text.
             NotRun: the kernel is busy, and `if_busy` wants no waiting, or modules of ours were reloaded; nothing was
                 sent.
-            BadOption: `durable`, and that kernel cannot do it, or not in a subshell; nothing was run.
+            BadOption: an option is of a wrong type, or takes no such value; or `durable`, and that kernel cannot do
+                it, or not in a subshell; nothing was run.
             LinkLost: the connection is closed.
         """
-        check_code(code)
+        timeout = _check_cell(code, timeout, if_busy, metadata, (store_history, stdin, keep_outputs, durable))
         if reloads.happened():
             raise NotRun(f"{self.kernel.title}: {_RELOADED}", kernel=self.kernel.title)
         if durable and if_busy == "subshell":
@@ -124,14 +126,18 @@ class KernelConnection:
                 subshell.delete()
             raise
 
-    def stream(self, code: str, *, timeout: float | None = None, store_history: bool = False) -> Iterator[Event]:
+    def stream(self, code: str, *, timeout: float | str | None = None, store_history: bool = False) -> Iterator[Event]:
         """Run code and yield its events as they come; at the end raise what the cell ended with.
 
         Raises:
             RemoteError: the remote code raised.
             FateError: the cell did not come to its end.
-            BadCell, LinkLost: as `start`.
+            BadCell, BadOption, LinkLost: as `start`.
         """
+        timeout = _check_cell(code, timeout, "wait", None, (store_history,))  # at once: what follows begins later
+        return self._stream(code, timeout, store_history)
+
+    def _stream(self, code: str, timeout: float | None, store_history: bool) -> Iterator[Event]:
         execution = self.start(code, timeout=timeout, store_history=store_history, keep_outputs=False)
         yield from execution
         assert execution.result is not None
@@ -141,7 +147,7 @@ class KernelConnection:
         self,
         code: str,
         *,
-        timeout: float | None = None,
+        timeout: float | str | None = None,
         store_history: bool = False,
         if_busy: str = "wait",
         durable: bool = False,
@@ -151,7 +157,7 @@ class KernelConnection:
         Raises:
             RemoteError: the remote code raised; its `result` has what was shown until then.
             FateError: the cell did not come to its end.
-            BadCell, LinkLost: as `start`.
+            BadCell, BadOption, LinkLost: as `start`.
         """
         with held():  # Ctrl-C ends the wait where it leaves the connection whole
             execution = self.start(code, timeout=timeout, store_history=store_history, if_busy=if_busy, durable=durable)
@@ -245,3 +251,21 @@ class KernelConnection:
     def __repr__(self) -> str:
         state = "open" if self.is_open else "closed"
         return f"<KernelConnection {self.kernel.title!r} over {self.transport}, {state}>"
+
+
+def _check_cell(
+    code: object, timeout: object, if_busy: object, metadata: object, switches: Iterable[object]
+) -> float | None:
+    """Refuse what cannot be sent or done; give the timeout in seconds.
+
+    Raises:
+        BadCell, BadOption: as `KernelConnection.start` says.
+    """
+    check("code", code, str, "a text", BadCell)
+    assert isinstance(code, str)
+    check_code(code)
+    check("if_busy", if_busy, str, "a word")
+    check("metadata", metadata, dict | None, "a dict")
+    for switch in switches:
+        check("an option that is on or off", switch, bool, "True or False")
+    return check_duration("timeout", timeout)

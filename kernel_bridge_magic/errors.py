@@ -177,6 +177,8 @@ class RemoteError(KernelBridgeError):
         self.evalue = evalue
         self.traceback = list(traceback)
         self.kernel = kernel
+        #: what stands behind its text, "in work/analysis.ipynb", "" where all can see whose error it is
+        self.where = ""
         #: the `RemoteResult` of the cell, with what it had shown until then
         self.result: Any = None
 
@@ -188,7 +190,13 @@ class RemoteError(KernelBridgeError):
         return ": ".join(part for part in (self.ename, self.evalue) if part) or "error"
 
     def __str__(self) -> str:
-        return self.evalue
+        return f"{self.evalue} ({self.where})".lstrip() if self.where else self.evalue
+
+    def say_where(self) -> None:
+        """Name the kernel from now on, and whose interrupt it was where it was none of ours."""
+        self.where = f"in {visible(self.kernel)}" if self.kernel else ""
+        if self.where and self.ename == "KeyboardInterrupt" and self.result and not self.result.interrupted:
+            self.where = f"interrupted by another client {self.where}"
 
     def __repr__(self) -> str:
         return f"RemoteError({self.ename!r}, {self.evalue!r}, kernel={self.kernel!r})"
@@ -198,9 +206,8 @@ class RemoteError(KernelBridgeError):
         return remote_error, (self.ename, self.evalue, self.traceback, self.kernel)
 
     def _render_traceback_(self) -> list[str]:
-        if self.traceback:
-            return list(self.traceback)
-        return [self.summary]  # some kernels send no traceback, bash_kernel for one
+        lines = self.traceback or [self.summary]  # some kernels send no traceback, bash_kernel for one
+        return [*lines, f"({self.where})"] if self.where else list(lines)
 
 
 _REMOTE_ERRORS: dict[str, type[RemoteError]] = {}

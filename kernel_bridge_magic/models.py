@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from kernel_bridge_magic.text import cut_end, visible
+
 __all__ = [
     "Checkup",
     "Kernel",
@@ -29,6 +31,7 @@ __all__ = [
 
 
 _KNOWN_BY = {"runtime": "discovered", "config": "configured"}
+_LONGEST_IN_REPR = 60  # cells of a name
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -129,7 +132,7 @@ class KernelSpec:
     language: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Kernel:
     """A kernel that was found. It has no socket, and asking it anything needs a connection.
 
@@ -199,6 +202,11 @@ class Kernel:
         return next((one for one in self.sessions if one.type == "notebook" and one.path), None)
 
     @property
+    def path(self) -> str:
+        """The path of its first session, "" where it has none."""
+        return next(iter(self.paths), "")
+
+    @property
     def title(self) -> str:
         """What people call it: its notebook's path, else what started it, else its id."""
         return next(filter(None, map(label, self.sessions)), "") or self.started_by or self.short_id
@@ -225,6 +233,12 @@ class Kernel:
     def own(self) -> bool:
         """Whether it is ours in the sense of FAULTS 0: its output may act with our rights."""
         return self.server.own if self.server else bool(self.connection_file)
+
+    def __repr__(self) -> str:
+        where = self.server.name if self.server else ""
+        parts = (self.display_name, self.state, where, self.short_id)
+        about = ", ".join(cut_end(visible(part), _LONGEST_IN_REPR) for part in parts if part)
+        return f"<Kernel: {cut_end(visible(self.title), _LONGEST_IN_REPR)} ({about})>"
 
 
 class Usage(NamedTuple):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
-import math
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 from kernel_bridge_magic.errors import BadInput, BadOption
+from kernel_bridge_magic.given import duration
 from kernel_bridge_magic.text import cut_end, visible
 
 __all__ = ["HelpWanted", "MagicParser", "Word", "duration", "seconds", "split_words", "timeout"]
@@ -27,8 +26,6 @@ class Word(NamedTuple):
 # A quote opens only at the head of a word, so that `Ann's notebook` is two words; backslashes are letters,
 # since they are what regular expressions are made of.
 _WORD = re.compile(r"""(--?[\w-]+=)?(?:"([^"]*)"|'([^']*)')(?=\s|$)|(\S+)""")
-_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_MOST_SECONDS = 1e9  # thirty years; more is a slip, and overflows what waits on locks
 
 
 class HelpWanted(BadInput):
@@ -188,25 +185,3 @@ def timeout(text: str) -> float | None:
         return duration(text, otherwise="leave --timeout out")
     except ValueError as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
-
-
-def duration(value: object, otherwise: str = "none") -> float | None:
-    """Give a length of time in seconds: a number, or a text such as `30`, `1.5s`, `5m`, `2h`; None for `none`.
-
-    `otherwise` is what the text of the error offers for no limit.
-
-    Raises:
-        ValueError: it is none, not above 0, or absurdly long; the text says so.
-    """
-    if value is None or (isinstance(value, str) and value.lower() == "none"):
-        return None
-    number = math.nan
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value) if abs(value) <= _MOST_SECONDS else math.inf
-    elif isinstance(value, str):
-        found = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*(ms|s|min|m|h|)\s*", value)
-        with contextlib.suppress(ValueError):
-            number = float(found[1]) * _UNITS[found[2]] if found else math.nan
-    if not 0 < number <= _MOST_SECONDS:
-        raise ValueError(f"{value!r} is not a duration: use seconds (30), 5m or 2h, or {otherwise}")
-    return number

@@ -8,12 +8,16 @@ import builtins
 import doctest
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import kernel_bridge_magic
 from kernel_bridge_magic import (
     AmbiguousKernel,
+    BadCell,
+    BadInput,
+    BadMatch,
     BadOption,
     Kernel,
     KernelConnection,
@@ -28,6 +32,8 @@ from kernel_bridge_magic import (
 )
 from kernel_bridge_magic.protocol.events import Stream
 from tests.support.servers import JupyterServer
+
+NO_DURATION = "is not a duration: use seconds (30), 5m or 2h, or none"
 
 
 @pytest.fixture(autouse=True)
@@ -53,12 +59,14 @@ def test_the_example_of_the_interface(own_kernel: str) -> None:
         result = kernel.execute("class D:\n    shape = (2, 3)\ndf = D()\ndf.shape")
         assert isinstance(result, RemoteResult)
         assert isinstance(result.value, RemoteValue)
-        assert repr(result.value) == "(2, 3)"
+        assert str(result.value) == "(2, 3)"
+        assert result.value.literal() == (2, 3)
         events = [event for event in kernel.stream("print('x')") if isinstance(event, Stream)]
         assert events == [Stream("stdout", "x\n")]
         with pytest.raises(RemoteError) as raised:
             kernel.execute("1 / 0")
         assert raised.value.ename == "ZeroDivisionError"
+        assert str(raised.value) == f"division by zero (in {kernel.kernel.title})"
     assert not kernel.is_open
 
 
@@ -152,8 +160,67 @@ def test_what_is_not_there_or_not_clear_is_said(shared_kernel: str, own_kernel: 
 
 @pytest.mark.parametrize("given", ["soon", 0, -1, float("nan"), "5 weeks"])
 def test_a_time_to_wait_that_is_none_is_refused_before_anything_is_done(given: object) -> None:
-    with pytest.raises(BadOption, match=r"reconnect_timeout: .* is not a duration"):
+    with pytest.raises(BadOption, match=r"^reconnect_timeout=.* is not a duration: use seconds \(30\), 5m or 2h"):
         connect("any", reconnect_timeout=given)  # type: ignore[arg-type] # somebody may
+
+
+@pytest.mark.parametrize("given", [None, 3, b"shared", ["shared"], object()])
+def test_a_match_that_is_no_text_is_refused(given: Any) -> None:
+    with pytest.raises(BadMatch, match=r"^match is a text or a Kernel, not .{4,80}; nothing was sent$"):
+        connect(given)
+    with pytest.raises(BadMatch, match=r"^match is a text, not .{4,80}; nothing was sent$"):
+        kernels(given)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"server": 3}, "server is a name or URL, not 3 (int); nothing was sent"),
+        ({"server": b"x" * 1000}, f"server is a name or URL, not b'{'x' * 57}… (bytes); nothing was sent"),
+        ({"transport": "tcp"}, "transport is one of auto, zmq, ws, not 'tcp'; nothing was sent"),
+        ({"transport": None}, "transport is one of auto, zmq, ws, not None; nothing was sent"),
+        ({"transport": []}, "transport is one of auto, zmq, ws, not []; nothing was sent"),
+        (
+            {"reconnect_timeout": []},
+            "reconnect_timeout=[] is not a duration: use seconds (30), 5m or 2h, or none",
+        ),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_refused(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(BadOption) as raised:
+        connect("shared", **options)
+    assert str(raised.value) == told
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "told"),
+    [
+        (None, {}, "code is a text, not None (NoneType); nothing was sent"),
+        (b"print(1)", {}, "code is a text, not b'print(1)' (bytes); nothing was sent"),
+        (["1"], {}, "code is a text, not ['1'] (list); nothing was sent"),
+        ("1", {"timeout": "x"}, f"timeout='x' {NO_DURATION}"),
+        ("1", {"timeout": True}, f"timeout=True {NO_DURATION}"),
+        ("1", {"timeout": -1}, f"timeout=-1 {NO_DURATION}"),
+        ("1", {"if_busy": None}, "if_busy is a word, not None (NoneType); nothing was sent"),
+        ("1", {"durable": "no"}, "an option that is on or off is True or False, not 'no' (str); nothing was sent"),
+    ],
+)
+def test_what_cannot_be_executed_is_refused_in_one_line(
+    shared_kernel: str, code: Any, options: dict[str, Any], told: str
+) -> None:
+    with connect(shared_kernel) as kernel:
+        with pytest.raises(BadInput) as raised:
+            kernel.execute(code, **options)
+        assert str(raised.value) == told
+        assert isinstance(raised.value, BadOption if options else BadCell)
+        if "timeout" in options or not options:
+            with pytest.raises(type(raised.value)):
+                kernel.stream(code, **options)  # not only when it is gone through
+
+
+def test_a_timeout_may_be_a_text(shared_kernel: str) -> None:
+    with connect(shared_kernel) as kernel:
+        assert kernel.execute("print(6)\n7", timeout="1m").stdout == "6\n"
 
 
 def test_how_long_a_lost_link_is_waited_for_goes_with_the_connection(shared_kernel: str) -> None:

@@ -837,7 +837,7 @@ def test_how_long_a_lost_link_is_waited_for_is_a_time_or_refused_in_one_line(
         run(shell, f"%config KernelBridge.reconnect_timeout = {text}")
         (said,) = caplog.messages
         assert (
-            said.startswith("c.KernelBridge.reconnect_timeout: ")
+            said.startswith("c.KernelBridge.reconnect_timeout=")
             and "is not a duration: use seconds (30), 5m or 2h, or none" in said
         )
         assert run(shell, "%config KernelBridge.reconnect_timeout") == 0.5, "as before"

@@ -144,3 +144,20 @@ def test_times_are_aware() -> None:
 def test_values_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Kernel(id="k").id = "other"  # type: ignore[misc]
+
+
+def test_a_kernel_s_repr_is_one_short_line() -> None:
+    server = Server("http://localhost:8888/", "localhost:8888", ORIGIN)
+    spec = KernelSpec("python3", "Python 3", "python")
+    sessions = (Session("work/analysis.ipynb", "analysis.ipynb"), Session("other.ipynb", "other.ipynb"))
+    kernel = Kernel("3f9c1c0e-0000", "python3", spec, "idle", sessions=sessions, server=server)
+    assert repr(kernel) == "<Kernel: work/analysis.ipynb (Python 3, idle, localhost:8888, 3f9c1c0e)>"
+    assert repr(Kernel(id="k")) == "<Kernel: k (unknown, k)>"
+    evil = repr(Kernel(id="k", sessions=(Session("\x1b[2J\n" + "x" * 1_000_000, "x"),)))
+    assert "\x1b" not in evil and "\n" not in evil and len(evil) < 150
+
+
+def test_a_kernel_s_path_is_that_of_its_first_session() -> None:
+    sessions = (Session("", "console"), Session("a.ipynb", "a.ipynb"), Session("b.ipynb", "b.ipynb"))
+    assert Kernel(id="k", sessions=sessions).path == "a.ipynb"
+    assert Kernel(id="k").path == ""

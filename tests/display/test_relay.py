@@ -56,7 +56,8 @@ class Screen:
         self.shown.append(("clear", wait))
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
-        self.shown.append(("result", value, display_id) if display_id else ("result", value))
+        kept = (value.data, value.metadata)
+        self.shown.append(("result", kept, display_id) if display_id else ("result", kept))
 
     def error(self, error: RemoteError | FateError) -> None:
         self.shown.append(("error", error))
@@ -117,7 +118,7 @@ def test_each_event_goes_to_its_place() -> None:
         ("display", {"text/plain": "d"}, {"m": 1}, "", False),
         ("clear", True),
         ("clear", False),
-        ("result", RemoteValue({"text/plain": "e"}, {"n": 2})),
+        ("result", ({"text/plain": "e"}, {"n": 2})),
         ("display", {"text/plain": "f"}, {}, "", False),
     ]
 
@@ -302,8 +303,9 @@ def test_the_last_result_is_held() -> None:
     assert relay.held is None
     for number in range(3):
         relay.show(ExecuteResult({"text/plain": str(number)}, {}))
-    assert [item[1].text for item in screen.shown] == ["0", "1"]
-    assert relay.held == RemoteValue({"text/plain": "2"})
+    assert [item[1] for item in screen.shown] == [({"text/plain": "0"}, {}), ({"text/plain": "1"}, {})]
+    assert relay.held is not None
+    assert (relay.held.data, relay.held.metadata) == ({"text/plain": "2"}, {})
 
 
 def test_a_result_with_a_display_id_can_be_updated() -> None:
@@ -325,7 +327,7 @@ def test_a_held_result_that_nobody_returns_is_shown_once() -> None:
     for _ in range(2):
         relay.show_held()
     assert relay.held is None
-    assert [(item[0], item[1].text) for item in screen.shown] == [("result", "1")]
+    assert [item[:2] for item in screen.shown] == [("result", ({"text/plain": "1"}, {}))]
 
 
 def test_without_holding_nothing_is_held() -> None:
@@ -340,7 +342,7 @@ def test_without_holding_nothing_is_held() -> None:
 def test_output_of_one_s_own_kernel_is_untouched() -> None:
     data = {"text/html": HTML, "application/javascript": HTML, "text/plain": "t"}
     assert shown(OWN, DisplayData(data, {}))[0][1] == data
-    assert shown(OWN, ExecuteResult(data, {}))[0][1].data == data
+    assert shown(OWN, ExecuteResult(data, {}))[0][1][0] == data
     assert shown(OWN, Page(data))[0][1] == data
 
 
@@ -348,7 +350,7 @@ def test_output_of_one_s_own_kernel_is_untouched() -> None:
 def test_output_of_a_foreign_kernel_is_tamed(event: Any) -> None:
     data = {"text/html": HTML, "application/javascript": HTML, "text/plain": "t"}
     ((_, out, *_),) = shown(FOREIGN, event(data) if event is Page else event(data, {}))
-    bundle = out.data if isinstance(out, RemoteValue) else out
+    bundle = out[0] if isinstance(out, tuple) else out
     assert set(bundle) == {"text/html", "text/plain"}
     assert bundle["text/html"].startswith('<iframe sandbox="allow-scripts" srcdoc="')
     assert HTML not in bundle["text/html"]
@@ -394,7 +396,7 @@ def test_the_text_of_a_foreign_display_cannot_steer_either(event: Any) -> None:
     for plain in (f"\x1b[1mbold{TITLE}", ["\x1b[1mbold", TITLE]):
         data = {"text/plain": plain}
         ((_, out, *_),) = shown(FOREIGN, event(data) if event is Page else event(data, {}))
-        bundle = out.data if isinstance(out, RemoteValue) else out
+        bundle = out[0] if isinstance(out, tuple) else out
         assert bundle["text/plain"] == "\x1b[1mbold^[]0;owned^G"
 
 

@@ -1,0 +1,71 @@
+"""What Python code gives to `connect`, `kernels` and `execute`: one clear line for what cannot be used. Pure."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from types import UnionType
+
+from kernel_bridge_magic.errors import BadInput, BadOption
+
+__all__ = ["check", "check_duration", "duration", "shortened"]
+
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_MOST_SECONDS = 1e9  # thirty years; more is a slip, and overflows what waits on locks
+_LONGEST = 60
+
+
+def check(name: str, value: object, wanted: type | UnionType, words: str, error: type[BadInput] = BadOption) -> None:
+    """Refuse a value that is not of the type `wanted`, which `words` names.
+
+    Raises:
+        BadInput: it is none, as that kind of it which `error` is.
+    """
+    if not isinstance(value, wanted):
+        raise error(f"{name} is {words}, not {shortened(value)} ({type(value).__name__}); nothing was sent")
+
+
+def check_duration(name: str, value: object) -> float | None:
+    """Return a length of time in seconds, as `duration` does.
+
+    Raises:
+        BadOption: it is none.
+    """
+    try:
+        return duration(value)
+    except ValueError as problem:
+        raise BadOption(f"{name}={problem}") from None
+
+
+def shortened(value: object) -> str:
+    """Return the repr of a value, of a long one its beginning."""
+    if isinstance(value, str | bytes):
+        value = value[: _LONGEST + 1]  # its whole repr may be large
+    try:
+        text = repr(value)
+    except Exception:
+        return "what cannot be shown"
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def duration(value: object, otherwise: str = "none") -> float | None:
+    """Return a length of time in seconds: a number, or a text such as `30`, `1.5s`, `5m`, `2h`; None for `none`.
+
+    `otherwise` is what the text of the error offers for no limit.
+
+    Raises:
+        ValueError: it is none, not above 0, or absurdly long; the text says so.
+    """
+    if value is None or (isinstance(value, str) and value.lower() == "none"):
+        return None
+    number = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value) if abs(value) <= _MOST_SECONDS else math.inf
+    elif isinstance(value, str):
+        found = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*(ms|s|min|m|h|)\s*", value)
+        with contextlib.suppress(ValueError):
+            number = float(found[1]) * _UNITS[found[2]] if found else math.nan
+    if not 0 < number <= _MOST_SECONDS:
+        raise ValueError(f"{shortened(value)} is not a duration: use seconds (30), 5m or 2h, or {otherwise}")
+    return number
