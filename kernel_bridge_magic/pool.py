@@ -177,7 +177,7 @@ class Pool:
         roads = [road for road in wanted if possible[road]]
         if not roads:
             reason = "has no server" if wanted == ["ws"] else "has no connection file on this machine that is ours"
-            raise CannotConnect(f"{kernel.title} {reason}: it cannot be reached by {transport}")
+            raise CannotConnect(f"{kernel.title} {reason}, so it cannot be reached by {transport}")
         return roads
 
     def _open(
@@ -281,7 +281,7 @@ def _refuse(kernel: Kernel) -> None:
     if kernel.is_own:
         raise OwnKernel(f"{kernel.title} is this kernel: a cell sent to it would wait for itself", kernel)
     if kernel.state == "dead":
-        raise CannotConnect(f"{kernel.title} is dead: restart it where it was started")
+        raise CannotConnect(f"{kernel.title} is dead. Restart it where it was started")
 
 
 def _key(kernel: Kernel, road: str) -> tuple[str, str, str]:

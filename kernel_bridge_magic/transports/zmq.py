@@ -119,14 +119,14 @@ class ZMQTransport(Transport):
             info.load_connection_file()
         except Exception:
             # Whatever it holds (no object, no number, nesting without end): traitlets has errors of its own.
-            raise CannotConnect("the kernel's connection file is gone or cannot be read") from None
+            raise CannotConnect(f"{self._title} has no connection file any more, or one that cannot be read") from None
         self._check(info)
         try:
             self._open_sockets(info)
         except Exception:
             # No such transport, a port beyond 65535, a name that is no host: ZMQ, traitlets and Python each say it
             # in their own way.
-            raise CannotConnect("the kernel's connection file names no address that can be used") from None
+            raise CannotConnect(f"{self._title} has a connection file that names no address that can be used") from None
         return info
 
     def _open_sockets(self, info: Any) -> None:
@@ -152,13 +152,15 @@ class ZMQTransport(Transport):
 
     def _check(self, info: Any) -> None:
         if not info.session.key:
-            raise CannotConnect("the kernel's connection file has no key: anybody could speak in its name")
+            what = "has a connection file with no key, so anybody could speak in its name"
+            raise CannotConnect(f"{self._title} {what}. Nothing was sent; start it anew to give it one")
         if info.transport == "ipc":
             info.ip = ports.unix_address(os.path.dirname(self._path), info.ip, f"-{info.shell_port}")
             return
         mode = os.stat(self._path).st_mode
         if mode & stat.S_IWOTH:
-            raise CannotConnect("the kernel's connection file can be written by everybody: not used")
+            what = "has a connection file that can be written by everybody, so it is not used"
+            raise CannotConnect(f"{self._title} {what}. Take that right away with chmod 600")
 
     def _wait_connected(self, info: Any) -> None:
         import zmq

@@ -124,7 +124,10 @@ def test_parts_that_are_no_message_are_dropped_and_counted(tmp_path: Path) -> No
 
 def test_a_kernel_that_signs_nothing_is_refused(tmp_path: Path) -> None:
     with ScriptedKernel(finish, tmp_path, key=b"") as kernel:
-        assert "key" in refused(kernel.kernel)
+        assert refused(kernel.kernel) == (
+            "a script has a connection file with no key, so anybody could speak in its name. Nothing was sent; start "
+            "it anew to give it one"
+        )
         assert kernel.received == []
 
 
@@ -132,7 +135,8 @@ def test_a_kernel_that_signs_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_connection_file_that_is_gone(tmp_path: Path) -> None:
-    assert "connection file is gone" in refused(Kernel(id="k", connection_file=str(tmp_path / "kernel-k.json")))
+    kernel = Kernel(id="k", connection_file=str(tmp_path / "kernel-k.json"))
+    assert refused(kernel) == "k has no connection file any more, or one that cannot be read"
 
 
 @pytest.fixture
@@ -184,7 +188,10 @@ def test_what_could_not_be_opened_is_closed_when_that_is_told(tmp_path: Path) ->
 def test_a_connection_file_that_everybody_can_write(tmp_path: Path) -> None:
     kernel = write_file(tmp_path / "kernel-k.json")
     os.chmod(kernel.connection_file, 0o666)
-    assert "written by everybody" in refused(kernel)
+    assert refused(kernel) == (
+        "k has a connection file that can be written by everybody, so it is not used. Take that right away with "
+        "chmod 600"
+    )
 
 
 def test_ports_that_are_closed_are_told_in_seconds(tmp_path: Path) -> None:
