@@ -34,7 +34,8 @@ class Bottom:
         """
         if not text and key not in self._known:
             return True
-        if is_terminal(stream):
+        moves = _has_escapes(stream)
+        if moves:
             self._look()
         if key in self._known and key not in self._drawn:
             return False
@@ -42,11 +43,12 @@ class Bottom:
             self._known.discard(key)
         else:
             self._known.add(key)
-        if not is_terminal(stream):
+        if is_terminal(stream):
+            close_left_open(self._left_open)
+        if not moves:
             stream.write(_lines(text))
             stream.flush()
             return True
-        close_left_open(self._left_open)
         rows = sum(_rows(drawn, stream) for drawn in self._drawn.values())
         self._drawn[key] = dimmed(text, stream) if dim else text
         if not text:
@@ -78,6 +80,11 @@ def is_terminal(stream: Any) -> bool:
         return False
 
 
+def _has_escapes(stream: Any) -> bool:
+    """Whether a stream leads to a terminal that knows colours and moves its cursor: Emacs' shell does not."""
+    return is_terminal(stream) and os.environ.get("TERM") != "dumb"
+
+
 def close_left_open(left_open: LeftOpen) -> None:
     """Write what ends that to the terminal, by whichever stream leads there."""
     terminal = next(filter(is_terminal, (sys.stdout, sys.stderr)), None)
@@ -88,7 +95,7 @@ def close_left_open(left_open: LeftOpen) -> None:
 
 def dimmed(text: str, stream: Any) -> str:
     """Give `text` as a terminal shows it dim, where `stream` leads to one that has colours."""
-    colours = is_terminal(stream) and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    colours = _has_escapes(stream) and not os.environ.get("NO_COLOR")
     return f"\x1b[2m{text}\x1b[22m" if colours else text
 
 

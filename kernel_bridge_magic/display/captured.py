@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from IPython.core.interactiveshell import InteractiveShell
+
 __all__ = ["Captured"]
 
 
@@ -37,6 +39,17 @@ class Captured:
 
     def _forget(self, info: object = None) -> None:
         """Let go of what was told: the next cell begins, and may capture for itself."""
+        if _is_nested():
+            return
         self._events.unregister("post_run_cell", self._tell_again)
         self._events.unregister("pre_run_cell", self._forget)
         self._told.clear()
+
+
+def _is_nested() -> bool:
+    """Whether the cell that begins now runs in another one, as by `get_ipython().run_cell`: IPython does not say so."""
+    frame, cells = sys._getframe(), 0
+    while frame is not None and cells < 2:
+        cells += frame.f_code is InteractiveShell.run_cell_async.__code__
+        frame = frame.f_back  # type: ignore[assignment]
+    return cells == 2

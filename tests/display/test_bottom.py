@@ -137,6 +137,30 @@ def test_an_object_on_stdout_has_the_screen_for_itself(screen: Screen) -> None:
         assert screen.lines == ["kernel-bridge: waiting: a", "kernel-bridge: below"]
 
 
+def test_a_terminal_that_knows_no_escapes_gets_none_and_each_line_stays(
+    sink: Any, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    with screen.here():
+        sink.stream("stdout", "50%")
+        for text in ("waiting: a", "waiting: b", ""):
+            sink.inform("queued", text)
+        sink.stream("stdout", "the cell's\n")
+    prefix = "kernel-bridge: " if isinstance(sink, PlainSink) else ""
+    assert screen.getvalue() == f"50%\n{prefix}waiting: a\n{prefix}waiting: b\nthe cell's\n"
+
+
+def test_without_colours_a_line_is_not_dim_and_goes_all_the_same(
+    sink: Any, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    with screen.here():
+        sink.inform("queued", "waiting: a")
+        assert "\x1b[2m" not in screen.getvalue()
+        sink.inform("queued", "")
+        assert screen.lines == [""]
+
+
 def test_without_a_terminal_each_line_stays(sink: Any) -> None:
     with contextlib.redirect_stderr(kept := io.StringIO()):
         for text in ("waiting: a", "waiting: b", ""):

@@ -22,6 +22,11 @@ CAPTURES = {
     "redirect_stderr": "import contextlib, io\nwith contextlib.redirect_stderr(io.StringIO()) as file:\n    tell()\n"
     "class kept:\n    stderr = file.getvalue()",
     "%%capture and an error": "%%capture kept\ntell()\n1 / 0",
+    "%%capture and a cell behind it": "%%capture kept\ntell()\nget_ipython().run_cell('1')",
+    "a cell in redirect_stderr": "import contextlib, io\nwith contextlib.redirect_stderr(io.StringIO()) as file:\n"
+    "    get_ipython().run_cell('tell()')\n    get_ipython().run_cell('1')\nclass kept:\n    stderr = file.getvalue()",
+    "%%capture and an await": "%%capture kept\nimport asyncio\nawait asyncio.sleep(0)\ntell()\n"
+    "get_ipython().run_cell('1')",
 }
 
 
