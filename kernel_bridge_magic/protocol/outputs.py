@@ -152,7 +152,7 @@ class Outputs:
         if self._tail.left_out:
             self.truncated = True
             left = spoken(self._tail.lines, self._tail.left_out)
-            self._append("stderr", f"\nkernel-bridge: ... {left} left out here\n")
+            self._append("stderr", f"\n… {left} omitted\n")
             self._tail.left_out = self._tail.lines = 0
         for name, text in held:
             self._append(name, text)
