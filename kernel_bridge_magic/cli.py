@@ -175,23 +175,23 @@ def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
     relay = Relay(sink, kernel)
     kept = Kept()
     began = time.monotonic()
-    with relay.waiting():
-        connection = bridge.connect(
-            kernel, options.transport, note=relay.show, timeout=options.timeout, if_busy=options.if_busy
-        )
-    connection.reconnect_timeout = options.reconnect_timeout
     try:
-        execution = connection.start(
-            code,
-            stdin=sink.can_ask,
-            store_history=options.history,
-            timeout=options.timeout,
-            since=began,
-            keep_outputs=options.json,
-            if_busy=options.if_busy,
-            durable=options.durable,
-            whole=kept if kernel.own else Spelt(kept),
-        )
+        with relay.waiting():
+            connection = bridge.connect(
+                kernel, options.transport, note=relay.show, timeout=options.timeout, if_busy=options.if_busy
+            )
+            connection.reconnect_timeout = options.reconnect_timeout
+            execution = connection.start(
+                code,
+                stdin=sink.can_ask,
+                store_history=options.history,
+                timeout=options.timeout,
+                since=began,
+                keep_outputs=options.json,
+                if_busy=options.if_busy,
+                durable=options.durable,
+                whole=kept if kernel.own else Spelt(kept),
+            )
         result = run(execution, relay, sink)
     finally:
         with _unstoppable():

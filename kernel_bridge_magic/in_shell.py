@@ -159,21 +159,20 @@ class InShell:
             connection = self.bridge.connect(
                 kernel, options.transport, note=relay.show, timeout=options.timeout, if_busy=options.if_busy
             )
-        connection.reconnect_timeout = self._reconnect_timeout()
-        mirror = self._mirror(connection)
-        relay = Relay(sink, kernel, hold_result=hold_result, widgets=mirror)
-        execution = connection.start(
-            code,
-            stdin=sink.can_ask,
-            store_history=options.history,
-            timeout=options.timeout,
-            since=began,
-            keep_outputs=bool(options.result),
-            metadata={_CHAIN: chain},
-            if_busy=options.if_busy,
-            durable=options.durable,
-        )
-        return mirror, relay, execution
+            connection.reconnect_timeout = self._reconnect_timeout()
+            mirror = self._mirror(connection)
+            execution = connection.start(
+                code,
+                stdin=sink.can_ask,
+                store_history=options.history,
+                timeout=options.timeout,
+                since=began,
+                keep_outputs=bool(options.result),
+                metadata={_CHAIN: chain},
+                if_busy=options.if_busy,
+                durable=options.durable,
+            )
+        return mirror, Relay(sink, kernel, hold_result=hold_result, widgets=mirror), execution
 
     def _mirror(self, connection: KernelConnection) -> Mirror:
         for known in [known for known in self._mirrors if not known.is_open]:
