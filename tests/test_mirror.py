@@ -11,12 +11,17 @@ from typing import Any
 import pytest
 from jupyter_client import BlockingKernelClient
 
+from kernel_bridge_magic.auth import Vault
 from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.display.relay import Sink
 from kernel_bridge_magic.display.twins import Forward
 from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.protocol.comms import Parent
 from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.transports.websocket import WebSocketTransport
+from tests.support.hostile import HostileServer
 from tests.support.servers import JupyterServer, wait_for
 
 SECONDS = 20.0
@@ -305,6 +310,9 @@ class Screen:
     def stream(self, name: str, text: str) -> None:
         self.printed.put(text)
 
+    def inform(self, kind: str, text: str) -> None:
+        assert not text, "it waits for nothing"
+
     def finish(self) -> None:
         if self.problem is not None:
             raise self.problem
@@ -429,3 +437,20 @@ def test_a_result_with_a_display_id_is_updated_by_a_later_cell(here: FrontEnd) -
     (update,) = of(update, "update_display_data")
     assert update["content"]["transient"] == shown["content"]["transient"]
     assert "transient" not in of(here.run(remote("6 * 7")), "execute_result")[0]["content"]
+
+
+@pytest.mark.parametrize(
+    ("is_own", "why"),
+    [
+        (True, "widgets are shown as text: a terminal cannot display them"),
+        (False, "{}'s widgets are shown as text: its server is not marked as yours (%servers --add URL --trust)"),
+    ],
+)
+def test_why_widgets_are_text_is_said_once(pump: Pump, is_own: bool, why: str) -> None:
+    with HostileServer() as server:
+        kernel = server.kernel if is_own else server.foreign
+        transport = WebSocketTransport(kernel, server.server, Vault())
+        transport.open(SECONDS)
+        with KernelConnection(kernel, transport, Control(kernel, ServerAPI(server.server, Vault()))) as connection:
+            mirror = Mirror(connection, Screen(), pump)
+            assert [mirror.why_text(), mirror.why_text()] == [why.format(kernel.title), ""]

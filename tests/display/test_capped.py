@@ -102,8 +102,8 @@ def test_clearing_begins_anew(sink: CappedSink, capsys: pytest.CaptureFixture[st
 def test_a_bundle_that_is_too_large_is_a_line_and_a_file(sink: CappedSink, capsys: pytest.CaptureFixture[str]) -> None:
     sink.display({"text/plain": "small", "text/html": "y" * 2000}, {}, "", False)
     said = capsys.readouterr().out
-    assert said.startswith("<text/html of 0.0 MB is too large to show; it is in ")
-    found = re.search(r"in (\S+) until", said)
+    kept = r"it is in (\S+) until this kernel ends \(of such files the newest \S+ GiB are kept\)"
+    found = re.fullmatch(rf"<text/html of 0\.0 MB is too large to show; {kept}>\n", said)
     assert found and Path(found[1]).read_text() == "y" * 2000
 
 

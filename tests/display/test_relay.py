@@ -264,10 +264,11 @@ def told(kernel: Kernel, source: str, **content: Any) -> str:
 CODE = "for n in range(3):\n\tprint('ü', n)\n"
 
 
-@pytest.mark.parametrize(("replaces", "words"), [(True, "in place of its own"), (False, "into the next cell")])
-def test_a_text_for_a_cell_is_there_to_be_copied(replaces: bool, words: str) -> None:
+@pytest.mark.parametrize(("replaces", "where"), [(True, "in place of its own"), (False, "into the next cell")])
+def test_a_text_for_a_cell_is_there_to_be_copied(replaces: bool, where: str) -> None:
     head, _, text = told(OWN, "set_next_input", text=CODE, replace=replaces).partition("\n")
-    assert head.startswith("a.ipynb: the cell asked to put this text ") and words in head
+    said = f"the cell asked to put this text {where}. Nothing was changed here; copy it if you want it."
+    assert head == f"a.ipynb: {said}"
     assert text == CODE.rstrip("\n")
 
 
@@ -276,16 +277,18 @@ def test_a_foreign_kernel_s_text_for_a_cell_cannot_draw_and_has_an_end() -> None
     assert "a = 1\n" in text
     assert text.replace("\n", "").isprintable()
     assert len(text) < 70_000
-    assert "characters are omitted" in text.partition("\n")[0]
+    omitted = len(f"a = 1\n{TITLE}\r\x1b[2Kb = 2" + "x" * 100_000) - 65_536
+    assert text.partition("\n")[0].endswith(f"; copy it if you want it. Its last {omitted:,} characters are omitted.")
 
 
 @pytest.mark.parametrize("kernel", [OWN, FOREIGN])
 def test_what_else_is_asked_for_is_named(kernel: Kernel) -> None:
-    assert "asked for an editor on /tmp/x.py, line 7. Nothing was opened; the file is where the kernel runs" in told(
-        kernel, "edit_magic", filename="/tmp/x.py", line_number=7
-    )
-    assert "an editor on a file." in told(kernel, "edit", filename=None)
-    assert "asked its front end for 'ask_exit'" in told(kernel, "ask_exit", keepkernel=True)
+    where = "Nothing was opened; the file is where the kernel runs"
+    said = told(kernel, "edit_magic", filename="/tmp/x.py", line_number=7)
+    assert said == f"{kernel.title}: the cell asked for an editor on /tmp/x.py, line 7. {where}"
+    assert told(kernel, "edit", filename=None) == f"{kernel.title}: the cell asked for an editor on a file. {where}"
+    said = told(kernel, "ask_exit", keepkernel=True)
+    assert said == f"{kernel.title}: the cell asked its front end for 'ask_exit'. Nothing was done here"
     assert told(kernel, "new\nand odd", data={}).isprintable()
     assert told(kernel, "set_next_input", text=5).isprintable()
 
