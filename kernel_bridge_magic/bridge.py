@@ -161,15 +161,15 @@ class Bridge:
             return dataclasses.replace(listing, kernels=kernels, skipped=())
         return listing if server is None else only(listing, server, self.face)
 
-    def _name_files(self, match: str) -> str:
-        """Look at the connection files that MATCH may name, from now on; return its path if it has a directory."""
+    def _name_files(self, match: str) -> tuple[str, ...]:
+        """Look at the connection files that MATCH may name, from now on; return their paths."""
         text = ""
         with contextlib.suppress(BadInput):
             text = clean(match)
         paths = discovery.named_files(text)
         with self._lock:
             self._files.update(dict.fromkeys(paths))
-        return paths[0] if len(paths) == 1 else ""
+        return paths
 
     def _keep_found(self, named: Sequence[str], listing: Listing) -> None:
         found = {kernel.connection_file for kernel in listing.kernels}
@@ -198,9 +198,9 @@ class Bridge:
             BadServer: no such server is known.
             BadMatch: `match` cannot be understood.
         """
-        file = self._name_files(match)
+        files = self._name_files(match)
         listing = self._look(server, _VERBOSE_SECONDS if verbose else _SECONDS, {})
-        match = _file_or(match, file, listing)
+        match = _file_or(match, files, listing)
         now = datetime.now(UTC)
         found, nothing = None, ""
         if match:
@@ -265,8 +265,9 @@ class Bridge:
             KernelNotFound, AmbiguousKernel, BadMatch, OwnKernel: as `matching.find_one`.
             BadServer: no such server is known.
         """
-        file = self._name_files(match)
-        meaning = self._meanings.get(file or match, server)
+        files = self._name_files(match)
+        key = files[0] if len(files) == 1 else match
+        meaning = self._meanings.get(key, server)
         known = self._row(match) if meaning is None else meaning.kernel
         if known is None or not self.pool.has(known):
             listing = self.look(server, patient=False)
@@ -274,7 +275,7 @@ class Bridge:
             return known
         else:
             listing = self._look_again(server, known)
-        wanted = _file_or(match, file, listing)
+        wanted = _file_or(match, files, listing)
         kernel = find_one(
             wanted,
             candidates(wanted, listing),
@@ -284,7 +285,7 @@ class Bridge:
             face=self.face,
         )
         if self._row(match) is None:  # a row means something else after the next listing
-            self._meanings.put(file or match, server, kernel, listing)
+            self._meanings.put(key, server, kernel, listing)
         return kernel
 
     def _row(self, match: str) -> Kernel | None:
@@ -432,10 +433,15 @@ def _details(kernels: Sequence[Kernel], known: Mapping[str, Sequence[KernelConne
     return {kernel.id: words(kernel) for kernel in kernels}
 
 
-def _file_or(match: str, file: str, listing: Listing) -> str:
-    """Return the path of the connection file that `match` means; else `match`, as a notebook's path may look so."""
-    known = {kernel.connection_file for kernel in listing.kernels} | {it.path for it in listing.skipped}
-    return file if file and (file in known or clean(match).startswith(("/", "~", "./", "../"))) else match
+def _file_or(match: str, files: Sequence[str], listing: Listing) -> str:
+    """Return what means the connection file that `match` means; else `match`, as a notebook's path may look so."""
+    known = {kernel.connection_file for kernel in listing.kernels}
+    if any(file in listing.copies for file in files):  # a list where they are of several kernels: none is meant alone
+        return ",".join(dict.fromkeys(listing.copies.get(it, it) for it in files if it in {*known, *listing.copies}))
+    known |= {it.path for it in listing.skipped}
+    if len(files) == 1 and (files[0] in known or clean(match).startswith(("/", "~", "./", "../"))):
+        return files[0]
+    return match
 
 
 def _in_words_of(report: ServerReport, error: ServerError) -> ServerError:

@@ -313,7 +313,8 @@ class Listing:
 
     `notes` are lines about the user's own configuration, of what in it could not be used. `claims` are what foreign
     servers list under ids of kernels of ours: nothing means them but `SERVER::MATCH`. `when` is when it was begun, by
-    the monotonic clock.
+    the monotonic clock. `copies` says of connection files that were named, and are a second one of a kernel, what
+    means that kernel: its own file's path, or its id.
     """
 
     kernels: tuple[Kernel, ...] = ()
@@ -322,6 +323,7 @@ class Listing:
     notes: tuple[str, ...] = ()
     claims: tuple[Kernel, ...] = ()
     when: float = 0.0
+    copies: Mapping[str, str] = field(default_factory=dict)
 
 
 def label(session: Session) -> str:

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -862,6 +863,48 @@ def test_a_named_file_is_read_by_the_rules_of_all(elsewhere: ConsoleKernel, priv
             bridge.find(match)
         skipped = f"{match.rpartition('/')[2]} was skipped ({reason})"
         assert (skipped in str(raised.value)) == bool(reason), str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["copy.json", "kernel-4711.json"])
+def test_a_copy_of_a_listed_file_means_that_kernel(elsewhere: ConsoleKernel, private_dir: Path, name: str) -> None:
+    runtime = private_dir.parent / "runtime"
+    runtime.mkdir(mode=0o700)
+    original = runtime / "kernel-4711.json"
+    elsewhere.connection_file.rename(original)
+    shutil.copy(original, private_dir / name)
+    with contextlib.closing(Bridge()) as bridge:
+        known = bridge.find("4711")
+        assert known.connection_file == str(original)
+        for match in (str(private_dir / name), f"./{name}", f"~/elsewhere/{name}", name):
+            assert bridge.find(match) == known, match
+            assert list(bridge.kernels(match)) == [known], match
+        assert bridge.look().kernels == (known,), "it is no second kernel"
+    original.rename(private_dir / "kernel-4711.json")
+
+
+@pytest.mark.parametrize("same_name", [True, False])
+def test_a_copy_of_the_file_of_a_server_s_kernel_means_that_kernel(
+    bridge: Bridge, ids: dict[str, str], tmp_path: Path, same_name: bool
+) -> None:
+    known = bridge.find("train.ipynb")
+    tmp_path.chmod(0o700)
+    copy = tmp_path / (os.path.basename(known.connection_file) if same_name else "copy.json")
+    shutil.copy(known.connection_file, copy)
+    assert bridge.find(str(copy)) == known
+    assert bridge.connect(bridge.find(str(copy))).execute("6 * 7").text == "42"
+
+
+def test_a_name_that_two_files_have_means_none_of_two_kernels(
+    bridge: Bridge, ids: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = bridge.find("train.ipynb"), bridge.find("analysis")
+    tmp_path.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    name = os.path.basename(one.connection_file)
+    shutil.copy(other.connection_file, tmp_path / name)
+    with pytest.raises(AmbiguousKernel, match=r"is a list of 2 kernels, so nothing was run\. Use one of:"):
+        bridge.find(name)
+    assert bridge.find(f"./{name}") == other
 
 
 def test_a_copy_of_its_own_file_is_its_own_kernel(elsewhere: ConsoleKernel, private_dir: Path) -> None:

@@ -83,6 +83,8 @@ def look(
     try:
         ordered = [answer for answers in ask_all(asked, vault, until, deadline, skip) for answer in answers]
         usable = [file for file in files.kernels if file.path in where]
+        copies = _copies(usable, where, places)
+        usable = [file for file in usable if file.path not in copies]
         ours = [answer for answer in ordered if answer.report.server.own]
         foreign = _attach(_merge([answer for answer in ordered if not answer.report.server.own]), (), own_id)
         rows = _attach(_merge(ours), usable, own_id)
@@ -120,7 +122,14 @@ def look(
     everything = (*files.skipped, *skipped, *unusable, *dead)
     skipped = sorted(everything, key=lambda item: item.path)
     _note(began, reports)
-    return Listing(tuple(_in_order(rows)), reports, tuple(skipped), claims=tuple(_in_order(claims)), when=began)
+    return Listing(
+        tuple(_in_order(rows)),
+        reports,
+        tuple(skipped),
+        claims=tuple(_in_order(claims)),
+        when=began,
+        copies=_meant_by(copies, named, rows),
+    )
 
 
 def last_listing() -> float:
@@ -205,6 +214,31 @@ def _attach(rows: Sequence[Kernel], files: Sequence[FileContent], own_id: str) -
         path = by_id.get(kernel.id, "") if local else ""
         whole.append(replace(kernel, connection_file=path, is_own=bool(own_id) and kernel.id == own_id))
     return whole
+
+
+def _copies(files: Sequence[FileContent], where: Mapping[str, Endpoint], places: Sequence[str]) -> dict[str, str]:
+    """Return which files that were named are copies of another one, which is given: the same ports and the same key."""
+    first: dict[tuple[object, ...], str] = {}
+    copies = {}
+    for file in files:
+        original = first.setdefault((*where[file.path][1:], file.data["key"]), file.path)
+        if original != file.path and not is_listed(file.path, places):
+            copies[file.path] = original
+    return copies
+
+
+def _meant_by(copies: Mapping[str, str], named: Sequence[str], rows: Sequence[Kernel]) -> dict[str, str]:
+    """Say of each file that was named, and is no row's own, what means its kernel."""
+    files = {kernel.connection_file for kernel in rows}
+    ids = {kernel.id for kernel in rows if is_uuid(kernel.id)}
+    meant = {}
+    for path in named:
+        original = copies.get(path, path)
+        if original not in files and file_kernel_id(original) in ids:
+            meant[path] = file_kernel_id(original)
+        elif original != path:
+            meant[path] = original
+    return meant
 
 
 def _alone(
