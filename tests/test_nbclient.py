@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import time
 from pathlib import Path
@@ -12,19 +13,23 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from tests.support.owner import Owner
+from tests.support.roads import found, road_to
 from tests.support.scripted import AskingKernel, Cell, ScriptedKernel
 from tests.support.servers import JupyterServer, private_env
 
 LOAD = "%load_ext kernel_bridge_magic"
 
 
-def execute(runtime_dir: Path, directory: Path, cells: list[str], **options: Any) -> list[Any]:
+def execute(
+    runtime_dir: Path, directory: Path, cells: list[str], client: type[NotebookClient] = NotebookClient, **options: Any
+) -> list[Any]:
     """Execute these cells in a kernel that finds the kernels of a runtime directory, save, and give what was saved."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-    client = NotebookClient(notebook, timeout=60, kernel_name="python3", **options)
+    executed = client(notebook, timeout=60, kernel_name="python3", **options)
     env = private_env(directory / "home", runtime_dir)
     try:
-        client.execute(env=env)
+        executed.execute(env=env)
     finally:
         nbformat.write(notebook, directory / "saved.ipynb")
     return saved(directory)
@@ -238,3 +243,67 @@ def test_text_that_a_kernel_cannot_encode_is_shown_as_a_browser_would(
     _, *cells = execute(jupyter_server.runtime_dir, tmp_path, [LOAD, *roads])
     for cell in cells:
         assert [output.text for output in cell.outputs if output.name == "stdout"] == ["a\ufffdb\nc\n"]
+
+
+# -- lines of ours
+
+
+class Watching(NotebookClient):
+    """Touches `go` as soon as the last cell says that it waits."""
+
+    go: Path
+
+    def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
+        if cell is self.nb.cells[-1] and "waiting: " in str(msg["content"].get("data")):
+            self.go.touch()
+        return super().process_message(msg, cell, cell_index)
+
+
+def test_what_a_cell_waits_for_is_gone_from_what_is_saved(
+    jupyter_server: JupyterServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel_id = jupyter_server.start_kernel(path="taken.ipynb")
+    jupyter_server.wait_for_kernel(kernel_id)
+    connection, _ = road_to(jupyter_server, found(jupyter_server, kernel_id), "zmq")
+    gone = {"output_type": "display_data", "data": {}, "metadata": {"kernel_bridge": {"line": "queued"}}}
+    with connection:
+        owner = Owner(connection, tmp_path / "go")
+        monkeypatch.setattr(Watching, "go", tmp_path / "go", raising=False)
+        cells = execute(
+            jupyter_server.runtime_dir,
+            tmp_path,
+            [
+                LOAD,
+                "%%remote --no-raise-error --timeout 2 taken\n1",
+                "%%capture kept\nget_ipython().run_cell_magic('remote', '--no-raise-error --timeout 2 taken', '1')",
+                "kept.show()",
+                "%%remote taken\nfrom IPython.display import clear_output\nclear_output(wait=True)\nprint('cleared')",
+            ],
+            client=Watching,
+        )
+        assert owner.unharmed()
+    jupyter_server.delete_kernel(kernel_id)
+    said = "taken.ipynb: no result within 2 s. The cell is still queued there"
+    assert cells[1].outputs[0] == gone
+    assert [(it.ename, it.evalue) for it in cells[1].outputs[1:]] == [("TimedOut", said)]
+    assert [it for it in cells[3].outputs if it.output_type == "display_data"] == [gone]
+    assert cells[4].outputs == [{"output_type": "stream", "name": "stdout", "text": "cleared\n"}]
+
+
+def test_a_loss_in_a_captured_cell_is_told_below_it(jupyter_server: JupyterServer, tmp_path: Path) -> None:
+    kernel_id = jupyter_server.start_kernel(path="ends.ipynb")
+    cells = execute(
+        jupyter_server.runtime_dir,
+        tmp_path,
+        [
+            LOAD,
+            "%%remote ends\nimport os, threading\nx = threading.Timer(0.3, os._exit, [1]); x.start()",
+            "import time; time.sleep(2)",
+            "%%capture kept\nhere = %remote ends 1\nget_ipython().run_cell('2')",
+            "kept.stderr",
+        ],
+    )
+    jupyter_server.delete_kernel(kernel_id)
+    (told,) = cells[3].outputs
+    assert (told.name, told.text) == ("stderr", ast.literal_eval(cells[4].outputs[0].data["text/plain"]))
+    assert re.fullmatch(r"kernel-bridge: ends\.ipynb.* variables are gone\n", told.text)
