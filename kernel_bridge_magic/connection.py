@@ -10,11 +10,12 @@ from kernel_bridge_magic import reloads
 from kernel_bridge_magic.busy import is_busy, subshell_for
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import BadCell, BadOption, NotRun
-from kernel_bridge_magic.execution import Execution, since_the_last_cell
+from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.given import check, check_duration
 from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event
+from kernel_bridge_magic.protocol.life import since_the_last_cell
 from kernel_bridge_magic.protocol.messages import check_code, describe_language
 from kernel_bridge_magic.protocol.outputs import Outputs, Whole
 from kernel_bridge_magic.protocol.patience import RECONNECT

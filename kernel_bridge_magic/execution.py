@@ -17,13 +17,13 @@ from kernel_bridge_magic.busy import Subshell, interrupt_thread
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.display.foreign import tame
 from kernel_bridge_magic.durable import Durable
-from kernel_bridge_magic.errors import Fate, KernelBridgeError, LinkError
+from kernel_bridge_magic.errors import Fate, KernelBridgeError, LinkError, LinkLost, NotRun
 from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.outcome import outcome
 from kernel_bridge_magic.protocol import record, semicolons
 from kernel_bridge_magic.protocol.events import Aside, Error, Event, ExecuteResult, InputRequest, Note, Queued, Tick
-from kernel_bridge_magic.protocol.life import Sign, told_of
+from kernel_bridge_magic.protocol.life import Sign, since_the_last_cell, told_of
 from kernel_bridge_magic.protocol.link import Action, Link
 from kernel_bridge_magic.protocol.messages import Message, check_code, execute_content, text
 from kernel_bridge_magic.protocol.outputs import Outputs
@@ -35,7 +35,7 @@ from kernel_bridge_magic.text import count
 from kernel_bridge_magic.transports.base import Back, Broken, Closed, Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 
-__all__ = ["Execution", "since_the_last_cell"]
+__all__ = ["Execution"]
 
 _TICK = 0.1  # seconds between looks at the clock while nothing comes
 _PROOF_SECONDS = 3.0  # for a restarted kernel's output to find its way here
@@ -117,12 +117,14 @@ class Execution:
         content = execute_content(check_code(code), store_history=store_history, allow_stdin=stdin)
         self._reconnect_timeout = reconnect_timeout
         self._began = self._ticked = time.monotonic()
-        self._news = transport.take_news()
         self._malformed, self._unheld = transport.malformed, transport.unheld
-        _prepare(transport, self._subshell_id)
-        check()  # the last moment at which nothing is done for it over there
-        self._durable = Durable(transport, self._inbox) if durable else None
+        self._durable: Durable | None = None
         try:
+            _prepare(transport, self._subshell_id)
+            check()  # the last moment at which nothing is done for it over there
+            # Of an end behind which no new life was heard yet the cell tells, once it is known what becomes of it.
+            self._news = transport.take_news() if transport.life.awaited is None else None
+            self._durable = Durable(transport, self._inbox) if durable else None
             self._position, self._breaks = transport.position(), transport.breaks
             msg_id = self._durable.cell if self._durable else transport.new_id()
             transport.send(
@@ -133,10 +135,13 @@ class Execution:
                 subshell=self._subshell_id,
                 msg_id=msg_id,
             )
-        except BaseException:
+        except BaseException as problem:
             if self._durable is not None:
                 self._durable.end()  # nobody else would
+            if isinstance(problem, LinkLost) and (sign := transport.take_news(told=True)) is not None:
+                raise NotRun(_before_it_was_sent(kernel.title, sign), kernel=kernel.title) from None
             raise
+        self._awaited = transport.life.awaited
         self._link = Link(
             Request(msg_id),
             now=self._began,
@@ -146,6 +151,8 @@ class Execution:
             served=control.has_server,
             here=kernel.here,
             implementation=text(transport.info.get("implementation")),
+            awaited=self._awaited,
+            told=transport.told,
         )
         #: when the iteration is to give a `Tick`, once, whatever comes; on the monotonic clock
         self.wake_at: float | None = None
@@ -244,6 +251,8 @@ class Execution:
                 yield Note(f"no memory was left here for {what}; output is incomplete")
             yield from map(Note, self._transport.take_faults())
             self._await_interrupt()
+            if (untold := self._link.untold) is not None:
+                yield Note(since_the_last_cell(untold))
         finally:
             if self._link.gave_link_up and self._link.verdict is not None:
                 self._transport.abandon(left_unknown=self._link.verdict.fate is Fate.UNKNOWN)
@@ -256,10 +265,19 @@ class Execution:
             seconds=time.monotonic() - self._began,
             interrupted=self.interrupted,
         )
-        ended = self.result.fate in (Fate.DIED, Fate.NOT_RUN, Fate.UNKNOWN)
-        self._transport.take_news(told=ended)
+        self._settle_news(self.result.fate)
         if self.result.fate not in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
             self._transport.turns.end(self.msg_id)
+
+    def _settle_news(self, fate: Fate) -> None:
+        """Leave to the next cell what it shall tell of the kernel's end."""
+        life = self._transport.life
+        has_ended = fate in (Fate.OK, Fate.FAILED)
+        if has_ended and life.awaited is self._awaited:
+            life.awaited = None  # whichever life it was that ran the cell
+        told = self._link.untold is not None  # just now, and that end may still be to come
+        if told or (life.awaited is None if has_ended else self._link.end_is_told):
+            self._transport.take_news(told=told or not has_ended)
 
     def _let_go(self) -> None:
         self._transport.forget(self._link.request.msg_id)
@@ -548,9 +566,9 @@ class Execution:
             self._outputs.add(event)
 
 
-def since_the_last_cell(sign: Sign) -> str:
-    """Say that the kernel has ended while nobody here waited for it (F8)."""
-    return f"{told_of('', sign.told)} since the last cell. Its variables are gone"
+def _before_it_was_sent(kernel: str, sign: Sign) -> str:
+    rest = "Its variables are gone" if sign.comes_back else "It has no kernel now"
+    return f"{told_of(kernel, sign.told)} before the cell was sent, so it is safe to run the cell again. {rest}"
 
 
 def _prepare(transport: Transport, subshell: str) -> None:

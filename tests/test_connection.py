@@ -21,6 +21,7 @@ from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import (
     BadCell,
     Fate,
+    FateError,
     FateUnknown,
     KernelDied,
     LeftRunning,
@@ -37,6 +38,7 @@ from kernel_bridge_magic.protocol.events import (
     ExecuteResult,
     InputRequest,
     Lost,
+    Note,
     Page,
     Queued,
     Started,
@@ -609,6 +611,36 @@ def test_a_kernel_restarted_between_cells_is_a_new_life_not_an_error(
         connection.execute("x = 1")
         jupyter_server.rest("POST", f"api/kernels/{own_kernel}/restart", {})
         assert connection.execute("'x' in globals()").text == "False"
+
+
+@pytest.mark.parametrize("awaited", [True, False], ids=["when it is over", "at once"])
+def test_a_restart_between_cells_is_told_once(
+    jupyter_server: JupyterServer, connect: Connect, own_kernel: str, awaited: bool
+) -> None:
+    connection = connect(own_kernel)
+    connection.execute("x = 1")
+    asked = threading.Thread(target=jupyter_server.rest, args=("POST", f"api/kernels/{own_kernel}/restart", {}))
+    asked.start()
+    if awaited:
+        asked.join(30)
+    told: list[str] = []
+    value = "True"
+    while value == "True":  # the old life may have time for a cell yet
+        try:
+            execution = connection.start("'x' in globals()")
+        except NotRun as problem:  # ZMQ: its sockets closed in the very moment
+            told.append(str(problem))
+            break
+        told += [event.text for event in execution if isinstance(event, Note)]
+        result = execution.result
+        assert result is not None
+        if isinstance(result.error, FateError):
+            told.append(str(result.error))
+            break
+        value = result.text
+    asked.join(30)
+    (text,) = told
+    assert "was restarted by another client" in text
 
 
 def test_zmq_knows_at_once_that_the_kernel_left(jupyter_server: JupyterServer, own_kernel: str) -> None:

@@ -6,7 +6,7 @@ import enum
 
 from kernel_bridge_magic.protocol.messages import Message
 
-__all__ = ["ANNOUNCED", "Life", "Sign", "is_from_server", "is_rate_limit", "told_of"]
+__all__ = ["ANNOUNCED", "Life", "Sign", "is_from_server", "is_rate_limit", "since_the_last_cell", "told_of"]
 
 
 class Sign(enum.Enum):
@@ -49,6 +49,11 @@ def told_of(kernel: str, what: str) -> str:
     return f"{kernel} {what}" if subject else f"{kernel}: {what}"
 
 
+def since_the_last_cell(sign: Sign) -> str:
+    """Say that the kernel has ended while nobody here waited for it (F8)."""
+    return f"{told_of('', sign.told)} since the last cell. Its variables are gone"
+
+
 #: These may come long before the end: the kernel finishes the running cell first (FACTS 5).
 ANNOUNCED = frozenset({Sign.SHUTDOWN, Sign.RESTART})
 
@@ -65,6 +70,8 @@ class Life:
         self._changes = 0
         #: the last sign of an end that a new life has not made good
         self.ended: Sign | None = None
+        #: the last sign of an end behind which no new life was heard yet: whatever is sent may still meet the old one
+        self.awaited: Sign | None = None
 
     def receive(self, message: Message) -> Sign | None:
         """Take any message of the connection; give a sign if it is one."""
@@ -74,10 +81,14 @@ class Life:
         if sign is not None:
             # A restart that is only announced, or done, leaves a kernel to talk to.
             self.ended = sign if sign in (Sign.DEAD, Sign.SHUTDOWN) else None
+            self.awaited = None if sign is Sign.NEW_LIFE else sign
         return sign
 
     def _read(self, message: Message) -> Sign | None:
+        by_server = is_from_server(message, self._client_id)
         if message.msg_type == "shutdown_reply":
+            if not by_server:
+                self._learn(message)  # whose life it is that ends
             return Sign.RESTART if message.content.get("restart") else Sign.SHUTDOWN
         state = message.execution_state
         if state == "restarting":
@@ -86,12 +97,18 @@ class Life:
         if state == "dead":
             return Sign.DEAD
         # A gateway's own messages bear the gateway's session: only the kernel's speak of its life.
-        return None if is_from_server(message, self._client_id) else self._learn(message)
+        if by_server:
+            return None
+        if self.awaited not in ANNOUNCED:
+            self.awaited = None  # a process that has ended says nothing: this is the next one
+        return self._learn(message)
 
     def _learn(self, message: Message) -> Sign | None:
         if not message.sender:
             return None
-        known = len(self._answered) >= 2 and self._changes < 3
+        # Behind a goodbye any other session is the new life's.
+        said_goodbye = bool(self.session) and self.awaited is not None
+        known = (len(self._answered) >= 2 or said_goodbye) and self._changes < 3
         if message.sender == self.session:
             if len(self._answered) < 2:
                 self._answered.add(message.parent_id)

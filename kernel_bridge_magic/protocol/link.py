@@ -32,7 +32,7 @@ from kernel_bridge_magic.protocol.events import (
 )
 from kernel_bridge_magic.protocol.gaps import Gap
 from kernel_bridge_magic.protocol.heart import Heart
-from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign, is_rate_limit, told_of
+from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign, is_rate_limit, since_the_last_cell, told_of
 from kernel_bridge_magic.protocol.losses import Losses
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.outage import Outage, spoken
@@ -87,9 +87,7 @@ _MUTE = (
     "its server hands nothing on, and does not call the kernel busy; still waiting. A server before a gateway is "
     "stopped by a widget's binary data"
 )
-_IN_THE_NEW_ONE = (
-    "it was restarted before this cell began. The cell runs in the new kernel, where the earlier variables are gone"
-)
+_IN_THE_NEW_ONE = "before this cell began. It runs in the new kernel, where the earlier variables are gone"
 _SLOW = "interrupt sent, but the cell is still running. Ctrl-C again to leave it running there"
 
 
@@ -118,7 +116,8 @@ class Link:
     is the kernel's.
     `implementation` is what the kernel calls itself, "" where that is not known.
     `reconnect_timeout`: for how many seconds a link that is lost is waited for, None for ever. `timeout` seconds are
-    counted from `since`, when the way to the kernel began to be looked for; None: from `now`.
+    counted from `since`, when the way to the kernel began to be looked for; None: from `now`. `awaited` is the sign of
+    an end behind which no new life was heard when the cell was sent; with `told` people know of it.
     """
 
     def __init__(
@@ -133,6 +132,8 @@ class Link:
         here: bool = True,
         implementation: str = "",
         reconnect_timeout: float | None = RECONNECT,
+        awaited: Sign | None = None,
+        told: bool = False,
     ) -> None:
         self.request = request
         self._kernel = kernel
@@ -159,8 +160,12 @@ class Link:
         self._timeout = timeout
         self._waits_for, self._waits_since = Queued(), now
         self._told_queued: Queued | None = None
-        self._sign: Sign | None = None
+        # What was only announced may end the cell as if it had been announced under it.
+        self._sign: Sign | None = awaited if awaited in ANNOUNCED else None
         self._signed_at = now
+        self._awaited = awaited
+        #: whether people know of the kernel's end, or are told of it by what is said of the cell
+        self.end_is_told = told
         self._server_gone = False  # and with it the kernel that was shut down
         self._not_there = False  # the server knew it no more while it was open who had shut it down
         self._ending = False
@@ -232,10 +237,8 @@ class Link:
             # The last question may have gone before it: another one, if it is needed, in silence.
             self._end_proof()
             self._probe, self._probe_at, self._probe_answered_at = "", None, None
-        if self.request.started and not was_started and self._ending:
-            # The restart was over before the kernel came to our cell.
-            self._ending, self._sign = False, None
-            events.append(Note(_IN_THE_NEW_ONE))
+        if not was_started and (self.request.started or self.request.status in ("ok", "error")):
+            events += self._begin()
         if self.request.done and self._doubtful is None:
             events += self._finish()
         shown = [event for event in events if event is not None]
@@ -624,6 +627,23 @@ class Link:
 
     # -- conclusions
 
+    def _begin(self) -> list[Event]:
+        """The cell has begun. Tell of an end of the kernel that was before, once, if people do not know of it."""
+        if self._ending and self._sign is not None:
+            news = f"{told_of('', self._sign.told)} {_IN_THE_NEW_ONE}"
+            self._ending, self._sign = False, None
+        elif self._awaited is not None and self._awaited not in ANNOUNCED:
+            news = since_the_last_cell(self._awaited)
+        else:
+            return []  # what was announced may end this very cell
+        known, self.end_is_told = self.end_is_told, True
+        return [] if known else [Note(news)]
+
+    @property
+    def untold(self) -> Sign | None:
+        """Of a cell that is judged: the sign of an end before it that nothing has told of."""
+        return None if self.end_is_told else self._awaited
+
     def _release(self, event: Event | None = None) -> list[Event]:
         """Give what was held back, now or where `event` shows something behind it."""
         if isinstance(event, Started):
@@ -807,6 +827,7 @@ class Link:
             # It said goodbye on the same socket on which our `busy` would have come before.
             self._judge_not_run(self._sign)
         else:
+            self.end_is_told = True
             what = told_of(self._kernel, how.replace("its kernel process", "the kernel"))
             self._judge_unknown(f"{what} before confirming the cell. {_MAY_HAVE_RUN}", alive=False)
 
@@ -824,6 +845,7 @@ class Link:
         return f"The cell may {'still be running' if self.request.started else 'have run'}: {_CHECK}"
 
     def _judge_died(self, how: str, *, comes_back: bool) -> None:
+        self.end_is_told = True
         rest = f". {_GONE}" if comes_back else f"; {_NO_KERNEL}"
         incomplete = " (output above may be incomplete)" if "restarted" in how else ""
         self._judge(Fate.DIED, f"{told_of(self._kernel, how)} during this cell{incomplete}{rest}")
@@ -832,6 +854,7 @@ class Link:
         if sign is None:
             self._judge(Fate.NOT_RUN, f"{self._kernel} has answered a later request and never began this one; {_SAFE}")
             return
+        self.end_is_told = True
         rest = _GONE if sign.comes_back else _NO_KERNEL.capitalize()
         self._judge(
             Fate.NOT_RUN, f"{told_of(self._kernel, self._how(sign))} while the cell was queued; {_SAFE}. {rest}"

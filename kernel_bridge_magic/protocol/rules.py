@@ -209,7 +209,7 @@ CELL = (
     ),
     Row("R3", SENT, (*_BACK, C.ALONE, C.ANSWER, C.ANSWER, C.ENOUGH), fate=Fate.UNKNOWN, says="It may have run: check"),
     Row("R3", SENT, (C.RESTARTING, C.ANSWER), fate=Fate.UNKNOWN, says="It may have run: check"),
-    Row("R3", SENT, (C.RESTARTING, C.BUSY), says="it was restarted before this cell began"),
+    Row("R3", SENT, (C.RESTARTING, C.BUSY), says="process ended before this cell began"),
     Row(
         "R4", RUNNING, (C.RESTARTING,), link.SETTLE, fate=Fate.DIED,
         says="its kernel process ended during this cell. Its variables are gone",

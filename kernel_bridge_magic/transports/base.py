@@ -160,7 +160,8 @@ class Transport:
         #: whether the kernel's process was seen to be suspended while we connected
         self.suspended = False
         self._news: Sign | None = None
-        self._told = False
+        #: whether a cell has told of the kernel's end, so that what still comes of it until the next one is no news
+        self.told = False
         self._opened: queue.SimpleQueue[KernelBridgeError | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"kernel-bridge-{self.name}", daemon=True)
 
@@ -348,9 +349,9 @@ class Transport:
     def take_news(self, *, told: bool = False) -> Sign | None:
         """Give, once, the first sign of the kernel's end since the last cell began.
 
-        With `told` that cell has told of it, and what still comes of it until the next one is no news.
+        With `told` that cell has told of it, see `told`.
         """
-        news, self._news, self._told = self._news, None, told
+        news, self._news, self.told = self._news, None, told
         return news
 
     def take_faults(self) -> list[str]:
@@ -485,6 +486,11 @@ class Transport:
             # Before it is handed on: whoever asked looks here as soon as the answer is there.
             self.info = message.content
             self.orderly = message.content.get("implementation") == "ipython"
+        # Before it is handed on: a new life's first message may be of a cell that waits, and begin it.
+        sign = self.life.receive(message)
+        if sign is not None:
+            self._unproven = True
+            self._tell_all(sign)
         with self._lock:
             self._overruns.receive(message)
             inbox = self._inboxes.get(message.parent_id)
@@ -498,10 +504,6 @@ class Transport:
             clock = "" if self.heard_iopub < self._kept_until else time.strftime("%H:%M:%S")
             self.turns.receive(message, clock)
         self.semicolons.receive(message)
-        sign = self.life.receive(message)
-        if sign is not None:
-            self._unproven = True
-            self._tell_all(sign)
 
     def _hear(self, hears: bool) -> None:
         """Take word that from now on all is heard that the kernel says, or that it is not."""
@@ -514,7 +516,7 @@ class Transport:
     def _tell_all(self, item: Sign | Closed) -> None:
         if isinstance(item, Sign):
             self.turns.sign(item)
-            self._news = self._news or (None if self._told else item)
+            self._news = self._news or (None if self.told else item)
         with self._lock:
             inboxes = {id(inbox): inbox for inbox in self._inboxes.values()}
             # An inbox may be subscribed as well.

@@ -47,6 +47,25 @@ def test_restarting_then_a_new_session_is_one_restart() -> None:
     assert life.receive(status("starting", sender="kernel-life-2", parent="")) is None
 
 
+@pytest.mark.parametrize("restart", [True, False])
+def test_behind_a_goodbye_any_other_session_is_the_new_life(restart: bool) -> None:
+    life = Life(OURS)
+    goodbye = msg("shutdown_reply", {"restart": restart}, parent="x")
+    assert life.receive(goodbye) is (sign := Sign.RESTART if restart else Sign.SHUTDOWN)
+    for same in (status("idle", parent="x"), stream(DATA_RATE, "stderr", sender=OURS)):
+        assert (life.receive(same), life.awaited) == (None, sign)
+    assert life.receive(status("starting", sender="kernel-life-2", parent="")) is Sign.NEW_LIFE
+    assert life.awaited is None
+
+
+def test_behind_a_crash_whatever_the_kernel_says_is_the_new_life() -> None:
+    life = known_life()
+    assert life.receive(status("restarting", sender=OURS, parent="")) is Sign.RESTARTING
+    assert life.awaited is Sign.RESTARTING
+    assert life.receive(status("busy", parent="x")) is None
+    assert life.awaited is None
+
+
 @pytest.mark.parametrize(
     ("message", "sign", "ended"),
     [

@@ -33,6 +33,9 @@ from kernel_bridge_magic.protocol.request import Request
 from tests.support.wire import CELL, OURS, error, msg, reply, status, stream
 
 SAFE = "the cell was not run, so it is safe to run it again"
+IN_THE_NEW_ONE = (
+    "its kernel process ended before this cell began. It runs in the new kernel, where the earlier variables are gone"
+)
 SKIPPED = f"the kernel skipped the cell after another client's cell failed or was interrupted; {SAFE}"
 DATA_RATE = "IOPub data rate exceeded.\nThe Jupyter server will temporarily stop sending output\n"
 
@@ -638,7 +641,13 @@ def test_a_crash_proves_nothing_whoever_answers_from_behind_it(sign: Sign) -> No
 def test_a_queued_cell_may_run_in_the_new_kernel_and_that_is_said() -> None:
     cell = queued_then(Sign.RESTARTING).asked_kernel().get(status("busy"), stream("x"), reply(), status("idle"))
     assert cell.fate is Fate.OK
-    assert any(isinstance(event, Note) and "restarted before this cell began" in event.text for event in cell.said)
+    assert [event for event in cell.said if isinstance(event, Note)] == [Note(IN_THE_NEW_ONE)]
+
+
+def test_that_is_said_of_a_cell_whose_first_message_is_lost_as_well() -> None:
+    cell = queued_then(Sign.RESTARTING).get(reply(), status("busy"), status("idle"))
+    assert cell.fate is Fate.OK
+    assert [event for event in cell.said if isinstance(event, Note)] == [Note(IN_THE_NEW_ONE)]
 
 
 def test_a_reply_before_the_answer_from_behind_proves_that_it_ran() -> None:
