@@ -345,6 +345,7 @@ def test_queued_behind_the_owners_cell(desk: Desk) -> None:
     assert time.monotonic() - started < 5
     error = desk.page.outputs(place)[-1]
     assert error["ename"] == "LeftRunning"
+    assert "waiting: " not in desk.text(place)
     assert "The cell is still queued (behind another client's cell) and cannot be withdrawn" in error["evalue"]
     with desk.at_b() as page:
         assert page.text(5) == "at it"
