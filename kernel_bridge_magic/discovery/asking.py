@@ -60,7 +60,7 @@ def ask_all(
             answer = _ask(server, vault, until, seconds, skip)
         except Exception:
             # What a server sends must not end a listing, whatever we forgot to think of (FAULTS B44).
-            answer = [Answer(ServerReport(server, problem="it answers with something that makes no sense"))]
+            answer = [Answer(ServerReport(server, problem="its answer cannot be understood"))]
         if time.monotonic() >= until - _SLACK:
             for one in answer:
                 if one.report.problem and one.report.server is server:  # of a hub's servers each has its own time

@@ -43,8 +43,8 @@ def other_user(server: Server, vault: Vault, seconds: float, until: float | None
     if owner in ("", user):
         return "", ""
     return (
-        f"it is the server of {user}, who would get the token of {owner}: nothing was sent",
-        f"give a token of {user}, or --trust if both are you",
+        f"it is the server of {user}, who would get the token of {owner}, so nothing was sent",
+        f"give a token of {user}, or add it with --trust if you are both",
     )
 
 
@@ -55,14 +55,15 @@ def _owner(hub: Server, server: Server, vault: Vault, seconds: float, until: flo
             return ""
     except AuthRefused as error:
         problem = str(error).partition("; ")[0]
-        raise AuthRefused(f"{problem}; whether this is a hub cannot be known; --trust if the server is yours") from None
+        why = f"{problem}, so it cannot be known whether this is a hub"
+        raise AuthRefused(f"{why}; add it with --trust if the server is yours") from None
     # With no other secret: who was given what for the hub itself is another question.
     api = ServerAPI(hub, vault.alone(server.origin, hub.origin), seconds, until=until)
     page = f"{hub.url}hub/token"
     try:
         name = api.hub_user().get("name")
     except AuthRefused:
-        raise AuthRefused(f"{server.name}: 403: the hub does not know this token; make one on {page}") from None
+        raise AuthRefused(f"{server.name}: the hub does not know this token (403); make one on {page}") from None
     if not isinstance(name, str) or not name:
         raise AuthRefused(f"{server.name}: the hub does not say whose token this is; make one on {page}")
     return name
@@ -85,11 +86,13 @@ def servers_of(hub: Server, vault: Vault, seconds: float, until: float) -> tuple
     except KernelBridgeError:
         return [], []
     if not vault.has(hub.origin):
-        return [], [ServerReport(hub, 0, "this hub wants a token", f"make one on {page}token, give it with --token")]
+        return [], [
+            ServerReport(hub, 0, "this hub wants a token", f"make one on {page}token, and give it with --token env:VAR")
+        ]
     try:
         model = ServerAPI(hub, vault, seconds, until=until).hub_user()
     except AuthRefused:
-        return [], [ServerReport(hub, 0, "403: the hub does not know this token", f"make one on {page}token")]
+        return [], [ServerReport(hub, 0, "the hub does not know this token (403)", f"make one on {page}token")]
     except KernelBridgeError:
         return [], []
     servers = model.get("servers")

@@ -265,7 +265,7 @@ def _reason(error: Exception) -> str:
         return "a symbolic link" if error.errno == errno.ELOOP else f"cannot be read ({error.strerror})"
     if isinstance(error, RecursionError):
         return "its JSON is nested too deep"
-    return "not JSON (half written?)"
+    return "not JSON, perhaps half written"
 
 
 def read_servers(files: Sequence[FileContent], vault: Vault) -> tuple[list[Server], list[Skipped]]:
@@ -337,7 +337,7 @@ def _refuse_dead(pid: int, mtime: float) -> float:
     import psutil
 
     if not ports.is_ours(pid):
-        raise Stale(f"its process {pid} does not run here as ours (a stale file, or one of another machine)")
+        raise Stale(f"its process {pid} is none of yours on this machine; the file is stale, or of another machine")
     try:
         started = psutil.Process(pid).create_time()
     except psutil.Error:
@@ -351,7 +351,7 @@ def number(data: dict[str, Any], name: str, most: int) -> int:
     """Give a whole number from 1 to `most`; raises `Refused` if the field is none."""
     value = data.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
-        raise Refused(f"its {name!r} is not a number that can be")
+        raise Refused(f"its {name!r} is not a possible number")
     return value
 
 

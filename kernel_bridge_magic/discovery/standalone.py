@@ -69,7 +69,7 @@ def endpoint(file: FileContent) -> Endpoint:
     shell, _, _, _, heartbeat = (number(data, name, 65535) for name in _PORTS)
     public, secret = text(data, "curve_publickey"), text(data, "curve_secretkey")
     if bool(public) != bool(secret):
-        raise Refused("it has one curve key of two")
+        raise Refused("it has only one of the two curve keys")
     if not text(data, "key"):
         raise Refused("it has no key, so its messages would not be signed")
     transport, ip = text(data, "transport") or "tcp", text(data, "ip")
@@ -89,7 +89,7 @@ def _address(ip: str, encrypted: bool) -> str:
     try:
         address = ipaddress.ip_address("0.0.0.0" if ip == "*" else ip)
     except ValueError:
-        raise Refused("its ip is no address") from None
+        raise Refused("its ip is not an address") from None
     if address.is_loopback:
         return str(address)
     if not encrypted:

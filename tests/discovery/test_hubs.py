@@ -104,8 +104,11 @@ def test_a_hub_s_url_means_all_servers_of_its_user(hub: Hub, path: str) -> None:
 
 def test_what_else_a_hub_may_say(hub: Hub) -> None:
     assert "may not list servers" in problem(seen(hub, "/base/", "no-list"))
-    assert "does not know this token" in problem(seen(hub, "/base/", "wrong"))
-    assert "wants a token" in problem(seen(hub, "/base/", ""))
+    assert problem(seen(hub, "/base/", "wrong")) == "the hub does not know this token (403)"
+    (none,) = seen(hub, "/base/", "").servers
+    page = f"http://127.0.0.1:{hub.port}/base/hub/token"
+    assert none.problem == "this hub wants a token"
+    assert none.remedy == f"make one on {page}, and give it with --token env:VAR"
     hub.servers = {}
     assert "none of its servers is running" in problem(seen(hub, "/base/", "of-ann"))
     hub.servers = {"": {"name": "", "ready": False, "pending": "spawn", "url": "/base/user/ann/"}}
@@ -128,7 +131,7 @@ def test_a_stopped_server_by_its_own_url(hub: Hub) -> None:
 
 def test_another_user_s_server_gets_nothing(hub: Hub) -> None:
     said = problem(seen(hub, "/base/user/bob/", "of-ann"))
-    assert said == "it is the server of bob, who would get the token of ann: nothing was sent"
+    assert said == "it is the server of bob, who would get the token of ann, so nothing was sent"
     checkup = check(*added(hub, "/base/user/bob/", "of-ann"))
     assert [step.name for step in checkup.steps if step.ok is False] == ["auth"]
     sent = [head for head in hub.requests if b"/user/bob/" in head]
@@ -156,7 +159,7 @@ def test_names_that_are_encoded_in_the_path(hub: Hub, monkeypatch: pytest.Monkey
 
 
 def test_a_token_that_the_hub_does_not_know_goes_no_further(hub: Hub) -> None:
-    assert "does not know this token" in problem(seen(hub, "/base/user/bob/", CANARY))
+    assert problem(seen(hub, "/base/user/bob/", CANARY)) == "the hub does not know this token (403)"
     assert not [head for head in hub.requests if b"/user/bob/" in head]
 
 

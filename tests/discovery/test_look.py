@@ -100,8 +100,8 @@ def test_everything_once_and_sorted(two: tuple[JupyterServer, JupyterServer, Con
         assert by_id[a].display_name == "Python 3 (ipykernel)" and by_id[a].connections == 0
         assert [kernel.id for kernel in listing.kernels if kernel.is_own] == [b]
         assert by_id["x"].server is None and by_id["x"].connection_file == str(console.connection_file)
-        servers = [kernel.server.name if kernel.server else "~" for kernel in listing.kernels]
-        assert servers == sorted(servers)
+        places = [(it.notebook is None, it.server.name if it.server else "~") for it in listing.kernels]
+        assert places == sorted(places), "those with no notebook last"
         again = look([], vault, own_id=b)
         assert [kernel.id for kernel in again.kernels] == [kernel.id for kernel in listing.kernels]
         # No WebSocket was opened (H1).

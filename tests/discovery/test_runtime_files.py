@@ -129,7 +129,7 @@ DEEP = b"[" * 30_000 + b"]" * 30_000
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "not JSON"),
+        (b"", "not JSON, perhaps half written"),
         (b'{"pid": ', "not JSON"),
         (b"\xff\xfe\x00", "not JSON"),
         (b"null", "not a JSON object"),
@@ -137,16 +137,16 @@ DEEP = b"[" * 30_000 + b"]" * 30_000
         (DEEP, "too deep|not JSON"),
         (b'{"a": ' + b"9" * 6000 + b"}", "not JSON"),
         (b" " * 70_000 + b"{}", "larger than 64 KiB"),
-        (b"{}", "'pid' is not a number"),
-        ({"pid": True}, "'pid' is not a number"),
-        ({"pid": "12"}, "'pid' is not a number"),
-        ({"pid": -1}, "'pid' is not a number"),
-        ({"pid": 10**30}, "'pid' is not a number"),
-        ({"pid": 1.5}, "'pid' is not a number"),
-        ({"pid": 2**31 - 1}, "does not run here"),
-        ({"port": "8888"}, "'port' is not a number"),
-        ({"port": 70_000}, "'port' is not a number"),
-        ({"port": 0}, "'port' is not a number"),
+        (b"{}", "'pid' is not a possible number"),
+        ({"pid": True}, "'pid' is not a possible number"),
+        ({"pid": "12"}, "'pid' is not a possible number"),
+        ({"pid": -1}, "'pid' is not a possible number"),
+        ({"pid": 10**30}, "'pid' is not a possible number"),
+        ({"pid": 1.5}, "'pid' is not a possible number"),
+        ({"pid": 2**31 - 1}, "is none of yours on this machine"),
+        ({"port": "8888"}, "'port' is not a possible number"),
+        ({"port": 70_000}, "'port' is not a possible number"),
+        ({"port": 0}, "'port' is not a possible number"),
         ({"token": 5}, "'token' is not text"),
         ({"token": "a\r\nX: y"}, "line break"),
         ({"token": "日"}, "ASCII"),
@@ -261,9 +261,9 @@ def test_pid_that_has_ended_or_is_not_ours(runtime: Path, listener: int) -> None
     zombie_pid = ended.pid
     os.waitid(os.P_PID, zombie_pid, os.WEXITED | os.WNOWAIT)
     plant(runtime, info(listener, pid=zombie_pid))
-    assert "does not run here as ours" in reasons(runtime)[0]
+    assert "is none of yours on this machine; the file is stale, or of another machine" in reasons(runtime)[0]
     ended.wait()
-    assert "does not run here as ours" in reasons(runtime)[0]
+    assert "is none of yours on this machine; the file is stale, or of another machine" in reasons(runtime)[0]
 
 
 def test_no_secret_without_a_server(runtime: Path) -> None:
@@ -277,5 +277,5 @@ def test_killed_server(tmp_path: Path) -> None:
     with JupyterServer(tmp_path) as server:
         server.signal(signal.SIGKILL)
         server.process.wait()
-        assert "does not run here" in reasons(server.runtime_dir)[0]
+        assert "is none of yours on this machine" in reasons(server.runtime_dir)[0]
         assert server.info_file.exists()

@@ -284,9 +284,9 @@ def test_many_stale_files_cost_little(tmp_path: Path) -> None:
         ({"transport": "pgm"}, "neither tcp nor ipc"),
         ({"ip": "10.1.2.3"}, "without encryption"),
         ({"ip": "0.0.0.0"}, "without encryption"),
-        ({"ip": "evil.example"}, "no address"),
+        ({"ip": "evil.example"}, "its ip is not an address"),
         ({"ip": "203.0.113.7", "curve_publickey": "p", "curve_secretkey": "s"}, "another machine"),
-        ({"curve_publickey": "p"}, "one curve key of two"),
+        ({"curve_publickey": "p"}, "only one of the two curve keys"),
     ],
 )
 def test_files_that_are_not_used(change: dict[str, Any], reason: str) -> None:

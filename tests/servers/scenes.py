@@ -283,7 +283,7 @@ def jupyterhub(python: Path, cache: Path, directory: Path) -> Iterator[Row]:
         with bridge_to(nowhere, f"{base}user/ann/", scoped) as bridge:
             assert "token not accepted" in problems(bridge.look())[0]
         with bridge_to(nowhere, f"{base}user/bob/", everything) as bridge:
-            assert "who would get the token of ann: nothing was sent" in problems(bridge.look())[0]
+            assert "who would get the token of ann, so nothing was sent" in problems(bridge.look())[0]
             try:
                 bridge.find_by_id(ids[""], "it")
                 raise AssertionError("bob's server was asked")
