@@ -47,6 +47,7 @@ _LARGEST_CODE = 64 << 20
 _TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BY_SIGNAL = 128  # and its number: what a shell says of a process that a signal ended
 PIPE_CLOSED = _BY_SIGNAL + signal.SIGPIPE
+_EXITS = "kernel exited after this cell; its variables are gone"  # told here: no next cell comes that would
 _LAST_SECONDS = 5.0  # for what is left to be done when a signal has told us to end: nobody may read what we write
 
 
@@ -193,6 +194,8 @@ def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
                 whole=kept if kernel.own else Spelt(kept),
             )
         result = run(execution, relay, sink)
+        if execution.exits:
+            relay.note(_EXITS)
     finally:
         with _unstoppable():
             bridge.close()

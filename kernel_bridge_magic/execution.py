@@ -182,6 +182,11 @@ class Execution:
         return self._link.request.error if verdict is not None and verdict.fate is Fate.FAILED else None
 
     @property
+    def exits(self) -> bool:
+        """Whether the cell has asked its kernel to exit, which that does behind the cell."""
+        return self._link.request.exits
+
+    @property
     def question(self) -> str:
         """The `msg_id` of the kernel's last question, "" before the first or where it gives none."""
         msg_id = self._questions.header.get("msg_id")

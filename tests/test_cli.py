@@ -25,7 +25,7 @@ from kernel_bridge_magic import contract
 from kernel_bridge_magic.cli import _print_json, main
 from tests.support.asked import answered
 from tests.support.hostile import HostileServer
-from tests.support.scripted import AskingKernel
+from tests.support.scripted import AskingKernel, Cell, ScriptedKernel
 from tests.support.servers import ConsoleKernel, JupyterServer, private_env, wait_for
 
 CANARY = "canary-5d02"
@@ -772,6 +772,25 @@ def test_no_line_of_our_stdin_goes_to_a_kernel_that_asks_all_the_same(tmp_path: 
             done = subprocess.run(line, input="A\nB\n", env=env, capture_output=True, text=True, timeout=60)
             assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert kernel.answers == ["\x04"] * 6
+
+
+def test_of_a_cell_that_ends_its_kernel_that_is_said_since_no_next_cell_will_tell(tmp_path: Path) -> None:
+    def quit_or_not(cell: Cell) -> None:
+        cell.busy()
+        exits = cell.content["code"] == "quit()"
+        cell.reply(payload=[{"source": "ask_exit", "keepkernel": not exits}])
+        cell.idle()
+
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    env = private_env(tmp_path / "home", runtime)
+    with ScriptedKernel(quit_or_not, runtime) as kernel:
+        told = "kernel exited after this cell; its variables are gone"
+        for code, end in {"quit()": f": {told}\n", "exit_later()": ""}.items():
+            line = command("exec", str(kernel.connection_file), "-c", code)
+            done = subprocess.run(line, env=env, capture_output=True, text=True, timeout=60)
+            assert (done.returncode, done.stdout, told in done.stderr) == (0, "", bool(end)), done.stderr
+            assert done.stderr.endswith(end)
 
 
 def test_a_token_is_asked_for_on_a_terminal(place: dict[str, Any], tmp_path: Path) -> None:

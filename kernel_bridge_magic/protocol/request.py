@@ -52,6 +52,13 @@ class Request:
         return self.idle and self.reply is not None
 
     @property
+    def exits(self) -> bool:
+        """Whether the cell has asked its kernel to exit (`quit()`)."""
+        payload = (self.reply or {}).get("payload")
+        items = payload if isinstance(payload, list) else ()
+        return any(isinstance(item, dict) and _exits(item) for item in items)
+
+    @property
     def status(self) -> str:
         """The reply's status: `ok`, `error`, `aborted`, or "" before it is in."""
         status = text((self.reply or {}).get("status"))
@@ -172,11 +179,15 @@ def _payloads(payload: object) -> list[Event]:
         source = text(item.get("source")) if isinstance(item, dict) else ""
         if source == "page":
             events += [Page(item["data"])] if isinstance(item.get("data"), dict) else []
-        elif source == "ask_exit" and not item.get("keepkernel"):
+        elif isinstance(item, dict) and _exits(item):
             pass  # the kernel ends as well, and that is told by itself
         elif source:
             events.append(Payload(source, item))
     return events
+
+
+def _exits(item: dict[str, Any]) -> bool:
+    return item.get("source") == "ask_exit" and not item.get("keepkernel")
 
 
 def display_of(message: Message) -> str:

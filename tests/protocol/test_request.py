@@ -107,6 +107,24 @@ def test_a_page_is_shown_and_all_other_payloads_are_only_told_of() -> None:
     assert Request(CELL).receive(reply(payload="nonsense")) == ()
 
 
+@pytest.mark.parametrize(
+    ("payload", "exits"),
+    [
+        ([{"source": "page", "data": {}}, {"source": "ask_exit", "keepkernel": False}], True),
+        ([{"source": "ask_exit"}], True),
+        ([{"source": "ask_exit", "keepkernel": True}], False),
+        ([{"source": "page", "data": {}}, "nonsense"], False),
+        ("nonsense", False),
+        (None, False),
+    ],
+)
+def test_a_reply_says_whether_its_kernel_exits(payload: object, exits: bool) -> None:
+    request = Request(CELL)
+    assert not request.exits
+    request.receive(reply(payload=payload))
+    assert request.exits == exits
+
+
 def test_an_error_that_only_the_reply_tells_of_is_found() -> None:
     request = Request(CELL)
     request.receive(reply("error", ename="UsageError", evalue="bad", traceback=[]))
