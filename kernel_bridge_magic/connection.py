@@ -24,7 +24,10 @@ from kernel_bridge_magic.transports.base import Subscriber, Transport
 
 __all__ = ["KernelConnection"]
 
-_LEFT_UNKNOWN = "an earlier cell's link was lost before its end was known: it may still be running there"
+_LEFT_UNKNOWN = (
+    "the link was lost under an earlier cell, so its end is not known. It may still be running there; its variables "
+    "are still there unless the kernel was restarted"
+)
 _RELOADED = (
     "nothing was sent, since modules of kernel_bridge_magic were reloaded and do not fit to the old ones. "
     "Connect again after %reload_ext kernel_bridge_magic; in a script, start Python anew"

@@ -638,6 +638,19 @@ def test_a_crash_proves_nothing_whoever_answers_from_behind_it(sign: Sign) -> No
     assert queued_then(sign).asked_kernel().get(PROBE_ANSWER).fate is Fate.UNKNOWN
 
 
+def test_a_cell_that_kills_its_kernel_before_a_word_is_out_is_told_alike_over_both_roads() -> None:
+    by_websocket = queued_then(Sign.RESTARTING).asked_kernel().get(PROBE_ANSWER)
+    by_zmq = Watched().sign(Sign.LEFT)
+    by_zmq.link.closed("the kernel closed its sockets", by_zmq.now)
+    by_zmq.wait(SETTLE + 0.2)
+    for cell in (by_websocket, by_zmq):
+        assert (cell.fate, cell.reason) == (
+            Fate.UNKNOWN,
+            "the kernel: the kernel ended before confirming the cell. It may have run: check before running it again. "
+            "Its variables are gone",
+        )
+
+
 def test_a_queued_cell_may_run_in_the_new_kernel_and_that_is_said() -> None:
     cell = queued_then(Sign.RESTARTING).asked_kernel().get(status("busy"), stream("x"), reply(), status("idle"))
     assert cell.fate is Fate.OK
