@@ -641,8 +641,7 @@ def test_a_signal_to_end_leaves_the_cell_running_and_says_so(
     wait_for(on.exists, "the cell")
     queued = started(place, "exec", "--kernel-match", "training", "--code", "mine = 1", "--json", "--timeout", "60")
     assert queued.stderr is not None
-    while "queued" not in queued.stderr.readline():
-        pass
+    assert any(line.startswith("kernel-bridge: waiting: ") for line in queued.stderr)
     for one in (process, queued):
         one.send_signal(number)
     for one, begun in ((process, True), (queued, False)):

@@ -243,7 +243,10 @@ def test_no_payload_reaches_the_page(lab: Lab, far: JupyterServer, tmp_path: Pat
     page = lab.open("foreign.ipynb")
     watch = Watch(lab, page)
     page.run_all()
-    shown = page.outputs(1) + page.outputs(2)
+    outputs = page.outputs(1) + page.outputs(2)
+    ours = [output for output in outputs if "kernel_bridge" in output["metadata"]]
+    assert [output["metadata"]["kernel_bridge"] for output in ours] == [{"line": "widgets"}]
+    shown = [output for output in outputs if output not in ours]
     assert [output["output_type"] for output in shown] == ["display_data"] * len(PAYLOADS), shown[-1]
     for name, output in zip(PAYLOADS, shown, strict=True):
         data = output["data"]
