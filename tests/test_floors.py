@@ -58,7 +58,7 @@ PURE = {
 }
 IMPURE = {"socket", "select", "ssl", "http", "threading", "time", "logging", "os", "subprocess", "zmq", "websocket"}
 #: Where IPython may be imported.
-SHELL = {"", "magics", "demo", "display.notebook", "display.terminal"}
+SHELL = {"", "magics", "demo", "display.captured", "display.notebook", "display.terminal"}
 
 #: What runs in the other kernel is no module of this package.
 THERE = ROOT / "remote_code" / "there"
