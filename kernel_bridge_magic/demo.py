@@ -49,7 +49,8 @@ def demo(*, shell: bool) -> int:
     """
     missing = [name for name in ("jupyter_server", "ipykernel", "pandas", "matplotlib") if not _importable(name)]
     if missing:
-        print(f"the demo needs {', '.join(missing)}: pip install 'kernel_bridge_magic[demo]'", file=sys.stderr)
+        told = f"the demo needs {', '.join(missing)}. Run pip install 'kernel_bridge_magic[demo]'"
+        print(f"kernel-bridge: {told}", file=sys.stderr)
         return 2
     with _cleaned_up() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kernel-bridge-demo-")))
@@ -147,15 +148,17 @@ def _wait(process: subprocess.Popen[bytes], url: str, token: str, log: Path) -> 
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            last = log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise CannotConnect(f"the private server ended at once: {''.join(last)[:200].replace(token, '***')}")
+            last = "".join(log.read_text(errors="replace").strip().splitlines()[-1:])[:200].replace(token, "***")
+            raise CannotConnect(f"the demo's private server ended at once. Its log ends with {last!r}")
         try:
             _api(url, token).version()
         except KernelBridgeError:
             time.sleep(0.1)
         else:
             return
-    raise CannotConnect(f"the private server did not answer within {_START_SECONDS:g} s")
+    raise CannotConnect(
+        f"the demo's private server did not answer within {_START_SECONDS:g} s. Try again when the machine is idle"
+    )
 
 
 def _api(url: str, token: str) -> Any:
@@ -188,11 +191,12 @@ def _show(stay: bool) -> int:
         failed += not outcome.success
     # The last cell is meant to fail; any other must not.
     if failed != 1:
-        print("kernel-bridge: the demo did not go as it should; see above", file=sys.stderr)
+        told = "a cell of the demo did not end as it should; what it raised stands above"
+        print(f"kernel-bridge: {told}", file=sys.stderr)
         return 1
     print("\nThat traceback was the other kernel's own. Everything above ran in kernels that were running already.")
     if stay:
-        print("Now it is your turn: %kernels lists them, %%remote NAME runs a cell there. Ctrl-D ends it all.\n")
+        print("Now it is your turn. %kernels lists them, %%remote NAME runs a cell there. Ctrl-D ends it all.\n")
         shell.mainloop()
     shell.run_cell("%unload_ext kernel_bridge_magic")
     return 0

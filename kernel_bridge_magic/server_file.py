@@ -75,7 +75,7 @@ def save_entry(path: str, entry: Entry) -> None:
     Raises:
         BadServer: the file is broken, or cannot be written.
     """
-    otherwise = "the server is known in this process"
+    otherwise = "the server was not saved"
     _content(path)  # a file that cannot be used says more than a lock
     with _locked(path, otherwise):
         content = _content(path)
