@@ -22,7 +22,9 @@ from kernel_bridge_magic.arguments import parse
 from kernel_bridge_magic.base_url import add_server, give_secret, refuse_alone, refuse_unless_added, server_url
 from kernel_bridge_magic.errors import (
     AmbiguousKernel,
+    BadCell,
     BadInput,
+    BadOption,
     Fate,
     KernelBridgeError,
     NotRun,
@@ -123,7 +125,8 @@ def _main(arguments: list[str]) -> int:
         if error.errno == errno.EPIPE:
             return PIPE_CLOSED  # whoever read our output has gone
         with contextlib.suppress(OSError):
-            print(f"kernel-bridge: the output could not be written: {error.strerror}", file=sys.stderr)
+            told = f"the output could not be written ({error.strerror}). Make room there, or write it elsewhere"
+            print(f"kernel-bridge: {told}", file=sys.stderr)
         return LOST
 
 
@@ -330,16 +333,16 @@ def _code(options: argparse.Namespace) -> str:
     try:
         if options.code_stdin:
             if sys.stdin is None:
-                raise BadInput("the code cannot be read from standard input: it is closed")
+                raise BadInput("standard input is closed, so nothing was run. Give the code with -c CODE or -f FILE")
             data = sys.stdin.buffer.read(_LARGEST_CODE + 1)
             return _small("standard input", data).decode("utf-8")
         with open(options.code_file, encoding="utf-8") as file:
             return _small(repr(options.code_file), file.read(_LARGEST_CODE + 1))
     except UnicodeDecodeError:
-        raise BadInput("the code is not UTF-8 text") from None
+        raise BadInput("the code is not UTF-8 text, so nothing was run. Save it as UTF-8") from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a usable path"
-        raise BadInput(f"the code cannot be read from {options.code_file!r}: {reason}") from None
+        reason = error.strerror if isinstance(error, OSError) else "no file has such a name"
+        raise BadInput(f"{options.code_file!r} cannot be read ({reason}), so nothing was run. Check the path") from None
 
 
 def _small(where: str, code: AnyStr) -> AnyStr:
@@ -387,13 +390,19 @@ def _fail(error: KernelBridgeError, meant: list[Kernel], *, as_json: bool) -> in
 
         model = failure(error, *meant)
         _print_json(model)
-        print(f"kernel-bridge: {model['error']['message']}", file=sys.stderr)
+        print(f"kernel-bridge: {_naming(error, model['error']['message'], meant)}", file=sys.stderr)
         return UNUSABLE
-    print(f"kernel-bridge: {error}", file=sys.stderr)
+    print(f"kernel-bridge: {_naming(error, str(error), meant)}", file=sys.stderr)
     if isinstance(error, AmbiguousKernel):
         for line in error.choices(_columns()):
             print(line, file=sys.stderr)
     return UNUSABLE
+
+
+def _naming(error: KernelBridgeError, text: str, meant: list[Kernel]) -> str:
+    """Name the kernel that was found, where a cell or an option that it cannot take is told without."""
+    title = visible(meant[0].title) if meant and isinstance(error, BadCell | BadOption) else ""
+    return text if text.startswith(title) else f"{title}: {text}"
 
 
 def _columns() -> int:

@@ -240,6 +240,7 @@ class KernelConnection:
         Raises:
             KernelBridgeError: it could not be done.
         """
+        self._transport.turns.interrupt()
         self._control.interrupt(self._transport)
 
     def close(self) -> None:

@@ -179,6 +179,8 @@ class RemoteError(KernelBridgeError):
         self.kernel = kernel
         #: what stands behind its text, "in work/analysis.ipynb", "" where all can see whose error it is
         self.where = ""
+        #: who interrupted the cell, where it was interrupted and nobody here did that; "" if not
+        self.interruption = ""
         #: the `RemoteResult` of the cell, with what it had shown until then
         self.result: Any = None
 
@@ -194,9 +196,7 @@ class RemoteError(KernelBridgeError):
 
     def say_where(self) -> None:
         """Name the kernel from now on, and whose interrupt it was where it was none of ours."""
-        self.where = f"in {visible(self.kernel)}" if self.kernel else ""
-        if self.where and self.ename == "KeyboardInterrupt" and self.result and not self.result.interrupted:
-            self.where = f"interrupted by another client {self.where}"
+        self.where = ", ".join(filter(None, (f"in {visible(self.kernel)}" if self.kernel else "", self.interruption)))
 
     def __repr__(self) -> str:
         return f"RemoteError({self.ename!r}, {self.evalue!r}, kernel={self.kernel!r})"
@@ -206,8 +206,11 @@ class RemoteError(KernelBridgeError):
         return remote_error, (self.ename, self.evalue, self.traceback, self.kernel)
 
     def _render_traceback_(self) -> list[str]:
-        lines = self.traceback or [self.summary]  # some kernels send no traceback, bash_kernel for one
-        return [*lines, f"({self.where})"] if self.where else list(lines)
+        where = f"({self.where})" if self.where else ""
+        if not self.traceback:  # some kernels send none, bash_kernel for one
+            return [f"{self.summary} {where}".rstrip()]
+        # A SyntaxError's ends with a line break of its own.
+        return [*self.traceback[:-1], self.traceback[-1].rstrip("\n"), where] if where else list(self.traceback)
 
 
 _REMOTE_ERRORS: dict[str, type[RemoteError]] = {}

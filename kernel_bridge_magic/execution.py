@@ -160,6 +160,7 @@ class Execution:
         self.heeds_interrupts = False
         #: whether it was interrupted from here
         self.interrupted = False
+        self._sent_interrupt = False
         self._interrupting = False
         self._asking_server = False
         self._late: list[object] = []  # what came while the end of the interrupt was waited for
@@ -269,6 +270,7 @@ class Execution:
             value=self._value,
             seconds=time.monotonic() - self._began,
             interrupted=self.interrupted,
+            by_another=self._interrupted_by_another,
         )
         self._settle_news(self.result.fate)
         if self.result.fate not in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
@@ -380,6 +382,12 @@ class Execution:
                     self._take_now(item, time.monotonic())
                 else:
                     self._late.append(item)
+
+    @property
+    def _interrupted_by_another(self) -> bool | None:
+        if self.interrupted or self._sent_interrupt:
+            return False
+        return self._transport.turns.interrupted_by_another(self.msg_id)
 
     @property
     def _left_running(self) -> bool:
@@ -532,7 +540,7 @@ class Execution:
                     "execute_request", record.question(), inbox=self._inbox, subshell=self._subshell_id
                 )
         elif action is Action.INTERRUPT:
-            self._interrupting = True
+            self._interrupting = self._sent_interrupt = True
             self._beside(self._interrupt_there)
 
     def _ask_outside(self) -> None:

@@ -23,7 +23,7 @@ from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.display.servers import ServerList
 from kernel_bridge_magic.display.shown import leave_out
 from kernel_bridge_magic.display.tables import KernelList
-from kernel_bridge_magic.display.terminal import TerminalSink
+from kernel_bridge_magic.display.terminal import Heading, LateTerminalSink, TerminalSink
 from kernel_bridge_magic.display.twins import Forward, Twins
 from kernel_bridge_magic.errors import BadOption, BadServer, FateError, OwnKernel
 from kernel_bridge_magic.execution import Execution
@@ -266,7 +266,7 @@ class _Notebook:
         parent = self._shell.get_parent()
         return parent if isinstance(parent, dict) else None
 
-    def late(self, parent: Parent) -> Sink:
+    def late(self, parent: Parent, kernel: Kernel) -> Sink:
         """As `mirror.Front` says."""
         return LateSink(self._shell.kernel, parent or {})
 
@@ -281,6 +281,7 @@ class _Terminal:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._left_open = LeftOpen()
+        self._heading = Heading()
 
     def sink(self) -> TerminalSink:
         """The sink of a cell that runs now."""
@@ -291,9 +292,9 @@ class _Terminal:
         """There are no messages here; an Output widget still must tell our cell from others."""
         return {"header": {"msg_id": "terminal"}}
 
-    def late(self, parent: Parent) -> Sink:
+    def late(self, parent: Parent, kernel: Kernel) -> Sink:
         """As `mirror.Front` says; IPython shows it above the prompt."""
-        return TerminalSink(self._shell, self._left_open)
+        return LateTerminalSink(self._shell, self._left_open, self._heading, kernel.title)
 
     def twins(self, forward: Forward) -> Twins | None:
         """As `mirror.Front` says."""

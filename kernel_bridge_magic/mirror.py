@@ -24,6 +24,7 @@ from kernel_bridge_magic.display.widget_text import TextWidgets
 from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.faces import MAGICS
+from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import COMM_TYPES, Comms, Parent
 from kernel_bridge_magic.protocol.events import Aside, CommMessage, DisplayData, Event, ExecuteResult
 from kernel_bridge_magic.protocol.life import Sign
@@ -43,7 +44,7 @@ _log = logging.getLogger(__name__)
 class Front(Protocol):
     """The front end that a mirror shows in."""
 
-    def late(self, parent: Parent) -> Sink:
+    def late(self, parent: Parent, kernel: Kernel) -> Sink:
         """Give the sink for output that belongs to a message of long ago."""
 
     def twins(self, forward: Forward) -> Twins | None:
@@ -259,8 +260,8 @@ class Mirror:
 
     def _show_late(self, message: Message) -> None:
         parent = self._comms.parent(message.parent_id)
-        sink = self._front.late(parent)
-        relay = Relay(sink, self._connection.kernel, widgets=self)
+        kernel = self._connection.kernel
+        relay = Relay(self._front.late(parent, kernel), kernel, widgets=self)
         for event in Request(message.parent_id).receive(message):
             self._connection.use()
             relay.show(event)
@@ -269,7 +270,8 @@ class Mirror:
     def _update_display(self, message: Message) -> None:
         """Show what another client's request has made of a display of ours; what it shows itself is none of ours."""
         parent = self._comms.parent(self._displays[display_of(message)])
-        relay = Relay(self._front.late(parent), self._connection.kernel, widgets=self)
+        kernel = self._connection.kernel
+        relay = Relay(self._front.late(parent, kernel), kernel, widgets=self)
         self._connection.use()
         for event in Request(message.parent_id).receive(message):
             if isinstance(event, ExecuteResult):

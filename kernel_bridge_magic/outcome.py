@@ -12,6 +12,12 @@ from kernel_bridge_magic.results import RemoteResult, RemoteValue
 
 __all__ = ["outcome"]
 
+_INTERRUPTIONS = {
+    None: "interrupted there by another client, or by its own code",
+    True: "interrupted there by another client",
+    False: "",
+}
+
 
 def outcome(
     link: Link,
@@ -21,13 +27,20 @@ def outcome(
     value: RemoteValue | None,
     seconds: float,
     interrupted: bool,
+    by_another: bool | None = None,
 ) -> RemoteResult:
-    """Give the result of a cell whose fate `link` knows; its error, if there is one, has the result in turn."""
+    """Give the result of a cell whose fate `link` knows; its error, if there is one, has the result in turn.
+
+    `by_another` tells whether it was another client that interrupted the cell if anybody did; None where that is not
+    known: a signal says nothing of who sent it, and code may raise what an interrupt raises.
+    """
     verdict = link.verdict
     assert verdict is not None
     error: RemoteError | FateError | None = None
     if verdict.fate is Fate.FAILED:
         error = raisable(link.request.error or Error("", ""), kernel)
+        if error.ename == "KeyboardInterrupt":
+            error.interruption = _INTERRUPTIONS[by_another]
     elif verdict.fate is not Fate.OK:
         error = fate_error(
             verdict.fate,

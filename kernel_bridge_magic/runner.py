@@ -50,6 +50,7 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
                 if questions.unanswered and execution.result.fate in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
                     relay.note(_NOT_SENT)
                 relay.finish(execution.error)
+                _tell_whose(execution.result.error, relay, sink)
         except BaseException as problem:
             events.close()
             _tell(problem, f"kernel-bridge: {_became(execution, problem)}")
@@ -77,6 +78,16 @@ def _show(events: Generator[Event], execution: Execution, relay: Relay, question
             execution.interrupt()  # as in the wait, see `Execution.heeds_interrupts`
     for event in pace.flush(time.monotonic()):
         relay.show(event)
+
+
+def _tell_whose(error: BaseException | None, relay: Relay, sink: Sink) -> None:
+    """Let an error name its kernel where the front end does not say it; else tell of an interrupt that is not ours."""
+    if not isinstance(error, RemoteError):
+        return
+    if sink.names_kernel:
+        error.say_where()
+    elif error.interruption:
+        relay.note(f"the cell was {error.interruption}")
 
 
 def _told(number: int) -> str:

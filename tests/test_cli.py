@@ -461,7 +461,7 @@ def test_an_error_of_a_shell_is_its_exit_status(run: Run, place: dict[str, Any])
         for code, status in (("echo on; no_such_command 2>/dev/null", 127), ("(exit 42)", 42), ("false", 1)):
             done = run("exec", "shell.ipynb", "-c", code)
             assert (done.returncode, done.stdout) == (1, "on\n" if "on" in code else "")
-            assert done.stderr.splitlines()[-1].endswith(f"exit status {status}")
+            assert done.stderr.splitlines()[-1].endswith(f"exit status {status} (in shell.ipynb)")
     finally:
         place["token"].delete_kernel(kernel_id)
 
@@ -750,6 +750,7 @@ def test_a_kernel_that_asks_once_more_is_interrupted(run: Run) -> None:
     done = run("exec", "--kernel-match", "training", "--code", code, stdin="A\nB\n")
     assert (done.returncode, done.stdout) == (1, "end\n")
     assert "asks for input again" in done.stderr and "KeyboardInterrupt" in done.stderr
+    assert done.stderr.splitlines()[-1] == "(in work/training run.ipynb)"  # by us, and by nobody else
     assert run("exec", "--kernel-match", "training", "--code", "6 * 7").stdout == "42\n"
 
 
@@ -844,10 +845,78 @@ def test_a_full_disk_behind_stdout_is_told_in_a_line_and_so_is_a_cell_s_fate(
     go.touch()
     assert done.returncode == 3
     *fate, told = done.stderr.decode().splitlines()
-    assert told == "kernel-bridge: the output could not be written: No space left on device"
+    problem = "the output could not be written (No space left on device)"
+    assert told == f"kernel-bridge: {problem}. Make room there, or write it elsewhere"
     # With --json the cell is over by the time at which anything is written.
     expected = ["the cell is still running there" in line for line in fate]
     assert expected == ([True] if name == "exec" and not more else [])
+
+
+@pytest.mark.parametrize("json", [(), ("--json",)])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("-c", " "), "the cell is empty, so there is nothing to run"),
+        (
+            ("-c", "1", "--durable", "--if-busy", "subshell"),
+            "a durable cell runs in the main shell: leave out --durable, or --if-busy subshell",
+        ),
+        (("-f", "bad.py"), "a NUL character (line 2, column 3) cannot be sent to a kernel; take it out"),
+    ],
+)
+def test_what_a_kernel_cannot_be_given_names_the_kernel(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], told: str, json: tuple[str, ...]
+) -> None:
+    (tmp_path / "bad.py").write_text("1\nx \0")
+    arguments = tuple(str(tmp_path / word) if word == "bad.py" else word for word in arguments)
+    done = run("exec", "training", *arguments, *json)
+    assert (done.returncode, done.stderr) == (2, f"kernel-bridge: work/training run.ipynb: {told}\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "last"),
+    [
+        ("1 / 0", ["ZeroDivisionError: division by zero", "(in work/training run.ipynb)"]),
+        ("raise ValueError", ["ValueError: ", "(in work/training run.ipynb)"]),
+        (
+            "raise KeyboardInterrupt('of its own')",
+            [
+                "KeyboardInterrupt: of its own",
+                "(in work/training run.ipynb, interrupted there by another client, or by its own code)",
+            ],
+        ),
+    ],
+)
+def test_a_traceback_names_its_kernel(run: Run, code: str, last: list[str]) -> None:
+    done = run("exec", "training", "-c", code)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-2:] == last
+
+
+def test_json_has_the_error_as_it_came_and_a_line_tells_of_an_interrupt(run: Run) -> None:
+    done = run("exec", "training", "-c", "raise KeyboardInterrupt('x')", "--json")
+    assert json.loads(done.stdout)["error"]["message"] == "x"
+    said = "the cell was interrupted there by another client, or by its own code"
+    assert done.stderr == f"kernel-bridge: work/training run.ipynb: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("none.py", None, "'{path}' cannot be read (No such file or directory), so nothing was run. Check the path"),
+        ("\0", None, "'{path}' cannot be read (no file has such a name), so nothing was run. Check the path"),
+        ("bad.py", b"\xff", "the code is not UTF-8 text, so nothing was run. Save it as UTF-8"),
+    ],
+)
+def test_code_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, told: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["exec", "training", "-f", str(path)]) == 2
+    told = told.replace("'{path}'", repr(str(path)))
+    assert capsys.readouterr().err == f"kernel-bridge: {told}\n"
 
 
 def test_a_closed_pipe_is_no_traceback(place: dict[str, Any]) -> None:
@@ -866,6 +935,9 @@ def test_a_closed_pipe_is_no_traceback(place: dict[str, Any]) -> None:
     process.stderr.close()
 
 
+CLOSED = "standard input is closed, so nothing was run. Give the code with -c CODE or -f FILE"
+
+
 @pytest.mark.parametrize(
     ("line", "status", "out", "err"),
     [
@@ -875,7 +947,7 @@ def test_a_closed_pipe_is_no_traceback(place: dict[str, Any]) -> None:
         ("exec --kernel-match training --code '1' >&- 2>&-", 0, "", ""),
         ("exec --kernel-match training --code '1 / 0' >&- 2>&-", 1, "", ""),
         ("exec --kernel-match training --code '6 * 7' <&-", 0, "42\n", ""),
-        ("exec --kernel-match training --code-stdin <&-", 2, "", "standard input: it is closed\n"),
+        ("exec --kernel-match training --code-stdin <&-", 2, "", f"kernel-bridge: {CLOSED}\n"),
         ("exec --kernel-match training --code-stdin <&- >&- 2>&-", 2, "", ""),
         ("exec --kernel-match no-such --code 1 --json 2>&-", 2, "JSON", ""),
         ("exec --help >&-", 0, "", ""),

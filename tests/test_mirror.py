@@ -17,6 +17,7 @@ from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.display.relay import Sink
 from kernel_bridge_magic.display.twins import Forward
 from kernel_bridge_magic.mirror import Mirror, Pump
+from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.server import ServerAPI
@@ -301,7 +302,7 @@ class Screen:
         self.printed: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.problem: Exception | None = None
 
-    def late(self, parent: Parent) -> Sink:
+    def late(self, parent: Parent, kernel: Kernel) -> Sink:
         return self  # type: ignore[return-value] # as much of one as these tests need
 
     def twins(self, forward: Forward) -> None:

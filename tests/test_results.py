@@ -225,20 +225,24 @@ def test_results_are_equal_to_none_but_themselves() -> None:
     assert len(set(results)) == 2
 
 
+ANOTHER = "interrupted there by another client"
+
+
 @pytest.mark.parametrize(
-    ("ename", "evalue", "interrupted", "told"),
+    ("ename", "evalue", "interruption", "told"),
     [
-        ("ZeroDivisionError", "division by zero", False, "division by zero (in work/a.ipynb)"),
-        ("KeyboardInterrupt", "", False, "(interrupted by another client in work/a.ipynb)"),
-        ("KeyboardInterrupt", "", True, "(in work/a.ipynb)"),
-        ("", "127", False, "127 (in work/a.ipynb)"),
+        ("ZeroDivisionError", "division by zero", "", "division by zero (in work/a.ipynb)"),
+        ("KeyboardInterrupt", "", ANOTHER, f"(in work/a.ipynb, {ANOTHER})"),
+        ("KeyboardInterrupt", "", "", "(in work/a.ipynb)"),
+        ("", "127", "", "127 (in work/a.ipynb)"),
     ],
 )
 def test_an_error_that_python_code_is_given_names_its_kernel(
-    ename: str, evalue: str, interrupted: bool, told: str
+    ename: str, evalue: str, interruption: str, told: str
 ) -> None:
     error = remote_error(ename, evalue, ("the traceback",), "work/a.ipynb")
-    result = RemoteResult("error", Fate.FAILED, KERNEL, error=error, interrupted=interrupted)
+    error.interruption = interruption
+    result = RemoteResult("error", Fate.FAILED, KERNEL, error=error)
     error.result = result
     assert str(error) == evalue  # what a notebook saves
     assert error._render_traceback_() == ["the traceback"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
 
 from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.connection import KernelConnection
@@ -66,6 +67,7 @@ class Screen:
         self.shown.append(("error", error))
 
     stop = "Ctrl-C"
+    names_kernel = False
 
     def inform(self, kind: str, text: str) -> None: ...
 
@@ -386,6 +388,52 @@ def test_the_first_ctrl_c_interrupts_there_and_shows_the_rest(kernel: KernelConn
     assert isinstance(result.error, RemoteError)
     assert result.error.ename == "KeyboardInterrupt"
     assert screen.text == "begun\ndrained\n"
+
+
+@pytest.mark.parametrize("names_kernel", [False, True])
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        ("a client's request", "interrupted there by another client"),
+        ("the server's signal", "interrupted there by another client, or by its own code"),
+        ("its own code", "interrupted there by another client, or by its own code"),
+        ("a connection of ours", ""),
+    ],
+)
+def test_an_interrupt_that_we_did_not_send_is_told_as_far_as_it_is_known(
+    kernel: KernelConnection, jupyter_server: JupyterServer, shared_kernel: str, by: str, told: str, names_kernel: bool
+) -> None:
+    client = BlockingKernelClient()
+    client.load_connection_file(str(jupyter_server.connection_file(shared_kernel)))
+
+    def interrupt(text: str) -> None:
+        if text != "begun\n":
+            return
+        if by == "a client's request":
+            client.control_channel.send(client.session.msg("interrupt_request", {}))
+        elif by == "the server's signal":
+            jupyter_server.request("POST", f"api/kernels/{shared_kernel}/interrupt")
+        elif by == "a connection of ours":
+            kernel.interrupt()
+
+    screen = Screen()
+    screen.names_kernel = names_kernel
+    screen.on_text = interrupt
+    then = "raise KeyboardInterrupt" if by == "its own code" else "time.sleep(60)"
+    try:
+        result = run_in(kernel, f"import time\nprint('begun', flush=True)\n{then}", screen)
+    finally:
+        client.stop_channels()
+    error = result.error
+    assert isinstance(error, RemoteError) and error.ename == "KeyboardInterrupt"
+    assert not result.interrupted
+    notes = [text for kind, text in screen.shown if kind == "note"]
+    where = f"in {kernel.kernel.title}" + (f", {told}" if told else "")
+    if names_kernel:
+        assert (error._render_traceback_(), notes) == ([*error.traceback, f"({where})"], [])
+    else:
+        assert (error._render_traceback_(), str(error)) == (error.traceback, error.evalue)
+        assert notes == ([f"{kernel.kernel.title}: the cell was {told}"] if told else [])
 
 
 def test_the_second_ctrl_c_leaves_it_running(connect: Connect, own_kernel: str) -> None:

@@ -102,7 +102,8 @@ def test_traceback(terminal: Terminal, there: str) -> None:
     assert lines[1].split() == ["ZeroDivisionError", "Traceback", "(most", "recent", "call", "last)"]
     assert any(line.startswith("Cell In[") for line in lines)
     assert "----> 3 share(0)" in lines
-    assert lines[-1] == "ZeroDivisionError: division by zero"
+    assert lines[-2] == "ZeroDivisionError: division by zero"
+    assert re.fullmatch(r"\(in (terminal/notes\.ipynb|jupyter kernel \w+|jupyter kernel)\)", lines[-1])
     assert "kernel_bridge" not in "\n".join(lines)  # nothing of ours in between
 
 
@@ -126,7 +127,7 @@ def test_one_interrupt_stops_the_cell_over_there(terminal: Terminal, there: str)
     terminal.wait_for("on")
     terminal.interrupt()
     lines = terminal.finish().splitlines()
-    assert lines[-1].startswith("KeyboardInterrupt")
+    assert lines[-2].startswith("KeyboardInterrupt") and lines[-1].startswith("(in ") and "interrupted" not in lines[-1]
     assert "----> 3 time.sleep(60)" in lines
     assert terminal.run(f"%%remote -q {there}\n'usable'").endswith("]: 'usable'")
 
@@ -153,8 +154,9 @@ def test_bash(terminal: Terminal) -> None:
     assert terminal.run("%%remote -q shell\necho one; echo two >&2\nexport kept=3") == "one\ntwo"
     assert terminal.run("%%remote -q shell\necho $kept {a,b}") == "3 a b"
     lines = terminal.run("%%remote -q shell\necho before\n(exit 42)").splitlines()
-    assert lines == ["before", "exit status 42"]  # the kernel says no more
-    assert terminal.run("%%remote -q shell\nno_such_command").splitlines()[-1] == "exit status 127"
+    assert lines == ["before", "exit status 42 (in terminal/shell.ipynb)"]  # the kernel says no more
+    last = terminal.run("%%remote -q shell\nno_such_command").splitlines()[-1]
+    assert last == "exit status 127 (in terminal/shell.ipynb)"
     outcome = terminal.run("try:\n    get_ipython().run_cell_magic('remote', '-q shell', 'false')\n"
                            "except Exception as e:\n    print([e.ename, e.evalue])")  # fmt: skip
     assert outcome == "['', '1']"
@@ -201,7 +203,18 @@ def test_output_that_comes_late_is_shown_above_the_prompt(terminal: Terminal, th
     )
     go.touch()
     terminal.wait_for("came late")
-    assert [line for line in terminal.finish().splitlines() if line] == ["done", "came late"]
+    done, whose, late = [line for line in terminal.finish().splitlines() if line]
+    assert (done, late) == ("done", "came late")
+    assert whose.startswith("terminal/notes.ipynb" if there == "notes" else there)
+    assert whose.endswith(" shows this after its cell has ended")
+
+
+def test_an_interrupt_of_nobody_here_is_no_other_client_s_for_certain(terminal: Terminal) -> None:
+    said = terminal.run("%%remote -q notes\nraise KeyboardInterrupt('of its own')").splitlines()
+    whose = "(in terminal/notes.ipynb, interrupted there by another client, or by its own code)"
+    assert said[-3:-1] == ["KeyboardInterrupt: of its own", whose[:80]] or said[-1] == whose
+    shown = terminal.run("%%remote -q --no-raise-error notes\n{}['key']").splitlines()
+    assert shown[-2:] == ["KeyError: 'key'", "(in terminal/notes.ipynb)"]
 
 
 @pytest.mark.parametrize("left", ["\\x1b[30;40mx", "\\x1b]0;x", "x\\x1b["])

@@ -22,6 +22,7 @@ class LateSink:
 
     can_ask = False
     stop = "Stop"
+    names_kernel = False
 
     def __init__(self, kernel: Any, parent: dict[str, Any]) -> None:
         self._kernel = kernel

@@ -8,10 +8,11 @@ from __future__ import annotations
 import html
 from typing import Any
 
-__all__ = ["INCOMING", "IN_PLACE", "KERNEL", "QUEUED", "REQUEST", "WIDGETS", "bundle", "metadata"]
+__all__ = ["INCOMING", "IN_PLACE", "KERNEL", "LATE", "QUEUED", "REQUEST", "WIDGETS", "bundle", "metadata"]
 
 KERNEL = "kernel"  # which one MATCH means
 QUEUED = "queued"  # what the cell waits for; it goes when the cell begins
+LATE = "late"  # whose output it is that comes when its cell is over
 INCOMING = "incoming"  # how much of a large message has come
 WIDGETS = "widgets"  # why they are shown as text
 REQUEST = "request"  # what the cell asked its front end for

@@ -25,6 +25,7 @@ class NotebookSink:
     #: a terminal's pictures move only when flushed; a notebook's messages would each become a message here
     flush_always = False
     stop = "Stop"
+    names_kernel = False
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell

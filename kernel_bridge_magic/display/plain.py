@@ -20,6 +20,7 @@ class PlainSink:
     """Shows text. Nothing is buffered here, so that it can be piped and watched."""
 
     stop = "Ctrl-C"
+    names_kernel = True
 
     def __init__(self) -> None:
         self._left_open = LeftOpen()
@@ -82,6 +83,7 @@ class SilentSink:
 
     can_ask = False
     stop = "Ctrl-C"
+    names_kernel = False  # the object has it in a field of its own
 
     def __init__(self) -> None:
         self._plain = PlainSink()

@@ -48,6 +48,8 @@ class Sink(Protocol):
 
     #: how people interrupt a cell here: "Stop" in a notebook, "Ctrl-C" in a terminal
     stop: str
+    #: whether an error is shown with the name of its kernel. A notebook's cell shows what the kernel sent, and no more
+    names_kernel: bool
 
     def stream(self, name: str, text: str) -> None:
         """Show printed text on `stdout` or `stderr`."""
@@ -145,7 +147,10 @@ class Relay:
             self._end_escapes()
             if not self._kernel.own:
                 self._sink.begin_line()
-            self._sink.error(raisable(error, self._kernel))
+            shown = raisable(error, self._kernel)
+            if self._sink.names_kernel:
+                shown.say_where()
+            self._sink.error(shown)
 
     def show(self, event: Event) -> None:
         """Show one event; those that leave nothing to see are passed over."""

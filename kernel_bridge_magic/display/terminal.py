@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from kernel_bridge_magic.display.bottom import Bottom, close_left_open, is_terminal
 from kernel_bridge_magic.display.escapes import LeftOpen
+from kernel_bridge_magic.display.neutral import LATE
 from kernel_bridge_magic.display.notebook import NotebookSink
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
+from kernel_bridge_magic.text import visible
 
-__all__ = ["TerminalSink"]
+__all__ = ["Heading", "LateTerminalSink", "TerminalSink"]
 
 
 class TerminalSink(NotebookSink):
@@ -19,6 +23,7 @@ class TerminalSink(NotebookSink):
 
     flush_always = True
     stop = "Ctrl-C"
+    names_kernel = True
 
     def __init__(self, shell: Any, left_open: LeftOpen | None = None) -> None:
         """With `left_open` several sinks share a terminal: what comes late stands before the next cell's lines."""
@@ -91,3 +96,49 @@ class TerminalSink(NotebookSink):
         for text in above.values():
             if text:
                 self.stream("stdout", text.rstrip("\n") + "\n")
+
+
+class Heading:
+    """Where a terminal stands since something was shown below a line that says whose it is."""
+
+    def __init__(self) -> None:
+        self.below: tuple[object, ...] = ()
+
+
+class LateTerminalSink(TerminalSink):
+    """Shows what comes when its cell is over, below a line that names its kernel.
+
+    That line comes again where a cell was run, or something of another kernel was shown in between: no one could tell
+    whose it is. `heading` is shared by all of a terminal.
+    """
+
+    def __init__(self, shell: Any, left_open: LeftOpen, heading: Heading, kernel: str) -> None:
+        super().__init__(shell, left_open)
+        self._heading = heading
+        self._kernel = kernel
+
+    def stream(self, name: str, text: str) -> None:
+        """Write below the line that names the kernel."""
+        with self._headed():
+            super().stream(name, text)
+
+    def result(self, value: RemoteValue, display_id: str = "") -> None:
+        """Show a result below the line that names the kernel."""
+        with self._headed():
+            super().result(value, display_id)
+
+    def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
+        """Publish a MIME bundle below the line that names the kernel."""
+        with self._headed():
+            super().display(data, metadata, display_id, update)
+
+    @contextlib.contextmanager
+    def _headed(self) -> Iterator[None]:
+        if self._heading.below != self._place:
+            self.inform(LATE, visible(f"{self._kernel} shows this after its cell has ended"))
+        yield
+        self._heading.below = self._place
+
+    @property
+    def _place(self) -> tuple[object, ...]:
+        return self._kernel, self._shell.execution_count, self._left_open.written

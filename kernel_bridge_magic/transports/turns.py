@@ -7,13 +7,15 @@ and a cell of ours stays ours when its connection is gone.
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from kernel_bridge_magic.protocol.events import Queued
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import Message
 
 __all__ = ["Turns"]
+
+T = TypeVar("T")
 
 _MOST = 1000  # ids that are remembered of each kind
 _COMING_BACK = frozenset({Sign.RESTARTING, Sign.RESTART})
@@ -38,6 +40,7 @@ class Turns:
         self._running: dict[str, _Turn] = {}
         self._sure = True  # all was heard since that began
         self._starting = False
+        self._interrupted: dict[str, bool] = {}  # cells that had the main shell then, and whether another client did it
         #: whether the main shell was heard to end a request, and to begin none since
         self.free = False
 
@@ -63,12 +66,22 @@ class Turns:
     def send(self, msg_id: str) -> None:
         """Take note that a cell of ours is sent."""
         with self._lock:
-            _put(self._cells, msg_id)
+            _put(self._cells, msg_id, None)
 
     def send_aside(self, msg_id: str) -> None:
         """Take note that a request is sent that is nobody's turn: it runs on control."""
         with self._lock:
-            _put(self._aside, msg_id)
+            _put(self._aside, msg_id, None)
+
+    def interrupt(self) -> None:
+        """Take note that this process interrupts whatever runs now."""
+        with self._lock:
+            self._interrupt(by_another=False)
+
+    def interrupted_by_another(self, cell: str) -> bool | None:
+        """Whether another client was heard to interrupt that cell; None where nobody was."""
+        with self._lock:
+            return self._interrupted.get(cell)
 
     def end(self, msg_id: str) -> None:
         """Take note that a cell of ours is over, by whatever showed it."""
@@ -89,6 +102,8 @@ class Turns:
         with self._lock:
             if state in ("busy", "idle") and parent.get("msg_type") != "shutdown_request":
                 self._starting = False
+            if state == "busy" and parent.get("msg_type") == "interrupt_request":
+                self._interrupt(by_another=str(parent.get("session")) not in self._clients)
             if parent.get("msg_type") != "execute_request" or parent.get("subshell_id") or request in self._aside:
                 return
             if state == "busy":
@@ -103,6 +118,11 @@ class Turns:
                 self._only(request)
                 self._sure = True
 
+    def _interrupt(self, *, by_another: bool) -> None:
+        for cell in list(self._running)[:1]:
+            # Where both did it is ours to tell: whoever interrupts here knows why the cell ended.
+            _put(self._interrupted, cell, by_another and self._interrupted.get(cell, True))
+
     def _begin(self, request: str, session: str, clock: str) -> None:
         self.free = False
         if request in self._running:
@@ -116,7 +136,7 @@ class Turns:
     def _end(self, request: str) -> None:
         self._running.pop(request, None)
         self._cells.pop(request, None)
-        _put(self._aside, request)
+        _put(self._aside, request, None)
         self._sure = self._sure or not self._running
 
     def _only(self, request: str) -> None:
@@ -144,8 +164,8 @@ class Turns:
             return next(iter(self._running), "") == cell
 
 
-def _put(ids: dict[str, None], msg_id: str) -> None:
+def _put(ids: dict[str, T], msg_id: str, what: T) -> None:
     """Remember an id, and forget the oldest where there are too many."""
-    ids[msg_id] = None
+    ids[msg_id] = what
     if len(ids) > _MOST:
         del ids[next(iter(ids))]

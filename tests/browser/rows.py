@@ -35,6 +35,7 @@ class Row:
         instead: for a front end, a regular expression of what its cells show where the native look is not to be
             had there, and why, for the README.
         drawn: a regular expression that the page's HTML must hold.
+        named: in a terminal a line of ours says which kernel it is of; a notebook's cell shows what the kernel sent.
         later: the last cell shows `shows` only after it is done.
     """
 
@@ -46,6 +47,7 @@ class Row:
     natively: Sequence[str] = ()
     instead: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     drawn: str = ""
+    named: bool = False
     later: bool = False
 
 
@@ -299,9 +301,19 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("a result with `;`", [_there("print('shown')", "6 * 7;")], r"^shown$"),
     # -- errors
-    Row("an error", [_there("def share(n):", "    return 12 / n", "share(0)")], r"ZeroDivisionError: division by zero"),
-    Row("an error with unicode", [_there("raise ValueError('größer als ∞ 🚀')")], r"ValueError: größer als ∞ 🚀"),
-    Row("SyntaxError", [_there("print('no'")], r"SyntaxError|_IncompleteInputError|incomplete input"),
+    Row(
+        "an error",
+        [_there("def share(n):", "    return 12 / n", "share(0)")],
+        r"ZeroDivisionError: division by zero",
+        named=True,
+    ),
+    Row(
+        "an error with unicode",
+        [_there("raise ValueError('größer als ∞ 🚀')")],
+        r"ValueError: größer als ∞ 🚀",
+        named=True,
+    ),
+    Row("SyntaxError", [_there("print('no'")], r"SyntaxError|_IncompleteInputError|incomplete input", named=True),
     Row(
         "ExceptionGroup",
         [
@@ -312,14 +324,16 @@ ROWS: tuple[Row, ...] = (
         ],
         r"ExceptionGroup: all of it[\s\S]*first[\s\S]*second",
         instead=_everywhere(r"ExceptionGroup: all of it[\s\S]*first[\s\S]*second[\s\S]*ExceptionGroup: all", _AGAIN),
+        named=True,
     ),
     Row(
         "an error with no IOPub message",
         [_there("%no_such_magic")],
         r"no_such_magic",
         instead=_everywhere(r"no_such_magic[\s\S]*UsageError: [^:]*no_such_magic", _AGAIN),
+        named=True,
     ),
-    Row("SystemExit", [_there("raise SystemExit('bye')")], r"SystemExit: bye[\s\S]*To exit: use"),
+    Row("SystemExit", [_there("raise SystemExit('bye')")], r"SystemExit: bye[\s\S]*To exit: use", named=True),
     Row(
         "an error that was caught and shown, and another one",
         [
@@ -335,6 +349,7 @@ ROWS: tuple[Row, ...] = (
         r"ZeroDivisionError: division by zero[\s\S]*between[\s\S]*KeyError: 'key'",
         # IPython's terminal names another line of the cell as the one that raised.
         instead={"terminal": (r"division by zero\s+between\s[\s\S]*KeyError: 'key'", "the text is ipykernel's")},
+        named=True,
     ),
     Row(
         "`%run` of a file that fails, and more code",
@@ -347,6 +362,7 @@ ROWS: tuple[Row, ...] = (
             _there("%run {failing}", "print('after it')"),
         ],
         r"in the file[\s\S]*ZeroDivisionError: division by zero[\s\S]*after it",
+        named=True,
     ),
     Row(
         "a plot that comes behind an error",
@@ -367,6 +383,7 @@ ROWS: tuple[Row, ...] = (
                 "a terminal shows the text",
             )
         },
+        named=True,
     ),
     Row(
         "an error within `with Output():`",
@@ -475,6 +492,7 @@ ROWS: tuple[Row, ...] = (
         r"(KeyboardInterrupt|StdinNotImplementedError)[\s\S]*usable",
         answers=[("stuck?", STOP)],
         instead={"terminal": (r"KeyboardInterrupt: Interrupted by user\nusable", "the text is ipykernel's")},
+        named=True,
     ),
     # -- later
     Row(
@@ -491,6 +509,7 @@ ROWS: tuple[Row, ...] = (
         r"done[\s\S]*came late",
         later=True,
         instead={"nbclient": (r"done", "nbclient has left the cell by then; natively it keeps the line only by luck")},
+        named=True,
     ),
     # -- widgets
     Row(
@@ -518,6 +537,7 @@ ROWS: tuple[Row, ...] = (
         r"before\s+42|before",
         kernel="bash",
         instead=_everywhere(r"^before\n(\n)?exit status 42$", "its exit status stands where others' tracebacks do"),
+        named=True,
     ),
     Row(
         "Deno: streams and a result",
@@ -535,6 +555,7 @@ ROWS: tuple[Row, ...] = (
         r"Error: no 7",
         kernel="deno",
         instead={"terminal": (r"Error: no 7", _NO_NATIVE)},
+        named=True,
     ),
     Row(
         "Deno: HTML and a picture",

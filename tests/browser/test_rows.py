@@ -20,8 +20,14 @@ pytestmark = pytest.mark.browser
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- rows: written by KERNEL_BRIDGE_WRITE=1 pytest tests/browser/test_rows.py -->", "<!-- /rows -->"
-#: what this run has seen to hold: row and front end, and "" or why it looks another way than natively
-_SEEN: dict[tuple[str, str], str] = {}
+#: what this run has seen to hold: row and front end, and why it looks another way than natively, if it does
+_SEEN: dict[tuple[str, str], list[str]] = {}
+#: what names the kernel in a terminal: behind an error, above what comes late
+_NAMING = re.compile(
+    r"\s\(in rows/there-\w+-terminal\.ipynb\)$|^rows/there-\w+-terminal\.ipynb shows this after its cell has ended\n",
+    re.M,
+)
+_NAMED = "a line of ours names the kernel: nothing else says there whose error or late output it is"
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +52,21 @@ def run_of(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
 def test_row(run_of: Callable[[str], Run], row: Row, front: str) -> None:
     run = run_of(front)
     there = done(run.there[row.name])
+    text, names = _NAMING.subn("", there.text) if front == "terminal" else (there.text, 0)
+    assert bool(names) == (row.named and front == "terminal"), there.text
+    why = [_NAMED] if names else []
     if front in row.instead:
-        assert re.search(row.instead[front][0], there.text, re.M), there.text
-        _SEEN[row.name, front] = row.instead[front][1]
+        assert re.search(row.instead[front][0], text, re.M), there.text
+        _SEEN[row.name, front] = [*why, row.instead[front][1]]
         return
     native = done(run.native[row.name])
     if front != "nbclient":  # whose text is a widget's first
         assert re.search(row.shows, native.text, re.M), native.text
         assert native.text or native.html
-    assert there.text == native.text
+    assert text == native.text
     assert there.outputs == native.outputs
     assert there.html == native.html
-    _SEEN[row.name, front] = ""
+    _SEEN[row.name, front] = why
 
 
 def done(what: T | Exception) -> T:
@@ -78,11 +87,11 @@ def test_the_readme_has_what_this_run_has_seen() -> None:
 
 
 def _table() -> str:
-    reasons = list(dict.fromkeys(reason for reason in _SEEN.values() if reason))
+    reasons = list(dict.fromkeys(reason for why in _SEEN.values() for reason in why))
     lines = [f"| | {' | '.join(FRONTS)} |", "|---" * (len(FRONTS) + 1) + "|"]
     for row in ROWS:
-        why = [_SEEN[row.name, front] for front in FRONTS]
-        marks = ["same" if not reason else f"[{reasons.index(reason) + 1}]" for reason in why]
+        shown = [_SEEN[row.name, front] for front in FRONTS]
+        marks = [" ".join(f"[{reasons.index(reason) + 1}]" for reason in why) or "same" for why in shown]
         lines.append(f"| {row.name} | {' | '.join(marks)} |")
     notes = [f"{number}. {reason}" for number, reason in enumerate(reasons, 1)]
     return "\n".join(["", *lines, "", *notes, ""])

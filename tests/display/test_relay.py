@@ -41,10 +41,11 @@ TITLE = "\x1b]0;owned\x07"
 class Screen:
     """A sink that keeps what it is given."""
 
-    def __init__(self, stop: str = "Stop") -> None:
+    def __init__(self, stop: str = "Stop", *, names_kernel: bool = False) -> None:
         self.shown: list[tuple[Any, ...]] = []
         self.informed: set[str] = set()
         self.stop = stop
+        self.names_kernel = names_kernel
 
     def stream(self, name: str, text: str) -> None:
         self.shown.append(("stream", name, text))

@@ -15,7 +15,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.errors import remote_error
 from kernel_bridge_magic.in_shell import InShell
+from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.results import RemoteValue
+from kernel_bridge_magic.text import without_colours
 from tests.support.shells import private_shell
 
 Capture = pytest.CaptureFixture[str]
@@ -113,13 +115,46 @@ def test_what_any_output_leaves_open_ends_before_a_line_of_ours(
     assert screen.getvalue().endswith("\x1b[0m")
 
 
+KERNEL = Kernel(id="k", sessions=(Session("work/a.ipynb", "a.ipynb"),))
+
+
+def test_late_output_stands_below_a_line_that_names_its_kernel(
+    shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", screen := Screen())
+    monkeypatch.setattr(sys, "stderr", screen)
+    front = InShell(shell)._front
+    other = Kernel(id="o", sessions=(Session("work/b.ipynb", "b.ipynb"),))
+
+    def said() -> list[str]:
+        lines = without_colours(screen.getvalue()).splitlines()
+        screen.seek(0)
+        screen.truncate()
+        return lines
+
+    front.late(None, KERNEL).stream("stdout", "one\n")
+    front.late(None, KERNEL).stream("stderr", "two\n")
+    front.late(None, KERNEL).display({"text/plain": "three"}, {}, "", False)
+    assert said() == ["work/a.ipynb shows this after its cell has ended", "one", "two", "three"]
+    front.late(None, other).stream("stdout", "four\n")
+    assert said() == ["work/b.ipynb shows this after its cell has ended", "four"]
+    front.late(None, KERNEL).stream("stdout", "five\n")
+    assert said() == ["work/a.ipynb shows this after its cell has ended", "five"]
+    front.sink().stream("stdout", "of the next cell\n")
+    front.late(None, KERNEL).stream("stdout", "six\n")
+    assert said() == ["of the next cell", "work/a.ipynb shows this after its cell has ended", "six"]
+    shell.run_cell("1;", store_history=True)
+    front.late(None, KERNEL).stream("stdout", "seven\n")
+    assert said() == ["work/a.ipynb shows this after its cell has ended", "seven"]
+
+
 def test_what_late_output_leaves_open_ends_before_a_line_of_the_next_cell(
     shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdout", screen := Screen())
     front = InShell(shell)._front
     cell = front.sink()
-    front.late(None).stream("stdout", CONCEALS)
+    front.late(None, KERNEL).stream("stdout", CONCEALS)
     cell.begin_line()
     assert is_ended(screen)
 

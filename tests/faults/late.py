@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kernel_bridge_magic.display.plain import PlainSink
+from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
 
 
@@ -14,7 +15,7 @@ class LateNotes:
         self.text = ""
         self.parents: set[str] = set()
 
-    def late(self, parent: Parent) -> PlainSink:
+    def late(self, parent: Parent, kernel: Kernel) -> PlainSink:
         return _Kept(self, parent["header"]["msg_id"] if parent else "")
 
     def twins(self, forward: object) -> None:

@@ -62,6 +62,7 @@ class Screen:
     def error(self, error: object) -> None: ...
 
     stop = "Stop"
+    names_kernel = False
 
     def note(self, text: str) -> None: ...
 

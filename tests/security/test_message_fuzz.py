@@ -91,6 +91,7 @@ class Nowhere:
         "\n".join([type(error).__name__, str(error), *error._render_traceback_()]).encode()
 
     stop = "Stop"
+    names_kernel = False
 
     def note(self, text: str) -> None:
         assert text.isprintable()

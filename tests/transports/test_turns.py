@@ -158,3 +158,31 @@ def test_what_is_remembered_has_an_end() -> None:
     for number in range(5000):
         heard.send(f"our-session_{number}").turns.send_aside(f"aside_{number}")
     assert len(heard.turns._cells) == len(heard.turns._aside) == 1000
+
+
+def test_who_interrupted_the_cell_that_has_the_main_shell() -> None:
+    heard = Heard().send("our-session_1").hear("busy", "our-session_1", OURS).hear("busy", "theirs")
+    assert heard.turns.interrupted_by_another("our-session_1") is None
+    heard.hear("busy", "their-interrupt", THEIRS, msg_type="interrupt_request")
+    heard.hear("idle", "their-interrupt", THEIRS, msg_type="interrupt_request")
+    heard.hear("idle", "our-session_1", OURS)
+    assert heard.turns.interrupted_by_another("our-session_1") is True
+    assert heard.turns.interrupted_by_another("theirs") is None
+
+
+@pytest.mark.parametrize("of_ours", ["a request", "a server's"])
+def test_an_interrupt_of_this_process_is_no_other_client_s(of_ours: str) -> None:
+    heard = Heard().send("our-session_1").hear("busy", "our-session_1", OURS)
+    if of_ours == "a request":
+        heard.hear("busy", "our-session_2", OURS, msg_type="interrupt_request")
+    else:
+        heard.turns.interrupt()  # nothing is heard of the signal
+    assert heard.turns.interrupted_by_another("our-session_1") is False
+    heard.hear("busy", "their-interrupt", THEIRS, msg_type="interrupt_request")
+    assert heard.turns.interrupted_by_another("our-session_1") is False
+
+
+def test_an_interrupt_of_an_idle_kernel_is_no_cell_s() -> None:
+    heard = Heard().hear("busy", "their-interrupt", THEIRS, msg_type="interrupt_request")
+    heard.send("our-session_1").hear("busy", "our-session_1", OURS)
+    assert heard.turns.interrupted_by_another("our-session_1") is None
