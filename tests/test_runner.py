@@ -317,7 +317,7 @@ class Asking:
         wait_for(lambda: not self.connection.is_open, "the end of the link")
 
     def _come_back(self, text: str) -> None:
-        if "link lost" in text and "trying" in text:  # only now has the answer been given
+        if "link lost" in text and "It is tried again" in text:  # only now has the answer been given
             if self.left:
                 interrupt_ourselves()
             else:
