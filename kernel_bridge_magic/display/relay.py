@@ -179,7 +179,8 @@ class Relay:
             self._tell_payload(event)
         elif isinstance(event, Queued):
             self._begun = False
-            self.inform(QUEUED, waiting(event, self._kernel.title, self._sink.stop))
+            busy = self._kernel.state == "busy"
+            self.inform(QUEUED, waiting(event, self._kernel.title, self._sink.stop, busy=busy))
         elif isinstance(event, Lost):
             self.note(event.reason)
         elif isinstance(event, Note) and event.key:

@@ -125,7 +125,7 @@ class KernelList(list[Kernel]):
             Column("number", "#", "number", always=True, html=lambda row: str(row.number)),
             Column("name", "name", "name", always=True, html=lambda row: _html_name(row, here)),
             Column("spec", "kernel"),
-            Column("state", "state", html=_html_state),
+            Column("state", "state", always=True, html=_html_state),
             Column("idle", "idle", "number"),
             Column("clients", "clients", "number"),
             Column("server", "server", html=_html_server),

@@ -38,6 +38,22 @@ def test_no_more_is_said_than_is_known(event: Queued, line: str) -> None:
     assert waiting(event, "work/a.ipynb", "Stop") == f"waiting: work/a.ipynb {line}"
 
 
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (Queued(), "is busy, as its server says. Stop to leave this one in the queue; nothing will be interrupted"),
+        (Queued(starting=True), "does not answer; it may still be starting"),
+        (
+            Queued("22:18:48"),
+            "is running another client's cell (since 22:18:48). Stop to leave this one in the queue; nothing will be "
+            "interrupted",
+        ),
+    ],
+)
+def test_its_server_s_word_counts_where_nothing_else_is_known(event: Queued, line: str) -> None:
+    assert waiting(event, "a.ipynb", "Stop", busy=True) == f"waiting: a.ipynb {line}"
+
+
 def test_it_names_the_key_that_interrupts_here() -> None:
     assert "(since 10:00:00). Ctrl-C to leave" in waiting(Queued("10:00:00"), "a", "Ctrl-C")
 
