@@ -151,6 +151,7 @@ def test_a_line_for_a_shell(place: Place, line: str, tmp_path: Path) -> None:
     env = place.server.env | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "TOKEN": place.server.token,
+        "LAB_TOKEN": place.server.token,
     }
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", pasted],
