@@ -209,8 +209,12 @@ class RemoteError(KernelBridgeError):
         where = f"({self.where})" if self.where else ""
         if not self.traceback:  # some kernels send none, bash_kernel for one
             return [f"{self.summary} {where}".rstrip()]
-        # A SyntaxError's ends with a line break of its own.
-        return [*self.traceback[:-1], self.traceback[-1].rstrip("\n"), where] if where else list(self.traceback)
+        if not where:
+            return list(self.traceback)
+        # That of a SyntaxError, or of SystemExit, ends with a line break of its own, which stays at the end.
+        last = self.traceback[-1]
+        text = last.rstrip("\n")
+        return [*self.traceback[:-1], text, where + last[len(text) :]]
 
 
 _REMOTE_ERRORS: dict[str, type[RemoteError]] = {}

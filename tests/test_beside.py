@@ -303,7 +303,7 @@ def test_a_fetch_leaves_a_durable_cell_its_plot(
 def test_a_subshell_whose_guest_was_killed_goes_by_itself(
     owners: KernelConnection, guest: KernelConnection, owner: Owner, plotting: str
 ) -> None:
-    subshell = Subshell(guest._transport)
+    subshell = Subshell(guest._transport, "a.ipynb")
     there = "[t.kernel_bridge_guest for t in __import__('threading').enumerate() if hasattr(t, 'kernel_bridge_guest')]"
     age = f"[(vars(g).update(last=-1000.0), g.in_shell_channel(0, g.look)) for g in {there}]"
     assert subshell.thread

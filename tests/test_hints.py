@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 
 import kernel_bridge_magic
 from kernel_bridge_magic import arguments, usage
 from kernel_bridge_magic.options import MagicParser
+from tests.support.shells import private_shell
 
 PACKAGE = Path(kernel_bridge_magic.__file__).parent
 ROOT = PACKAGE.parent
@@ -65,10 +65,11 @@ def unknown(text: str, magics: set[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def magics() -> set[str]:
+def magics(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The magics of a bare IPython."""
-    kinds = InteractiveShell.instance().magics_manager.magics.values()
-    return {name for kind in kinds for name in kind} | {"load_ext", "unload_ext", "reload_ext"}
+    with private_shell(tmp_path_factory.mktemp("shell")) as shell:
+        kinds = shell.magics_manager.magics.values()
+        return {name for kind in kinds for name in kind} | {"load_ext", "unload_ext", "reload_ext"}
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))

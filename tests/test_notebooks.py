@@ -49,7 +49,7 @@ def check_quickstart(cells: list[Any]) -> None:
     assert sum(" weather " in row and "Python 3" not in row for row in rows) == 1  # they all are
     assert "<table>" in listing.data["text/html"]
 
-    hello = "".join(output.text for output in outputs_of(cells, "os.getpid()") if output.name == "stdout")
+    hello = "".join(output.text for output in outputs_of(cells, "os.getpid()") if output.get("name") == "stdout")
     assert re.fullmatch(r"hello from process \d+\n", hello)
     assert outputs_of(cells, "in globals()")[0].data["text/plain"] == "False"
 
@@ -81,7 +81,7 @@ def check_cluster(cells: list[Any]) -> None:
     assert set(steps) <= {"ok", "–", "→"} and steps.count("ok") >= 6
     (listing,) = outputs_of(cells, "%kernels")
     assert len(listing.data["text/plain"].splitlines()) == 2
-    said = "".join(output.text for output in outputs_of(cells, "platform.node()") if output.name == "stdout")
+    said = "".join(output.text for output in outputs_of(cells, "platform.node()") if output.get("name") == "stdout")
     assert re.fullmatch(r"running in process \d+ on .+\n", said)
     (total,) = outputs_of(cells, "%remote $kernel_id total")
     assert total.data["text/plain"] == "333332833333500000"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -53,7 +54,9 @@ def seconds_to_end(server: JupyterServer, kernel: str, road: str, how: str) -> f
             for pipe in (process.stdout, process.stderr):
                 if pipe is not None:
                     pipe.close()
-    assert (status, said) == (0, ""), (status, said)
+    # What comes late in a terminal stands below a line of ours.
+    line = r"\S+ shows this after its cell has ended\n" if how == "live" else ""
+    assert status == 0 and re.fullmatch(line, said), (status, said)
     return seconds
 
 
@@ -79,4 +82,7 @@ def test_g27_twenty_times_each(jupyter_server: JupyterServer, own_kernel: str, l
         slowest = dict(zip([" ".join(way) for way in WAYS], pool.map(times, WAYS), strict=True))
     assert max(slowest.values()) <= BOUND, slowest
     words = ", ".join(f"{way} {seconds:.1f} s" for way, seconds in slowest.items())
-    long_run("G27: end of Python with a live connection", f"{20 * len(WAYS)} ends, nothing on stderr; slowest: {words}")
+    long_run(
+        "G27: end of Python with a live connection",
+        f"{20 * len(WAYS)} ends, no error on stderr; slowest: {words}",
+    )
