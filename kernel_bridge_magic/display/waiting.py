@@ -10,7 +10,8 @@ __all__ = ["waiting"]
 def waiting(event: Queued, kernel: str, stop: str, *, busy: bool = False) -> str:
     """Return the line for a cell that waits for its turn. `kernel` is the kernel's title, `stop` how one interrupts.
 
-    `busy` is whether the kernel's server has called it busy: only after a request beside a cell it says less than that.
+    `busy` is whether the kernel's server calls it busy, which counts where no connection of ours has heard what it
+    runs. That a server calls a kernel idle proves nothing, so no line says that.
     """
     left = f"{stop} to leave this one in the queue; nothing will be interrupted"
     if event.connecting:
