@@ -440,6 +440,11 @@ class Link:
         # No busy after all that time: before that it may be on its way.
         return False if self._told_queued is not None and not self.outage.happened else None
 
+    def _rest_may_come(self, now: float) -> bool:
+        """Return whether the rest of a cell that has ended may still be on its way: idle and reply go separate ways."""
+        halfway = self._has_ended and not self.request.done
+        return halfway and not self.outage.is_down and now - self._heard < REPLY_GRACE
+
     def _leave_ended(self) -> list[Event]:
         """The cell is over, and nobody wants to wait for the rest of what it sent."""
         if self.request.reply is not None:
@@ -454,7 +459,7 @@ class Link:
         """Say what is to be done or shown now that nothing comes. Call it a few times a second."""
         if self.verdict is not None:
             return []
-        if self._deadline is not None and now >= self._deadline:
+        if self._deadline is not None and now >= self._deadline and not self._rest_may_come(now):
             return list(self._leave(f"no result within {self._timeout:g} s", timed_out=True))
         if self._link_is_given_up(now):
             return list(self._give_link_up())

@@ -379,11 +379,29 @@ def test_who_does_not_wait_for_the_rest_is_told_what_is_known() -> None:
 
 @pytest.mark.parametrize("seconds", [REPLY_GRACE / 2, REPLY_GRACE + 1])
 def test_a_cell_whose_end_is_in_is_not_said_to_go_on_when_its_time_is_up(seconds: float) -> None:
-    assert running(seconds).get(reply()).wait(seconds + 0.2).fate is Fate.OK
-    assert running(seconds).get(error(), reply("error")).wait(seconds + 0.2).fate is Fate.FAILED
-    cell = running(seconds).get(status("idle")).wait(seconds + 0.2)
+    up = max(seconds, REPLY_GRACE) + 0.2
+    assert running(seconds).get(reply()).wait(up).fate is Fate.OK
+    assert running(seconds).get(error(), reply("error")).wait(up).fate is Fate.FAILED
+    cell = running(seconds).get(status("idle")).wait(up)
     assert cell.fate is Fate.UNKNOWN
     assert "the kernel has ended the cell, but its reply was not waited for. Check before running" in cell.reason
+
+
+@pytest.mark.parametrize(
+    ("first", "rest", "fate"),
+    [
+        ((status("idle"),), reply(), Fate.OK),
+        ((reply(),), status("idle"), Fate.OK),
+        ((error(), status("idle")), reply("error"), Fate.FAILED),
+    ],
+)
+def test_time_that_runs_out_between_the_two_halves_of_an_end_does_not_lose_the_second(
+    first: tuple[Message, ...], rest: Message, fate: Fate
+) -> None:
+    """Idle and reply come by channels of their own, some milliseconds apart."""
+    cell = running(1.0).wait(0.99).get(*first).wait(0.2)
+    assert cell.fate is None, "its time is up, and it has ended"
+    assert cell.get(rest).fate is fate
 
 
 @pytest.mark.parametrize("end", ["leave", "interrupt", "time"])
