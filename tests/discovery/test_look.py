@@ -232,6 +232,7 @@ def test_skipped_servers_are_not_asked() -> None:
     assert problems(listing) == {"raw": "did not answer a moment ago"}
 
 
+@pytest.mark.alone
 def test_a_stopped_server_holds_nobody_up(two: tuple[JupyterServer, JupyterServer, ConsoleKernel]) -> None:
     first, second, _ = two
     hidden, seen = first.start_kernel(path="hidden.ipynb"), second.start_kernel(path="seen.ipynb")
@@ -437,6 +438,7 @@ def test_kernelspecs_are_asked_once() -> None:
         assert sum(b"kernelspecs" in request for request in raw.requests) == 1
 
 
+@pytest.mark.alone
 def test_five_thousand_kernels() -> None:
     models = [{"id": f"{n:08x}-0000-4000-8000-000000000000", "name": "python3"} for n in range(5000)]
     sessions = [{"path": f"n{n}.ipynb", "name": "", "type": "notebook", "kernel": m} for n, m in enumerate(models)]
