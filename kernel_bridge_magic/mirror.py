@@ -259,19 +259,19 @@ class Mirror:
             answer.begun.set()
 
     def _show_late(self, message: Message) -> None:
-        parent = self._comms.parent(message.parent_id)
-        kernel = self._connection.kernel
-        relay = Relay(self._front.late(parent, kernel), kernel, widgets=self)
+        relay = self._late(self._comms.parent(message.parent_id))
         for event in Request(message.parent_id).receive(message):
             self._connection.use()
             relay.show(event)
         relay.finish()
 
+    def _late(self, parent: Parent) -> Relay:
+        kernel = self._connection.kernel
+        return Relay(self._front.late(parent, kernel), kernel, widgets=self)
+
     def _update_display(self, message: Message) -> None:
         """Show what another client's request has made of a display of ours; what it shows itself is none of ours."""
-        parent = self._comms.parent(self._displays[display_of(message)])
-        kernel = self._connection.kernel
-        relay = Relay(self._front.late(parent, kernel), kernel, widgets=self)
+        relay = self._late(self._comms.parent(self._displays[display_of(message)]))
         self._connection.use()
         for event in Request(message.parent_id).receive(message):
             if isinstance(event, ExecuteResult):

@@ -32,7 +32,8 @@ messages = st.builds(
 
 
 @pytest.mark.parametrize("subprotocol", [V1, ""])
-@given(message=messages.filter(lambda message: message.msg_type not in ("stream", "error")))  # see test_messages
+# The text of a stream and of an error is put in where it is missing, so that a notebook can be saved.
+@given(message=messages.filter(lambda message: message.msg_type not in ("stream", "error")))
 def test_what_is_encoded_comes_back(subprotocol: str, message: Message) -> None:
     assert decode(encode(message, subprotocol), subprotocol) == message
 

@@ -58,7 +58,8 @@ def test_with_another_measure_it_is_that_which_is_kept(pieces: list[tuple[str, s
         tail.add(name, text)
     kept = tail.take()
     end = "".join(text for _, text in kept)
-    changes = len([name for name, _ in itertools.groupby(name for name, _ in kept)])  # a long text is kept in pieces
+    # A long text of one stream is kept in pieces, which are no changes.
+    changes = len(list(itertools.groupby(name for name, _ in kept)))
     assert size_of(end) + 2 * changes <= size + size // 8 + 2
     whole = "".join(text for _, text in pieces)
     assert whole.endswith(end)
