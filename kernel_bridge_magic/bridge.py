@@ -19,20 +19,20 @@ from kernel_bridge_magic.discovery.this_kernel import own_connection_file, own_k
 from kernel_bridge_magic.display.rows import problem_line, usage_words
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.entries import Entry
-from kernel_bridge_magic.errors import BadAnswer, BadInput, KernelBridgeError, ServerError
+from kernel_bridge_magic.errors import BadAnswer, BadInput, BadServer, KernelBridgeError, ServerError
 from kernel_bridge_magic.faces import PYTHON, Face
-from kernel_bridge_magic.levels import candidates, clean, is_server, row_of
+from kernel_bridge_magic.levels import candidates, clean, row_of
 from kernel_bridge_magic.matching import find_by_id, find_many, find_one, find_only, none_matches
 from kernel_bridge_magic.meanings import Meanings
 from kernel_bridge_magic.models import Checkup, Kernel, Listing, Origin, Server, ServerReport
-from kernel_bridge_magic.named_servers import only, read_url
 from kernel_bridge_magic.pool import Pool
 from kernel_bridge_magic.protocol.events import Event
-from kernel_bridge_magic.registry import Ask, Registry
+from kernel_bridge_magic.registry import Ask, Registry, read_url
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.sockets import check_ca_file
+from kernel_bridge_magic.urls import is_server, servers_named, without_secrets
 
-__all__ = ["Bridge"]
+__all__ = ["Bridge", "only"]
 
 _SECONDS = 3.0  # for a look around
 _VERBOSE_SECONDS = 2.5  # for one that looks at processes as well: with that, it is no longer
@@ -447,3 +447,20 @@ def _file_or(match: str, files: Sequence[str], listing: Listing) -> str:
 def _in_words_of(report: ServerReport, error: ServerError) -> ServerError:
     """Say what a listing found out; it has looked further (whose server it is, what a hub says)."""
     return type(error)(problem_line(report)) if report.problem else error
+
+
+def only(listing: Listing, server: str, face: Face = PYTHON) -> Listing:
+    """Keep a listing to the server of that name; `face` is who asks.
+
+    Raises:
+        BadServer: it is not among those that were asked.
+    """
+    named = servers_named(server, [report.server for report in listing.servers])
+    reports = tuple(report for report in listing.servers if report.server in named)
+    if not reports:
+        known = ", ".join(report.server.name for report in listing.servers) or "none"
+        shown = without_secrets(server)
+        raise BadServer(f"no server is called {shown!r} (known: {known}); add it with {face.add}")
+    everything = (*listing.kernels, *listing.claims)  # whoever names a server means what that lists
+    kernels = tuple(kernel for kernel in everything if kernel.server in named)
+    return dataclasses.replace(listing, kernels=kernels, servers=reports, skipped=(), claims=())

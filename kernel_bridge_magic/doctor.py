@@ -13,6 +13,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -21,8 +22,7 @@ from kernel_bridge_magic.auth import Vault
 from kernel_bridge_magic.discovery.asking import LIST_KERNELS
 from kernel_bridge_magic.discovery.hubs import other_user, servers_of
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError, ServerError
-from kernel_bridge_magic.models import Checkup, Kernel, Server, Session, Step
-from kernel_bridge_magic.named_servers import may_have_unread
+from kernel_bridge_magic.models import Checkup, Kernel, Server, Session, Step, may_have_unread
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.sockets import explain, stages
 from kernel_bridge_magic.text import count
@@ -292,7 +292,9 @@ class _Doctor:
     def websocket(self) -> None:
         """Open one where that disturbs nobody: the server's events, else a kernel without unread output."""
         ways: list[tuple[str, str]] = [("the server's events", "api/events/subscribe")]
-        quiet = [kernel for kernel in self.found if not may_have_unread(kernel) and kernel.state != "busy"]
+        quiet = [
+            kernel for kernel in self.found if not may_have_unread(kernel, datetime.now(UTC)) and kernel.state != "busy"
+        ]
         quiet.sort(key=lambda kernel: -(kernel.connections or 0))
         ways += [
             (kernel.title, f"api/kernels/{quote(kernel.id, safe='')}/channels?session_id={uuid.uuid4().hex}")

@@ -14,14 +14,13 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from kernel_bridge_magic.errors import BadMatch, BadServer, KernelNotFound, OwnKernel
+from kernel_bridge_magic.errors import BadMatch, KernelNotFound, OwnKernel
 from kernel_bridge_magic.faces import MAGICS, PYTHON, Face
-from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, is_uuid
+from kernel_bridge_magic.models import Kernel, Listing, is_uuid
 from kernel_bridge_magic.patterns import search_all
 from kernel_bridge_magic.text import cut_end, fold, hide, visible
-from kernel_bridge_magic.urls import parse_base_url
+from kernel_bridge_magic.urls import is_server, servers_named
 
 __all__ = [
     "NAMING",
@@ -30,7 +29,6 @@ __all__ = [
     "Named",
     "candidates",
     "clean",
-    "is_server",
     "match",
     "match_level",
     "match_named",
@@ -38,7 +36,6 @@ __all__ = [
     "only_own",
     "row_of",
     "search",
-    "servers_named",
     "shown",
     "split_server",
     "without_own",
@@ -272,48 +269,3 @@ def narrow(query: str, named: Sequence[Named]) -> tuple[str, Sequence[Named]]:
     servers = set(servers_named(name, {it.kernel.server for it in named if it.kernel.server}))
     there = [it for it in named if it.kernel.server in servers]
     return (clean(rest), there) if there else (query, named)
-
-
-def servers_named(name: str, servers: Iterable[Server]) -> list[Server]:
-    """Give the servers that a name or URL means: a hub's are all that it told of.
-
-    A URL means its scheme, host, port and base path, once pages are cut off; no server's name counts for it. Where
-    nobody else is at that URL, one name of this machine stands for the others, as `Server.is_ours_at` has it.
-    """
-    known = list(servers)
-    for means in (_is_called, _is_at, _is_ours_at):
-        if found := [it for it in known if means(name, it) or (it.hub is not None and means(name, it.hub))]:
-            return found
-    return []
-
-
-def is_server(name: str, server: Server) -> bool:
-    """Whether a name or URL means `server`, as far as there is no other."""
-    return bool(servers_named(name, [server]))
-
-
-def _is_called(name: str, server: Server) -> bool:
-    if "://" in name:
-        return name == server.url  # before pages are cut off: a base path may begin like one
-    return unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", server.name)
-
-
-def _is_at(name: str, server: Server) -> bool:
-    return _origin(name) == server.origin
-
-
-def _is_ours_at(name: str, server: Server) -> bool:
-    origin = _origin(name)
-    return origin is not None and server.is_ours_at(origin)
-
-
-def _origin(name: str) -> Origin | None:
-    return _parsed(re.split("[?#]", name)[0]) if "://" in name else None
-
-
-@lru_cache(maxsize=64)  # it is asked for each kernel of a listing; no query comes here, as it may hold a token
-def _parsed(url: str) -> Origin | None:
-    try:
-        return parse_base_url(url).origin
-    except BadServer:
-        return None

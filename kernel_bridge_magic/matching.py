@@ -25,13 +25,13 @@ from kernel_bridge_magic.levels import (
     only_own,
     row_of,
     search,
-    servers_named,
     shown,
     split_server,
     without_own,
 )
 from kernel_bridge_magic.models import Kernel, Server, ServerReport, Skipped
 from kernel_bridge_magic.text import count, fold, visible
+from kernel_bridge_magic.urls import servers_named
 
 __all__ = [
     "Level",

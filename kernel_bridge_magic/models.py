@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from kernel_bridge_magic.text import cut_end, visible
@@ -27,10 +27,12 @@ __all__ = [
     "Step",
     "Usage",
     "is_uuid",
+    "may_have_unread",
 ]
 
 
 _KNOWN_BY = {"runtime": "discovered", "config": "configured"}
+_RECENTLY = timedelta(minutes=10)
 _LONGEST_IN_REPR = 60  # cells of a name
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -349,3 +351,11 @@ def parse_time(value: object) -> datetime | None:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def may_have_unread(kernel: Kernel, now: datetime) -> bool:
+    """Whether the server may keep output for a tab that is closed: a new session throws it away (H2)."""
+    if kernel.connections != 0 or not kernel.sessions:
+        return False
+    recent = kernel.last_activity is not None and now - kernel.last_activity < _RECENTLY
+    return kernel.state == "busy" or recent

@@ -7,6 +7,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from kernel_bridge_magic.auth import Vault
 from kernel_bridge_magic.connection import KernelConnection
@@ -15,8 +16,7 @@ from kernel_bridge_magic.descriptors import require
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files, read_servers, runtime_dirs
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, NotRun, OwnKernel
 from kernel_bridge_magic.interrupts import acquired, check, held
-from kernel_bridge_magic.models import Kernel, Server
-from kernel_bridge_magic.named_servers import may_have_unread
+from kernel_bridge_magic.models import Kernel, Server, may_have_unread
 from kernel_bridge_magic.protocol.events import Event, Note, Queued
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports.base import HeldUp, Transport
@@ -164,7 +164,7 @@ class Pool:
 
     def _is_idle(self, kernel: Kernel) -> bool:
         """Whether it is certain that a kernel runs nothing. One that cannot be asked without harm is not asked."""
-        if not kernel.connection_file and may_have_unread(kernel):
+        if not kernel.connection_file and may_have_unread(kernel, datetime.now(UTC)):
             return False
         try:
             return self.connect(kernel, if_busy="fail").is_idle()

@@ -10,16 +10,14 @@ from typing import Any
 
 from kernel_bridge_magic import server_file
 from kernel_bridge_magic.auth import Secret, Vault, read_secret
-from kernel_bridge_magic.entries import BadEntry, Entry, read_entry
+from kernel_bridge_magic.entries import BadEntry, Entry, check_name, read_entry
 from kernel_bridge_magic.errors import BadServer
-from kernel_bridge_magic.levels import is_server
 from kernel_bridge_magic.models import Origin, Server
-from kernel_bridge_magic.named_servers import read_url, without_secrets
 from kernel_bridge_magic.sockets import check_ca_file
 from kernel_bridge_magic.text import visible
-from kernel_bridge_magic.urls import parse_base_url
+from kernel_bridge_magic.urls import is_server, parse_base_url, without_secrets
 
-__all__ = ["Ask", "Registry"]
+__all__ = ["Ask", "Registry", "read_url"]
 
 Ask = Callable[[str], str]
 """Asks the user for a secret; it is told which one, as `token of lab (https://lab.example/)`.
@@ -253,3 +251,25 @@ class Registry:
 def _reader(reference: str, typed: Secret) -> Callable[[], Secret]:
     """Keep what was typed, but read what can be read again when it is wanted."""
     return (lambda: typed) if reference == "ask" else (lambda: read_secret(reference, what="password"))
+
+
+def read_url(url: str, *, name: str = "", source: str, entry: Entry | None = None) -> tuple[Server, Secret | None]:
+    """Make a server of its URL, and of the token in the URL a secret; `entry` has what else is known of it.
+
+    Raises:
+        BadServer: the URL or the name cannot be used.
+    """
+    base = parse_base_url(url)
+    is_socket = base.origin.scheme == "unix"
+    check_name(name)
+    server = Server(
+        url=base.url,
+        name=name or (os.path.basename(base.origin.host) if is_socket else f"{base.origin.host}:{base.origin.port}"),
+        origin=base.origin,
+        source=source,
+        socket_path=base.origin.host if is_socket else "",
+        trusted=entry is not None and entry.trust,
+        ca_file=os.path.expanduser(entry.ca_file) if entry else "",
+        allow_plain_http=entry is not None and entry.allow_plain_http,
+    )
+    return server, Secret(base.token) if base.token else None

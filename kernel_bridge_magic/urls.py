@@ -7,14 +7,26 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qs, quote, unquote
 
 from kernel_bridge_magic.errors import BadServer
-from kernel_bridge_magic.models import Origin
+from kernel_bridge_magic.models import Origin, Server
 from kernel_bridge_magic.text import Hidden
 
-__all__ = ["BaseURL", "hub_and_user", "parse_base_url", "server_url", "socket_url"]
+__all__ = [
+    "BaseURL",
+    "hub_and_user",
+    "is_server",
+    "parse_base_url",
+    "server_url",
+    "servers_named",
+    "socket_url",
+    "without_secrets",
+]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LONGEST = 8192
@@ -253,3 +265,53 @@ def _encoded(path: str) -> str:
     path = re.sub(r"%[0-9a-f]{2}", lambda found: found[0].upper(), quote(path, safe="/%:@!$&'()*+,;=~"), flags=re.I)
     segments = [segment for segment in path.split("/") if segment]
     return "/" + "".join(f"{segment}/" for segment in segments)
+
+
+def without_secrets(name: str) -> str:
+    """Cut off what may be a secret in a text that should name a server: a URL's query, and a user's password."""
+    return re.sub(r"[^/@:]*:[^/@]*@", "", re.split("[?#]", name)[0])
+
+
+def servers_named(name: str, servers: Iterable[Server]) -> list[Server]:
+    """Give the servers that a name or URL means: a hub's are all that it told of.
+
+    A URL means its scheme, host, port and base path, once pages are cut off; no server's name counts for it. Where
+    nobody else is at that URL, one name of this machine stands for the others, as `Server.is_ours_at` has it.
+    """
+    known = list(servers)
+    for means in (_is_called, _is_at, _is_ours_at):
+        if found := [it for it in known if means(name, it) or (it.hub is not None and means(name, it.hub))]:
+            return found
+    return []
+
+
+def is_server(name: str, server: Server) -> bool:
+    """Whether a name or URL means `server`, as far as there is no other."""
+    return bool(servers_named(name, [server]))
+
+
+def _is_called(name: str, server: Server) -> bool:
+    if "://" in name:
+        return name == server.url  # before pages are cut off: a base path may begin like one
+    return unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", server.name)
+
+
+def _is_at(name: str, server: Server) -> bool:
+    return _origin(name) == server.origin
+
+
+def _is_ours_at(name: str, server: Server) -> bool:
+    origin = _origin(name)
+    return origin is not None and server.is_ours_at(origin)
+
+
+def _origin(name: str) -> Origin | None:
+    return _parsed(re.split("[?#]", name)[0]) if "://" in name else None
+
+
+@lru_cache(maxsize=64)  # it is asked for each kernel of a listing; no query comes here, as it may hold a token
+def _parsed(url: str) -> Origin | None:
+    try:
+        return parse_base_url(url).origin
+    except BadServer:
+        return None

@@ -17,16 +17,16 @@ from pathlib import Path
 import pytest
 
 from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.bridge import only
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
 from kernel_bridge_magic.errors import BadAnswer, BadServer, KernelBridgeError, KernelNotFound
-from kernel_bridge_magic.levels import is_server
 from kernel_bridge_magic.matching import find_one, selector
 from kernel_bridge_magic.models import Kernel, Listing, Session
-from kernel_bridge_magic.named_servers import only, read_url
 from kernel_bridge_magic.options import split_words
-from kernel_bridge_magic.registry import Registry
+from kernel_bridge_magic.registry import Registry, read_url
 from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.urls import is_server
 from tests.support.raw import RawServer, http
 from tests.support.servers import private_env
 

@@ -15,14 +15,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from kernel_bridge_magic import bridge as bridge_module
-from kernel_bridge_magic import meanings, named_servers
+from kernel_bridge_magic import meanings
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.errors import (
     AmbiguousKernel,
@@ -35,7 +35,7 @@ from kernel_bridge_magic.errors import (
 )
 from kernel_bridge_magic.faces import COMMAND_LINE
 from kernel_bridge_magic.matching import selector
-from kernel_bridge_magic.models import Kernel, Session
+from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.pool import Pool
 from kernel_bridge_magic.protocol.events import Event, Note
 from tests.support.ports import free_port
@@ -470,25 +470,6 @@ def test_nothing_is_told_of_unread_output_without_a_reason(
     pool.connect(dataclasses.replace(kernel, state="idle"), "ws", note=notes.append)
     assert notes == []
     pool.close()
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"connections": 0, "state": "busy"}, True),
-        ({"connections": 0, "state": "idle", "last_activity": timedelta(minutes=1)}, True),
-        ({"connections": 0, "state": "idle", "last_activity": timedelta(days=1)}, False),
-        ({"connections": 0, "state": "idle", "last_activity": None}, False),
-        ({"connections": 1, "state": "busy"}, False),
-        ({"connections": None, "state": "busy"}, False),
-        ({"connections": 0, "state": "busy", "sessions": ()}, False),
-    ],
-)
-def test_unread_output_is_suspected_only_where_there_may_be_some(changes: dict[str, object], told: bool) -> None:
-    kernel = Kernel(id="k", sessions=(Session("a.ipynb", "a.ipynb"),))
-    if isinstance(ago := changes.get("last_activity"), timedelta):
-        changes = {**changes, "last_activity": datetime.now(UTC) - ago}
-    assert named_servers.may_have_unread(dataclasses.replace(kernel, **changes)) is told  # type: ignore[arg-type]
 
 
 def test_closing_leaves_no_thread_and_no_connection(bridge: Bridge) -> None:

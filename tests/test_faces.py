@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from kernel_bridge_magic.bridge import only
 from kernel_bridge_magic.display.checks import CheckList
 from kernel_bridge_magic.display.servers import ServerList
 from kernel_bridge_magic.display.tables import KernelList
@@ -16,7 +17,6 @@ from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.faces import COMMAND_LINE, INTERRUPT, MAGICS, PYTHON, Face
 from kernel_bridge_magic.matching import find_by_id, find_one, find_only, none_matches
 from kernel_bridge_magic.models import Kernel, Listing, Server, ServerReport, Session, Skipped
-from kernel_bridge_magic.named_servers import only
 from kernel_bridge_magic.urls import parse_base_url
 
 LAB = Server("http://localhost:8888/", "localhost:8888", parse_base_url("http://localhost:8888/").origin)

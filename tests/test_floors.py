@@ -29,7 +29,7 @@ FLOORS = [
         "contract",
         "config",
     },
-    {"bridge", "pool", "doctor", "mirror", "named_servers", "registry", "runner", "server_file"},
+    {"bridge", "pool", "doctor", "mirror", "registry", "runner", "server_file"},
     {"connection", "execution", "outcome", "control", "beside", "busy", "durable"},
     {"discovery", "transports", "display"},
     {"refusals", "server", "sockets", "overflow", "timed", "tunnels"},

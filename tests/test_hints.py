@@ -98,7 +98,7 @@ def test_the_command_of_one_face_is_told_to_no_other(path: Path) -> None:
 
 def test_the_command_of_another_face_is_seen() -> None:
     text = "add it with %servers --add URL, or kernel-bridge servers --add URL"
-    assert others_words("named_servers.py", text) == ["%servers", "servers"]
+    assert others_words("bridge.py", text) == ["%servers", "servers"]
     assert others_words("cli.py", text) == ["%servers"] and others_words("magics.py", text) == ["servers"]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Session, label, parse_time
+from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Session, label, may_have_unread, parse_time
 
 ORIGIN = Origin("http", "127.0.0.1", 8888, "/")
 json_values: Any = st.recursive(
@@ -161,3 +161,25 @@ def test_a_kernel_s_path_is_that_of_its_first_session() -> None:
     sessions = (Session("", "console"), Session("a.ipynb", "a.ipynb"), Session("b.ipynb", "b.ipynb"))
     assert Kernel(id="k", sessions=sessions).path == "a.ipynb"
     assert Kernel(id="k").path == ""
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"connections": 0, "state": "busy"}, True),
+        ({"connections": 0, "state": "idle", "last_activity": timedelta(minutes=1)}, True),
+        ({"connections": 0, "state": "idle", "last_activity": timedelta(days=1)}, False),
+        ({"connections": 0, "state": "idle", "last_activity": None}, False),
+        ({"connections": 1, "state": "busy"}, False),
+        ({"connections": None, "state": "busy"}, False),
+        ({"connections": 0, "state": "busy", "sessions": ()}, False),
+    ],
+)
+def test_unread_output_is_suspected_only_where_there_may_be_some(changes: dict[str, object], told: bool) -> None:
+    kernel = Kernel(id="k", sessions=(Session("a.ipynb", "a.ipynb"),))
+    if isinstance(ago := changes.get("last_activity"), timedelta):
+        changes = {**changes, "last_activity": NOW - ago}
+    assert may_have_unread(dataclasses.replace(kernel, **changes), NOW) is told  # type: ignore[arg-type]

@@ -14,8 +14,7 @@ import trustme
 from kernel_bridge_magic.auth import Secret, Vault
 from kernel_bridge_magic.entries import Entry
 from kernel_bridge_magic.errors import BadServer
-from kernel_bridge_magic.named_servers import read_url
-from kernel_bridge_magic.registry import Registry
+from kernel_bridge_magic.registry import Registry, read_url
 from kernel_bridge_magic.server_file import save_entry
 
 CANARY = "canary-c3e8"

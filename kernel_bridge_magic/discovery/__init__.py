@@ -29,8 +29,8 @@ from kernel_bridge_magic.discovery.runtime_files import (
 )
 from kernel_bridge_magic.discovery.standalone import endpoints, file_kernel_id, standalone_kernel
 from kernel_bridge_magic.discovery.unused import may_be_unused, with_unused
-from kernel_bridge_magic.levels import servers_named
 from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, ServerReport, Session, Skipped, is_uuid
+from kernel_bridge_magic.urls import servers_named
 
 __all__ = ["last_answer", "last_listing", "look", "named_files"]
 
