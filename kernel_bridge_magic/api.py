@@ -37,17 +37,15 @@ from __future__ import annotations
 from functools import lru_cache
 
 from kernel_bridge_magic.bridge import Bridge
+from kernel_bridge_magic.choices import TRANSPORTS, check, check_duration, shortened
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.errors import BadMatch, BadOption
-from kernel_bridge_magic.given import check, check_duration, shortened
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.text import hide
 
 __all__ = ["connect", "kernels"]
-
-_TRANSPORTS = ("auto", "zmq", "ws")
 
 
 @lru_cache(maxsize=1)
@@ -91,8 +89,8 @@ def connect(
     match, server = hide(match), hide(server)
     check("match", match, str | Kernel, "a text or a Kernel", BadMatch)
     check("server", server, str | None, "a name or URL")
-    if transport not in _TRANSPORTS:
-        raise BadOption(f"transport is one of {', '.join(_TRANSPORTS)}, not {shortened(transport)}; nothing was sent")
+    if transport not in TRANSPORTS:
+        raise BadOption(f"transport is one of {', '.join(TRANSPORTS)}, not {shortened(transport)}; nothing was sent")
     patience = check_duration("reconnect_timeout", reconnect_timeout)
     bridge = _bridge()
     kernel = match if isinstance(match, Kernel) else bridge.find(match, server)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import kernel_bridge_magic
+from kernel_bridge_magic.choices import IF_BUSY, TRANSPORTS, seconds, timeout
 from kernel_bridge_magic.errors import BadInput
-from kernel_bridge_magic.options import seconds, timeout
 from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.text import Hidden, cut_end, hide, visible
 
@@ -215,12 +215,10 @@ def _add_exec(add: _Add) -> None:
         default=RECONNECT,
         help="how long to wait for a lost connection (default: 5m), or none; then the outcome is unknown",
     )
-    execute.add_argument(
-        "--transport", choices=("auto", "zmq", "ws"), default="auto", help="how to connect to the kernel"
-    )
+    execute.add_argument("--transport", choices=TRANSPORTS, default="auto", help="how to connect to the kernel")
     execute.add_argument(
         "--if-busy",
-        choices=("wait", "fail", "subshell"),
+        choices=IF_BUSY,
         default="wait",
         help="while the kernel runs something else: wait for it, fail, or run beside it (ipykernel 7)",
     )

@@ -17,8 +17,9 @@ from typing import Any
 from kernel_bridge_magic import remote_code
 from kernel_bridge_magic.errors import LinkError
 from kernel_bridge_magic.protocol.messages import Message, evaluate_content, evaluated
-from kernel_bridge_magic.transports.base import Closed, Transport
+from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
+from kernel_bridge_magic.transports.items import Closed
 
 __all__ = ["ANSWER_SECONDS", "arrive", "ask", "interrupt", "leave", "look_busy", "send"]
 

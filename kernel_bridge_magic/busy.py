@@ -12,16 +12,16 @@ import time
 from typing import Any
 
 from kernel_bridge_magic import beside
+from kernel_bridge_magic.choices import IF_BUSY
 from kernel_bridge_magic.errors import BadOption, CannotConnect, LinkError, NotRun
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import Message, describe_kernel, has_subshells
-from kernel_bridge_magic.transports.base import Closed, Transport
+from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
+from kernel_bridge_magic.transports.items import Closed
 
-__all__ = ["IF_BUSY", "Subshell", "interrupt_thread", "is_busy", "subshell_for"]
+__all__ = ["Subshell", "interrupt_thread", "is_busy", "subshell_for"]
 
-#: What can be done with a cell for a busy kernel.
-IF_BUSY = ("wait", "fail", "subshell")
 
 _BUSY_SECONDS = 0.5  # an idle kernel answers in milliseconds
 _LATE_SECONDS = 600.0  # for a subshell that native code has held up, and that somebody must delete

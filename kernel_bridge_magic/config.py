@@ -7,7 +7,7 @@ from typing import Any
 from traitlets import Dict, Int, TraitError, TraitType, Unicode
 from traitlets.config import Configurable
 
-from kernel_bridge_magic.given import duration
+from kernel_bridge_magic.choices import duration
 from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.protocol.tails import MAX_OUTPUT
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from kernel_bridge_magic import reloads
 from kernel_bridge_magic.busy import is_busy, subshell_for
+from kernel_bridge_magic.choices import check, check_duration
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import BadCell, BadOption, NotRun
 from kernel_bridge_magic.execution import Execution
-from kernel_bridge_magic.given import check, check_duration
 from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event
@@ -20,7 +20,8 @@ from kernel_bridge_magic.protocol.messages import check_code, describe_language
 from kernel_bridge_magic.protocol.outputs import Outputs, Whole
 from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.results import RemoteResult
-from kernel_bridge_magic.transports.base import Subscriber, Transport
+from kernel_bridge_magic.transports.base import Transport
+from kernel_bridge_magic.transports.items import Subscriber
 
 __all__ = ["KernelConnection"]
 

@@ -13,8 +13,9 @@ from kernel_bridge_magic.protocol import spool
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.transports.base import Back, Broken, Closed, Transport
+from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
+from kernel_bridge_magic.transports.items import Back, Broken, Closed
 
 __all__ = ["Durable"]
 

@@ -32,8 +32,9 @@ from kernel_bridge_magic.protocol.questions import Questions
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from kernel_bridge_magic.text import count
-from kernel_bridge_magic.transports.base import Back, Broken, Closed, Transport
+from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
+from kernel_bridge_magic.transports.items import Back, Broken, Closed
 
 __all__ = ["Execution"]
 

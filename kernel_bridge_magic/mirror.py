@@ -30,7 +30,7 @@ from kernel_bridge_magic.protocol.events import Aside, CommMessage, DisplayData,
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request, display_of
-from kernel_bridge_magic.transports.base import Closed
+from kernel_bridge_magic.transports.items import Closed
 
 __all__ = ["CellSink", "Front", "Mirror", "Pump"]
 

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 from kernel_bridge_magic.errors import BadInput, BadOption
-from kernel_bridge_magic.given import duration
 from kernel_bridge_magic.text import cut_end, visible
 
-__all__ = ["HelpWanted", "MagicParser", "Word", "duration", "seconds", "split_words", "timeout"]
+__all__ = ["HelpWanted", "MagicParser", "Word", "split_words"]
 
 
 class Word(NamedTuple):
@@ -161,27 +160,3 @@ class MagicParser(argparse.ArgumentParser):
         value = words[position + 1]
         # In one word: argparse takes a value of its own that begins with - for an option.
         return f"{name}={value.text if value.quoted else expand(value.text)}", position + 2
-
-
-def seconds(text: str) -> float | None:
-    """Read a length of time as an option gives it that takes none as well, see `duration`.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
-    try:
-        return duration(text)
-    except ValueError as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
-
-
-def timeout(text: str) -> float | None:
-    """Read what `--timeout` gives, see `duration`.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
-    try:
-        return duration(text, otherwise="leave --timeout out")
-    except ValueError as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from kernel_bridge_magic.options import MagicParser, timeout
+from kernel_bridge_magic.choices import IF_BUSY, TRANSPORTS, timeout
+from kernel_bridge_magic.options import MagicParser
 from kernel_bridge_magic.text import Hidden, hide
 
-TRANSPORTS = ("auto", "zmq", "ws")
-IF_BUSY = ("wait", "fail", "subshell")
-
-__all__ = ["IF_BUSY", "TRANSPORTS", "kernels_parser", "remote_parser", "servers_parser"]
+__all__ = ["kernels_parser", "remote_parser", "servers_parser"]
 
 _MATCH_HELP = """\
 MATCH names one kernel; the first of these that fits decides:

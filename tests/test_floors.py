@@ -34,13 +34,13 @@ FLOORS = [
     {"discovery", "transports", "display"},
     {"refusals", "server", "sockets", "overflow", "timed", "tunnels"},
     {"auth", "models", "matching", "levels", "meanings", "results", "urls", "descriptors", "ports", "entries"},
-    {"errors", "faces", "files", "given", "interrupts", "protocol", "remote_code", "text", "patterns", "reloads"},
+    {"errors", "faces", "files", "choices", "interrupts", "protocol", "remote_code", "text", "patterns", "reloads"},
 ]
 #: Modules that do no I/O: no socket, file, clock, thread, logging.
 PURE = {
     "errors",
     "faces",
-    "given",
+    "choices",
     "protocol",
     "remote_code",
     "models",

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-import argparse
 import contextlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel_bridge_magic.choices import timeout
 from kernel_bridge_magic.errors import BadInput, BadOption
-from kernel_bridge_magic.options import HelpWanted, MagicParser, Word, duration, seconds, split_words, timeout
+from kernel_bridge_magic.options import HelpWanted, MagicParser, Word, split_words
 
 PIECES = ["-s", "--server", "--timeout", "-q", "--", "-h", "x", "5", "''", "--quiet=1", "-", "--timeout="]
 
@@ -244,34 +244,6 @@ def test_no_mixture_of_options_raises_anything_but_bad_input(words: list[str]) -
 # -- times
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("30", 30.0),
-        ("0.5", 0.5),
-        ("1.5s", 1.5),
-        ("5m", 300.0),
-        ("5min", 300.0),
-        ("2h", 7200.0),
-        ("250ms", 0.25),
-        ("1e3", 1000.0),
-        (" 3 s ", 3.0),
-        ("none", None),
-        ("None", None),
-    ],
-)
-def test_times_have_units(text: str, value: float | None) -> None:
-    assert seconds(text) == value
-
-
-@pytest.mark.parametrize(
-    "text", ["-1", "0", "0s", "nan", "inf", "-inf", "1e99", "abc", "", "5 d", "5mm", "m", "1:30", "--", "1e", "+-3"]
-)
-def test_times_that_are_none_are_refused_with_what_would_do(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="is not a duration: use seconds"):
-        seconds(text)
-
-
 @pytest.mark.parametrize("text", ["-1", "0", "nan", "inf", "1e99", "abc"])
 def test_a_bad_time_in_a_line_is_a_bad_option(parser: MagicParser, text: str) -> None:
     with pytest.raises(BadOption) as raised:
@@ -283,23 +255,3 @@ def test_a_bad_time_in_a_line_is_a_bad_option(parser: MagicParser, text: str) ->
 def test_a_negative_time_is_explained_as_a_time(parser: MagicParser) -> None:
     with pytest.raises(BadOption, match=r"is not a duration|needs a value"):
         parser.parse_line("--timeout -1 x")
-
-
-@given(text=st.text(max_size=12) | st.text(alphabet="0123456789.e+-msh", max_size=8))
-def test_a_time_is_a_finite_positive_number_or_refused(text: str) -> None:
-    try:
-        value = seconds(text)
-    except argparse.ArgumentTypeError:
-        return
-    assert value is None or 0 < value <= 1e9
-
-
-@pytest.mark.parametrize(("value", "length"), [(30, 30.0), (0.5, 0.5), ("5m", 300.0), ("none", None), (None, None)])
-def test_a_length_of_time_may_be_a_number_where_it_is_no_text(value: object, length: float | None) -> None:
-    assert duration(value) == length
-
-
-@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, 10**400, [5], b"5", "", "soon", "5 weeks"])
-def test_what_is_no_length_of_time_is_refused_whatever_it_is(value: object) -> None:
-    with pytest.raises(ValueError, match=r"is not a duration: use seconds \(30\), 5m or 2h, or none$"):
-        duration(value)

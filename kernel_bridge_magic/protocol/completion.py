@@ -11,8 +11,8 @@ between the two may be missing but the reply's own.
 
 from __future__ import annotations
 
-from kernel_bridge_magic.protocol.gaps import numbered
 from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.numbering import numbered
 
 __all__ = ["Completion"]
 

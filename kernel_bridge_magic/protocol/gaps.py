@@ -1,4 +1,4 @@
-"""What a broken link has lost, counted, so that loss is never silent (R6); and what came twice. Pure.
+"""What a broken link has lost, counted, so that loss is never silent (R6). Pure.
 
 An ipykernel numbers its messages: `msg_id` is `<session>_<pid>_<number>`, with one counter for IOPub, shell and
 control. Numbers that never come were lost, if they were for us: a reply goes to its own client only, so that every
@@ -10,24 +10,19 @@ counters (IRkernel, xeus: random ones) are never counted.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kernel_bridge_magic.protocol.life import is_from_server
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.nudges import Nudges
+from kernel_bridge_magic.protocol.numbering import Numbering, read_number
 
-__all__ = ["MOST_AHEAD", "Gap", "Gaps", "Numbering", "Repeats", "numbered"]
+__all__ = ["Gap", "Gaps"]
 
 _FOLLOWERS = 3  # numbers that came right behind their predecessor: then it is a counter
 _MOST_HOLES = 100_000  # a kernel that counts in steps of two would fill our memory
 _MOST_REQUESTS = 50  # only those just before a cell are asked for
-_REMEMBERED = 5000  # ids; far more than a socket's buffers hold
-_MOST_DIGITS = 18  # of a number; Python refuses to read 4300, and no kernel counts so far
-#: What no kernel makes while nobody hears it: eight minutes of the fastest flood that was seen.
-MOST_AHEAD = 10_000_000
 
 
 class Gap(NamedTuple):
@@ -72,44 +67,6 @@ class _Hole:
     stop: int
     below: str
     above: str
-
-
-class Numbering:
-    """Which messages the kernel's own process has numbered.
-
-    A server's words in the kernel's place have numbers of their own, and what a child prints that the kernel forked
-    has its session, and numbers of the child's. A number too far ahead of all that came is not believed.
-    """
-
-    def __init__(self, client_id: str) -> None:
-        self._client_id = client_id
-        #: the kernel's `session`, and the name of its counter; "" before they are known
-        self.session = self.life = ""
-        #: our requests whose cells have children that printed
-        self.forked: set[str] = set()
-        #: whether a number of this life was not believed
-        self.doubted = False
-        self._highest = -1
-
-    def number(self, message: Message) -> int | None:
-        """Give the number of a message; None where it has none of the kernel's."""
-        name, number = numbered(message)
-        if not name or is_from_server(message, self._client_id):
-            return None
-        # Only the kernel itself speaks of its state, and answers.
-        speaks = message.channel != "iopub" or bool(message.execution_state)
-        if message.sender != self.session or (name != self.life and speaks):
-            self.session, self.life = message.sender, name
-            self.forked.clear()
-            self.doubted, self._highest = False, -1
-        elif name != self.life:
-            self.forked.add(message.parent_id)
-            return None
-        if number > self._highest + MOST_AHEAD and self._highest >= 0:
-            self.doubted = True
-            return None
-        self._highest = max(self._highest, number)
-        return number
 
 
 class Gaps:
@@ -252,7 +209,7 @@ class Gaps:
 
     def _number_of(self, msg_id: str, default: int) -> int:
         life, _, digits = msg_id.rpartition("_")
-        number = _number(digits)
+        number = read_number(digits)
         return default if number is None or life != self._life else number
 
     def _note_strangers(self, message: Message, number: int) -> None:
@@ -282,46 +239,3 @@ class Gaps:
                 )
                 self._holes[place : place + 1] = [part for part in parts if part.start < part.stop]
                 return
-
-
-def numbered(message: Message) -> tuple[str, int]:
-    """Give the name and value of the counter that a message's id is; "" and 0 where it is none."""
-    sender = message.sender
-    name, _, digits = message.msg_id.rpartition("_")
-    session, _, pid = name.rpartition("_")
-    number = _number(digits)
-    if not sender or session != sender or not pid.isdecimal() or number is None:
-        return "", 0
-    return name, number
-
-
-def _number(digits: str) -> int | None:
-    return int(digits) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else None
-
-
-class Repeats:
-    """Which messages come twice, when a server gives again what we had before the link broke.
-
-    A kernel whose ids are not unique is left alone: then nothing is called a repeat.
-    """
-
-    def __init__(self) -> None:
-        self._recent: deque[str] = deque(maxlen=_REMEMBERED)
-        self._before: frozenset[str] = frozenset()
-
-    def broke(self) -> None:
-        """Take note that the link broke."""
-        # The deque alone bounds it: what was added up over every break of a link grew for hours.
-        known = frozenset(self._recent)
-        self._before = known if len(known) == len(self._recent) else frozenset()
-
-    def is_repeat(self, message: Message) -> bool:
-        """Take any message of the connection; tell whether it came before the link broke."""
-        msg_id = message.msg_id
-        if not msg_id:
-            return False
-        name = f"{message.channel} {msg_id}"
-        if name in self._before:
-            return True
-        self._recent.append(name)
-        return False

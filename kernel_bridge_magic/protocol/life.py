@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 
 from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.numbering import is_from_server
 
-__all__ = ["ANNOUNCED", "Life", "Sign", "is_from_server", "is_rate_limit", "since_the_last_cell", "told_of"]
+__all__ = ["ANNOUNCED", "Life", "Sign", "since_the_last_cell", "told_of"]
 
 
 class Sign(enum.Enum):
@@ -116,18 +117,3 @@ class Life:
         self._changes += bool(self.session) and not known
         self.session, self._answered = message.sender, {message.parent_id}
         return Sign.NEW_LIFE if known else None
-
-
-def is_rate_limit(text: str) -> bool:
-    """Whether a stream's text is the server's word that it drops output (FACTS 7)."""
-    return text.lstrip().startswith(("IOPub data rate exceeded", "IOPub message rate exceeded"))
-
-
-def is_from_server(message: Message, client_id: str) -> bool:
-    """Whether the server made this message, not the kernel.
-
-    It then bears our own session id; behind a gateway it bears the gateway's, and only the text tells.
-    """
-    if message.sender == client_id:
-        return True
-    return message.msg_type == "stream" and is_rate_limit(str(message.content.get("text", "")))

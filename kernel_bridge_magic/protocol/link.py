@@ -32,9 +32,10 @@ from kernel_bridge_magic.protocol.events import (
 )
 from kernel_bridge_magic.protocol.gaps import Gap
 from kernel_bridge_magic.protocol.heart import Heart
-from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign, is_rate_limit, since_the_last_cell, told_of
+from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign, since_the_last_cell, told_of
 from kernel_bridge_magic.protocol.losses import Losses
 from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.numbering import is_rate_limit
 from kernel_bridge_magic.protocol.outage import Outage, spoken
 from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.protocol.proof import LEAST, Proof, Step

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kernel_bridge_magic.protocol.gaps import MOST_AHEAD, Gap, Numbering, numbered
+from kernel_bridge_magic.protocol.gaps import Gap
 from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.numbering import MOST_AHEAD, Numbering, numbered
 
 __all__ = ["FLOOD", "FLOOD_SECONDS", "LEAST", "Overruns"]
 

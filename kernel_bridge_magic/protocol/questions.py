@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 from kernel_bridge_magic.protocol.events import InputRequest
-from kernel_bridge_magic.protocol.gaps import numbered
 from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.numbering import numbered
 
 __all__ = ["Questions"]
 

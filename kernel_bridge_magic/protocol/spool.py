@@ -16,8 +16,6 @@ import json
 import zlib
 from typing import Any
 
-from kernel_bridge_magic.protocol.gaps import numbered
-from kernel_bridge_magic.protocol.life import is_rate_limit
 from kernel_bridge_magic.protocol.messages import (
     Message,
     describe_kernel,
@@ -27,6 +25,7 @@ from kernel_bridge_magic.protocol.messages import (
     read_json,
     text,
 )
+from kernel_bridge_magic.protocol.numbering import is_rate_limit, numbered
 from kernel_bridge_magic.remote_code import SHELL
 
 __all__ = ["DROP", "RING_BYTES", "Catch", "Spool", "arm", "drop", "fetch", "is_armed", "needs", "quiet_id"]

@@ -13,10 +13,9 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkLost
 from kernel_bridge_magic.interrupts import PATIENCE, check, held
@@ -28,9 +27,10 @@ from kernel_bridge_magic.protocol.messages import Message, make_message
 from kernel_bridge_magic.protocol.overruns import Overruns
 from kernel_bridge_magic.protocol.semicolons import Semicolons
 from kernel_bridge_magic.transports.inbox import Inbox
+from kernel_bridge_magic.transports.items import Back, Broken, Closed, HeldUp, Item, Subscriber
 from kernel_bridge_magic.transports.turns import Turns
 
-__all__ = ["IDLE_SECONDS", "Back", "Broken", "Closed", "HeldUp", "Item", "Subscriber", "Transport"]
+__all__ = ["IDLE_SECONDS", "Transport"]
 
 #: An open connection keeps a culler from its work (H5): one that nobody uses is let go after this long.
 IDLE_SECONDS = 300.0
@@ -52,51 +52,6 @@ def _turns_of(kernel: Kernel) -> Turns:
             for stale in [known for known, turns in _turns.items() if not turns.is_needed]:
                 del _turns[stale]
         return _turns.setdefault(key, Turns())
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The last item of every queue: the connection is closed, and why ("" when we closed it).
-
-    `denied` says that the server is there and does not accept us any more, `unaccepted` that the kernel never took
-    anything of ours.
-    """
-
-    reason: str
-    denied: bool = False
-    unaccepted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """The link broke, and is being opened again. `clock` is the time of day, for people."""
-
-    reason: str
-    clock: str
-
-
-@dataclass(frozen=True, slots=True)
-class Back:
-    """The link is open again, `seconds` after it broke."""
-
-    seconds: float
-    clock: str
-
-
-#: What is called while a connection is waited for.
-HeldUp = Callable[[float, bool], None]
-
-Item = Message | Sign | Closed | Broken | Back | Note
-
-
-class Subscriber(Protocol):
-    """Who takes what no request claims. `put` is called by the connection's thread, and must return at once.
-
-    One whose `put` raises is logged, unsubscribed, and told of at the end of a cell.
-    """
-
-    def put(self, item: Any) -> None:
-        """Take one item."""
 
 
 class Transport:

@@ -29,17 +29,19 @@ from kernel_bridge_magic.errors import (
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.frames import decode, encode
-from kernel_bridge_magic.protocol.gaps import Gap, Gaps, Repeats
+from kernel_bridge_magic.protocol.gaps import Gap, Gaps
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 from kernel_bridge_magic.protocol.outage import STRAGGLERS
 from kernel_bridge_magic.protocol.patience import Failure, Incoming, Retry, Silence, Step, Wake
 from kernel_bridge_magic.refusals import host_refused
 from kernel_bridge_magic.server import ServerAPI, open_socket
-from kernel_bridge_magic.transports.base import Back, Broken, Transport
+from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.bell import Bell
 from kernel_bridge_magic.transports.endings import End, read_close
 from kernel_bridge_magic.transports.fragments import Fragments
 from kernel_bridge_magic.transports.handshake import Bounded, options, untraced, ws_url
+from kernel_bridge_magic.transports.items import Back, Broken
+from kernel_bridge_magic.transports.repeats import Repeats
 
 if TYPE_CHECKING:
     from kernel_bridge_magic.transports.watched import WatchedSocket

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.protocol.gaps import MOST_AHEAD, Gap, Gaps, Repeats
+from kernel_bridge_magic.protocol.gaps import Gap, Gaps
 from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.numbering import MOST_AHEAD
 
 OURS, CELL, LIFE = "ours", "ours_7", "kernel-life"
 
@@ -416,36 +417,6 @@ def test_nothing_is_explained_where_the_numbers_are_not_known() -> None:
     for number in range(10):
         whole.receive(numbered(number))
     assert whole.unexplained(last(3)) is None, "before a link broke nobody looked"
-
-
-def test_what_came_before_the_link_broke_is_a_repeat_and_nothing_else() -> None:
-    repeats = Repeats()
-    assert not any(repeats.is_repeat(numbered(number)) for number in range(10))
-    assert not repeats.is_repeat(numbered(3, channel="shell")), "another channel"
-    repeats.broke()
-    assert repeats.is_repeat(numbered(9))
-    assert not repeats.is_repeat(numbered(10))
-    repeats.broke()
-    assert repeats.is_repeat(numbered(9)) and repeats.is_repeat(numbered(10))
-
-
-def test_what_is_remembered_does_not_grow_with_every_break() -> None:
-    repeats = Repeats()
-    for number in range(20_000):
-        repeats.is_repeat(numbered(number))
-        if number % 100 == 0:
-            repeats.broke()
-    assert len(repeats._before) <= 5000
-    assert repeats.is_repeat(numbered(19_900))
-
-
-def test_a_kernel_whose_ids_are_not_unique_loses_nothing() -> None:
-    repeats = Repeats()
-    assert not any(repeats.is_repeat(numbered(1)) for _ in range(3))
-    repeats.broke()
-    assert not repeats.is_repeat(numbered(1))
-    nameless = Message.parse("iopub", {"msg_type": "stream"})
-    assert not repeats.is_repeat(nameless) and not repeats.is_repeat(nameless)
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, 10**15, 10**40, "²"])

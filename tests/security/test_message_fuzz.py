@@ -26,14 +26,16 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import COMM_TYPES, Comms
 from kernel_bridge_magic.protocol.events import Error
 from kernel_bridge_magic.protocol.frames import V1, decode, encode
-from kernel_bridge_magic.protocol.gaps import MOST_AHEAD, Gaps, Repeats
+from kernel_bridge_magic.protocol.gaps import Gaps
 from kernel_bridge_magic.protocol.life import Life
 from kernel_bridge_magic.protocol.link import Action, Link
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
+from kernel_bridge_magic.protocol.numbering import MOST_AHEAD
 from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.protocol.overruns import Overruns
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.protocol.semicolons import Semicolons
+from kernel_bridge_magic.transports.repeats import Repeats
 from tests.support.records import Record
 from tests.support.wire import CELL, KERNEL, OURS
 

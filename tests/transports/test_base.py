@@ -23,7 +23,8 @@ from kernel_bridge_magic.protocol.frames import V1
 from kernel_bridge_magic.protocol.link import Action, Link
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.server import ServerAPI
-from kernel_bridge_magic.transports.base import Closed, Transport
+from kernel_bridge_magic.transports.base import Transport
+from kernel_bridge_magic.transports.items import Closed
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.scripted import Cell, Script, ScriptedKernel, ScriptedServer

@@ -1,7 +1,11 @@
-"""What Python code gives to `connect`, `kernels` and `execute`: one clear line for what cannot be used. Pure."""
+"""What can be chosen, by whichever face: durations, transports, what to do with a busy kernel. Pure.
+
+What cannot be used becomes one clear line.
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import math
 import re
@@ -9,7 +13,21 @@ from types import UnionType
 
 from kernel_bridge_magic.errors import BadInput, BadOption
 
-__all__ = ["check", "check_duration", "duration", "shortened"]
+__all__ = [
+    "IF_BUSY",
+    "TRANSPORTS",
+    "check",
+    "check_duration",
+    "duration",
+    "seconds",
+    "shortened",
+    "timeout",
+]
+
+#: How to connect to a kernel.
+TRANSPORTS = ("auto", "zmq", "ws")
+#: What can be done with a cell for a busy kernel.
+IF_BUSY = ("wait", "fail", "subshell")
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _MOST_SECONDS = 1e9  # thirty years; more is a slip, and overflows what waits on locks
@@ -69,3 +87,27 @@ def duration(value: object, otherwise: str = "none") -> float | None:
     if not 0 < number <= _MOST_SECONDS:
         raise ValueError(f"{shortened(value)} is not a duration: use seconds (30), 5m or 2h, or {otherwise}")
     return number
+
+
+def seconds(text: str) -> float | None:
+    """Read a length of time as an option gives it that takes none as well, see `duration`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        return duration(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+
+
+def timeout(text: str) -> float | None:
+    """Read what `--timeout` gives, see `duration`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        return duration(text, otherwise="leave --timeout out")
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None

@@ -1,0 +1,58 @@
+"""What a connection puts into the queues of those who listen to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kernel_bridge_magic.protocol.events import Note
+from kernel_bridge_magic.protocol.life import Sign
+from kernel_bridge_magic.protocol.messages import Message
+
+__all__ = ["Back", "Broken", "Closed", "HeldUp", "Item", "Subscriber"]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The last item of every queue: the connection is closed, and why ("" when we closed it).
+
+    `denied` says that the server is there and does not accept us any more, `unaccepted` that the kernel never took
+    anything of ours.
+    """
+
+    reason: str
+    denied: bool = False
+    unaccepted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The link broke, and is being opened again. `clock` is the time of day, for people."""
+
+    reason: str
+    clock: str
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """The link is open again, `seconds` after it broke."""
+
+    seconds: float
+    clock: str
+
+
+#: What is called while a connection is waited for.
+HeldUp = Callable[[float, bool], None]
+
+Item = Message | Sign | Closed | Broken | Back | Note
+
+
+class Subscriber(Protocol):
+    """Who takes what no request claims. `put` is called by the connection's thread, and must return at once.
+
+    One whose `put` raises is logged, unsubscribed, and told of at the end of a cell.
+    """
+
+    def put(self, item: Any) -> None:
+        """Take one item."""
