@@ -98,7 +98,7 @@ def give_secret(bridge: Bridge, options: argparse.Namespace) -> Server:
     Raises:
         BadInput, BadServer: the URL, or what it or an option says of the secret, cannot be used.
     """
-    from kernel_bridge_magic.urls import parse_base_url
+    from kernel_bridge_magic.access.urls import parse_base_url
 
     server = bridge.server_at(options.base_url, ca_file=options.ca_file, allow_plain_http=options.allow_plain_http)
     in_url = parse_base_url(options.base_url).token is not None
@@ -117,7 +117,7 @@ def _can_ask() -> bool:
 
 def _ask(bridge: Bridge, url: str, server: Server) -> None:
     """Ask for the token or the password; which of the two it is, the server says."""
-    from kernel_bridge_magic.urls import hub_and_user
+    from kernel_bridge_magic.access.urls import hub_and_user
 
     # A hub's servers know no password; and what is refused as another user's server must not get it as one.
     token_only = any(hub_and_user(server.origin.base_path))
@@ -134,7 +134,7 @@ def _ask(bridge: Bridge, url: str, server: Server) -> None:
 
 
 def _secret(what: str, reference: str) -> Any:
-    from kernel_bridge_magic.auth import Secret, read_secret
+    from kernel_bridge_magic.access.vault import Secret, read_secret
 
     if reference == "ask" or reference.startswith(("env:", "file:")):
         return read_secret(reference, ask=lambda: _asked(what))

@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from kernel_bridge_magic import discovery
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access.sockets import check_ca_file
+from kernel_bridge_magic.access.urls import is_server, servers_named, without_secrets
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.discovery.processes import usages
 from kernel_bridge_magic.discovery.this_kernel import own_connection_file, own_kernel_id
@@ -29,8 +31,6 @@ from kernel_bridge_magic.pool import Pool
 from kernel_bridge_magic.protocol.events import Event
 from kernel_bridge_magic.registry import Ask, Registry, read_url
 from kernel_bridge_magic.server import ServerAPI
-from kernel_bridge_magic.sockets import check_ca_file
-from kernel_bridge_magic.urls import is_server, servers_named, without_secrets
 
 __all__ = ["Bridge", "only"]
 

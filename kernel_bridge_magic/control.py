@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from kernel_bridge_magic import ports
+from kernel_bridge_magic.access import peers as ports
 from kernel_bridge_magic.discovery.asking import join
 from kernel_bridge_magic.discovery.heartbeat import Heartbeats
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused

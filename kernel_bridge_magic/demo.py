@@ -162,10 +162,10 @@ def _wait(process: subprocess.Popen[bytes], url: str, token: str, log: Path) -> 
 
 
 def _api(url: str, token: str) -> Any:
-    from kernel_bridge_magic.auth import Secret, Vault
+    from kernel_bridge_magic.access.urls import parse_base_url
+    from kernel_bridge_magic.access.vault import Secret, Vault
     from kernel_bridge_magic.models import Server
     from kernel_bridge_magic.server import ServerAPI
-    from kernel_bridge_magic.urls import parse_base_url
 
     base = parse_base_url(url)
     vault = Vault()

@@ -17,17 +17,17 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from kernel_bridge_magic import ports
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.access import peers as ports
+from kernel_bridge_magic.access.proxies import proxy_for
+from kernel_bridge_magic.access.sockets import explain, stages
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery.asking import LIST_KERNELS
 from kernel_bridge_magic.discovery.hubs import other_user, servers_of
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError, ServerError
 from kernel_bridge_magic.models import Checkup, Kernel, Server, Session, Step, may_have_unread
 from kernel_bridge_magic.server import ServerAPI
-from kernel_bridge_magic.sockets import explain, stages
 from kernel_bridge_magic.text import count
 from kernel_bridge_magic.transports.handshake import knock
-from kernel_bridge_magic.tunnels import proxy_for
 
 __all__ = ["STEPS", "check"]
 

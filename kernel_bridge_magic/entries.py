@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.text import visible
-from kernel_bridge_magic.urls import parse_base_url
 
 __all__ = ["BadEntry", "Entry", "check_name", "is_reference", "read_entry"]
 

@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 
+from kernel_bridge_magic.access.urls import servers_named
 from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, KernelNotFound
 from kernel_bridge_magic.faces import PYTHON, Face
 from kernel_bridge_magic.levels import (
@@ -31,7 +32,6 @@ from kernel_bridge_magic.levels import (
 )
 from kernel_bridge_magic.models import Kernel, Server, ServerReport, Skipped
 from kernel_bridge_magic.text import count, fold, visible
-from kernel_bridge_magic.urls import servers_named
 
 __all__ = [
     "Level",

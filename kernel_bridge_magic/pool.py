@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.access.descriptors import require
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
-from kernel_bridge_magic.descriptors import require
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files, read_servers, runtime_dirs
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, NotRun, OwnKernel
 from kernel_bridge_magic.interrupts import acquired, check, held

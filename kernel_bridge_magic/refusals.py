@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from kernel_bridge_magic.access.urls import server_url
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import Server
-from kernel_bridge_magic.urls import server_url
 
 __all__ = ["host_refused", "not_json", "refusal"]
 

@@ -16,14 +16,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
-from kernel_bridge_magic.auth import Hidden, Secret, Vault
+from kernel_bridge_magic.access.sockets import no_answer, open_socket
+from kernel_bridge_magic.access.urls import hub_and_user, server_url
+from kernel_bridge_magic.access.vault import Hidden, Secret, Vault
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import KernelSpec, Server
 from kernel_bridge_magic.protocol.messages import read_json
 from kernel_bridge_magic.refusals import host_refused, not_json, refusal
-from kernel_bridge_magic.sockets import no_answer, open_socket
 from kernel_bridge_magic.timed import Timed
-from kernel_bridge_magic.urls import hub_and_user, server_url
 
 if TYPE_CHECKING:
     import http.client

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.access.urls import is_server
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.bridge import only
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
@@ -26,7 +27,6 @@ from kernel_bridge_magic.models import Kernel, Listing, Session
 from kernel_bridge_magic.options import split_words
 from kernel_bridge_magic.registry import Registry, read_url
 from kernel_bridge_magic.server import ServerAPI
-from kernel_bridge_magic.urls import is_server
 from tests.support.raw import RawServer, http
 from tests.support.servers import private_env
 

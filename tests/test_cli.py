@@ -230,10 +230,10 @@ def test_a_password_server_below_a_base_path(run: Run, place: dict[str, Any]) ->
 
 
 def test_exec_on_a_password_server(place: dict[str, Any], run: Run) -> None:
-    from kernel_bridge_magic.auth import Secret, Vault
+    from kernel_bridge_magic.access.urls import parse_base_url
+    from kernel_bridge_magic.access.vault import Secret, Vault
     from kernel_bridge_magic.models import Server
     from kernel_bridge_magic.server import ServerAPI
-    from kernel_bridge_magic.urls import parse_base_url
 
     server = place["password"]
     base = parse_base_url(server.url)

@@ -15,7 +15,8 @@ from pathlib import Path
 import ipykernel
 import pytest
 
-from kernel_bridge_magic.auth import Secret
+from kernel_bridge_magic.access.urls import parse_base_url
+from kernel_bridge_magic.access.vault import Secret
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import (
@@ -46,7 +47,6 @@ from kernel_bridge_magic.protocol.events import (
 )
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports.websocket import LARGEST_SENT
-from kernel_bridge_magic.urls import parse_base_url
 from tests.faults.foreign import ForeignClient
 from tests.faults.proxy import FaultProxy
 from tests.support.owner import MAIN
@@ -720,7 +720,7 @@ def test_a_kernel_without_a_server_is_interrupted_by_message(tmp_path_factory: p
 
 
 def test_opening_a_websocket_needs_the_token(jupyter_server: JupyterServer, shared_kernel: str) -> None:
-    from kernel_bridge_magic.auth import Secret, Vault
+    from kernel_bridge_magic.access.vault import Secret, Vault
     from kernel_bridge_magic.errors import AuthRefused, CannotConnect
     from kernel_bridge_magic.transports.websocket import WebSocketTransport
 

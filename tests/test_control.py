@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kernel_bridge_magic import control
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control, listening_process
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, CannotConnect, RemoteError

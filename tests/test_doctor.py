@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access.urls import parse_base_url
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.doctor import STEPS, check
 from kernel_bridge_magic.models import Checkup, Origin, Server, Step
-from kernel_bridge_magic.urls import parse_base_url
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.servers import JupyterServer

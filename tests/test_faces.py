@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.bridge import only
 from kernel_bridge_magic.display.checks import CheckList
 from kernel_bridge_magic.display.servers import ServerList
@@ -17,7 +18,6 @@ from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.faces import COMMAND_LINE, INTERRUPT, MAGICS, PYTHON, Face
 from kernel_bridge_magic.matching import find_by_id, find_one, find_only, none_matches
 from kernel_bridge_magic.models import Kernel, Listing, Server, ServerReport, Session, Skipped
-from kernel_bridge_magic.urls import parse_base_url
 
 LAB = Server("http://localhost:8888/", "localhost:8888", parse_base_url("http://localhost:8888/").origin)
 A = Kernel("3f9c1c0e-0000-4000-8000-000000000001", sessions=(Session("work/a.ipynb", "a.ipynb"),), server=LAB)

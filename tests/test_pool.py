@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic import ports
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.access import peers as ports
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.errors import CannotConnect, NotRun
 from kernel_bridge_magic.models import Kernel, Session

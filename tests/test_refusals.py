@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access.urls import parse_base_url
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.doctor import check
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, CannotConnect, ServerError
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
-from kernel_bridge_magic.urls import parse_base_url
 from tests.faults.proxy import FaultProxy
 from tests.support.raw import RawServer, http
 from tests.support.servers import JupyterServer, private_env

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trustme
 
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.entries import Entry
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.registry import Registry, read_url

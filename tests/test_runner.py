@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access.urls import parse_base_url
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.display.relay import Relay
@@ -31,7 +32,6 @@ from kernel_bridge_magic.runner import run
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport
-from kernel_bridge_magic.urls import parse_base_url
 from tests.faults.proxy import FaultProxy
 from tests.support.roads import found, known
 from tests.support.scripted import LIFE, Cell, ScriptedKernel, ScriptedServer, _Channels

@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 import trustme
 
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access.urls import parse_base_url
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import Origin, Server
 from kernel_bridge_magic.server import ServerAPI, open_socket
-from kernel_bridge_magic.urls import parse_base_url
 from tests.support.hostile import HostileServer
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from kernel_bridge_magic.auth import Vault
-from kernel_bridge_magic.descriptors import require
+from kernel_bridge_magic.access.descriptors import require
+from kernel_bridge_magic.access.urls import servers_named
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery.asking import Answer, ask_all
 from kernel_bridge_magic.discovery.claims import listed_by, of_frozen_servers, of_silent_kernels
 from kernel_bridge_magic.discovery.heartbeat import Endpoint, Heartbeats
@@ -30,7 +31,6 @@ from kernel_bridge_magic.discovery.runtime_files import (
 from kernel_bridge_magic.discovery.standalone import endpoints, file_kernel_id, standalone_kernel
 from kernel_bridge_magic.discovery.unused import may_be_unused, with_unused
 from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, ServerReport, Session, Skipped, is_uuid
-from kernel_bridge_magic.urls import servers_named
 
 __all__ = ["last_answer", "last_listing", "look", "named_files"]
 

@@ -12,12 +12,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.access.sockets import no_answer
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery.hubs import other_user, servers_of
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, ServerReport, Session
 from kernel_bridge_magic.server import ServerAPI
-from kernel_bridge_magic.sockets import no_answer
 
 __all__ = ["LIST_KERNELS", "Answer", "ask_all", "join"]
 

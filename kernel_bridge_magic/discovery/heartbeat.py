@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from kernel_bridge_magic import descriptors
+from kernel_bridge_magic.access import descriptors
 from kernel_bridge_magic.errors import CannotConnect
 
 __all__ = ["Endpoint", "Heartbeats"]

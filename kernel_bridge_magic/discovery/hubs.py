@@ -12,11 +12,11 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.access.urls import hub_and_user, server_url
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError
 from kernel_bridge_magic.models import Server, ServerReport
 from kernel_bridge_magic.server import ServerAPI
-from kernel_bridge_magic.urls import hub_and_user, server_url
 
 __all__ = ["other_user", "servers_of"]
 

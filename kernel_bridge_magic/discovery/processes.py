@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from kernel_bridge_magic import descriptors, ports
+from kernel_bridge_magic.access import descriptors
+from kernel_bridge_magic.access import peers as ports
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
 from kernel_bridge_magic.discovery.standalone import endpoint

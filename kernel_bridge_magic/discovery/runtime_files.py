@@ -20,12 +20,13 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from kernel_bridge_magic import descriptors, ports
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access import descriptors
+from kernel_bridge_magic.access import peers as ports
+from kernel_bridge_magic.access.files import open_file
+from kernel_bridge_magic.access.urls import server_url, socket_url
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.errors import BadServer
-from kernel_bridge_magic.files import open_file
 from kernel_bridge_magic.models import Server, Skipped
-from kernel_bridge_magic.urls import server_url, socket_url
 
 __all__ = [
     "FileContent",

@@ -11,10 +11,11 @@ import stat
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from kernel_bridge_magic import descriptors, ports
+from kernel_bridge_magic.access import descriptors
+from kernel_bridge_magic.access import peers as ports
+from kernel_bridge_magic.access.files import open_file
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, number, text
-from kernel_bridge_magic.files import open_file
 from kernel_bridge_magic.models import Kernel, KernelSpec, Session, Skipped
 from kernel_bridge_magic.server import kernelspec
 

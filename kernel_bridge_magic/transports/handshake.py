@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.models import Server
 from kernel_bridge_magic.protocol.frames import V1
 from kernel_bridge_magic.server import open_socket

@@ -16,8 +16,8 @@ import threading
 import time
 from typing import Any
 
-from kernel_bridge_magic import ports
-from kernel_bridge_magic.descriptors import require
+from kernel_bridge_magic.access import peers as ports
+from kernel_bridge_magic.access.descriptors import require
 from kernel_bridge_magic.errors import CannotConnect, LinkLost
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.gaps import Gap

@@ -11,10 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.access.urls import parse_base_url
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.models import Server
-from kernel_bridge_magic.urls import parse_base_url
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.servers import JupyterServer

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.discovery import claims
 from kernel_bridge_magic.discovery.asking import Answer
 from kernel_bridge_magic.discovery.claims import listed_by, of_frozen_servers
 from kernel_bridge_magic.discovery.runtime_files import FileContent
 from kernel_bridge_magic.models import Kernel, Server, ServerReport
-from kernel_bridge_magic.urls import parse_base_url
 
 
 def server(path: str, source: str = "added") -> Server:

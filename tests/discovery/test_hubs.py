@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access.urls import is_server, parse_base_url
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.doctor import check
 from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.models import Listing, Server
-from kernel_bridge_magic.urls import is_server, parse_base_url
 from tests.support.raw import RawServer, http
 
 TOKENS = {"of-ann": "ann", "of-bob": "bob", "no-list": "ann"}

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access.urls import parse_base_url
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.discovery.asking import join
 from kernel_bridge_magic.discovery.heartbeat import Heartbeats
@@ -25,7 +26,6 @@ from kernel_bridge_magic.discovery.runtime_files import FileContent
 from kernel_bridge_magic.discovery.standalone import endpoint
 from kernel_bridge_magic.levels import servers_named
 from kernel_bridge_magic.models import Kernel, KernelSpec, Listing, Server
-from kernel_bridge_magic.urls import parse_base_url
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
@@ -490,10 +490,10 @@ def test_no_thread_is_left_behind(two: tuple[JupyterServer, JupyterServer, Conso
 def test_a_frozen_server_does_not_hold_up_exit_nor_is_anything_heavy_imported() -> None:
     code = """
 import sys, time
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.models import Server
-from kernel_bridge_magic.urls import parse_base_url
+from kernel_bridge_magic.access.urls import parse_base_url
 print([name for name in ("psutil", "zmq", "jupyter_client", "ssl", "http.client", "IPython") if name in sys.modules])
 url, origin, _ = parse_base_url(sys.argv[1])
 listing = look([Server(url, "frozen", origin)], Vault(), deadline=0.3)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files, read_servers, runtime_dirs
 from kernel_bridge_magic.models import Origin
 from tests.support.servers import JupyterServer

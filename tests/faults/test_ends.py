@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.auth import Secret
+from kernel_bridge_magic.access.vault import Secret
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import websocket
 
-from kernel_bridge_magic.auth import Secret
+from kernel_bridge_magic.access.vault import Secret
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.errors import Fate

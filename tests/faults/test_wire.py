@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import Fate

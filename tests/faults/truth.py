@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access.urls import parse_base_url
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import Fate
@@ -26,7 +27,6 @@ from kernel_bridge_magic.protocol.events import Event, Lost, Note, Started, Stre
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
-from kernel_bridge_magic.urls import parse_base_url
 from tests.faults.proxy import FaultProxy
 from tests.support.roads import found
 from tests.support.servers import JupyterServer

@@ -35,7 +35,7 @@ import websocket
 from IPython.core.interactiveshell import InteractiveShell
 
 from kernel_bridge_magic import magics
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError
 from kernel_bridge_magic.models import Kernel, Server
@@ -550,8 +550,8 @@ def test_a_cookie_goes_back_to_nobody(stage: Stage, play: Callable[..., Scene]) 
 def test_ten_thousand_pairs_of_urls_share_no_secret() -> None:
     import random
 
+    from kernel_bridge_magic.access.urls import parse_base_url
     from kernel_bridge_magic.errors import BadServer
-    from kernel_bridge_magic.urls import parse_base_url
 
     pick = random.Random(7)
     hosts = ["a.example", "A.example", "a.example.", "b.example", "127.0.0.1", "127.1", "[::1]", "localhost", "xn--a",

@@ -11,14 +11,14 @@ import time
 
 import pytest
 
-from kernel_bridge_magic.auth import read_secret
+from kernel_bridge_magic.access.urls import parse_base_url
+from kernel_bridge_magic.access.vault import read_secret
 from kernel_bridge_magic.choices import seconds
 from kernel_bridge_magic.errors import BadInput, BadServer, KernelBridgeError
 from kernel_bridge_magic.matching import find_many, find_one, selector
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Session
 from kernel_bridge_magic.protocol.messages import check_code
 from kernel_bridge_magic.registry import read_url
-from kernel_bridge_magic.urls import parse_base_url
 from kernel_bridge_magic.usage import kernels_parser, remote_parser, servers_parser
 from tests.support.records import Record
 

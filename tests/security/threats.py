@@ -15,7 +15,8 @@ SERVER, SOCKET, CANARIES = (
     "tests/transports/test_websocket.py",
     "tests/security/test_canaries.py",
 )
-FILES, USER, AUTH = "tests/discovery/test_runtime_files.py", "tests/security/test_other_user.py", "tests/test_auth.py"
+FILES, USER = "tests/discovery/test_runtime_files.py", "tests/security/test_other_user.py"
+AUTH = "tests/access/test_vault.py"
 RELAY, ZMQ, THREAT = "tests/display/test_relay.py", "tests/transports/test_zmq.py", "tests/security/test_threats.py"
 
 #: What it is, and where it is met.
@@ -34,7 +35,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             f"{USER}::test_it_is_told_nothing",
             f"{SERVER}::test_listener_of_another_user_gets_nothing",
             f"{SERVER}::test_port_taken_by_another_process_gets_nothing",
-            "tests/test_sockets.py::test_a_secret_does_not_go_to_another_user_of_this_machine",
+            "tests/access/test_sockets.py::test_a_secret_does_not_go_to_another_user_of_this_machine",
         ),
     ),
     3: (
@@ -80,7 +81,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
     9: (
         "a token in a URL, or in a library's exception",
         (
-            "tests/test_urls.py::test_token_is_taken_out_and_in_no_repr",
+            "tests/access/test_urls.py::test_token_is_taken_out_and_in_no_repr",
             f"{AUTH}::test_a_secret_in_a_url_is_in_no_traceback",
             f"{CANARIES}::test_rest",
             f"{CANARIES}::test_websocket",
@@ -92,7 +93,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
         (
             f"{SOCKET}::test_proxies_of_the_environment_are_not_used",
             f"{SERVER}::test_proxies_and_netrc_see_nothing",
-            "tests/test_tunnels.py::test_a_cell_runs_through_a_proxy_that_sees_no_secret",
+            "tests/access/test_proxies.py::test_a_cell_runs_through_a_proxy_that_sees_no_secret",
         ),
     ),
     12: (
@@ -102,8 +103,8 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
     13: (
         "no TLS, or one that does not hold",
         (
-            "tests/test_sockets.py::test_a_token_does_not_cross_the_network_in_clear",
-            "tests/test_sockets.py::test_a_certificate_that_does_not_hold_is_one_sentence",
+            "tests/access/test_sockets.py::test_a_token_does_not_cross_the_network_in_clear",
+            "tests/access/test_sockets.py::test_a_certificate_that_does_not_hold_is_one_sentence",
             f"{SERVER}::test_tls",
         ),
     ),
@@ -170,7 +171,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             f"{SERVER}::test_a_drip_ends_at_the_deadline",
             "tests/transports/test_handshake.py::test_a_knock_ends_in_time_whatever_drips",
             "tests/transports/test_handshake.py::test_a_kernel_s_connection_is_given_up_in_time_whatever_drips",
-            "tests/test_tunnels.py::test_a_proxy_that_drips_is_not_waited_for",
+            "tests/access/test_proxies.py::test_a_proxy_that_drips_is_not_waited_for",
         ),
     ),
     25: (
@@ -206,8 +207,8 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
     28: (
         "names that move",
         (
-            "tests/test_sockets.py::test_a_name_that_has_moved_gets_nothing",
-            "tests/test_sockets.py::test_localhost_is_this_machine_only",
+            "tests/access/test_sockets.py::test_a_name_that_has_moved_gets_nothing",
+            "tests/access/test_sockets.py::test_localhost_is_this_machine_only",
         ),
     ),
     29: ("secrets inherited by child processes", (f"{CANARIES}::test_nothing_is_left_anywhere",)),

@@ -7,8 +7,8 @@ import socket
 import threading
 from collections.abc import Callable
 
+from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.models import Server
-from kernel_bridge_magic.urls import parse_base_url
 
 Script = Callable[[socket.socket, bytes], None]
 

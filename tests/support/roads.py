@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access.urls import parse_base_url
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.models import Kernel, Server, Session
@@ -12,7 +13,6 @@ from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport
-from kernel_bridge_magic.urls import parse_base_url
 from tests.support.servers import JupyterServer
 
 ROADS = ("zmq", "ws")

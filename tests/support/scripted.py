@@ -36,10 +36,10 @@ import tornado.websocket
 import zmq
 from jupyter_client.session import Session
 
+from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.frames import V1, decode, encode, join_offsets, join_v1
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.urls import parse_base_url
 
 LIFE = "scripted-life"
 INFO = {"status": "ok", "implementation": "scripted", "protocol_version": "5.3", "language_info": {"name": "none"}}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import Fate, KernelDied, LinkLost, RemoteError
@@ -490,14 +490,14 @@ import resource, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 import IPython, jupyter_client, websocket, zmq
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Note, Stream
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport
-from kernel_bridge_magic.urls import parse_base_url
+from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.models import Server
 
 where = {where!r}

@@ -11,7 +11,7 @@ import time
 import pytest
 import websocket
 
-from kernel_bridge_magic.auth import Vault
+from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.errors import (
     CannotConnect,
 )

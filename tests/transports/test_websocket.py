@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access.urls import parse_base_url
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import (
@@ -35,7 +36,6 @@ from kernel_bridge_magic.protocol.messages import Message, execute_content
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports import websocket as websocket_module
 from kernel_bridge_magic.transports.websocket import LARGEST_SENT, WebSocketTransport
-from kernel_bridge_magic.urls import parse_base_url
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.roads import found, known, road_to

@@ -12,14 +12,14 @@ from dataclasses import replace
 import pytest
 import trustme
 
-from kernel_bridge_magic.auth import Secret, Vault
+from kernel_bridge_magic.access.proxies import Proxy, proxy_for
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import ServerUnreachable
 from kernel_bridge_magic.models import Kernel, Origin, Server
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
-from kernel_bridge_magic.tunnels import Proxy, proxy_for
 from tests.support.raw import RawServer
 from tests.support.servers import JupyterServer
 

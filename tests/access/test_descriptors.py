@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic import descriptors
+from kernel_bridge_magic.access import descriptors
 from kernel_bridge_magic.errors import CannotConnect
 from tests.support.hostile import HostileServer
 from tests.support.scripted import Cell, ScriptedKernel
@@ -68,7 +68,7 @@ def test_a_process_without_descriptors_is_told_so_and_lives_on(tmp_path: Path) -
     env = private_env(tmp_path / "home")
     runtime = Path(env["JUPYTER_RUNTIME_DIR"])
     with ScriptedKernel(by_the_book, runtime), HostileServer(by_the_book) as server:
-        code = WITHOUT.format(root=str(Path(__file__).parents[1]), url=server.url)
+        code = WITHOUT.format(root=str(Path(__file__).parents[2]), url=server.url)
         done = subprocess.run(
             [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=100, check=False
         )

@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
+from kernel_bridge_magic.access.files import open_file
 from kernel_bridge_magic.errors import BadServer
-from kernel_bridge_magic.files import open_file
 from kernel_bridge_magic.models import Origin
 from kernel_bridge_magic.text import Hidden
 

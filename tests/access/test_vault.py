@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_bridge_magic import arguments, connect, kernels
-from kernel_bridge_magic.auth import Secret, Vault, read_secret
+from kernel_bridge_magic.access.urls import parse_base_url
+from kernel_bridge_magic.access.vault import Secret, Vault, read_secret
 from kernel_bridge_magic.base_url import give_secret
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
@@ -27,7 +28,6 @@ from kernel_bridge_magic.models import Origin
 from kernel_bridge_magic.registry import Registry
 from kernel_bridge_magic.server import ServerAPI
 from kernel_bridge_magic.server_file import save_entry
-from kernel_bridge_magic.urls import parse_base_url
 from kernel_bridge_magic.usage import servers_parser
 from tests.support.raw import RawServer, http
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel_bridge_magic.access.urls import hub_and_user, parse_base_url, server_url
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.models import Origin
-from kernel_bridge_magic.urls import hub_and_user, parse_base_url, server_url
 
 
 @pytest.mark.parametrize(

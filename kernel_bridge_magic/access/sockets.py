@@ -16,10 +16,11 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from kernel_bridge_magic import descriptors, ports
+from kernel_bridge_magic.access import descriptors
+from kernel_bridge_magic.access import peers as ports
+from kernel_bridge_magic.access.proxies import is_here, proxy_for, seconds_left, tunnel
 from kernel_bridge_magic.errors import BadServer, CannotConnect, ServerUnreachable
 from kernel_bridge_magic.models import Server
-from kernel_bridge_magic.tunnels import is_here, proxy_for, seconds_left, tunnel
 
 if TYPE_CHECKING:
     import ssl

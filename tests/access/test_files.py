@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from kernel_bridge_magic.access.files import open_file
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
-from kernel_bridge_magic.files import open_file
 
 
 def test_a_directory_is_refused_and_not_left_open(tmp_path: Path) -> None:

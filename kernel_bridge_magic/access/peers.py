@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from kernel_bridge_magic import descriptors
+from kernel_bridge_magic.access import descriptors
 
 __all__ = [
     "LOOPBACK",

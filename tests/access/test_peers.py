@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic import ports
+from kernel_bridge_magic.access import peers as ports
 from tests.support.far import can_be_far, far_machine
 from tests.support.ports import free_port
 
@@ -152,7 +152,7 @@ def test_whoever_has_the_port_here_is_nothing_to_another_machine() -> None:
 @as_root
 def test_where_all_others_look_the_same_nobody_is_known() -> None:
     code = (
-        "import socket, sys; from kernel_bridge_magic import ports;"
+        "import socket, sys; from kernel_bridge_magic.access import peers as ports;"
         "print(ports.owner(socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)))"
     )
     with nobody():
