@@ -23,8 +23,8 @@ from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.entries import Entry
 from kernel_bridge_magic.errors import BadAnswer, BadInput, BadServer, KernelBridgeError, ServerError
 from kernel_bridge_magic.faces import PYTHON, Face
-from kernel_bridge_magic.levels import candidates, clean, row_of
-from kernel_bridge_magic.matching import find_by_id, find_many, find_one, find_only, none_matches
+from kernel_bridge_magic.matching.find import find_by_id, find_many, find_one, find_only, none_matches
+from kernel_bridge_magic.matching.levels import candidates, clean, row_of
 from kernel_bridge_magic.meanings import Meanings
 from kernel_bridge_magic.models import Checkup, Kernel, Listing, Origin, Server, ServerReport
 from kernel_bridge_magic.pool import Pool

@@ -29,7 +29,7 @@ from kernel_bridge_magic.errors import BadOption, BadServer, FateError, OwnKerne
 from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.faces import MAGICS
 from kernel_bridge_magic.interrupts import aside, held, sends_nothing
-from kernel_bridge_magic.levels import Level, match_level, shown
+from kernel_bridge_magic.matching.levels import Level, match_level, shown
 from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent

@@ -102,7 +102,7 @@ class BridgeMagics(Magics):
             print(wanted)
             return None
         if rest and not options.check:
-            from kernel_bridge_magic.levels import shown
+            from kernel_bridge_magic.matching.levels import shown
 
             raise BadOption(
                 f"unexpected {shown(rest)}. To add a server write %servers --add URL --name NAME,"

@@ -22,7 +22,7 @@ from kernel_bridge_magic.bridge import only
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
 from kernel_bridge_magic.errors import BadAnswer, BadServer, KernelBridgeError, KernelNotFound
-from kernel_bridge_magic.matching import find_one, selector
+from kernel_bridge_magic.matching.find import find_one, selector
 from kernel_bridge_magic.models import Kernel, Listing, Session
 from kernel_bridge_magic.options import split_words
 from kernel_bridge_magic.registry import Registry, read_url

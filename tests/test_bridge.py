@@ -34,7 +34,7 @@ from kernel_bridge_magic.errors import (
     ServerError,
 )
 from kernel_bridge_magic.faces import COMMAND_LINE
-from kernel_bridge_magic.matching import selector
+from kernel_bridge_magic.matching.find import selector
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.pool import Pool
 from kernel_bridge_magic.protocol.events import Event, Note

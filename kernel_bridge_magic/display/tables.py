@@ -18,7 +18,7 @@ from urllib.parse import quote
 from kernel_bridge_magic.display.grid import STYLE, Column, fit, html_table, shown, wrap
 from kernel_bridge_magic.display.rows import Row, claim_lines, problem_line, row_of, transport
 from kernel_bridge_magic.faces import PYTHON, Face
-from kernel_bridge_magic.matching import none_matches as none_matches_line
+from kernel_bridge_magic.matching.find import none_matches as none_matches_line
 from kernel_bridge_magic.models import Kernel, Listing, Server, ServerReport
 from kernel_bridge_magic.text import count, cut_end, cut_middle, visible
 

@@ -24,7 +24,7 @@ from kernel_bridge_magic.discovery.asking import join
 from kernel_bridge_magic.discovery.heartbeat import Heartbeats
 from kernel_bridge_magic.discovery.runtime_files import FileContent
 from kernel_bridge_magic.discovery.standalone import endpoint
-from kernel_bridge_magic.levels import servers_named
+from kernel_bridge_magic.matching.levels import servers_named
 from kernel_bridge_magic.models import Kernel, KernelSpec, Listing, Server
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http

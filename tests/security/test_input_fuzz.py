@@ -15,7 +15,7 @@ from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import read_secret
 from kernel_bridge_magic.choices import seconds
 from kernel_bridge_magic.errors import BadInput, BadServer, KernelBridgeError
-from kernel_bridge_magic.matching import find_many, find_one, selector
+from kernel_bridge_magic.matching.find import find_many, find_one, selector
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Session
 from kernel_bridge_magic.protocol.messages import check_code
 from kernel_bridge_magic.registry import read_url

@@ -19,7 +19,7 @@ from kernel_bridge_magic.arguments import parse
 from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, BadMatch, KernelNotFound, OwnKernel
 from kernel_bridge_magic.faces import COMMAND_LINE, MAGICS, Face
 from kernel_bridge_magic.faces import PYTHON as FROM_PYTHON
-from kernel_bridge_magic.matching import (
+from kernel_bridge_magic.matching.find import (
     Level,
     find_by_id,
     find_many,

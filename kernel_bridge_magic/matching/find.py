@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from kernel_bridge_magic.access.urls import servers_named
 from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, KernelNotFound
 from kernel_bridge_magic.faces import PYTHON, Face
-from kernel_bridge_magic.levels import (
+from kernel_bridge_magic.matching.levels import (
     TESTS,
     Level,
     Named,

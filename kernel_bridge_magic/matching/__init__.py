@@ -1,0 +1,1 @@
+"""From what a user types to the kernel that is meant."""
