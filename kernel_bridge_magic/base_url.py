@@ -71,7 +71,7 @@ def add_server(bridge: Bridge, options: argparse.Namespace) -> Server:
     Raises:
         BadInput, BadServer: something of it cannot be used, or not be saved.
     """
-    from kernel_bridge_magic.entries import is_reference
+    from kernel_bridge_magic.servers.entries import is_reference
 
     for what in ("token", "password"):
         if (given := getattr(options, what)) and not is_reference(given):

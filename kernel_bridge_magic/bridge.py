@@ -20,7 +20,6 @@ from kernel_bridge_magic.discovery.processes import usages
 from kernel_bridge_magic.discovery.this_kernel import own_connection_file, own_kernel_id
 from kernel_bridge_magic.display.rows import problem_line, usage_words
 from kernel_bridge_magic.display.tables import KernelList
-from kernel_bridge_magic.entries import Entry
 from kernel_bridge_magic.errors import BadAnswer, BadInput, BadServer, KernelBridgeError, ServerError
 from kernel_bridge_magic.faces import PYTHON, Face
 from kernel_bridge_magic.matching.find import find_by_id, find_many, find_one, find_only, none_matches
@@ -29,8 +28,9 @@ from kernel_bridge_magic.meanings import Meanings
 from kernel_bridge_magic.models import Checkup, Kernel, Listing, Origin, Server, ServerReport
 from kernel_bridge_magic.pool import Pool
 from kernel_bridge_magic.protocol.events import Event
-from kernel_bridge_magic.registry import Ask, Registry, read_url
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.entries import Entry
+from kernel_bridge_magic.servers.registry import Ask, Registry, read_url
+from kernel_bridge_magic.servers.rest import ServerAPI
 
 __all__ = ["Bridge", "only"]
 

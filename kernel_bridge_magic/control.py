@@ -16,7 +16,7 @@ from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
 from kernel_bridge_magic.discovery.standalone import endpoint
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkError
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.text import cut_middle
 from kernel_bridge_magic.transports.base import Transport
 

@@ -165,7 +165,7 @@ def _api(url: str, token: str) -> Any:
     from kernel_bridge_magic.access.urls import parse_base_url
     from kernel_bridge_magic.access.vault import Secret, Vault
     from kernel_bridge_magic.models import Server
-    from kernel_bridge_magic.server import ServerAPI
+    from kernel_bridge_magic.servers.rest import ServerAPI
 
     base = parse_base_url(url)
     vault = Vault()

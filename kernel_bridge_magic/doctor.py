@@ -25,7 +25,7 @@ from kernel_bridge_magic.discovery.asking import LIST_KERNELS
 from kernel_bridge_magic.discovery.hubs import other_user, servers_of
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError, ServerError
 from kernel_bridge_magic.models import Checkup, Kernel, Server, Session, Step, may_have_unread
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.text import count
 from kernel_bridge_magic.transports.handshake import knock
 

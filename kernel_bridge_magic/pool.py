@@ -18,7 +18,7 @@ from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, NotRun,
 from kernel_bridge_magic.interrupts import acquired, check, held
 from kernel_bridge_magic.models import Kernel, Server, may_have_unread
 from kernel_bridge_magic.protocol.events import Event, Note, Queued
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.items import HeldUp
 

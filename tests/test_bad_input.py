@@ -25,8 +25,8 @@ from kernel_bridge_magic.errors import BadAnswer, BadServer, KernelBridgeError, 
 from kernel_bridge_magic.matching.find import find_one, selector
 from kernel_bridge_magic.models import Kernel, Listing, Session
 from kernel_bridge_magic.options import split_words
-from kernel_bridge_magic.registry import Registry, read_url
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.registry import Registry, read_url
+from kernel_bridge_magic.servers.rest import ServerAPI
 from tests.support.raw import RawServer, http
 from tests.support.servers import private_env
 

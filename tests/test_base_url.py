@@ -14,9 +14,9 @@ import trustme
 
 from kernel_bridge_magic.base_url import refuse_alone
 from kernel_bridge_magic.cli import main
-from kernel_bridge_magic.entries import Entry
 from kernel_bridge_magic.errors import BadInput
-from kernel_bridge_magic.server_file import save_entry
+from kernel_bridge_magic.servers.config_file import save_entry
+from kernel_bridge_magic.servers.entries import Entry
 from tests.support.asked import answered
 from tests.support.raw import RawServer, http
 from tests.support.servers import JupyterServer, private_env

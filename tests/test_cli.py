@@ -233,7 +233,7 @@ def test_exec_on_a_password_server(place: dict[str, Any], run: Run) -> None:
     from kernel_bridge_magic.access.urls import parse_base_url
     from kernel_bridge_magic.access.vault import Secret, Vault
     from kernel_bridge_magic.models import Server
-    from kernel_bridge_magic.server import ServerAPI
+    from kernel_bridge_magic.servers.rest import ServerAPI
 
     server = place["password"]
     base = parse_base_url(server.url)

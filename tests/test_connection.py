@@ -45,7 +45,7 @@ from kernel_bridge_magic.protocol.events import (
     Started,
     Stream,
 )
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import LARGEST_SENT
 from tests.faults.foreign import ForeignClient
 from tests.faults.proxy import FaultProxy

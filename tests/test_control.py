@@ -18,7 +18,7 @@ from kernel_bridge_magic.control import Control, listening_process
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, CannotConnect, RemoteError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Stream
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http

@@ -13,7 +13,7 @@ from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.frames import V1
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.scripted import LIFE, Cell, Script, ScriptedServer
 from tests.support.servers import wait_for

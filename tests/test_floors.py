@@ -69,12 +69,6 @@ MOVING: dict[str, str] = {
     "protocol.record": "remote_code.record",
     "display.foreign": "sanitize.html",
     "display.escapes": "sanitize.terminal",
-    "server": "servers.rest",
-    "refusals": "servers.refusals",
-    "timed": "servers.http_deadline",
-    "registry": "servers.registry",
-    "server_file": "servers.config_file",
-    "entries": "servers.entries",
 }
 #: Modules that do no I/O: no socket, file, clock, thread, logging. A folder stands for all its modules.
 PURE = {

@@ -38,7 +38,7 @@ from kernel_bridge_magic.errors import (
 from kernel_bridge_magic.magics import BridgeMagics
 from kernel_bridge_magic.protocol.events import Stream
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.text import without_colours
 from tests.support.owner import Owner
 from tests.support.ports import free_port

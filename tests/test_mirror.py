@@ -20,7 +20,7 @@ from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.hostile import HostileServer
 from tests.support.servers import JupyterServer, wait_for

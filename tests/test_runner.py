@@ -29,7 +29,7 @@ from kernel_bridge_magic.protocol.frames import encode
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from kernel_bridge_magic.runner import run
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.faults.proxy import FaultProxy

@@ -17,7 +17,7 @@ from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery.hubs import other_user, servers_of
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, ServerReport, Session
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 
 __all__ = ["LIST_KERNELS", "Answer", "ask_all", "join"]
 

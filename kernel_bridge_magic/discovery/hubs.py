@@ -16,7 +16,7 @@ from kernel_bridge_magic.access.urls import hub_and_user, server_url
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError
 from kernel_bridge_magic.models import Server, ServerReport
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 
 __all__ = ["other_user", "servers_of"]
 

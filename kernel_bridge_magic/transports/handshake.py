@@ -13,7 +13,7 @@ from typing import Any
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.models import Server
 from kernel_bridge_magic.protocol.frames import V1
-from kernel_bridge_magic.server import open_socket
+from kernel_bridge_magic.servers.rest import open_socket
 
 __all__ = ["Bounded", "knock", "options", "untraced", "ws_url"]
 

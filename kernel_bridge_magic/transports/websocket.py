@@ -33,8 +33,8 @@ from kernel_bridge_magic.protocol.gaps import Gap, Gaps
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 from kernel_bridge_magic.protocol.outage import STRAGGLERS
 from kernel_bridge_magic.protocol.patience import Failure, Incoming, Retry, Silence, Step, Wake
-from kernel_bridge_magic.refusals import host_refused
-from kernel_bridge_magic.server import ServerAPI, open_socket
+from kernel_bridge_magic.servers.refusals import host_refused
+from kernel_bridge_magic.servers.rest import ServerAPI, open_socket
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.bell import Bell
 from kernel_bridge_magic.transports.endings import End, read_close

@@ -18,7 +18,7 @@ from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import ServerUnreachable
 from kernel_bridge_magic.models import Kernel, Origin, Server
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.raw import RawServer
 from tests.support.servers import JupyterServer

@@ -25,7 +25,7 @@ from kernel_bridge_magic.access.sockets import check_ca_file, explain, open_sock
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.errors import BadServer, ServerUnreachable
 from kernel_bridge_magic.models import Origin, Server
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from tests.support.far import can_be_far, far_machine
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http

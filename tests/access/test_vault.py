@@ -22,12 +22,12 @@ from kernel_bridge_magic.base_url import give_secret
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
-from kernel_bridge_magic.entries import Entry
 from kernel_bridge_magic.errors import BadServer, KernelBridgeError
 from kernel_bridge_magic.models import Origin
-from kernel_bridge_magic.registry import Registry
-from kernel_bridge_magic.server import ServerAPI
-from kernel_bridge_magic.server_file import save_entry
+from kernel_bridge_magic.servers.config_file import save_entry
+from kernel_bridge_magic.servers.entries import Entry
+from kernel_bridge_magic.servers.registry import Registry
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.usage import servers_parser
 from tests.support.raw import RawServer, http
 

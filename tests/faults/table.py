@@ -75,7 +75,7 @@ ELSEWHERE = {
     29: "tests/transports/test_websocket.py::test_a_frame_that_is_none_ends_the_connection_at_once",
     30: "tests/transports/test_zmq.py::test_messages_that_the_kernel_did_not_sign_are_dropped_and_counted, "
     "tests/transports/test_zmq.py::test_messages_that_are_replayed_are_dropped_and_counted",
-    47: "tests/test_server.py::test_name_that_is_not_known, tests/access/test_sockets.py::test_ipv6, "
+    47: "tests/servers/test_rest.py::test_name_that_is_not_known, tests/access/test_sockets.py::test_ipv6, "
     "tests/access/test_sockets.py::test_a_silent_address_does_not_hide_the_next",
 }
 

@@ -15,7 +15,7 @@ from kernel_bridge_magic.errors import Fate, FateUnknown
 from kernel_bridge_magic.protocol.events import Note, Stream
 from kernel_bridge_magic.protocol.frames import encode
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.scripted import LIFE, ScriptedServer
 from tests.support.servers import wait_for

@@ -20,7 +20,7 @@ from kernel_bridge_magic.protocol.events import Error, Event, Note, Started
 from kernel_bridge_magic.protocol.link import PROOF, REPLY_GRACE
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.results import RemoteResult
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport

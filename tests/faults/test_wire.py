@@ -19,7 +19,7 @@ from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Note, Stream
 from kernel_bridge_magic.protocol.frames import V1, decode, encode
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.scripted import LIFE, ScriptedServer
 from tests.support.servers import JupyterServer, private_env

@@ -25,7 +25,7 @@ from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import Event, Lost, Note, Started, Stream
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.faults.proxy import FaultProxy
 from tests.support.roads import found

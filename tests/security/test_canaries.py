@@ -39,7 +39,7 @@ from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError
 from kernel_bridge_magic.models import Kernel, Server
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.raw import RawServer
 from tests.support.raw import http as answer

@@ -18,7 +18,7 @@ from kernel_bridge_magic.errors import BadInput, BadServer, KernelBridgeError
 from kernel_bridge_magic.matching.find import find_many, find_one, selector
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Session
 from kernel_bridge_magic.protocol.messages import check_code
-from kernel_bridge_magic.registry import read_url
+from kernel_bridge_magic.servers.registry import read_url
 from kernel_bridge_magic.usage import kernels_parser, remote_parser, servers_parser
 from tests.support.records import Record
 

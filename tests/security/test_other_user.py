@@ -19,7 +19,7 @@ from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.errors import KernelBridgeError, ServerUnreachable
 from kernel_bridge_magic.models import Kernel, Origin, Server
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.records import Record
 

@@ -11,7 +11,7 @@ __all__ = ["NOT_HERE", "OPEN", "README", "THREATS", "render"]
 
 README = Path(__file__).parent / "THREATS.md"
 SERVER, SOCKET, CANARIES = (
-    "tests/test_server.py",
+    "tests/servers/test_rest.py",
     "tests/transports/test_websocket.py",
     "tests/security/test_canaries.py",
 )
@@ -65,7 +65,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
         "a secret's file can be read by others",
         (
             f"{AUTH}::test_file_that_others_read_is_refused",
-            "tests/test_server_file.py::test_what_is_saved_is_read_again_and_private",
+            "tests/servers/test_config_file.py::test_what_is_saved_is_read_again_and_private",
         ),
     ),
     8: (
@@ -235,8 +235,8 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
     34: (
         "configuration planted beside a notebook",
         (
-            "tests/test_registry.py::test_a_file_beside_the_notebook_has_no_effect",
-            "tests/test_server_file.py::test_it_is_in_the_config_directory_and_never_in_the_current_one",
+            "tests/servers/test_registry.py::test_a_file_beside_the_notebook_has_no_effect",
+            "tests/servers/test_config_file.py::test_it_is_in_the_config_directory_and_never_in_the_current_one",
         ),
     ),
     35: (

@@ -14,7 +14,7 @@ from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.errors import AuthRefused, RemoteError, TimedOut
 from kernel_bridge_magic.models import Kernel, Listing, ServerReport
 from kernel_bridge_magic.protocol.events import InputRequest, Stream
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from tests.servers import real
 from tests.servers.real import TOKEN, Gateway, Hub, Notebook6, RealServer, Server2
 from tests.servers.venvs import proxy_command, version_of

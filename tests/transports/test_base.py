@@ -22,7 +22,7 @@ from kernel_bridge_magic.protocol.events import Aside, Event, Lost, Note, Queued
 from kernel_bridge_magic.protocol.frames import V1
 from kernel_bridge_magic.protocol.link import Action, Link
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.items import Closed
 from kernel_bridge_magic.transports.websocket import WebSocketTransport

@@ -33,7 +33,7 @@ from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import DisplayData, Note, Started, Stream
 from kernel_bridge_magic.protocol.frames import V1, encode
 from kernel_bridge_magic.protocol.messages import Message, execute_content
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports import websocket as websocket_module
 from kernel_bridge_magic.transports.websocket import LARGEST_SENT, WebSocketTransport
 from tests.support.ports import free_port

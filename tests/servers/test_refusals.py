@@ -17,7 +17,7 @@ from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.doctor import check
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, CannotConnect, ServerError
 from kernel_bridge_magic.models import Kernel, Server
-from kernel_bridge_magic.server import ServerAPI
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.faults.proxy import FaultProxy
 from tests.support.raw import RawServer, http

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kernel_bridge_magic import server_file
 from kernel_bridge_magic.access.sockets import check_ca_file
 from kernel_bridge_magic.access.urls import is_server, parse_base_url, without_secrets
 from kernel_bridge_magic.access.vault import Secret, Vault, read_secret
-from kernel_bridge_magic.entries import BadEntry, Entry, check_name, read_entry
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.models import Origin, Server
+from kernel_bridge_magic.servers import config_file as server_file
+from kernel_bridge_magic.servers.entries import BadEntry, Entry, check_name, read_entry
 from kernel_bridge_magic.text import visible
 
 __all__ = ["Ask", "Registry", "read_url"]

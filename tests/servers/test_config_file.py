@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic import server_file
-from kernel_bridge_magic.entries import Entry
 from kernel_bridge_magic.errors import BadServer
-from kernel_bridge_magic.server_file import file_path, read_file, remove_entry, save_entry, stamp
+from kernel_bridge_magic.servers import config_file as server_file
+from kernel_bridge_magic.servers.config_file import file_path, read_file, remove_entry, save_entry, stamp
+from kernel_bridge_magic.servers.entries import Entry
 
 CANARY = "canary-11c0"
 LAB = Entry("lab", "https://lab.example/", token="env:LAB_TOKEN")
@@ -188,8 +188,8 @@ def test_a_lock_that_was_left_behind_holds_nobody_up(path: str) -> None:
 
 _SAVE = """
 import sys
-from kernel_bridge_magic.entries import Entry
-from kernel_bridge_magic.server_file import save_entry, remove_entry
+from kernel_bridge_magic.servers.entries import Entry
+from kernel_bridge_magic.servers.config_file import save_entry, remove_entry
 sys.stdin.readline()
 for number in range(int(sys.argv[3])):
     save_entry(sys.argv[1], Entry(f"{sys.argv[2]}-{number}", f"https://{sys.argv[2]}.example/{number}/"))
@@ -236,8 +236,8 @@ def test_a_home_that_is_only_read_is_one_line(tmp_path: Path, mode: int) -> None
     code = (
         # All that is imported comes first: where it is, another user may not look.
         "import fcntl, os, sys\n"
-        "from kernel_bridge_magic import server_file\n"
-        "from kernel_bridge_magic.entries import Entry\n"
+        "from kernel_bridge_magic.servers import config_file as server_file\n"
+        "from kernel_bridge_magic.servers.entries import Entry\n"
         "os.setegid(65534); os.seteuid(65534)\n"
         "for path in (sys.argv[1], sys.argv[1] + '/jupyter'):\n"
         "    try: server_file.save_entry(path + '/kernel_bridge.json', Entry('lab', 'https://lab.example/'))\n"

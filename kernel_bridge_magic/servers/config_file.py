@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from kernel_bridge_magic.access.files import open_file
-from kernel_bridge_magic.entries import BadEntry, Entry, read_entry
 from kernel_bridge_magic.errors import BadServer
+from kernel_bridge_magic.servers.entries import BadEntry, Entry, read_entry
 from kernel_bridge_magic.text import Hidden
 
 __all__ = ["NAME", "file_path", "read_file", "remove_entry", "save_entry", "stamp"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.entries import BadEntry, Entry, is_reference, read_entry
+from kernel_bridge_magic.servers.entries import BadEntry, Entry, is_reference, read_entry
 
 CANARY = "canary-5d20"
 URL = "https://lab.example/"

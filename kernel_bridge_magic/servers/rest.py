@@ -22,8 +22,8 @@ from kernel_bridge_magic.access.vault import Hidden, Secret, Vault
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import KernelSpec, Server
 from kernel_bridge_magic.protocol.messages import read_json
-from kernel_bridge_magic.refusals import host_refused, not_json, refusal
-from kernel_bridge_magic.timed import Timed
+from kernel_bridge_magic.servers.http_deadline import Timed
+from kernel_bridge_magic.servers.refusals import host_refused, not_json, refusal
 
 if TYPE_CHECKING:
     import http.client

@@ -23,7 +23,7 @@ from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import Origin, Server
-from kernel_bridge_magic.server import ServerAPI, open_socket
+from kernel_bridge_magic.servers.rest import ServerAPI, open_socket
 from tests.support.hostile import HostileServer
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http

@@ -12,10 +12,10 @@ import pytest
 import trustme
 
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.entries import Entry
 from kernel_bridge_magic.errors import BadServer
-from kernel_bridge_magic.registry import Registry, read_url
-from kernel_bridge_magic.server_file import save_entry
+from kernel_bridge_magic.servers.config_file import save_entry
+from kernel_bridge_magic.servers.entries import Entry
+from kernel_bridge_magic.servers.registry import Registry, read_url
 
 CANARY = "canary-c3e8"
 URL = "https://lab.example/"
