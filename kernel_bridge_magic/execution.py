@@ -15,7 +15,6 @@ from typing import Any
 
 from kernel_bridge_magic.busy import Subshell, interrupt_thread
 from kernel_bridge_magic.control import Control
-from kernel_bridge_magic.display.foreign import tame
 from kernel_bridge_magic.durable import Durable
 from kernel_bridge_magic.errors import Fate, KernelBridgeError, LinkError, LinkLost, NotRun
 from kernel_bridge_magic.interrupts import PATIENCE, check
@@ -31,6 +30,7 @@ from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.protocol.questions import Questions
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
+from kernel_bridge_magic.sanitize.html import tame
 from kernel_bridge_magic.text import count
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox

@@ -16,7 +16,6 @@ from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.checks import CheckList
-from kernel_bridge_magic.display.escapes import LeftOpen
 from kernel_bridge_magic.display.late import LateSink
 from kernel_bridge_magic.display.neutral import KERNEL
 from kernel_bridge_magic.display.relay import Relay, Sink
@@ -39,6 +38,7 @@ from kernel_bridge_magic.protocol.semicolons import GUEST
 from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.runner import run
+from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.text import cut_end, cut_middle, visible
 
 __all__ = ["InShell"]

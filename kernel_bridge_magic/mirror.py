@@ -17,7 +17,6 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.display.escapes import spell_out
 from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.display.twins import Forward, Twins
 from kernel_bridge_magic.display.widget_text import TextWidgets
@@ -30,6 +29,7 @@ from kernel_bridge_magic.protocol.events import Aside, CommMessage, DisplayData,
 from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request, display_of
+from kernel_bridge_magic.sanitize.terminal import spell_out
 from kernel_bridge_magic.transports.items import Closed
 
 __all__ = ["CellSink", "Front", "Mirror", "Pump"]

@@ -67,8 +67,6 @@ MOVING: dict[str, str] = {
     "config": "ipython.config",
     "protocol.semicolons": "remote_code.semicolons",
     "protocol.record": "remote_code.record",
-    "display.foreign": "sanitize.html",
-    "display.escapes": "sanitize.terminal",
 }
 #: Modules that do no I/O: no socket, file, clock, thread, logging. A folder stands for all its modules.
 PURE = {

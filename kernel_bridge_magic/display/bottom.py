@@ -8,8 +8,8 @@ import shutil
 import sys
 from typing import Any
 
-from kernel_bridge_magic.display.escapes import LeftOpen
 from kernel_bridge_magic.display.neutral import IN_PLACE
+from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.text import cells, without_colours
 
 __all__ = ["Bottom", "close_left_open", "dimmed", "is_terminal"]

@@ -8,9 +8,9 @@ import sys
 from typing import Any
 
 from kernel_bridge_magic.display.bottom import Bottom, close_left_open, is_terminal
-from kernel_bridge_magic.display.escapes import LeftOpen
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
+from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.text import without_colours
 
 __all__ = ["PlainSink", "SilentSink"]

@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from kernel_bridge_magic.display.escapes import Escapes
-from kernel_bridge_magic.display.foreign import raisable, tame, tame_metadata
 from kernel_bridge_magic.display.neutral import QUEUED, REQUEST, WIDGETS
 from kernel_bridge_magic.display.waiting import waiting
 from kernel_bridge_magic.errors import FateError, RemoteError
@@ -30,6 +28,8 @@ from kernel_bridge_magic.protocol.events import (
     Stream,
 )
 from kernel_bridge_magic.results import RemoteValue
+from kernel_bridge_magic.sanitize.html import raisable, tame, tame_metadata
+from kernel_bridge_magic.sanitize.terminal import Escapes
 from kernel_bridge_magic.text import visible
 
 __all__ = ["HOLD_SECONDS", "Relay", "Sink", "Widgets"]

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from kernel_bridge_magic.display.bottom import Bottom, close_left_open, is_terminal
-from kernel_bridge_magic.display.escapes import LeftOpen
 from kernel_bridge_magic.display.neutral import LATE
 from kernel_bridge_magic.display.notebook import NotebookSink
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
+from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.text import visible
 
 __all__ = ["Heading", "LateTerminalSink", "TerminalSink"]

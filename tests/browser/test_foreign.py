@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.display.foreign import tame
+from kernel_bridge_magic.sanitize.html import tame
 from tests.browser.lab import Lab, Page
 from tests.support.servers import JupyterServer, wait_for
 

@@ -11,10 +11,10 @@ from typing import Any
 import pyte
 import pytest
 
-from kernel_bridge_magic.display.escapes import LeftOpen
 from kernel_bridge_magic.display.plain import PlainSink, SilentSink
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.results import RemoteValue
+from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from tests.support.shells import private_shell
 
 LONG = "waiting: work/analysis.ipynb is running another client's cell (since 22:18:48). Ctrl-C leaves it " * 2

@@ -120,7 +120,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
         "active output",
         (
             "tests/browser/test_foreign.py::test_no_payload_reaches_the_page",
-            "tests/display/test_foreign.py::test_formulas_in_a_page_that_could_act_go_into_a_sandbox",
+            "tests/sanitize/test_html.py::test_formulas_in_a_page_that_could_act_go_into_a_sandbox",
         ),
     ),
     16: (
@@ -151,7 +151,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
     22: (
         "terminal escapes",
         (
-            "tests/display/test_escapes.py::test_random_strings_at_all_cuts",
+            "tests/sanitize/test_terminal.py::test_random_strings_at_all_cuts",
             f"{RELAY}::test_a_foreign_kernel_cannot_steer_the_terminal_wherever_its_output_is_cut",
             "tests/display/test_tables.py::test_any_text_fits_and_is_safe",
         ),

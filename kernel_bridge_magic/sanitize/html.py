@@ -12,10 +12,10 @@ from html import escape
 from html.parser import HTMLParser
 from typing import Any
 
-from kernel_bridge_magic.display.escapes import spell_out
 from kernel_bridge_magic.errors import RemoteError, remote_error
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Error
+from kernel_bridge_magic.sanitize.terminal import spell_out
 from kernel_bridge_magic.text import visible
 
 __all__ = ["raisable", "tame", "tame_error", "tame_metadata"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.display.escapes import Escapes, LeftOpen, spell_out
+from kernel_bridge_magic.sanitize.terminal import Escapes, LeftOpen, spell_out
 from tests.support.records import Record
 
 PASSING = [

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.display.foreign import tame, tame_error, tame_metadata
 from kernel_bridge_magic.protocol.events import Error
+from kernel_bridge_magic.sanitize.html import tame, tame_error, tame_metadata
 
 CANARY = "alert('canary')"
 STATIC = ["text/plain", "text/latex", "application/json", "image/png", "image/jpeg", "image/gif", "image/webp"]
