@@ -20,7 +20,6 @@ from kernel_bridge_magic.errors import Fate, KernelBridgeError, LinkError, LinkL
 from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.outcome import outcome
-from kernel_bridge_magic.protocol import record, semicolons
 from kernel_bridge_magic.protocol.events import Aside, Error, Event, ExecuteResult, InputRequest, Note, Queued, Tick
 from kernel_bridge_magic.protocol.life import Sign, since_the_last_cell, told_of
 from kernel_bridge_magic.protocol.link import Action, Link
@@ -29,6 +28,7 @@ from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.protocol.questions import Questions
 from kernel_bridge_magic.protocol.request import Request
+from kernel_bridge_magic.remote_code import record, semicolons
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from kernel_bridge_magic.sanitize.html import tame
 from kernel_bridge_magic.text import count

@@ -34,8 +34,8 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
 from kernel_bridge_magic.protocol.pace import Allowance
 from kernel_bridge_magic.protocol.patience import RECONNECT
-from kernel_bridge_magic.protocol.semicolons import GUEST
 from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT
+from kernel_bridge_magic.remote_code.semicolons import GUEST
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.runner import run
 from kernel_bridge_magic.sanitize.terminal import LeftOpen

@@ -65,8 +65,6 @@ MOVING: dict[str, str] = {
     "options": "ipython.line_parser",
     "usage": "ipython.options",
     "config": "ipython.config",
-    "protocol.semicolons": "remote_code.semicolons",
-    "protocol.record": "remote_code.record",
 }
 #: Modules that do no I/O: no socket, file, clock, thread, logging. A folder stands for all its modules.
 PURE = {

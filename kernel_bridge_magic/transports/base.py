@@ -25,7 +25,7 @@ from kernel_bridge_magic.protocol.gaps import Gap
 from kernel_bridge_magic.protocol.life import Life, Sign
 from kernel_bridge_magic.protocol.messages import Message, make_message
 from kernel_bridge_magic.protocol.overruns import Overruns
-from kernel_bridge_magic.protocol.semicolons import Semicolons
+from kernel_bridge_magic.remote_code.semicolons import Semicolons
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Back, Broken, Closed, HeldUp, Item, Subscriber
 from kernel_bridge_magic.transports.turns import Turns

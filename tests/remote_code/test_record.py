@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.protocol.record import is_kept, mark, question, read
+from kernel_bridge_magic.remote_code.record import is_kept, mark, question, read
 from tests.support.shells import private_shell
 
 CELL = mark("ours_7")["cellId"]

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.protocol.semicolons import Semicolons, arm, disarm
+from kernel_bridge_magic.remote_code.semicolons import Semicolons, arm, disarm
 from tests.support.wire import msg
 
 
