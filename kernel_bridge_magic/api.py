@@ -41,8 +41,8 @@ from kernel_bridge_magic.choices import TRANSPORTS, check, check_duration, short
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.errors import BadMatch, BadOption
+from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.text import hide
 
 __all__ = ["connect", "kernels"]

@@ -14,7 +14,7 @@ from typing import Any
 from kernel_bridge_magic import beside
 from kernel_bridge_magic.choices import IF_BUSY
 from kernel_bridge_magic.errors import BadOption, CannotConnect, LinkError, NotRun
-from kernel_bridge_magic.protocol.life import Sign
+from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.protocol.messages import Message, describe_kernel, has_subshells
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox

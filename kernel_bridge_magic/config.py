@@ -8,7 +8,7 @@ from traitlets import Dict, Int, TraitError, TraitType, Unicode
 from traitlets.config import Configurable
 
 from kernel_bridge_magic.choices import duration
-from kernel_bridge_magic.protocol.patience import RECONNECT
+from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.protocol.tails import MAX_OUTPUT
 
 __all__ = ["KernelBridge"]

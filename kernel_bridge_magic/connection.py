@@ -12,13 +12,13 @@ from kernel_bridge_magic.choices import check, check_duration
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import BadCell, BadOption, NotRun
 from kernel_bridge_magic.execution import Execution
+from kernel_bridge_magic.fate.life import since_the_last_cell
+from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event
-from kernel_bridge_magic.protocol.life import since_the_last_cell
 from kernel_bridge_magic.protocol.messages import check_code, describe_language
 from kernel_bridge_magic.protocol.outputs import Outputs, Whole
-from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.items import Subscriber

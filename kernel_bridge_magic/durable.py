@@ -9,9 +9,9 @@ import contextlib
 
 from kernel_bridge_magic import beside
 from kernel_bridge_magic.errors import BadOption, LinkError
-from kernel_bridge_magic.protocol import spool
+from kernel_bridge_magic.fate import spool
+from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.protocol.events import Note
-from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox

@@ -27,13 +27,13 @@ from kernel_bridge_magic.display.twins import Forward, Twins
 from kernel_bridge_magic.errors import BadOption, BadServer, FateError, OwnKernel
 from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.faces import MAGICS
+from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.interrupts import aside, held, sends_nothing
 from kernel_bridge_magic.matching.levels import Level, match_level, shown
 from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
 from kernel_bridge_magic.protocol.pace import Allowance
-from kernel_bridge_magic.protocol.patience import RECONNECT
 from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT
 from kernel_bridge_magic.remote_code.semicolons import GUEST
 from kernel_bridge_magic.results import RemoteValue

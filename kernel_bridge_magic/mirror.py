@@ -23,10 +23,10 @@ from kernel_bridge_magic.display.widget_text import TextWidgets
 from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.faces import MAGICS
+from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import COMM_TYPES, Comms, Parent
 from kernel_bridge_magic.protocol.events import Aside, CommMessage, DisplayData, Event, ExecuteResult
-from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request, display_of
 from kernel_bridge_magic.sanitize.terminal import spell_out

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from kernel_bridge_magic.errors import Fate, FateError, RemoteError, fate_error
+from kernel_bridge_magic.fate.watch import Link
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Error
-from kernel_bridge_magic.protocol.link import Link
 from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from kernel_bridge_magic.sanitize.html import raisable

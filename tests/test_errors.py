@@ -21,9 +21,9 @@ from kernel_bridge_magic.errors import (
     fate_error,
     remote_error,
 )
+from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.watch import Action, Link, Verdict
 from kernel_bridge_magic.models import Kernel, Session
-from kernel_bridge_magic.protocol.life import Sign
-from kernel_bridge_magic.protocol.link import Action, Link, Verdict
 from kernel_bridge_magic.protocol.request import Request
 from tests.support.wire import CELL, reply, status, stream
 

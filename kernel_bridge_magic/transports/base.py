@@ -18,13 +18,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkLost
+from kernel_bridge_magic.fate.gaps import Gap
+from kernel_bridge_magic.fate.life import Life, Sign
+from kernel_bridge_magic.fate.overruns import Overruns
 from kernel_bridge_magic.interrupts import PATIENCE, check, held
 from kernel_bridge_magic.models import Kernel, is_uuid
 from kernel_bridge_magic.protocol.events import Note
-from kernel_bridge_magic.protocol.gaps import Gap
-from kernel_bridge_magic.protocol.life import Life, Sign
 from kernel_bridge_magic.protocol.messages import Message, make_message
-from kernel_bridge_magic.protocol.overruns import Overruns
 from kernel_bridge_magic.remote_code.semicolons import Semicolons
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Back, Broken, Closed, HeldUp, Item, Subscriber

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.protocol.events import Note
-from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import Message
 
 __all__ = ["Back", "Broken", "Closed", "HeldUp", "Item", "Subscriber"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from typing import NamedTuple, TypeVar
 
+from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.protocol.events import Queued
-from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import Message
 
 __all__ = ["Turns"]

@@ -26,13 +26,13 @@ from kernel_bridge_magic.errors import (
     LinkLost,
     ServerUnreachable,
 )
+from kernel_bridge_magic.fate.gaps import Gap, Gaps
+from kernel_bridge_magic.fate.outage import STRAGGLERS
+from kernel_bridge_magic.fate.patience import Failure, Incoming, Retry, Silence, Step, Wake
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.frames import decode, encode
-from kernel_bridge_magic.protocol.gaps import Gap, Gaps
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
-from kernel_bridge_magic.protocol.outage import STRAGGLERS
-from kernel_bridge_magic.protocol.patience import Failure, Incoming, Retry, Silence, Step, Wake
 from kernel_bridge_magic.servers.refusals import host_refused
 from kernel_bridge_magic.servers.rest import ServerAPI, open_socket
 from kernel_bridge_magic.transports.base import Transport

@@ -19,9 +19,9 @@ from typing import Any
 from kernel_bridge_magic.access import peers as ports
 from kernel_bridge_magic.access.descriptors import require
 from kernel_bridge_magic.errors import CannotConnect, LinkLost
+from kernel_bridge_magic.fate.gaps import Gap
+from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.protocol.gaps import Gap
-from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import Message, read_json
 from kernel_bridge_magic.transports.base import Transport
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kernel_bridge_magic.protocol.rules import markdown
+from kernel_bridge_magic.fate.rules import markdown
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -143,7 +143,7 @@ def render(kept: dict[str, dict[str, object]]) -> str:
         "",
         "## The rules",
         "",
-        "Made of kernel_bridge_magic/protocol/rules.py; tests/protocol/test_rules.py plays each row.",
+        "Made of kernel_bridge_magic/fate/rules.py; tests/fate/test_rules.py plays each row.",
         "",
     ]
     lines += markdown()

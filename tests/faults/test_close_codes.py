@@ -157,7 +157,7 @@ def test_ids_that_are_no_counters_are_not_counted_and_that_is_said() -> None:
 
 
 def test_f26_an_idle_connection_is_pinged(monkeypatch: pytest.MonkeyPatch, tell: Tell) -> None:
-    monkeypatch.setattr("kernel_bridge_magic.protocol.patience.PING_IDLE", 0.2)
+    monkeypatch.setattr("kernel_bridge_magic.fate.patience.PING_IDLE", 0.2)
     monkeypatch.setattr("kernel_bridge_magic.transports.websocket._LOOK_AROUND", 0.1)
     pinged: list[bytes] = []
     four = threading.Event()

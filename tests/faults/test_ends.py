@@ -305,7 +305,7 @@ def test_f14_a_server_of_ours_that_is_started_anew_is_known_by_its_file_which_is
 ) -> None:
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(own_server.runtime_dir))
     # Slower than a restart takes: a server that is away for 2 s is told to have ended.
-    monkeypatch.setattr("kernel_bridge_magic.protocol.patience.REFUSED_AGAIN", 10.0)
+    monkeypatch.setattr("kernel_bridge_magic.fate.patience.REFUSED_AGAIN", 10.0)
     kernel = own_server.start_kernel(path="a.ipynb")
     bridge = Bridge()
     try:

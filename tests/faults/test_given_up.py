@@ -127,8 +127,8 @@ def test_a_durable_cell_has_no_limit(
 def test_a_tunnel_that_is_refused_for_a_while_is_tried_for_as_long_as_anything(
     jupyter_server: JupyterServer, own_kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kernel_bridge_magic.protocol.patience.REFUSED_AGAIN", 0.02)
-    monkeypatch.setattr("kernel_bridge_magic.protocol.patience.LONGEST_WAIT", 0.1)
+    monkeypatch.setattr("kernel_bridge_magic.fate.patience.REFUSED_AGAIN", 0.02)
+    monkeypatch.setattr("kernel_bridge_magic.fate.patience.LONGEST_WAIT", 0.1)
     port = free_port()
     with FaultProxy(jupyter_server.port, port) as tunnel:
         vault, kernel = proxied(jupyter_server, tunnel, own_kernel)

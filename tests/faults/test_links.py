@@ -10,7 +10,7 @@ import pytest
 
 from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.errors import Fate
-from kernel_bridge_magic.protocol.life import Sign
+from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.transports.base import Transport
 from tests.faults.proxy import UP, FaultProxy
 from tests.faults.truth import Run, run, through

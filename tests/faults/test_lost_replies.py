@@ -16,8 +16,8 @@ from kernel_bridge_magic.connection import KernelConnection
 from kernel_bridge_magic.control import Control
 from kernel_bridge_magic.errors import Fate, RemoteError
 from kernel_bridge_magic.execution import Execution
+from kernel_bridge_magic.fate.watch import PROOF, REPLY_GRACE
 from kernel_bridge_magic.protocol.events import Error, Event, Note, Started
-from kernel_bridge_magic.protocol.link import PROOF, REPLY_GRACE
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.servers.rest import ServerAPI

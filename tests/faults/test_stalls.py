@@ -310,8 +310,8 @@ def test_f23_a_partition_longer_than_patience_is_tried_until_it_ends(
     monkeypatch: pytest.MonkeyPatch,
     tell: Tell,
 ) -> None:
-    monkeypatch.setattr("kernel_bridge_magic.protocol.patience.PATIENCE", 5.0)
-    monkeypatch.setattr("kernel_bridge_magic.protocol.patience.LONGEST_WAIT", 2.0)
+    monkeypatch.setattr("kernel_bridge_magic.fate.patience.PATIENCE", 5.0)
+    monkeypatch.setattr("kernel_bridge_magic.fate.patience.LONGEST_WAIT", 2.0)
     monkeypatch.setattr("kernel_bridge_magic.transports.websocket.RECONNECT_TIMEOUT", 1.0)
     cell, reconnects = part_for_long(jupyter_server, own_kernel, proxy, tmp_path, 12, 0.05)
     # A handshake that the network held back may come late, and take the place of the one that came through.

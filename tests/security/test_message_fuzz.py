@@ -22,17 +22,17 @@ import pytest
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.widget_text import TextWidgets
 from kernel_bridge_magic.errors import RemoteError, remote_error
+from kernel_bridge_magic.fate.gaps import Gaps
+from kernel_bridge_magic.fate.life import Life
+from kernel_bridge_magic.fate.overruns import Overruns
+from kernel_bridge_magic.fate.watch import Action, Link
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import COMM_TYPES, Comms
 from kernel_bridge_magic.protocol.events import Error
 from kernel_bridge_magic.protocol.frames import V1, decode, encode
-from kernel_bridge_magic.protocol.gaps import Gaps
-from kernel_bridge_magic.protocol.life import Life
-from kernel_bridge_magic.protocol.link import Action, Link
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 from kernel_bridge_magic.protocol.numbering import MOST_AHEAD
 from kernel_bridge_magic.protocol.outputs import Outputs
-from kernel_bridge_magic.protocol.overruns import Overruns
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.remote_code.semicolons import Semicolons
 from kernel_bridge_magic.transports.repeats import Repeats

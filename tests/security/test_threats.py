@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.protocol import spool
+from kernel_bridge_magic.fate import spool
 from kernel_bridge_magic.remote_code import record, semicolons
 from tests.security.threats import NOT_HERE, OPEN, README, THREATS, render
 from tests.support.servers import JupyterServer, private_env

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.protocol.events import Queued
-from kernel_bridge_magic.protocol.life import Sign
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.transports.turns import Turns
 

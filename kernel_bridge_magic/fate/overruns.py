@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kernel_bridge_magic.protocol.gaps import Gap
+from kernel_bridge_magic.fate.gaps import Gap
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import MOST_AHEAD, Numbering, numbered
 

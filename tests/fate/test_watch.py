@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from kernel_bridge_magic.errors import Fate
-from kernel_bridge_magic.protocol.events import Error, Event, Lost, Note, Queued, Started, Stream
-from kernel_bridge_magic.protocol.gaps import Gap
-from kernel_bridge_magic.protocol.life import Sign
-from kernel_bridge_magic.protocol.link import (
+from kernel_bridge_magic.fate.gaps import Gap
+from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.outage import STRAGGLERS
+from kernel_bridge_magic.fate.patience import RECONNECT
+from kernel_bridge_magic.fate.proof import LEAST, LINGER
+from kernel_bridge_magic.fate.watch import (
     ASK_AGAIN,
     BACKLOG,
     DOUBT,
@@ -25,10 +27,8 @@ from kernel_bridge_magic.protocol.link import (
     Action,
     Link,
 )
+from kernel_bridge_magic.protocol.events import Error, Event, Lost, Note, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.protocol.outage import STRAGGLERS
-from kernel_bridge_magic.protocol.patience import RECONNECT
-from kernel_bridge_magic.protocol.proof import LEAST, LINGER
 from kernel_bridge_magic.protocol.request import Request
 from tests.support.wire import CELL, OURS, error, msg, reply, status, stream
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from kernel_bridge_magic.fate.gaps import Gap
+from kernel_bridge_magic.fate.losses import Losses
 from kernel_bridge_magic.protocol.events import Event, Lost, Note
-from kernel_bridge_magic.protocol.gaps import Gap
-from kernel_bridge_magic.protocol.losses import Losses
 
 SPAN = ("10:00:00", "10:00:02")
 

@@ -7,17 +7,13 @@ from pathlib import Path
 
 import pytest
 
-import kernel_bridge_magic.protocol
+import kernel_bridge_magic
 from kernel_bridge_magic.errors import Fate
-from kernel_bridge_magic.protocol.events import Event, Lost, Note, Queued
-from kernel_bridge_magic.protocol.gaps import Gap
-from kernel_bridge_magic.protocol.life import Life, Sign
-from kernel_bridge_magic.protocol.link import Action, Link
-from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.protocol.patience import Silence, Step
-from kernel_bridge_magic.protocol.proof import LEAST
-from kernel_bridge_magic.protocol.request import Request
-from kernel_bridge_magic.protocol.rules import (
+from kernel_bridge_magic.fate.gaps import Gap
+from kernel_bridge_magic.fate.life import Life, Sign
+from kernel_bridge_magic.fate.patience import Silence, Step
+from kernel_bridge_magic.fate.proof import LEAST
+from kernel_bridge_magic.fate.rules import (
     CELL,
     CONNECTION,
     RULES,
@@ -29,6 +25,10 @@ from kernel_bridge_magic.protocol.rules import (
     Row,
     markdown,
 )
+from kernel_bridge_magic.fate.watch import Action, Link
+from kernel_bridge_magic.protocol.events import Event, Lost, Note, Queued
+from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.request import Request
 from tests.support.wire import CELL as CELL_ID
 from tests.support.wire import KERNEL, OURS, entered, error, msg, reply, status, stream
 
@@ -311,7 +311,7 @@ def test_every_rule_has_rows_and_the_module_that_keeps_it_names_it() -> None:
     assert list(RULES) == [f"R{number}" for number in range(1, 9)]
     rows = {row.rule for row in (*CELL, *CONNECTION)}
     assert rows == set(RULES)
-    folder = Path(kernel_bridge_magic.protocol.__file__).parent
+    folder = Path(kernel_bridge_magic.__file__).parent
     for rule, (_, module) in RULES.items():
         assert rule in (folder / f"{module}.py").read_text("utf-8"), f"{module}.py does not name {rule}"
 

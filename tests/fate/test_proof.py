@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernel_bridge_magic.protocol.proof import COUNT_AGAIN, LINGER, PATIENCE, SETTLE, Proof, Step
+from kernel_bridge_magic.fate.proof import COUNT_AGAIN, LINGER, PATIENCE, SETTLE, Proof, Step
 
 
 def test_the_straight_road() -> None:

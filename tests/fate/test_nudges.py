@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from kernel_bridge_magic.fate.nudges import Nudges
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.protocol.nudges import Nudges
 
 OURS = "ours"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernel_bridge_magic.protocol.heart import MISSED_BEATS, Heart
+from kernel_bridge_magic.fate.heart import MISSED_BEATS, Heart
 
 
 @pytest.mark.parametrize(("beats", "greets", "words"), [(False, None, "suspended"), (True, False, "native code")])

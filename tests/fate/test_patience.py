@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernel_bridge_magic.protocol.events import Note
-from kernel_bridge_magic.protocol.patience import (
+from kernel_bridge_magic.fate.patience import (
     IDLE_PATIENCE,
     LONGEST_WAIT,
     PATIENCE,
@@ -21,6 +20,7 @@ from kernel_bridge_magic.protocol.patience import (
     Step,
     Wake,
 )
+from kernel_bridge_magic.protocol.events import Note
 
 
 class Line:

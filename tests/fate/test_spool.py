@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from kernel_bridge_magic.fate.spool import Catch, Spool, needs
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.protocol.spool import Catch, Spool, needs
 
 CELL = "client_2"
 

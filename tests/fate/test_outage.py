@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kernel_bridge_magic.fate.outage import DOWN_AFTER, FRESH, STRAGGLERS, Outage
 from kernel_bridge_magic.protocol.events import Note
-from kernel_bridge_magic.protocol.outage import DOWN_AFTER, FRESH, STRAGGLERS, Outage
 
 
 def test_a_link_that_holds() -> None:

@@ -21,7 +21,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernel_bridge_magic.errors import Fate
-from kernel_bridge_magic.protocol.completion import Completion
+from kernel_bridge_magic.fate.completion import Completion
+from kernel_bridge_magic.fate.gaps import Gap
+from kernel_bridge_magic.fate.heart import Heart
+from kernel_bridge_magic.fate.life import ANNOUNCED, Sign, since_the_last_cell, told_of
+from kernel_bridge_magic.fate.losses import Losses
+from kernel_bridge_magic.fate.outage import Outage, spoken
+from kernel_bridge_magic.fate.patience import RECONNECT
+from kernel_bridge_magic.fate.proof import LEAST, Proof, Step
 from kernel_bridge_magic.protocol.events import (
     Error,
     Event,
@@ -30,15 +37,8 @@ from kernel_bridge_magic.protocol.events import (
     Started,
     Stream,
 )
-from kernel_bridge_magic.protocol.gaps import Gap
-from kernel_bridge_magic.protocol.heart import Heart
-from kernel_bridge_magic.protocol.life import ANNOUNCED, Sign, since_the_last_cell, told_of
-from kernel_bridge_magic.protocol.losses import Losses
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import is_rate_limit
-from kernel_bridge_magic.protocol.outage import Outage, spoken
-from kernel_bridge_magic.protocol.patience import RECONNECT
-from kernel_bridge_magic.protocol.proof import LEAST, Proof, Step
 from kernel_bridge_magic.protocol.request import Request
 
 __all__ = ["Action", "Link", "Verdict"]

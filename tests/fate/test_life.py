@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernel_bridge_magic.protocol.life import Life, Sign
+from kernel_bridge_magic.fate.life import Life, Sign
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import is_rate_limit
 from tests.support.wire import CELL, KERNEL, OURS, msg, status, stream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernel_bridge_magic.protocol.completion import Completion
+from kernel_bridge_magic.fate.completion import Completion
 from kernel_bridge_magic.protocol.messages import Message
 from tests.support.wire import entered, msg, status, stream
 

@@ -1,7 +1,7 @@
 """The rules R1 to R8 of FAULTS 2 as data: what comes, and what is concluded of it. The documentation is made of this.
 
 Where each rule is kept is in `RULES`; what that does, row by row, is in `CELL` (`link.Link`), `SIGNS` (`life.Life`) and
-`CONNECTION` (`patience.Silence`). tests/protocol/test_rules.py plays every row to the machine that it speaks of, with a
+`CONNECTION` (`patience.Silence`). tests/fate/test_rules.py plays every row to the machine that it speaks of, with a
 clock of its own: a row that is not true fails there. Seconds are counted from the last thing that comes.
 """
 
@@ -11,27 +11,28 @@ import enum
 from dataclasses import dataclass
 
 from kernel_bridge_magic.errors import Fate
-from kernel_bridge_magic.protocol import link, outage, patience, proof
-from kernel_bridge_magic.protocol.life import Sign
-from kernel_bridge_magic.protocol.link import Action
-from kernel_bridge_magic.protocol.patience import Step
+from kernel_bridge_magic.fate import outage, patience, proof
+from kernel_bridge_magic.fate import watch as link
+from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.patience import Step
+from kernel_bridge_magic.fate.watch import Action
 
 __all__ = ["CELL", "CONNECTION", "RULES", "SIGNS", "Comes", "ConnectionRow", "Row", "markdown"]
 
 #: Each rule: what it says, and the module that keeps it.
 RULES = {
-    "R1": ("a cell is done when its reply and its idle are in, in either order", "request"),
-    "R2": ("its fate is always one of ok, failed, not run, died, unknown, left running", "link"),
-    "R3": ("at most once: nothing here has an action that sends a cell", "link"),
-    "R4": ("the kernel is gone when it, its server or its session says so", "life"),
-    "R5": ("in silence the server and the heart are asked; the kernel only behind the cell, never on control", "link"),
-    "R6": ("loss is never silent: what did not come is counted, or said not to be countable", "gaps"),
+    "R1": ("a cell is done when its reply and its idle are in, in either order", "protocol/request"),
+    "R2": ("its fate is always one of ok, failed, not run, died, unknown, left running", "fate/watch"),
+    "R3": ("at most once: nothing here has an action that sends a cell", "fate/watch"),
+    "R4": ("the kernel is gone when it, its server or its session says so", "fate/life"),
+    "R5": ("in silence the server and the heart are asked; the kernel only behind the cell, never on control", "fate/watch"),
+    "R6": ("loss is never silent: what did not come is counted, or said not to be countable", "fate/gaps"),
     "R7": (
         "a silent connection is kept until a new one is answered and it still is silent, or for 90 s; "
         "one that is lost is tried again for 5 minutes since its last sign, then its cell is unknown",
-        "patience",
+        "fate/patience",
     ),
-    "R8": ("clocks are monotonic; a machine that slept asks at once", "patience"),
+    "R8": ("clocks are monotonic; a machine that slept asks at once", "fate/patience"),
 }
 
 
@@ -319,7 +320,7 @@ CONNECTION = (
 
 def markdown() -> list[str]:
     """Give all of it as lines of Markdown."""
-    lines = ["| rule | says | kept in `protocol/` |", "|---|---|---|"]
+    lines = ["| rule | says | kept in |", "|---|---|---|"]
     lines += [f"| {name} | {says} | {module}.py |" for name, (says, module) in RULES.items()]
     lines += ["", "What a cell's watch makes of what comes. Seconds count from the last thing that comes.", ""]
     lines += ["| rule | cell is | what comes | after | then |", "|---|---|---|---|---|"]

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kernel_bridge_magic.fate.nudges import Nudges
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.protocol.nudges import Nudges
 from kernel_bridge_magic.protocol.numbering import Numbering, read_number
 
 __all__ = ["Gap", "Gaps"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.protocol.gaps import Gap, Gaps
+from kernel_bridge_magic.fate.gaps import Gap, Gaps
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import MOST_AHEAD
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kernel_bridge_magic.fate.gaps import Gap
 from kernel_bridge_magic.protocol.events import Event, Lost, Note
-from kernel_bridge_magic.protocol.gaps import Gap
 
 __all__ = ["Losses"]
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.protocol.gaps import Gap
+from kernel_bridge_magic.fate.gaps import Gap
+from kernel_bridge_magic.fate.overruns import FLOOD, FLOOD_SECONDS, LEAST, Overruns
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import MOST_AHEAD
-from kernel_bridge_magic.protocol.overruns import FLOOD, FLOOD_SECONDS, LEAST, Overruns
 
 OURS = "client"
 CELL = "client_2"

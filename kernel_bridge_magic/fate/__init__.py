@@ -1,0 +1,1 @@
+"""How a cell ends, and what of its output is lost: everything that is concluded from messages and from silence."""
