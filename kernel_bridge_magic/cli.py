@@ -164,9 +164,9 @@ def _list(options: argparse.Namespace) -> int:
 
 def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
     from kernel_bridge_magic.bridge import Bridge
+    from kernel_bridge_magic.display.overflow import Kept
     from kernel_bridge_magic.display.plain import PlainSink, SilentSink
     from kernel_bridge_magic.display.relay import Relay
-    from kernel_bridge_magic.overflow import Kept
     from kernel_bridge_magic.runner import run
     from kernel_bridge_magic.sanitize.terminal import Spelt
 

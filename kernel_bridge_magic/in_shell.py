@@ -18,6 +18,7 @@ from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.checks import CheckList
 from kernel_bridge_magic.display.late import LateSink
 from kernel_bridge_magic.display.neutral import KERNEL
+from kernel_bridge_magic.display.pace import Allowance
 from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.display.servers import ServerList
 from kernel_bridge_magic.display.shown import leave_out
@@ -33,7 +34,6 @@ from kernel_bridge_magic.matching.levels import Level, match_level, shown
 from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
-from kernel_bridge_magic.protocol.pace import Allowance
 from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT
 from kernel_bridge_magic.remote_code.semicolons import GUEST
 from kernel_bridge_magic.results import RemoteValue

@@ -45,8 +45,6 @@ MOVING: dict[str, str] = {
     "busy": "connection.subshells",
     "control": "connection.control",
     "beside": "connection.beside",
-    "overflow": "display.overflow",
-    "protocol.pace": "display.pace",
     "magics": "ipython.magics",
     "in_shell": "ipython.shell",
     "options": "ipython.line_parser",

@@ -11,9 +11,9 @@ from collections import OrderedDict
 from typing import Any
 
 from kernel_bridge_magic.display.notebook import NotebookSink
+from kernel_bridge_magic.display.overflow import Overflow, Shelf
+from kernel_bridge_magic.display.pace import Allowance
 from kernel_bridge_magic.errors import FateError, RemoteError
-from kernel_bridge_magic.overflow import Overflow, Shelf
-from kernel_bridge_magic.protocol.pace import Allowance
 from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT, Tail, beginning, size_of, spoken
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.text import count

@@ -13,8 +13,8 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kernel_bridge_magic.display import capped
 from kernel_bridge_magic.display.capped import CappedSink
+from kernel_bridge_magic.display.overflow import Shelf
 from kernel_bridge_magic.errors import remote_error
-from kernel_bridge_magic.overflow import Shelf
 from tests.support.shells import private_shell
 
 LIMIT = 1760  # 1650 bytes at once, 110 held; the end of a line takes two

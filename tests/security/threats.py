@@ -242,8 +242,8 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
     35: (
         "our files, readable through a file browser",
         (
-            "tests/test_overflow.py::test_it_is_made_with_the_first_text_and_the_user_s_only",
-            "tests/test_overflow.py::test_it_goes_with_its_process",
+            "tests/display/test_overflow.py::test_it_is_made_with_the_first_text_and_the_user_s_only",
+            "tests/display/test_overflow.py::test_it_goes_with_its_process",
         ),
     ),
 }

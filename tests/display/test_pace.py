@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel_bridge_magic.display.pace import MESSAGE_SIZE, STEP_SECONDS, Allowance, Pace
 from kernel_bridge_magic.protocol.events import (
     Aside,
     ClearOutput,
@@ -19,7 +20,6 @@ from kernel_bridge_magic.protocol.events import (
     Stream,
     Tick,
 )
-from kernel_bridge_magic.protocol.pace import MESSAGE_SIZE, STEP_SECONDS, Allowance, Pace
 from kernel_bridge_magic.protocol.tails import MAX_OUTPUT
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.overflow import Kept, Overflow, Shelf
+from kernel_bridge_magic.display.overflow import Kept, Overflow, Shelf
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def test_it_is_made_with_the_first_text_and_the_user_s_only(directory: Path) -> 
 
 
 def test_one_that_is_kept_outlives_its_process_for_a_day(directory: Path) -> None:
-    code = "from kernel_bridge_magic.overflow import Kept; s = Kept(); s.write('x'); print(s.path)"
+    code = "from kernel_bridge_magic.display.overflow import Kept; s = Kept(); s.write('x'); print(s.path)"
     kept = []
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -52,7 +52,8 @@ def test_one_that_is_kept_outlives_its_process_for_a_day(directory: Path) -> Non
 
 
 def test_it_goes_with_its_process(directory: Path) -> None:
-    code = "from kernel_bridge_magic.overflow import Overflow; s = Overflow(); s.write('x'); print(open(s.path).read())"
+    imported = "from kernel_bridge_magic.display.overflow import Overflow"
+    code = f"{imported}; s = Overflow(); s.write('x'); print(open(s.path).read())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "x\n"
     assert list(directory.iterdir()) == []
