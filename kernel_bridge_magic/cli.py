@@ -151,7 +151,7 @@ def _list(options: argparse.Namespace) -> int:
     with as_usual():
         shown = bridge.kernels(options.match, server_url(bridge, options), verbose=options.verbose)
     if options.json:
-        from kernel_bridge_magic.contract import listing_model
+        from kernel_bridge_magic.contract.json_contract import listing_model
 
         _print_json(listing_model(shown.listing, shown))
     else:
@@ -226,7 +226,7 @@ def _tell(
     *,
     error_is_shown: bool,
 ) -> None:
-    from kernel_bridge_magic.contract import has_exited_well, result_model
+    from kernel_bridge_magic.contract.json_contract import has_exited_well, result_model
 
     if options.json:
         _print_json(result_model(result, output_file))
@@ -249,7 +249,7 @@ def _interrupt(options: argparse.Namespace, meant: list[Kernel]) -> int:
     interrupted = bridge.interrupt(kernel)
     bridge.close()
     if options.json:
-        from kernel_bridge_magic.contract import interrupt_model
+        from kernel_bridge_magic.contract.json_contract import interrupt_model
 
         _print_json(interrupt_model(kernel, interrupted=interrupted))
     else:
@@ -275,7 +275,7 @@ def _servers(options: argparse.Namespace) -> int:
             print(f"kernel-bridge: removed {visible(removed.name)} ({visible(removed.url)})", file=sys.stderr)
         listing = bridge.look(None if options.add is not None else server_url(bridge, options))
     if options.json:
-        from kernel_bridge_magic.contract import servers_model
+        from kernel_bridge_magic.contract.json_contract import servers_model
 
         _print_json(servers_model(listing))
     else:
@@ -298,7 +298,7 @@ def _check(bridge: Bridge, options: argparse.Namespace) -> int:
     with as_usual():
         checkups = bridge.check(options.base_url or options.check)
     if options.json:
-        from kernel_bridge_magic.contract import checks_model
+        from kernel_bridge_magic.contract.json_contract import checks_model
 
         _print_json(checks_model(checkups))
     else:
@@ -355,7 +355,7 @@ def _small(where: str, code: AnyStr) -> AnyStr:
 
 
 def _status(result: RemoteResult) -> int:
-    from kernel_bridge_magic.contract import has_exited_well
+    from kernel_bridge_magic.contract.json_contract import has_exited_well
 
     if result.fate is Fate.OK or has_exited_well(result):
         return OK
@@ -377,7 +377,7 @@ def _stop(came: KeyboardInterrupt, meant: list[Kernel], *, as_json: bool) -> int
         how, status = f"told to end ({came.name})", _BY_SIGNAL + came.number
     words = f"{how}; nothing was run"
     if as_json:
-        from kernel_bridge_magic.contract import failure
+        from kernel_bridge_magic.contract.json_contract import failure
 
         _print_json(failure(NotRun(words), *meant))
     print(f"kernel-bridge: {words}", file=sys.stderr)
@@ -386,7 +386,7 @@ def _stop(came: KeyboardInterrupt, meant: list[Kernel], *, as_json: bool) -> int
 
 def _fail(error: KernelBridgeError, meant: list[Kernel], *, as_json: bool) -> int:
     if as_json:
-        from kernel_bridge_magic.contract import failure
+        from kernel_bridge_magic.contract.json_contract import failure
 
         model = failure(error, *meant)
         _print_json(model)

@@ -21,8 +21,8 @@ import pexpect
 import pyte
 import pytest
 
-from kernel_bridge_magic import contract
 from kernel_bridge_magic.cli import _print_json, main
+from kernel_bridge_magic.contract import json_contract as contract
 from tests.support.asked import answered
 from tests.support.hostile import HostileServer
 from tests.support.scripted import AskingKernel, Cell, ScriptedKernel

@@ -37,7 +37,6 @@ MOVING: dict[str, str] = {
     "arguments": "cli.arguments",
     "base_url": "cli.login",
     "demo": "cli.demo",
-    "contract": "contract.json_contract",
     "connection": "connection.connection",
     "execution": "connection.execution",
     "outcome": "connection.outcome",

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from kernel_bridge_magic import contract
+from kernel_bridge_magic.contract import json_contract as contract
 from kernel_bridge_magic.errors import AmbiguousKernel, BadMatch, Fate, OwnKernel, fate_error, remote_error
 from kernel_bridge_magic.models import Checkup, Kernel, KernelSpec, Listing, Origin, Server, ServerReport, Session, Step
 from kernel_bridge_magic.results import RemoteResult, RemoteValue

@@ -1,0 +1,1 @@
+"""The JSON that scripts and assistants read."""
