@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kernel_bridge_magic.api import connect, kernels
-    from kernel_bridge_magic.connection import KernelConnection
+    from kernel_bridge_magic.connection.connection import KernelConnection
     from kernel_bridge_magic.display.tables import KernelList
     from kernel_bridge_magic.errors import (
         AmbiguousKernel,
@@ -94,7 +94,7 @@ __all__ = [
 
 _HOMES = {
     "Kernel": "models",
-    "KernelConnection": "connection",
+    "KernelConnection": "connection.connection",
     "KernelList": "display.tables",
     "RemoteResult": "results",
     "RemoteValue": "results",

@@ -38,7 +38,7 @@ from functools import lru_cache
 
 from kernel_bridge_magic.bridge import Bridge
 from kernel_bridge_magic.choices import TRANSPORTS, check, check_duration, shortened
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.errors import BadMatch, BadOption
 from kernel_bridge_magic.fate.patience import RECONNECT

@@ -15,7 +15,7 @@ from kernel_bridge_magic import discovery
 from kernel_bridge_magic.access.sockets import check_ca_file
 from kernel_bridge_magic.access.urls import is_server, servers_named, without_secrets
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.discovery.processes import usages
 from kernel_bridge_magic.discovery.this_kernel import own_connection_file, own_kernel_id
 from kernel_bridge_magic.display.rows import problem_line, usage_words

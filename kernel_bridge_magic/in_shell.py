@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kernel_bridge_magic.bridge import Bridge
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.checks import CheckList
 from kernel_bridge_magic.display.late import LateSink
@@ -26,7 +27,6 @@ from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.display.terminal import Heading, LateTerminalSink, TerminalSink
 from kernel_bridge_magic.display.twins import Forward, Twins
 from kernel_bridge_magic.errors import BadOption, BadServer, FateError, OwnKernel
-from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.faces import MAGICS
 from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.interrupts import aside, held, sends_nothing

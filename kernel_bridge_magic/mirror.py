@@ -16,12 +16,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.display.twins import Forward, Twins
 from kernel_bridge_magic.display.widget_text import TextWidgets
 from kernel_bridge_magic.errors import KernelBridgeError
-from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.faces import MAGICS
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.models import Kernel

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 from kernel_bridge_magic.access.descriptors import require
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files, read_servers, runtime_dirs
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, NotRun, OwnKernel
 from kernel_bridge_magic.interrupts import acquired, check, held

@@ -8,10 +8,10 @@ import sys
 import time
 from collections.abc import Callable, Generator
 
+from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.display.pace import Pace
 from kernel_bridge_magic.display.relay import HOLD_SECONDS, Relay, Sink
 from kernel_bridge_magic.errors import Fate, LinkError, RemoteError
-from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.interrupts import Terminated, interrupts_to
 from kernel_bridge_magic.protocol.events import STOP, Event, InputRequest, Note, Tick
 from kernel_bridge_magic.results import RemoteResult

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 import hypothesis
 import pytest
 
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from tests.support import ports
 from tests.support.kernels import Kernels
 from tests.support.records import Record, keep

@@ -12,8 +12,8 @@ import pytest
 from jupyter_client import BlockingKernelClient
 
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.display.relay import Sink
 from kernel_bridge_magic.display.twins import Forward
 from kernel_bridge_magic.mirror import Mirror, Pump

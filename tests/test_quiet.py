@@ -12,7 +12,7 @@ from pathlib import Path
 import ipykernel
 import pytest
 
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from tests.support.raw_owner import RawOwner
 from tests.support.servers import JupyterServer, private_env, wait_for
 
@@ -118,8 +118,8 @@ KILLED = """
 import sys, time
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.transports.zmq import ZMQTransport
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
 kernel = Kernel(id="k", connection_file=sys.argv[1])
 transport = ZMQTransport(kernel)
 transport.open(30)

@@ -18,8 +18,8 @@ from jupyter_client.blocking.client import BlockingKernelClient
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.errors import BadCell, Fate, FateError, LeftRunning, RemoteError
 from kernel_bridge_magic.interrupts import interrupts_to

@@ -14,8 +14,8 @@ import trustme
 
 from kernel_bridge_magic.access.proxies import Proxy, proxy_for
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import ServerUnreachable
 from kernel_bridge_magic.models import Kernel, Origin, Server
 from kernel_bridge_magic.servers.rest import ServerAPI

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer
 

@@ -10,8 +10,8 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.servers import ConsoleKernel

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.display.waiting import waiting

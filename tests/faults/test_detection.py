@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Queued, Stream
 from tests.faults.lanes import a_kernel, idle, in_lanes, in_words, told_after

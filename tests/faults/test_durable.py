@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Queued, Stream
 from kernel_bridge_magic.protocol.messages import Message

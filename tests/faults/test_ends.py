@@ -11,7 +11,7 @@ import pytest
 
 from kernel_bridge_magic.access.vault import Secret
 from kernel_bridge_magic.bridge import Bridge
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.errors import Fate

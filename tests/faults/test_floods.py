@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.results import RemoteResult

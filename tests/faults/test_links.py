@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.transports.base import Transport

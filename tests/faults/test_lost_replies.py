@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
+from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.errors import Fate, RemoteError
-from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.fate.watch import PROOF, REPLY_GRACE
 from kernel_bridge_magic.protocol.events import Error, Event, Note, Started
 from kernel_bridge_magic.protocol.messages import Message

@@ -18,7 +18,7 @@ import websocket
 
 from kernel_bridge_magic.access.vault import Secret
 from kernel_bridge_magic.bridge import Bridge
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Queued, Started
 from tests.faults.foreign import ForeignClient

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import Fate, KernelBridgeError
 from tests.faults.lanes import a_kernel
 from tests.faults.proxy import FaultProxy

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import RemoteError
 from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer

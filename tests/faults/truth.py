@@ -18,10 +18,10 @@ from pathlib import Path
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
+from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.errors import Fate
-from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import Event, Lost, Note, Started, Stream
 from kernel_bridge_magic.protocol.messages import Message

@@ -140,7 +140,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             f"{RELAY}::test_a_foreign_kernel_s_prompt_says_who_asks",
             f"{RELAY}::test_a_foreign_prompt_cannot_draw_and_has_an_end",
             "tests/test_cli.py::test_what_a_kernel_leaves_open_conceals_neither_its_prompt_s_label_nor_its_fate",
-            "tests/test_connection.py::test_input_is_refused_at_once_where_nobody_can_be_asked",
+            "tests/connection/test_connection.py::test_input_is_refused_at_once_where_nobody_can_be_asked",
         ),
     ),
     20: ("names here are overwritten", ("tests/test_magics.py::test_names_that_are_not_one_s_own_are_refused",)),

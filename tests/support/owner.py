@@ -6,7 +6,7 @@ import queue
 import threading
 from pathlib import Path
 
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.protocol.events import Event, ExecuteResult, Started
 
 MAIN = "import os, time\nwhile not os.path.exists({go!r}): time.sleep(0.05)\n'main is done'"

@@ -6,8 +6,8 @@ import json
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.models import Kernel, Server, Session
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.base import Transport

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Note, Started, Stream
 from kernel_bridge_magic.protocol.frames import V1

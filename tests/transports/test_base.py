@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import Fate, KernelDied, LinkLost, RemoteError
 from kernel_bridge_magic.fate.watch import Action, Link
 from kernel_bridge_magic.models import Kernel
@@ -261,7 +261,7 @@ def test_a_cell_whose_beginning_waits_behind_something_else_is_not_called_queued
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a loaded machine all of this time is soon over.
-    for seconds in ("fate.watch.QUEUED_AFTER", "fate.watch.QUEUED_AFTER_FREE", "execution._TICK"):
+    for seconds in ("fate.watch.QUEUED_AFTER", "fate.watch.QUEUED_AFTER_FREE", "connection.execution._TICK"):
         monkeypatch.setattr(f"kernel_bridge_magic.{seconds}", 0.0)
     go = threading.Event()
 
@@ -491,8 +491,8 @@ sys.path.insert(0, {root!r})
 from pathlib import Path
 import IPython, jupyter_client, websocket, zmq
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Note, Stream
 from kernel_bridge_magic.transports.websocket import WebSocketTransport

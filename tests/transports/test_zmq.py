@@ -17,8 +17,8 @@ import ipykernel
 import pytest
 import zmq
 
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import CannotConnect, Fate, KernelDied, LinkLost, NotRun
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event, Lost, Queued, Started, Stream

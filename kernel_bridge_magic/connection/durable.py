@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 
-from kernel_bridge_magic import beside
+from kernel_bridge_magic.connection import beside
 from kernel_bridge_magic.errors import BadOption, LinkError
 from kernel_bridge_magic.fate import spool
 from kernel_bridge_magic.fate.life import Sign

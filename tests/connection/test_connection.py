@@ -17,8 +17,9 @@ import pytest
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
+from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.errors import (
     BadCell,
     Fate,
@@ -30,7 +31,6 @@ from kernel_bridge_magic.errors import (
     NotRun,
     RemoteError,
 )
-from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.models import Server
 from kernel_bridge_magic.protocol.events import (
     ClearOutput,
@@ -699,7 +699,7 @@ def test_a_child_after_fork_leaves_the_parent_s_connection_alone(kernel: KernelC
 
 
 def test_a_kernel_without_a_server_is_interrupted_by_message(tmp_path_factory: pytest.TempPathFactory) -> None:
-    from kernel_bridge_magic.control import Control
+    from kernel_bridge_magic.connection.control import Control
     from kernel_bridge_magic.models import Kernel
     from kernel_bridge_magic.transports.zmq import ZMQTransport
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import ipykernel
 import pytest
 
-from kernel_bridge_magic import durable as durable_module
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.durable import Durable, Overdue
+from kernel_bridge_magic.connection import durable as durable_module
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.durable import Durable, Overdue
+from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.errors import BadCell, BadOption, Fate
-from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.protocol.events import Event, Note, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import Message, execute_content
 from tests.support.roads import found, road_to

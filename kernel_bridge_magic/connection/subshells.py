@@ -11,8 +11,8 @@ import threading
 import time
 from typing import Any
 
-from kernel_bridge_magic import beside
 from kernel_bridge_magic.choices import IF_BUSY
+from kernel_bridge_magic.connection import beside
 from kernel_bridge_magic.errors import BadOption, CannotConnect, LinkError, NotRun
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.protocol.messages import Message, describe_kernel, has_subshells

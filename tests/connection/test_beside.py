@@ -11,9 +11,9 @@ from pathlib import Path
 import ipykernel
 import pytest
 
-from kernel_bridge_magic import beside
-from kernel_bridge_magic.busy import Subshell
-from kernel_bridge_magic.connection import KernelConnection
+from kernel_bridge_magic.connection import beside
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.subshells import Subshell
 from kernel_bridge_magic.errors import RemoteError, TimedOut
 from kernel_bridge_magic.protocol.events import DisplayData, Event, ExecuteResult, Payload, Stream
 from kernel_bridge_magic.protocol.messages import evaluate_content, evaluated

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from kernel_bridge_magic.connection.outcome import outcome
 from kernel_bridge_magic.errors import Fate, KernelDied, LeftRunning, RemoteError
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.fate.watch import QUEUED_AFTER, SETTLE, Link
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.outcome import outcome
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from tests.support.wire import CELL, error, msg, reply, status, stream

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kernel_bridge_magic import reloads
-from kernel_bridge_magic.busy import is_busy, subshell_for
 from kernel_bridge_magic.choices import check, check_duration
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.control import Control
+from kernel_bridge_magic.connection.execution import Execution
+from kernel_bridge_magic.connection.subshells import is_busy, subshell_for
 from kernel_bridge_magic.errors import BadCell, BadOption, NotRun
-from kernel_bridge_magic.execution import Execution
 from kernel_bridge_magic.fate.life import since_the_last_cell
 from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.interrupts import held

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic import control
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control, listening_process
+from kernel_bridge_magic.connection import control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control, listening_process
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, CannotConnect, RemoteError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Stream
@@ -123,7 +123,7 @@ def test_one_message_is_enough(tmp_path: Path) -> None:
 @pytest.fixture
 def deaf_kernel(tmp_path: Path) -> Iterator[Kernel]:
     """A kernel process that never answers on control, and takes SIGINT for an interrupt."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     file = tmp_path / "kernel-scripted.json"
     env = {**os.environ, "PYTHONPATH": str(root)}
     process = subprocess.Popen([sys.executable, "-m", "tests.support.scripted", str(tmp_path)], cwd=root, env=env)

@@ -13,16 +13,16 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kernel_bridge_magic.busy import Subshell, interrupt_thread
-from kernel_bridge_magic.control import Control
-from kernel_bridge_magic.durable import Durable
+from kernel_bridge_magic.connection.control import Control
+from kernel_bridge_magic.connection.durable import Durable
+from kernel_bridge_magic.connection.outcome import outcome
+from kernel_bridge_magic.connection.subshells import Subshell, interrupt_thread
 from kernel_bridge_magic.errors import Fate, KernelBridgeError, LinkError, LinkLost, NotRun
 from kernel_bridge_magic.fate.life import Sign, since_the_last_cell, told_of
 from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.fate.watch import Action, Link
 from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.outcome import outcome
 from kernel_bridge_magic.protocol.events import Aside, Error, Event, ExecuteResult, InputRequest, Note, Queued, Tick
 from kernel_bridge_magic.protocol.messages import Message, check_code, execute_content, text
 from kernel_bridge_magic.protocol.outputs import Outputs

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.connection import KernelConnection
-from kernel_bridge_magic.control import Control
+from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.frames import V1
@@ -68,7 +68,7 @@ def by_the_book(cell: Cell) -> None:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Restarting]:
-    monkeypatch.setattr("kernel_bridge_magic.execution._PROOF_SECONDS", 0.3)
+    monkeypatch.setattr("kernel_bridge_magic.connection.execution._PROOF_SECONDS", 0.3)
     with Restarting() as server:
         yield server
         server.begin()

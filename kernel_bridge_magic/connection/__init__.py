@@ -1,0 +1,1 @@
+"""One open connection to one kernel, and the cells that are sent over it."""
