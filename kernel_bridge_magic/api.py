@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from kernel_bridge_magic.bridge import Bridge
+from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.choices import TRANSPORTS, check, check_duration, shortened
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.tables import KernelList

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kernel_bridge_magic.errors import AuthRefused, BadInput, BadServer
 
 if TYPE_CHECKING:
-    from kernel_bridge_magic.bridge import Bridge
+    from kernel_bridge_magic.bridge.bridge import Bridge
     from kernel_bridge_magic.models import Server
 
 __all__ = ["add_server", "give_secret", "refuse_alone", "refuse_unless_added", "server_url"]

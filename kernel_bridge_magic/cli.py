@@ -36,7 +36,7 @@ from kernel_bridge_magic.interrupts import Terminated, as_usual, held, interrupt
 from kernel_bridge_magic.text import visible
 
 if TYPE_CHECKING:
-    from kernel_bridge_magic.bridge import Bridge
+    from kernel_bridge_magic.bridge.bridge import Bridge
     from kernel_bridge_magic.display.plain import PlainSink, SilentSink
     from kernel_bridge_magic.models import Kernel
     from kernel_bridge_magic.results import RemoteResult
@@ -145,7 +145,7 @@ def _run(arguments: list[str], meant: list[Kernel]) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from kernel_bridge_magic.bridge import Bridge
+    from kernel_bridge_magic.bridge.bridge import Bridge
 
     bridge = Bridge(face=COMMAND_LINE)
     with as_usual():
@@ -163,11 +163,11 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
-    from kernel_bridge_magic.bridge import Bridge
+    from kernel_bridge_magic.bridge.bridge import Bridge
+    from kernel_bridge_magic.bridge.runner import run
     from kernel_bridge_magic.display.overflow import Kept
     from kernel_bridge_magic.display.plain import PlainSink, SilentSink
     from kernel_bridge_magic.display.relay import Relay
-    from kernel_bridge_magic.runner import run
     from kernel_bridge_magic.sanitize.terminal import Spelt
 
     bridge = Bridge(face=COMMAND_LINE)
@@ -240,7 +240,7 @@ def _tell(
 
 
 def _interrupt(options: argparse.Namespace, meant: list[Kernel]) -> int:
-    from kernel_bridge_magic.bridge import Bridge
+    from kernel_bridge_magic.bridge.bridge import Bridge
 
     bridge = Bridge(face=INTERRUPT)
     with as_usual():
@@ -259,7 +259,7 @@ def _interrupt(options: argparse.Namespace, meant: list[Kernel]) -> int:
 
 
 def _servers(options: argparse.Namespace) -> int:
-    from kernel_bridge_magic.bridge import Bridge
+    from kernel_bridge_magic.bridge.bridge import Bridge
 
     bridge = Bridge(face=COMMAND_LINE)
     refuse_unless_added(options)

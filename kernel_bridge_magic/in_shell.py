@@ -12,7 +12,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kernel_bridge_magic.bridge import Bridge
+from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.bridge.mirror import Mirror, Pump
+from kernel_bridge_magic.bridge.runner import run
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.display.capped import CappedSink
@@ -31,13 +33,11 @@ from kernel_bridge_magic.faces import MAGICS
 from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.interrupts import aside, held, sends_nothing
 from kernel_bridge_magic.matching.levels import Level, match_level, shown
-from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
 from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT
 from kernel_bridge_magic.remote_code.semicolons import GUEST
 from kernel_bridge_magic.results import RemoteValue
-from kernel_bridge_magic.runner import run
 from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.text import cut_end, cut_middle, visible
 

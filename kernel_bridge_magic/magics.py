@@ -20,7 +20,7 @@ from kernel_bridge_magic.options import HelpWanted
 from kernel_bridge_magic.usage import kernels_parser, remote_parser, servers_parser
 
 if TYPE_CHECKING:
-    from kernel_bridge_magic.bridge import Bridge
+    from kernel_bridge_magic.bridge.bridge import Bridge
     from kernel_bridge_magic.display.checks import CheckList
     from kernel_bridge_magic.display.servers import ServerList
     from kernel_bridge_magic.display.tables import KernelList

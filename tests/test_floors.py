@@ -27,12 +27,6 @@ FLOORS = [
 ]
 #: Modules on their way to a folder.
 MOVING: dict[str, str] = {
-    "bridge": "bridge.bridge",
-    "pool": "bridge.pool",
-    "runner": "bridge.runner",
-    "mirror": "bridge.mirror",
-    "doctor": "bridge.doctor",
-    "meanings": "bridge.meanings",
     "cli": "cli.main",
     "arguments": "cli.arguments",
     "base_url": "cli.login",

@@ -23,7 +23,7 @@ import json, os, resource, sys
 sys.path.insert(0, {root!r})
 import IPython, jupyter_client.connect, psutil, websocket, zmq
 from kernel_bridge_magic import connect, kernels
-from kernel_bridge_magic.bridge import Bridge
+from kernel_bridge_magic.bridge.bridge import Bridge
 
 bridge = Bridge()
 bridge.add_server({url!r}, name="it")

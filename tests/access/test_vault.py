@@ -19,7 +19,7 @@ from kernel_bridge_magic import arguments, connect, kernels
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault, read_secret
 from kernel_bridge_magic.base_url import give_secret
-from kernel_bridge_magic.bridge import Bridge
+from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
 from kernel_bridge_magic.errors import BadServer, KernelBridgeError

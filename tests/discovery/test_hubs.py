@@ -11,9 +11,9 @@ import pytest
 
 from kernel_bridge_magic.access.urls import is_server, parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.bridge import Bridge
+from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.bridge.doctor import check
 from kernel_bridge_magic.discovery import look
-from kernel_bridge_magic.doctor import check
 from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.models import Listing, Server
 from tests.support.raw import RawServer, http

@@ -13,7 +13,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from kernel_bridge_magic.bridge import Bridge
+from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.discovery import heartbeat
 from kernel_bridge_magic.discovery.heartbeat import Endpoint, Heartbeats
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, read_runtime_files

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.bridge import Bridge
+from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.models import Kernel
 from tests.support.raw import RawServer, http

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.bridge import Bridge
+from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import Stream
 from tests.support.shells import private_shell

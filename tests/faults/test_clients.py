@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from kernel_bridge_magic.bridge.mirror import Mirror, Pump
+from kernel_bridge_magic.bridge.runner import run as run_cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.display.waiting import waiting
 from kernel_bridge_magic.errors import Fate, LinkLost
-from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.protocol.events import Queued
-from kernel_bridge_magic.runner import run as run_cell
 from tests.faults.foreign import ForeignClient
 from tests.faults.lanes import a_kernel
 from tests.faults.late import LateNotes

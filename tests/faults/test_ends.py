@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from kernel_bridge_magic.access.vault import Secret
-from kernel_bridge_magic.bridge import Bridge
+from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.bridge.mirror import Mirror, Pump
+from kernel_bridge_magic.bridge.runner import run as run_cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.errors import Fate
-from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.protocol.events import Event, Lost, Note, Queued
-from kernel_bridge_magic.runner import run as run_cell
 from kernel_bridge_magic.transports import inbox
 from tests.faults.lanes import idle
 from tests.faults.late import LateNotes

@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
+from kernel_bridge_magic.bridge.runner import run
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.results import RemoteResult
-from kernel_bridge_magic.runner import run
 from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer, private_env, wait_for
 

@@ -17,9 +17,9 @@ from nbclient.exceptions import CellExecutionError
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
+from kernel_bridge_magic.bridge.pool import Pool
 from kernel_bridge_magic.errors import Fate, FateUnknown
 from kernel_bridge_magic.models import Kernel, Server
-from kernel_bridge_magic.pool import Pool
 from kernel_bridge_magic.protocol.events import Event, Note, Started
 from tests.faults.proxy import FaultProxy
 from tests.faults.truth import run, through

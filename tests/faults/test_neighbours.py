@@ -17,7 +17,7 @@ import pytest
 import websocket
 
 from kernel_bridge_magic.access.vault import Secret
-from kernel_bridge_magic.bridge import Bridge
+from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Queued, Started

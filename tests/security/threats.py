@@ -58,7 +58,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             f"{CANARIES}::test_ten_thousand_pairs_of_urls_share_no_secret",
             f"{AUTH}::test_a_secret_goes_to_its_own_origin_only",
             "tests/discovery/test_hubs.py::test_a_hub_cannot_send_the_token_elsewhere",
-            "tests/test_bridge.py::test_no_secret_goes_to_another_url_of_a_server_s_port",
+            "tests/bridge/test_bridge.py::test_no_secret_goes_to_another_url_of_a_server_s_port",
         ),
     ),
     7: (
@@ -179,20 +179,20 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
         (
             "tests/matching/test_find.py::test_first_level_decides",
             "tests/matching/test_find.py::test_stranger_does_not_change_what_a_whole_path_means",
-            "tests/test_bridge.py::test_none_and_several_are_told",
+            "tests/bridge/test_bridge.py::test_none_and_several_are_told",
             "tests/discovery/test_look.py::test_what_is_trusted_owns_an_id_and_takes_nothing_over",
-            "tests/test_bridge.py::test_a_foreign_server_s_claim_is_meant_by_its_server_alone",
-            "tests/test_bridge.py::test_a_path_means_the_notebook_that_has_it_now",
+            "tests/bridge/test_bridge.py::test_a_foreign_server_s_claim_is_meant_by_its_server_alone",
+            "tests/bridge/test_bridge.py::test_a_path_means_the_notebook_that_has_it_now",
             "tests/test_cli.py::test_a_wrong_url_of_a_server_of_ours_runs_nothing",
             "tests/matching/test_find.py::test_an_id_that_somebody_chose_does_not_take_a_path_away",
-            "tests/test_pool.py::test_kernels_whose_files_are_called_alike_are_two",
+            "tests/bridge/test_pool.py::test_kernels_whose_files_are_called_alike_are_two",
             "tests/discovery/test_look.py::test_another_process_on_a_server_s_port_is_another_server",
         ),
     ),
     26: (
         "our own kernel as target",
         (
-            "tests/test_bridge.py::test_one_s_own_kernel_and_a_dead_one_are_refused",
+            "tests/bridge/test_bridge.py::test_one_s_own_kernel_and_a_dead_one_are_refused",
             "tests/matching/test_find.py::test_its_own_name_is_no_other_kernel",
         ),
     ),
@@ -224,7 +224,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
         "our own attack surface",
         (
             f"{THREAT}::test_t31_nothing_of_ours_listens_and_an_import_opens_no_socket",
-            "tests/test_bridge.py::test_nothing_is_opened_started_or_read_before_it_is_needed",
+            "tests/bridge/test_bridge.py::test_nothing_is_opened_started_or_read_before_it_is_needed",
         ),
     ),
     32: (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kernel_bridge_magic.bridge import Bridge
+from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.errors import AuthRefused, RemoteError, TimedOut
 from kernel_bridge_magic.models import Kernel, Listing, ServerReport
 from kernel_bridge_magic.protocol.events import InputRequest, Stream

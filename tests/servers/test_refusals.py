@@ -13,8 +13,8 @@ import pytest
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.bridge import Bridge
-from kernel_bridge_magic.doctor import check
+from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.bridge.doctor import check
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, CannotConnect, ServerError
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.servers.rest import ServerAPI

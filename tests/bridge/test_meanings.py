@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from kernel_bridge_magic.meanings import Meaning, Meanings
+from kernel_bridge_magic.bridge.meanings import Meaning, Meanings
 from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, ServerReport, Session, Skipped
 
 

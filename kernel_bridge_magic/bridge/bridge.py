@@ -15,6 +15,8 @@ from kernel_bridge_magic import discovery
 from kernel_bridge_magic.access.sockets import check_ca_file
 from kernel_bridge_magic.access.urls import is_server, servers_named, without_secrets
 from kernel_bridge_magic.access.vault import Secret, Vault
+from kernel_bridge_magic.bridge.meanings import Meanings
+from kernel_bridge_magic.bridge.pool import Pool
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.discovery.processes import usages
 from kernel_bridge_magic.discovery.this_kernel import own_connection_file, own_kernel_id
@@ -24,9 +26,7 @@ from kernel_bridge_magic.errors import BadAnswer, BadInput, BadServer, KernelBri
 from kernel_bridge_magic.faces import PYTHON, Face
 from kernel_bridge_magic.matching.find import find_by_id, find_many, find_one, find_only, none_matches
 from kernel_bridge_magic.matching.levels import candidates, clean, row_of
-from kernel_bridge_magic.meanings import Meanings
 from kernel_bridge_magic.models import Checkup, Kernel, Listing, Origin, Server, ServerReport
-from kernel_bridge_magic.pool import Pool
 from kernel_bridge_magic.protocol.events import Event
 from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.servers.registry import Ask, Registry, read_url
@@ -228,7 +228,7 @@ class Bridge:
         """
         from concurrent.futures import ThreadPoolExecutor
 
-        from kernel_bridge_magic.doctor import check
+        from kernel_bridge_magic.bridge.doctor import check
 
         reports = self.look(which or None).servers
         unready = self.registry.unready()

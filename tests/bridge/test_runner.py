@@ -18,6 +18,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
+from kernel_bridge_magic.bridge.runner import run
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.display.relay import Relay
@@ -28,7 +29,6 @@ from kernel_bridge_magic.protocol.events import Started, Stream
 from kernel_bridge_magic.protocol.frames import encode
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
-from kernel_bridge_magic.runner import run
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport

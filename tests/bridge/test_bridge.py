@@ -21,9 +21,10 @@ from urllib.parse import quote
 
 import pytest
 
-from kernel_bridge_magic import bridge as bridge_module
-from kernel_bridge_magic import meanings
-from kernel_bridge_magic.bridge import Bridge
+from kernel_bridge_magic.bridge import bridge as bridge_module
+from kernel_bridge_magic.bridge import meanings
+from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.bridge.pool import Pool
 from kernel_bridge_magic.errors import (
     AmbiguousKernel,
     BadMatch,
@@ -36,7 +37,6 @@ from kernel_bridge_magic.errors import (
 from kernel_bridge_magic.faces import COMMAND_LINE
 from kernel_bridge_magic.matching.find import selector
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.pool import Pool
 from kernel_bridge_magic.protocol.events import Event, Note
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http

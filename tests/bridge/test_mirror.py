@@ -12,11 +12,11 @@ import pytest
 from jupyter_client import BlockingKernelClient
 
 from kernel_bridge_magic.access.vault import Vault
+from kernel_bridge_magic.bridge.mirror import Mirror, Pump
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.display.relay import Sink
 from kernel_bridge_magic.display.twins import Forward
-from kernel_bridge_magic.mirror import Mirror, Pump
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
 from kernel_bridge_magic.protocol.messages import Message

@@ -1,0 +1,1 @@
+"""What all faces share: known servers, open connections, a cell that is run and shown."""
