@@ -118,13 +118,14 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: Any) -> None:
     """Register the magics: `%load_ext kernel_bridge_magic`. Loading twice is no error."""
-    from kernel_bridge_magic import magics, reloads
+    from kernel_bridge_magic import reloads
+    from kernel_bridge_magic.ipython import magics
 
-    (reloads.renew("magics") if reloads.happened() else magics).load(shell)
+    (reloads.renew("ipython.magics") if reloads.happened() else magics).load(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
     """Remove all that loading added, and close every connection: `%unload_ext kernel_bridge_magic`."""
-    from kernel_bridge_magic import magics
+    from kernel_bridge_magic.ipython import magics
 
     magics.unload(shell)

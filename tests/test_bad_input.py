@@ -22,9 +22,9 @@ from kernel_bridge_magic.bridge.bridge import only
 from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
 from kernel_bridge_magic.errors import BadAnswer, BadServer, KernelBridgeError, KernelNotFound
+from kernel_bridge_magic.ipython.line_parser import split_words
 from kernel_bridge_magic.matching.find import find_one, selector
 from kernel_bridge_magic.models import Kernel, Listing, Session
-from kernel_bridge_magic.options import split_words
 from kernel_bridge_magic.servers.registry import Registry, read_url
 from kernel_bridge_magic.servers.rest import ServerAPI
 from tests.support.raw import RawServer, http

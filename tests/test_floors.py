@@ -26,17 +26,7 @@ FLOORS = [
     {"choices", "errors", "faces", "interrupts", "models", "reloads", "text"},
 ]
 #: Modules on their way to a folder.
-MOVING: dict[str, str] = {
-    "cli": "cli.main",
-    "arguments": "cli.arguments",
-    "base_url": "cli.login",
-    "demo": "cli.demo",
-    "magics": "ipython.magics",
-    "in_shell": "ipython.shell",
-    "options": "ipython.line_parser",
-    "usage": "ipython.options",
-    "config": "ipython.config",
-}
+MOVING: dict[str, str] = {"cli": "cli.main", "arguments": "cli.arguments", "base_url": "cli.login", "demo": "cli.demo"}
 #: Modules that do no I/O: no socket, file, clock, thread, logging. A folder stands for all its modules.
 PURE = {
     "access.urls",

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import kernel_bridge_magic
-from kernel_bridge_magic import arguments, usage
-from kernel_bridge_magic.options import MagicParser
+from kernel_bridge_magic import arguments
+from kernel_bridge_magic.ipython import options as usage
+from kernel_bridge_magic.ipython.line_parser import MagicParser
 from tests.support.shells import private_shell
 
 PACKAGE = Path(kernel_bridge_magic.__file__).parent

@@ -23,12 +23,12 @@ from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
 from kernel_bridge_magic.errors import BadServer, KernelBridgeError
+from kernel_bridge_magic.ipython.options import servers_parser
 from kernel_bridge_magic.models import Origin
 from kernel_bridge_magic.servers.config_file import save_entry
 from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.servers.registry import Registry
 from kernel_bridge_magic.servers.rest import ServerAPI
-from kernel_bridge_magic.usage import servers_parser
 from tests.support.raw import RawServer, http
 
 CANARY = "canary-9f2c41"

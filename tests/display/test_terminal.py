@@ -14,7 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.errors import remote_error
-from kernel_bridge_magic.in_shell import InShell
+from kernel_bridge_magic.ipython.shell import InShell
 from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.text import without_colours

@@ -19,6 +19,7 @@ from kernel_bridge_magic.arguments import parse
 from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, BadMatch, KernelNotFound, OwnKernel
 from kernel_bridge_magic.faces import COMMAND_LINE, MAGICS, Face
 from kernel_bridge_magic.faces import PYTHON as FROM_PYTHON
+from kernel_bridge_magic.ipython.options import remote_parser
 from kernel_bridge_magic.matching.find import (
     Level,
     find_by_id,
@@ -33,7 +34,6 @@ from kernel_bridge_magic.matching.find import (
     split_server,
 )
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, ServerReport, Session, Skipped
-from kernel_bridge_magic.usage import remote_parser
 
 PYTHON = KernelSpec("python3", "Python 3 (ipykernel)", "python")
 R = KernelSpec("ir", "R", "r")

@@ -34,10 +34,10 @@ import trustme
 import websocket
 from IPython.core.interactiveshell import InteractiveShell
 
-from kernel_bridge_magic import magics
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError
+from kernel_bridge_magic.ipython import magics
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport

@@ -15,11 +15,11 @@ from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import read_secret
 from kernel_bridge_magic.choices import seconds
 from kernel_bridge_magic.errors import BadInput, BadServer, KernelBridgeError
+from kernel_bridge_magic.ipython.options import kernels_parser, remote_parser, servers_parser
 from kernel_bridge_magic.matching.find import find_many, find_one, selector
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Session
 from kernel_bridge_magic.protocol.messages import check_code
 from kernel_bridge_magic.servers.registry import read_url
-from kernel_bridge_magic.usage import kernels_parser, remote_parser, servers_parser
 from tests.support.records import Record
 
 WORDS = [

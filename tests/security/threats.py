@@ -143,7 +143,10 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/connection/test_connection.py::test_input_is_refused_at_once_where_nobody_can_be_asked",
         ),
     ),
-    20: ("names here are overwritten", ("tests/test_magics.py::test_names_that_are_not_one_s_own_are_refused",)),
+    20: (
+        "names here are overwritten",
+        ("tests/ipython/test_magics.py::test_names_that_are_not_one_s_own_are_refused",),
+    ),
     21: (
         "injection into the code that we send",
         (f"{THREAT}::test_t21_the_code_that_we_send_is_constant_but_for_literals",),

@@ -1,4 +1,4 @@
-"""The magics: register, parse, call. What they do is in `in_shell`, imported when the first one is used."""
+"""The magics: register, parse, call. What they do is in `shell`, imported when the first one is used."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from traitlets import TraitError
 
 from kernel_bridge_magic import reloads
-from kernel_bridge_magic.config import KernelBridge
 from kernel_bridge_magic.errors import BadInput, BadMatch, BadOption
 from kernel_bridge_magic.interrupts import held, sends_nothing
-from kernel_bridge_magic.options import HelpWanted
-from kernel_bridge_magic.usage import kernels_parser, remote_parser, servers_parser
+from kernel_bridge_magic.ipython.config import KernelBridge
+from kernel_bridge_magic.ipython.line_parser import HelpWanted
+from kernel_bridge_magic.ipython.options import kernels_parser, remote_parser, servers_parser
 
 if TYPE_CHECKING:
     from kernel_bridge_magic.bridge.bridge import Bridge
     from kernel_bridge_magic.display.checks import CheckList
     from kernel_bridge_magic.display.servers import ServerList
     from kernel_bridge_magic.display.tables import KernelList
-    from kernel_bridge_magic.in_shell import InShell
+    from kernel_bridge_magic.ipython.shell import InShell
     from kernel_bridge_magic.results import RemoteValue
 
 __all__ = ["BridgeMagics", "load", "unload"]
@@ -44,7 +44,7 @@ class BridgeMagics(Magics):
     @cached_property
     def _here(self) -> InShell:
         with sends_nothing(), held():  # its imports take a while, and must not be left half done
-            from kernel_bridge_magic.in_shell import InShell
+            from kernel_bridge_magic.ipython.shell import InShell
 
         mine = self.settings
         here = InShell(self.shell, lambda: mine.servers, lambda: mine.max_output, lambda: mine.reconnect_timeout)
@@ -68,7 +68,7 @@ class BridgeMagics(Magics):
             return None
         with contextlib.suppress(Exception):  # old and new modules do not fit together
             unload(self.shell)
-        reloads.renew("magics").load(self.shell)
+        reloads.renew("ipython.magics").load(self.shell)
         renewed: BridgeMagics = getattr(self.shell, _ATTRIBUTE)
         return renewed
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kernel_bridge_magic.choices import timeout
 from kernel_bridge_magic.errors import BadInput, BadOption
-from kernel_bridge_magic.options import HelpWanted, MagicParser, Word, split_words
+from kernel_bridge_magic.ipython.line_parser import HelpWanted, MagicParser, Word, split_words
 
 PIECES = ["-s", "--server", "--timeout", "-q", "--", "-h", "x", "5", "''", "--quiet=1", "-", "--timeout="]
 

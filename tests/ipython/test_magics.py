@@ -35,7 +35,7 @@ from kernel_bridge_magic.errors import (
     OwnKernel,
     RemoteError,
 )
-from kernel_bridge_magic.magics import BridgeMagics
+from kernel_bridge_magic.ipython.magics import BridgeMagics
 from kernel_bridge_magic.protocol.events import Stream
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from kernel_bridge_magic.servers.rest import ServerAPI

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernel_bridge_magic.choices import IF_BUSY, TRANSPORTS, timeout
-from kernel_bridge_magic.options import MagicParser
+from kernel_bridge_magic.ipython.line_parser import MagicParser
 from kernel_bridge_magic.text import Hidden, hide
 
 __all__ = ["kernels_parser", "remote_parser", "servers_parser"]

@@ -1,0 +1,1 @@
+"""The magics: `%%remote`, `%remote`, `%kernels`, `%servers`."""
