@@ -11,7 +11,7 @@ import sys
 def main() -> int:
     """Run the command line as a process of its own; give the exit status."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-    from kernel_bridge_magic.cli import main
+    from kernel_bridge_magic.cli.main import main
 
     return main(mask=mask)
 

@@ -80,7 +80,8 @@ def test_a_kernel_that_was_listed_is_connected_to(shared_kernel: str, transport:
 
 _ASK_FOR_ONESELF = """
 import contextlib, io, json
-from kernel_bridge_magic import KernelBridgeError, cli, connect
+from kernel_bridge_magic import KernelBridgeError, connect
+from kernel_bridge_magic.cli import main as cli
 def answers(name):
     try:
         python = connect(name).kernel.title

@@ -25,8 +25,6 @@ FLOORS = [
     {"access", "protocol"},
     {"choices", "errors", "faces", "interrupts", "models", "reloads", "text"},
 ]
-#: Modules on their way to a folder.
-MOVING: dict[str, str] = {"cli": "cli.main", "arguments": "cli.arguments", "base_url": "cli.login", "demo": "cli.demo"}
 #: Modules that do no I/O: no socket, file, clock, thread, logging. A folder stands for all its modules.
 PURE = {
     "access.urls",
@@ -56,13 +54,7 @@ MODULES = sorted(path for path in ROOT.rglob("*.py") if path.parent != THERE)
 
 
 def name_of(path: Path) -> str:
-    """Return a module's name below the package, with the folder that it goes to."""
-    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").removesuffix(".")
-    return settled(name)
-
-
-def settled(name: str) -> str:
-    return MOVING.get(name, name)
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").removesuffix(".")
 
 
 def room_of(module: str) -> str:
@@ -94,7 +86,7 @@ def imports(path: Path) -> list[str]:
 
 
 def ours(path: Path) -> set[str]:
-    return {settled(module[len(NAME) + 1 :]) for module in imports(path) if module.startswith(f"{NAME}.")}
+    return {module[len(NAME) + 1 :] for module in imports(path) if module.startswith(f"{NAME}.")}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import kernel_bridge_magic
-from kernel_bridge_magic import arguments
+from kernel_bridge_magic.cli import arguments
 from kernel_bridge_magic.ipython import options as usage
 from kernel_bridge_magic.ipython.line_parser import MagicParser
 from tests.support.shells import private_shell
@@ -80,8 +80,8 @@ def test_the_texts_of_a_module(path: Path, magics: set[str]) -> None:
 
 
 #: Modules that one face alone uses. All others hand on what `faces` says.
-ONLY_MAGICS = {"magics.py", "in_shell.py", "usage.py", "demo.py"}
-ONLY_COMMANDS = {"cli.py", "arguments.py", "base_url.py"}
+ONLY_MAGICS = {"ipython/magics.py", "ipython/shell.py", "ipython/options.py", "cli/demo.py"}
+ONLY_COMMANDS = {"cli/main.py", "cli/arguments.py", "cli/login.py"}
 
 
 def others_words(name: str, text: str) -> list[str]:
@@ -100,7 +100,7 @@ def test_the_command_of_one_face_is_told_to_no_other(path: Path) -> None:
 def test_the_command_of_another_face_is_seen() -> None:
     text = "add it with %servers --add URL, or kernel-bridge servers --add URL"
     assert others_words("bridge.py", text) == ["%servers", "servers"]
-    assert others_words("cli.py", text) == ["%servers"] and others_words("magics.py", text) == ["servers"]
+    assert others_words("cli/main.py", text) == ["%servers"] and others_words("ipython/magics.py", text) == ["servers"]
 
 
 @pytest.mark.parametrize("name", ["README.md", "notebooks/quickstart.ipynb", "notebooks/cluster.ipynb"])

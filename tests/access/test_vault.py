@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic import arguments, connect, kernels
+from kernel_bridge_magic import connect, kernels
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault, read_secret
-from kernel_bridge_magic.base_url import give_secret
 from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.cli import arguments
+from kernel_bridge_magic.cli.login import give_secret
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
 from kernel_bridge_magic.errors import BadServer, KernelBridgeError

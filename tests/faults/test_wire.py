@@ -145,7 +145,7 @@ def test_f16_a_disk_that_takes_nothing_and_a_home_that_cannot_be_written_change_
     code = "for n in range(3): print('line', n)"
     full = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     full += "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "  # as a disk that is full: no file takes a byte
-    full += "from kernel_bridge_magic.cli import main; import sys; sys.exit(main())"
+    full += "from kernel_bridge_magic.cli.main import main; import sys; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", full, "exec", "--kernel-match", own_kernel, "--code", code],
         env=env | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"},

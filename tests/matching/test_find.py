@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 
-from kernel_bridge_magic.arguments import parse
+from kernel_bridge_magic.cli.arguments import parse
 from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, BadMatch, KernelNotFound, OwnKernel
 from kernel_bridge_magic.faces import COMMAND_LINE, MAGICS, Face
 from kernel_bridge_magic.faces import PYTHON as FROM_PYTHON

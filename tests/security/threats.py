@@ -139,7 +139,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
         (
             f"{RELAY}::test_a_foreign_kernel_s_prompt_says_who_asks",
             f"{RELAY}::test_a_foreign_prompt_cannot_draw_and_has_an_end",
-            "tests/test_cli.py::test_what_a_kernel_leaves_open_conceals_neither_its_prompt_s_label_nor_its_fate",
+            "tests/cli/test_main.py::test_what_a_kernel_leaves_open_conceals_neither_its_prompt_s_label_nor_its_fate",
             "tests/connection/test_connection.py::test_input_is_refused_at_once_where_nobody_can_be_asked",
         ),
     ),
@@ -186,7 +186,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/discovery/test_look.py::test_what_is_trusted_owns_an_id_and_takes_nothing_over",
             "tests/bridge/test_bridge.py::test_a_foreign_server_s_claim_is_meant_by_its_server_alone",
             "tests/bridge/test_bridge.py::test_a_path_means_the_notebook_that_has_it_now",
-            "tests/test_cli.py::test_a_wrong_url_of_a_server_of_ours_runs_nothing",
+            "tests/cli/test_main.py::test_a_wrong_url_of_a_server_of_ours_runs_nothing",
             "tests/matching/test_find.py::test_an_id_that_somebody_chose_does_not_take_a_path_away",
             "tests/bridge/test_pool.py::test_kernels_whose_files_are_called_alike_are_two",
             "tests/discovery/test_look.py::test_another_process_on_a_server_s_port_is_another_server",

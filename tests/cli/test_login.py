@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from kernel_bridge_magic.base_url import refuse_alone
-from kernel_bridge_magic.cli import main
+from kernel_bridge_magic.cli.login import refuse_alone
+from kernel_bridge_magic.cli.main import main
 from kernel_bridge_magic.errors import BadInput
 from kernel_bridge_magic.servers.config_file import save_entry
 from kernel_bridge_magic.servers.entries import Entry

@@ -21,7 +21,7 @@ import pexpect
 import pyte
 import pytest
 
-from kernel_bridge_magic.cli import _print_json, main
+from kernel_bridge_magic.cli.main import _print_json, main
 from kernel_bridge_magic.contract import json_contract as contract
 from tests.support.asked import answered
 from tests.support.hostile import HostileServer
@@ -1229,7 +1229,7 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_it_imports_no_ipython() -> None:
-    code = "import sys; from kernel_bridge_magic.cli import main; main(['list']); print('IPython' in sys.modules)"
+    code = "import sys; from kernel_bridge_magic.cli.main import main; main(['list']); print('IPython' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "False"
 

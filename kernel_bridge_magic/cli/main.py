@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, AnyStr
 
-from kernel_bridge_magic.arguments import parse
-from kernel_bridge_magic.base_url import add_server, give_secret, refuse_alone, refuse_unless_added, server_url
+from kernel_bridge_magic.cli.arguments import parse
+from kernel_bridge_magic.cli.login import add_server, give_secret, refuse_alone, refuse_unless_added, server_url
 from kernel_bridge_magic.errors import (
     AmbiguousKernel,
     BadCell,
@@ -309,7 +309,7 @@ def _check(bridge: Bridge, options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from kernel_bridge_magic.demo import demo
+    from kernel_bridge_magic.cli.demo import demo
 
     is_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     return demo(shell=not options.no_shell and is_terminal)

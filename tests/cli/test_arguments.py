@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import kernel_bridge_magic
-from kernel_bridge_magic.arguments import parse
+from kernel_bridge_magic.cli.arguments import parse
 from kernel_bridge_magic.errors import BadInput
 
 README = Path(kernel_bridge_magic.__file__).parent.parent / "README.md"
