@@ -81,14 +81,14 @@ def test_a_kernel_that_was_listed_is_connected_to(shared_kernel: str, transport:
 _ASK_FOR_ONESELF = """
 import contextlib, io, json
 from kernel_bridge_magic import KernelBridgeError, connect
-from kernel_bridge_magic.cli import main as cli
+from kernel_bridge_magic.cli.main import main
 def answers(name):
     try:
         python = connect(name).kernel.title
     except KernelBridgeError as error:
         python = type(error).__name__
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()):
-        status = cli.main(["exec", "--json", "--kernel-match", name, "--code", "1"])
+        status = main(["exec", "--json", "--kernel-match", name, "--code", "1"])
     model = json.loads(out.getvalue())
     return python, status, model["error"] and model["error"]["name"], [it["paths"] for it in model["candidates"]]
 """

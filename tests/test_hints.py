@@ -11,16 +11,16 @@ import pytest
 
 import kernel_bridge_magic
 from kernel_bridge_magic.cli import arguments
-from kernel_bridge_magic.ipython import options as usage
+from kernel_bridge_magic.ipython import options
 from kernel_bridge_magic.ipython.line_parser import MagicParser
 from tests.support.shells import private_shell
 
 PACKAGE = Path(kernel_bridge_magic.__file__).parent
 ROOT = PACKAGE.parent
 MAGICS: dict[str, MagicParser] = {
-    "remote": usage.remote_parser(),
-    "kernels": usage.kernels_parser(),
-    "servers": usage.servers_parser(),
+    "remote": options.remote_parser(),
+    "kernels": options.kernels_parser(),
+    "servers": options.servers_parser(),
 }
 PROGRAM, COMMANDS = arguments._parser()
 OPTIONS = {it for parser in (PROGRAM, *MAGICS.values(), *COMMANDS.values()) for it in parser._option_string_actions}

@@ -16,8 +16,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from kernel_bridge_magic.access import descriptors
-from kernel_bridge_magic.access import peers as ports
+from kernel_bridge_magic.access import descriptors, peers
 from kernel_bridge_magic.access.proxies import is_here, proxy_for, seconds_left, tunnel
 from kernel_bridge_magic.errors import BadServer, CannotConnect, ServerUnreachable
 from kernel_bridge_magic.models import Server
@@ -179,7 +178,7 @@ def resolve(server: Server, host: str, port: int, deadline: float) -> list[tuple
         raise ServerUnreachable(f"{server.name}: the host name {host} cannot be resolved; check the URL or the network")
     # `localhost` is this machine, whatever a name server says (RFC 6761; FAULTS T28).
     strict = is_here(host)
-    return [(family, address) for family, _, _, _, address in found if not strict or ports.is_loopback(address[0])]
+    return [(family, address) for family, _, _, _, address in found if not strict or peers.is_loopback(address[0])]
 
 
 _WHERE: dict[str, bool] = {}
@@ -193,7 +192,7 @@ def _refuse_stranger(server: Server, sock: socket.socket) -> None:
     """
     if server.source == "runtime" or server.trusted or server.origin.scheme == "https":
         return
-    if who := ports.stranger(sock):
+    if who := peers.stranger(sock):
         place = server.socket_path or f"port {server.origin.port} of this machine"
         raise ServerUnreachable(
             f"{server.name}: {place} is used by {who}, so nothing was sent; "
@@ -205,7 +204,7 @@ def _keep_secret(server: Server, sock: socket.socket) -> None:
     """Refuse to send a secret over a network in clear, or to a name that has moved (FAULTS T13, T28)."""
     if server.socket_path:
         return
-    host, here = server.origin.host, ports.is_within(sock)
+    host, here = server.origin.host, peers.is_within(sock)
     if server.origin.scheme != "https" and not here and not server.allow_plain_http:
         raise ServerUnreachable(
             f"{server.name}: its token or password would cross the network unencrypted, so nothing was sent; "
@@ -228,18 +227,18 @@ def _look_at_peer(server: Server, sock: socket.socket) -> None:
     if server.source != "runtime":
         return
     pid, port = server.pid, server.origin.port
-    if pid is None or not ports.is_ours(pid):
-        who = "" if server.socket_path else f", and port {port} is now used by {ports.who_listens(port)}"
+    if pid is None or not peers.is_ours(pid):
+        who = "" if server.socket_path else f", and port {port} is now used by {peers.who_listens(port)}"
         raise _gone(f"{server.name}: its process {pid} has ended{who}, so nothing was sent; {_START}")
     if server.socket_path:
-        seen = ports.peer(sock)
+        seen = peers.peer(sock)
         if seen is not None and seen != (pid, os.getuid()):
             raise ServerUnreachable(
                 f"{server.name}: its socket is now served by process {seen[0]}, so nothing was sent; {_START}"
             )
-    elif server.origin.host not in ports.listening_addresses(pid, port):
+    elif server.origin.host not in peers.listening_addresses(pid, port):
         raise ServerUnreachable(
-            f"{server.name}: port {port} is now used by {ports.who_listens(port)}, not by the server's process {pid}, "
+            f"{server.name}: port {port} is now used by {peers.who_listens(port)}, not by the server's process {pid}, "
             f"so nothing was sent; {_START}"
         )
 

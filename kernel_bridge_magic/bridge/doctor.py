@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from kernel_bridge_magic.access import peers as ports
+from kernel_bridge_magic.access import peers
 from kernel_bridge_magic.access.proxies import proxy_for
 from kernel_bridge_magic.access.sockets import explain, stages
 from kernel_bridge_magic.access.vault import Vault
@@ -145,10 +145,10 @@ class _Doctor:
         if self.server.source == "runtime":
             return f"process {self.server.pid}, ours, as its runtime file says"
         if self.server.socket_path:
-            seen = ports.peer(sock)
+            seen = peers.peer(sock)
             return f"process {seen[0]} of uid {seen[1]}" if seen else "cannot be known here"
         if sock.getpeername()[0] == sock.getsockname()[0]:
-            return f"this machine, {ports.who_listens(self.server.origin.port)}"
+            return f"this machine, {peers.who_listens(self.server.origin.port)}"
         return "another machine"
 
     def _untrusted(self, problem: ServerError) -> ServerError:

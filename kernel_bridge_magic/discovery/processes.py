@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from kernel_bridge_magic.access import descriptors
-from kernel_bridge_magic.access import peers as ports
+from kernel_bridge_magic.access import descriptors, peers
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
 from kernel_bridge_magic.discovery.standalone import endpoint
@@ -45,8 +44,8 @@ def listening_pids(where: Iterable[Endpoint]) -> dict[str, int]:
     found = {}
     for item in endpoints:
         is_tcp = item.transport == "tcp"
-        pid = by_port.get(item.shell_port) if is_tcp else ports.unix_listener(f"{item.ip}-{item.shell_port}")
-        if pid is not None and ports.is_ours(pid):
+        pid = by_port.get(item.shell_port) if is_tcp else peers.unix_listener(f"{item.ip}-{item.shell_port}")
+        if pid is not None and peers.is_ours(pid):
             found[item.path] = pid
     return found
 

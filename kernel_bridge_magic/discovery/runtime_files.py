@@ -20,8 +20,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from kernel_bridge_magic.access import descriptors
-from kernel_bridge_magic.access import peers as ports
+from kernel_bridge_magic.access import descriptors, peers
 from kernel_bridge_magic.access.files import open_file
 from kernel_bridge_magic.access.urls import server_url, socket_url
 from kernel_bridge_magic.access.vault import Secret, Vault
@@ -300,7 +299,7 @@ def _server(file: FileContent, vault: Vault) -> Server:
     else:
         port = number(file.data, "port", 65535)
         hosts = _hosts(pid, started, port)
-        strangers = frozenset(ip for ip in ("127.0.0.1", "::1") if ip not in hosts and ports.is_taken(ip, port))
+        strangers = frozenset(ip for ip in ("127.0.0.1", "::1") if ip not in hosts and peers.is_taken(ip, port))
         secure = file.data.get("secure", False)
         if not isinstance(secure, bool):
             raise Refused("its 'secure' is neither true nor false")
@@ -324,7 +323,7 @@ def _server(file: FileContent, vault: Vault) -> Server:
 def _hosts(pid: int, started: float, port: int) -> list[str]:
     """Return where a process listens. It does so to its end; before a secret goes out it is looked at once more."""
     key = pid, started, port
-    hosts = _HOSTS.get(key) or ports.listening_addresses(pid, port)
+    hosts = _HOSTS.get(key) or peers.listening_addresses(pid, port)
     if not hosts:
         raise Refused(f"its process {pid} does not listen on port {port}")
     if len(_HOSTS) >= _MOST_HOSTS:
@@ -337,7 +336,7 @@ def _refuse_dead(pid: int, mtime: float) -> float:
     """Return when the process of a file began, in Unix seconds."""
     import psutil
 
-    if not ports.is_ours(pid):
+    if not peers.is_ours(pid):
         raise Stale(f"its process {pid} is none of yours on this machine; the file is stale, or of another machine")
     try:
         started = psutil.Process(pid).create_time()

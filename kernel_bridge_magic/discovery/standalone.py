@@ -11,8 +11,7 @@ import stat
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from kernel_bridge_magic.access import descriptors
-from kernel_bridge_magic.access import peers as ports
+from kernel_bridge_magic.access import descriptors, peers
 from kernel_bridge_magic.access.files import open_file
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, number, text
@@ -75,7 +74,7 @@ def endpoint(file: FileContent) -> Endpoint:
         raise Refused("it has no key, so its messages would not be signed")
     transport, ip = text(data, "transport") or "tcp", text(data, "ip")
     if transport == "ipc":
-        ip = ports.unix_address(os.path.dirname(file.path), ip, f"-{shell}")
+        ip = peers.unix_address(os.path.dirname(file.path), ip, f"-{shell}")
     elif transport == "tcp":
         ip = _address(ip, bool(public))
     else:
@@ -96,7 +95,7 @@ def _address(ip: str, encrypted: bool) -> str:
     if not encrypted:
         raise Refused(f"its kernel listens beyond this machine ({address}) without encryption")
     if address.is_unspecified:
-        return ports.LOOPBACK[str(address)]
+        return peers.LOOPBACK[str(address)]
     import psutil
 
     if str(address) not in {item.address for items in psutil.net_if_addrs().values() for item in items}:
@@ -144,7 +143,7 @@ def _process(file: FileContent, where: Endpoint) -> _Process:
     if pid is None and where.curve_public:
         # Who answers has proven to hold the file's key; a container's process may be hidden from us.
         return _Process(0, "", "")
-    if pid is None or not ports.is_ours(pid):
+    if pid is None or not peers.is_ours(pid):
         raise Refused(f"what listens on its {'socket' if where.transport == 'ipc' else 'port'} is no process of ours")
     found = _describe(pid, file.path)
     if len(_PROCESSES) >= _MOST_PROCESSES:
@@ -155,8 +154,8 @@ def _process(file: FileContent, where: Endpoint) -> _Process:
 
 def _still_listens(pid: int, where: Endpoint) -> bool:
     if where.transport == "ipc":
-        return ports.is_ours(pid) and ports.unix_listener(_socket(where)) in (pid, None)
-    return ports.is_ours(pid) and bool(ports.listening_addresses(pid, where.shell_port))
+        return peers.is_ours(pid) and peers.unix_listener(_socket(where)) in (pid, None)
+    return peers.is_ours(pid) and bool(peers.listening_addresses(pid, where.shell_port))
 
 
 def _pid_by_port(file: FileContent, where: Endpoint) -> int | None:
@@ -180,7 +179,7 @@ def _socket(where: Endpoint) -> str:
 
 
 def _pid_by_socket(file: FileContent, where: Endpoint) -> int | None:
-    return ports.unix_listener(_socket(where)) or _pid_by_command(file.path)
+    return peers.unix_listener(_socket(where)) or _pid_by_command(file.path)
 
 
 def _pid_by_command(path: str) -> int | None:

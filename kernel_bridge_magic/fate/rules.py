@@ -25,7 +25,10 @@ RULES = {
     "R2": ("its fate is always one of ok, failed, not run, died, unknown, left running", "fate/watch"),
     "R3": ("at most once: nothing here has an action that sends a cell", "fate/watch"),
     "R4": ("the kernel is gone when it, its server or its session says so", "fate/life"),
-    "R5": ("in silence the server and the heart are asked; the kernel only behind the cell, never on control", "fate/watch"),
+    "R5": (
+        "in silence the server and the heart are asked; the kernel only behind the cell, never on control",
+        "fate/watch",
+    ),
     "R6": ("loss is never silent: what did not come is counted, or said not to be countable", "fate/gaps"),
     "R7": (
         "a silent connection is kept until a new one is answered and it still is silent, or for 90 s; "

@@ -13,7 +13,7 @@ from kernel_bridge_magic.access.urls import is_server, parse_base_url, without_s
 from kernel_bridge_magic.access.vault import Secret, Vault, read_secret
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.models import Origin, Server
-from kernel_bridge_magic.servers import config_file as server_file
+from kernel_bridge_magic.servers import config_file
 from kernel_bridge_magic.servers.entries import BadEntry, Entry, check_name, read_entry
 from kernel_bridge_magic.text import visible
 
@@ -99,7 +99,7 @@ class Registry:
             self._known[server.name] = made
             self._added.add(server.name)
         if save:
-            server_file.save_entry(server_file.file_path(), entry)
+            config_file.save_entry(config_file.file_path(), entry)
         return server
 
     def _name_for(self, server: Server, *, chosen: bool) -> str:
@@ -149,8 +149,8 @@ class Registry:
         """
         with self._lock:
             self._refresh()
-            known, path = self._known.get(name), server_file.file_path()
-            saved = next((entry for entry in server_file.read_file(path)[0] if entry.name == name), None)
+            known, path = self._known.get(name), config_file.file_path()
+            saved = next((entry for entry in config_file.read_file(path)[0] if entry.name == name), None)
             if known is None and saved is None:
                 names = ", ".join(self._known) or "none"
                 raise BadServer(f"no added server is called {without_secrets(name)!r} (added: {names})")
@@ -160,11 +160,11 @@ class Registry:
             if known is None:
                 # The second name of a server that stands in the file twice, see `_replace`.
                 assert saved is not None
-                server_file.remove_entry(path, name)
+                config_file.remove_entry(path, name)
                 return read_url(saved.url, name=name, source="saved", entry=saved)[0]
             saved_here = saved is not None and parse_base_url(saved.url).origin == known.server.origin
             if saved_here or known.server.source == "saved":
-                server_file.remove_entry(path, name)
+                config_file.remove_entry(path, name)
             del self._known[name]
             self._added.discard(name)
             self._vault.forget(known.server.origin)
@@ -178,12 +178,12 @@ class Registry:
     def _refresh(self) -> None:
         """Read the file and the configuration again if they have changed."""
         configured = dict(self._configured())
-        path = server_file.file_path()
-        seen = (path, server_file.stamp(path), repr(configured))
+        path = config_file.file_path()
+        seen = (path, config_file.stamp(path), repr(configured))
         if seen == self._seen:
             return
         self._seen = seen
-        saved, notes = server_file.read_file(path)
+        saved, notes = config_file.read_file(path)
         entries = [("saved", entry) for entry in saved]
         for name, value in configured.items():
             where = f"c.KernelBridge.servers[{name!r}]"
@@ -209,7 +209,7 @@ class Registry:
             server, _ = read_url(entry.url, name=name, source=source, entry=entry)
             first = names.setdefault(server.origin, name)
             if first != name:
-                where = f"c.KernelBridge.servers[{name!r}]" if source == "config" else f"{server_file.NAME}, {name}"
+                where = f"c.KernelBridge.servers[{name!r}]" if source == "config" else f"{config_file.NAME}, {name}"
                 doubles.append(f"{where}: it is the same server as {first!r}, so that name is used")
                 continue
             old = self._known.get(name)

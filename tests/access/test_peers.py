@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.access import peers as ports
+from kernel_bridge_magic.access import peers
 from tests.support.far import can_be_far, far_machine
 from tests.support.ports import free_port
 
@@ -66,9 +66,9 @@ def test_we_are_no_stranger(host: str, dialled: str, own_address: str) -> None:
     with listen(host) as listener:
         where = own_address if dialled == "own" else dialled, listener.getsockname()[1]
         with socket.create_connection(where, 5) as sock:
-            assert ports.is_within(sock)
-            assert ports.owner(sock) == os.getuid()
-            assert ports.stranger(sock) == ""
+            assert peers.is_within(sock)
+            assert peers.owner(sock) == os.getuid()
+            assert peers.stranger(sock) == ""
 
 
 @as_root
@@ -79,8 +79,8 @@ def test_another_user_is_named(host: str, dialled: str, own_address: str) -> Non
     with listener:
         where = own_address if dialled == "own" else dialled, listener.getsockname()[1]
         with socket.create_connection(where, 5) as sock:
-            assert ports.owner(sock) == NOBODY
-            assert ports.stranger(sock) == f"user {NAME}"
+            assert peers.owner(sock) == NOBODY
+            assert peers.stranger(sock) == f"user {NAME}"
 
 
 @as_root
@@ -93,7 +93,7 @@ def test_who_accepts_and_closes_the_port_is_seen_nevertheless(host: str) -> None
             accepted, _ = listener.accept()
         listener.close()
         with accepted:
-            assert ports.stranger(sock) == f"user {NAME}"
+            assert peers.stranger(sock) == f"user {NAME}"
 
 
 @as_root
@@ -103,7 +103,7 @@ def test_a_servant_of_root_is_no_stranger() -> None:
         with nobody():
             accepted, _ = listener.accept()
         with accepted:
-            assert ports.owner(sock) == 0
+            assert peers.owner(sock) == 0
 
 
 @as_root
@@ -114,7 +114,7 @@ def test_a_user_without_a_name_is_a_number() -> None:
     finally:
         os.seteuid(0)
     with listener, socket.create_connection(listener.getsockname(), 5) as sock:
-        assert ports.stranger(sock) == "uid 54321"
+        assert peers.stranger(sock) == "uid 54321"
 
 
 @as_root
@@ -127,8 +127,8 @@ def test_a_unix_socket_is_whose_who_listens(tmp_path: Path) -> None:
                 listener.listen()
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.connect(path)
-                assert ports.is_within(sock)
-                assert ports.stranger(sock) == expected
+                assert peers.is_within(sock)
+                assert peers.stranger(sock) == expected
 
 
 @as_root
@@ -145,15 +145,15 @@ def test_whoever_has_the_port_here_is_nothing_to_another_machine() -> None:
             assert process.stdout is not None
             process.stdout.readline()
             with socket.create_connection((address, port), 5) as sock:
-                assert not ports.is_within(sock)
-                assert ports.stranger(sock) == ""
+                assert not peers.is_within(sock)
+                assert peers.stranger(sock) == ""
 
 
 @as_root
 def test_where_all_others_look_the_same_nobody_is_known() -> None:
     code = (
-        "import socket, sys; from kernel_bridge_magic.access import peers as ports;"
-        "print(ports.owner(socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)))"
+        "import socket, sys; from kernel_bridge_magic.access import peers;"
+        "print(peers.owner(socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)))"
     )
     with nobody():
         listener = listen("127.0.0.1")
@@ -172,8 +172,8 @@ def test_where_all_others_look_the_same_nobody_is_known() -> None:
 def test_where_somebody_listens(where: str, taken: set[str]) -> None:
     port = free_port()  # one that the system gives for 127.0.0.2 may be somebody's on 127.0.0.1
     with listen(where, port) as listener:
-        assert {ip for ip in ("127.0.0.1", "::1") if ports.is_taken(ip, port)} == taken
+        assert {ip for ip in ("127.0.0.1", "::1") if peers.is_taken(ip, port)} == taken
         with socket.create_connection(listener.getsockname()[:2]):
             pass
-    assert not ports.is_taken("127.0.0.1", port) and not ports.is_taken("::1", port), "a connection that has ended"
-    assert not ports.is_taken("127.0.0.1", 1), "not even looked at by a user"
+    assert not peers.is_taken("127.0.0.1", port) and not peers.is_taken("::1", port), "a connection that has ended"
+    assert not peers.is_taken("127.0.0.1", 1), "not even looked at by a user"

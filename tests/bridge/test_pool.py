@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.access import peers as ports
+from kernel_bridge_magic.access import peers
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.bridge.pool import Pool
 from kernel_bridge_magic.discovery import look
@@ -185,7 +185,7 @@ def named(console: ConsoleKernel) -> Kernel:
 
 def suspend(console: ConsoleKernel) -> None:
     console.process.send_signal(signal.SIGSTOP)
-    wait_for(lambda: ports.is_suspended(console.process.pid), "its standing still")
+    wait_for(lambda: peers.is_suspended(console.process.pid), "its standing still")
 
 
 @pytest.fixture(params=["tcp", "ipc"])

@@ -22,14 +22,14 @@ import pyte
 import pytest
 
 from kernel_bridge_magic.cli.main import _print_json, main
-from kernel_bridge_magic.contract import json_contract as contract
+from kernel_bridge_magic.contract import json_contract
 from tests.support.asked import answered
 from tests.support.hostile import HostileServer
 from tests.support.scripted import AskingKernel, Cell, ScriptedKernel
 from tests.support.servers import ConsoleKernel, JupyterServer, private_env, wait_for
 
 CANARY = "canary-5d02"
-SCHEMA = json.loads((Path(contract.__file__).parent / "contract.schema.json").read_text("utf-8"))
+SCHEMA = json.loads((Path(json_contract.__file__).parent / "contract.schema.json").read_text("utf-8"))
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -662,9 +662,9 @@ def test_a_signal_to_end_before_anything_was_sent_is_one_object_too(place: dict[
 def test_a_process_that_is_told_to_end_ends_wherever_it_is_stuck() -> None:
     """In a write that nobody reads, after a signal that came while a thread was being started."""
     code = (
-        "import os, threading\nfrom kernel_bridge_magic import cli\n"
-        "cli._LAST_SECONDS = 0.2\n"
-        "with threading._active_limbo_lock:\n    cli._end_soon(15)\n"
+        "import os, threading\nfrom kernel_bridge_magic.cli import main\n"
+        "main._LAST_SECONDS = 0.2\n"
+        "with threading._active_limbo_lock:\n    main._end_soon(15)\n"
         "out = os.pipe()[1]\nwhile True: os.write(out, bytes(65536))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 143

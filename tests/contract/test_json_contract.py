@@ -8,12 +8,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from kernel_bridge_magic.contract import json_contract as contract
+from kernel_bridge_magic.contract import json_contract
 from kernel_bridge_magic.errors import AmbiguousKernel, BadMatch, Fate, OwnKernel, fate_error, remote_error
 from kernel_bridge_magic.models import Checkup, Kernel, KernelSpec, Listing, Origin, Server, ServerReport, Session, Step
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 
-SCHEMA: dict[str, Any] = json.loads(Path(contract.__file__).with_name("contract.schema.json").read_text("utf-8"))
+SCHEMA: dict[str, Any] = json.loads(Path(json_contract.__file__).with_name("contract.schema.json").read_text("utf-8"))
 SERVER = Server("http://127.0.0.1:8888/", "lab", Origin("http", "127.0.0.1", 8888, "/"))
 KERNEL = Kernel(
     "3f9c1c0e",
@@ -28,30 +28,32 @@ KERNEL = Kernel(
 CLAIM = dataclasses.replace(KERNEL, claimed=True)
 ERROR = {"output_type": "error", "ename": "E", "evalue": "v", "traceback": []}
 MODELS = {
-    "ok": contract.result_model(RemoteResult("ok", Fate.OK, KERNEL, [], RemoteValue({"text/plain": "1"}), None, 0.5)),
-    "no text": contract.result_model(RemoteResult("ok", Fate.OK, KERNEL, [], RemoteValue({"image/png": "x"}))),
-    "raised": contract.result_model(
+    "ok": json_contract.result_model(
+        RemoteResult("ok", Fate.OK, KERNEL, [], RemoteValue({"text/plain": "1"}), None, 0.5)
+    ),
+    "no text": json_contract.result_model(RemoteResult("ok", Fate.OK, KERNEL, [], RemoteValue({"image/png": "x"}))),
+    "raised": json_contract.result_model(
         RemoteResult("error", Fate.FAILED, KERNEL, [ERROR], None, remote_error("E", "v", ["\x1b[31mE\x1b[0m: v"]))
     ),
-    "died": contract.result_model(
+    "died": json_contract.result_model(
         RemoteResult("error", Fate.DIED, KERNEL, [], None, fate_error(Fate.DIED, "gone", kernel="a"), missing=None)
     ),
-    "bad": contract.failure(BadMatch("bad")),
-    "refused": contract.failure(fate_error(Fate.NOT_RUN, "busy", kernel="a"), KERNEL),
-    "own": contract.failure(OwnKernel("own", KERNEL)),
-    "ambiguous": contract.failure(AmbiguousKernel("two", [("a.ipynb", KERNEL), ("3f9c", KERNEL)])),
-    "list": contract.listing_model(
+    "bad": json_contract.failure(BadMatch("bad")),
+    "refused": json_contract.failure(fate_error(Fate.NOT_RUN, "busy", kernel="a"), KERNEL),
+    "own": json_contract.failure(OwnKernel("own", KERNEL)),
+    "ambiguous": json_contract.failure(AmbiguousKernel("two", [("a.ipynb", KERNEL), ("3f9c", KERNEL)])),
+    "list": json_contract.listing_model(
         Listing((KERNEL,), (ServerReport(SERVER, 1), ServerReport(SERVER, 0, "no")), claims=(CLAIM,)), [KERNEL]
     ),
-    "servers": contract.servers_model(Listing((), (ServerReport(SERVER, 0, "no", "do"),), (), ("a note",))),
-    "interrupt": contract.interrupt_model(KERNEL, interrupted=False),
-    "checks": contract.checks_model([Checkup(SERVER, (Step("DNS", None, "seen"), Step("TCP", False, "x", "y")))]),
+    "servers": json_contract.servers_model(Listing((), (ServerReport(SERVER, 0, "no", "do"),), (), ("a note",))),
+    "interrupt": json_contract.interrupt_model(KERNEL, interrupted=False),
+    "checks": json_contract.checks_model([Checkup(SERVER, (Step("DNS", None, "seen"), Step("TCP", False, "x", "y")))]),
 }
 
 
 def test_the_schema_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert SCHEMA["$defs"]["version"]["const"] == contract.VERSION
+    assert SCHEMA["$defs"]["version"]["const"] == json_contract.VERSION
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -92,7 +94,7 @@ def test_a_server_is_told_of_with_all_that_its_table_shows(name: str) -> None:
 @pytest.mark.parametrize("source", ["runtime", "added", "saved", "config", "option"])
 def test_the_schema_knows_every_source(source: str) -> None:
     server = dataclasses.replace(SERVER, source=source, version="2.21.1")
-    model = contract.servers_model(Listing((), (ServerReport(server, auth="password"),)))
+    model = json_contract.servers_model(Listing((), (ServerReport(server, auth="password"),)))
     jsonschema.validate(json.loads(json.dumps(model)), SCHEMA)
 
 
@@ -109,14 +111,14 @@ def test_candidates_say_how_to_select_them() -> None:
     "message", ["'a' matches 2 kernels, so nothing was run. Use one of:", "12 kernels are running. Choose one: NAME"]
 )
 def test_what_is_said_of_candidates_is_a_sentence(message: str) -> None:
-    told = contract.failure(AmbiguousKernel(message, [("a", KERNEL)]))["error"]["message"]
+    told = json_contract.failure(AmbiguousKernel(message, [("a", KERNEL)]))["error"]["message"]
     assert told == f"{message.partition('. ')[0]}. Give the 'select' of one of 'candidates' as MATCH"
 
 
 def test_what_was_cut_is_told() -> None:
     result = RemoteResult("ok", Fate.OK, KERNEL, [], truncated=True, output_characters=17)
-    assert [contract.result_model(result, file)["output_file"] for file in ("/a/file", "")] == ["/a/file", None]
-    model = contract.result_model(result)
+    assert [json_contract.result_model(result, file)["output_file"] for file in ("/a/file", "")] == ["/a/file", None]
+    model = json_contract.result_model(result)
     assert (model["truncated"], model["output_characters"]) == (True, 17)
     assert [MODELS["bad"][name] for name in ("truncated", "output_characters", "output_file")] == [False, 0, None]
 
@@ -124,7 +126,7 @@ def test_what_was_cut_is_told() -> None:
 def test_a_failure_names_the_kernel_that_was_found() -> None:
     assert MODELS["bad"]["kernel"] is None
     for name in ("refused", "own"):
-        assert MODELS[name]["kernel"] == contract.kernel_model(KERNEL, KERNEL.id)
+        assert MODELS[name]["kernel"] == json_contract.kernel_model(KERNEL, KERNEL.id)
 
 
 @pytest.mark.parametrize(
@@ -134,5 +136,5 @@ def test_a_failure_names_the_kernel_that_was_found() -> None:
 def test_python_code_that_exits_with_0_is_ok(evalue: str, language: str, fate: str) -> None:
     kernel = Kernel("k", "k", KernelSpec("k", "K", language))
     result = RemoteResult("error", Fate.FAILED, kernel, [ERROR], None, remote_error("SystemExit", evalue))
-    model = contract.result_model(result)
+    model = json_contract.result_model(result)
     assert (model["fate"], model["outputs"], model["error"] is None) == (fate, [ERROR], fate == "ok")

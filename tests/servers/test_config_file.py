@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kernel_bridge_magic.errors import BadServer
-from kernel_bridge_magic.servers import config_file as server_file
+from kernel_bridge_magic.servers import config_file
 from kernel_bridge_magic.servers.config_file import file_path, read_file, remove_entry, save_entry, stamp
 from kernel_bridge_magic.servers.entries import Entry
 
@@ -169,9 +169,9 @@ def test_what_is_no_file_is_one_line_and_stays(path: str, make: Callable[[str], 
 
 
 def test_a_lock_that_cannot_be_had_is_one_line(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_file, "_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(config_file, "_LOCK_SECONDS", 0.1)
     said = "kernel_bridge.json cannot be written, since another process is writing it; the server was not saved"
-    with server_file._locked(path, ""), pytest.raises(BadServer) as caught:
+    with config_file._locked(path, ""), pytest.raises(BadServer) as caught:
         save_entry(path, LAB)
     assert str(caught.value) == said
     os.mkdir(f"{path}.lock")
@@ -236,13 +236,13 @@ def test_a_home_that_is_only_read_is_one_line(tmp_path: Path, mode: int) -> None
     code = (
         # All that is imported comes first: where it is, another user may not look.
         "import fcntl, os, sys\n"
-        "from kernel_bridge_magic.servers import config_file as server_file\n"
+        "from kernel_bridge_magic.servers import config_file\n"
         "from kernel_bridge_magic.servers.entries import Entry\n"
         "os.setegid(65534); os.seteuid(65534)\n"
         "for path in (sys.argv[1], sys.argv[1] + '/jupyter'):\n"
-        "    try: server_file.save_entry(path + '/kernel_bridge.json', Entry('lab', 'https://lab.example/'))\n"
-        "    except server_file.BadServer as error: print(error)\n"
-        "    print(server_file.read_file(path + '/kernel_bridge.json'))\n"
+        "    try: config_file.save_entry(path + '/kernel_bridge.json', Entry('lab', 'https://lab.example/'))\n"
+        "    except config_file.BadServer as error: print(error)\n"
+        "    print(config_file.read_file(path + '/kernel_bridge.json'))\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(home)], capture_output=True, text=True, timeout=60)
     lines = done.stdout.splitlines()
