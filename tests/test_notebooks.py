@@ -93,7 +93,7 @@ def surroundings(name: str, directory: Path) -> Iterator[dict[str, str]]:
     if name != "cluster":
         yield {}
         return
-    # It speaks to a Jupyter server as to a gateway; `python -m tests.servers` runs it against a real one.
+    # It speaks to a Jupyter server as to a gateway; `python -m tests.real` runs it against a real one.
     with JupyterServer(directory / "gateway") as server:
         yield {"GATEWAY_URL": server.url, "GATEWAY_TOKEN": server.token}
 

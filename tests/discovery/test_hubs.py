@@ -1,4 +1,4 @@
-"""A hub as JupyterHub 6.1 answers, by raw sockets; `python -m tests.servers` asks a real one the same."""
+"""A hub as JupyterHub 6.1 answers, by raw sockets; `python -m tests.real` asks a real one the same."""
 
 from __future__ import annotations
 

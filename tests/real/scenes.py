@@ -15,12 +15,11 @@ from kernel_bridge_magic.errors import AuthRefused, RemoteError, TimedOut
 from kernel_bridge_magic.models import Kernel, Listing, ServerReport
 from kernel_bridge_magic.protocol.events import InputRequest, Stream
 from kernel_bridge_magic.servers.rest import ServerAPI
-from tests.servers import real
-from tests.servers.real import TOKEN, Gateway, Hub, Notebook6, RealServer, Server2
-from tests.servers.venvs import proxy_command, version_of
+from tests.real.servers import TOKEN, Gateway, Hub, Notebook6, RealServer, Server2
+from tests.real.venvs import proxy_command, version_of
 from tests.test_notebooks import check_cluster, execute
 
-__all__ = ["SCENES", "Row", "Scene"]
+__all__ = ["SCENES", "Row", "Scene", "play"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -334,6 +333,3 @@ def play(scene: Scene, python: Path, cache: Path, directory: Path) -> Iterator[R
         row.version, row.seconds = version, time.monotonic() - began
         yield row
         began = time.monotonic()
-
-
-__all__ += ["play", "real"]

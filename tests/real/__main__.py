@@ -1,6 +1,6 @@
 """Start real servers of many kinds and ages, try each, and print a table in Markdown.
 
-python -m tests.servers [--cache DIRECTORY] [--readme] [NAME ...]
+python -m tests.real [--cache DIRECTORY] [--readme] [NAME ...]
 
 The environments are made in the cache, and used again by the next run. The exit status is 1 if anything failed. With
 `--readme` the table goes into the README, if nothing failed.
@@ -17,12 +17,12 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.servers.scenes import SCENES, Row, play
-from tests.servers.venvs import make_venv
+from tests.real.scenes import SCENES, Row, play
+from tests.real.venvs import make_venv
 from tests.support.servers import private_env
 
 README = Path(__file__).parents[2] / "README.md"
-BEGIN, END = "<!-- servers: written by python -m tests.servers --readme -->\n", "<!-- /servers -->"
+BEGIN, END = "<!-- servers: written by python -m tests.real --readme -->\n", "<!-- /servers -->"
 TITLES = ("server", "version", "listed", "ran a cell over WebSocket", "auth", "seconds")
 
 
@@ -41,7 +41,7 @@ def logs(directory: Path) -> str:
 
 def main() -> int:
     """Try all servers, or those that are named."""
-    parser = argparse.ArgumentParser(prog="python -m tests.servers", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.real", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cache", type=Path, help="where the environments are made (default: a temporary directory)")
     parser.add_argument("--readme", action="store_true", help="write the table into the README")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(scene.name for scene in SCENES))

@@ -1,0 +1,1 @@
+"""Real servers of many kinds and ages, each in a virtual environment of its own: `python -m tests.real`."""

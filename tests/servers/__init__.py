@@ -1,1 +1,0 @@
-"""Real servers of many kinds and ages, each in a virtual environment of its own: `python -m tests.servers`."""
