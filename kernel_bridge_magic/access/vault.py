@@ -312,7 +312,7 @@ class Vault:
         with self._lock:
             self._cookies[origin] = {name: Hidden(value) for name, value in cookies.items()}
 
-    def way(self, origin: Origin) -> str:
+    def auth_method(self, origin: Origin) -> str:
         """Name how we say who we are there: `token`, `password` (its login's cookies) or `none`."""
         with self._lock:
             if origin in self._secrets:

@@ -173,7 +173,7 @@ class _Doctor:
     # -- the server
 
     def _way(self) -> str:
-        return self.vault.way(self.server.origin)
+        return self.vault.auth_method(self.server.origin)
 
     def _api(self, server: Server | None = None, vault: Vault | None = None) -> ServerAPI:
         return ServerAPI(server or self.server, vault or self.vault, self.seconds)

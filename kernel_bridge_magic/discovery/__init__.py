@@ -117,7 +117,7 @@ def look(
         # nbclient and papermill keep the connection file elsewhere, where nobody else is to find the kernel.
         name = f"process {os.getpid()}"
         rows.append(Kernel(own_id, state="alive", started_by=name, connection_file=own_file, is_own=True))
-    answered = [replace(answer.report, auth=vault.way(answer.report.server.origin)) for answer in ordered]
+    answered = [replace(answer.report, auth=vault.auth_method(answer.report.server.origin)) for answer in ordered]
     reports = tuple(report if only is None else _whereabouts(report, all_servers) for report in answered)
     everything = (*files.skipped, *skipped, *unusable, *dead)
     skipped = sorted(everything, key=lambda item: item.path)

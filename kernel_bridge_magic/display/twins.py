@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kernel_bridge_magic.protocol.comms import Handed
+from kernel_bridge_magic.protocol.comms import ForwardedComm
 
 __all__ = ["Forward", "Twin", "Twins"]
 
@@ -43,15 +43,22 @@ class Twins:
         self._kernel = kernel
         self._forward = forward
 
-    def publish(self, handed: Handed) -> None:
+    def publish(self, message: ForwardedComm) -> None:
         """Say here what the other kernel said, and keep the twins as it says."""
         comms = self._kernel.comm_manager.comms
-        if handed.msg_type == "comm_open":
-            target = str(handed.content.get("target_name", ""))
-            comms[handed.comm_id] = Twin(handed.comm_id, target, self._forward)
-        elif handed.msg_type == "comm_close":
-            comms.pop(handed.comm_id, None)
-        self._send(handed.msg_type, handed.comm_id, handed.content, handed.metadata, handed.buffers, handed.parent)
+        if message.msg_type == "comm_open":
+            target = str(message.content.get("target_name", ""))
+            comms[message.comm_id] = Twin(message.comm_id, target, self._forward)
+        elif message.msg_type == "comm_close":
+            comms.pop(message.comm_id, None)
+        self._send(
+            message.msg_type,
+            message.comm_id,
+            message.content,
+            message.metadata,
+            message.buffers,
+            message.parent,
+        )
 
     def close(self, comm_id: str) -> None:
         """End a twin whose kernel is gone: the front end shows the widget as disconnected."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from kernel_bridge_magic.protocol.comms import Handed
+from kernel_bridge_magic.protocol.comms import ForwardedComm
 from kernel_bridge_magic.protocol.events import ClearOutput, DisplayData, Error, Event, ExecuteResult, Stream
 
 __all__ = ["TextWidgets"]
@@ -34,18 +34,18 @@ class TextWidgets:
         self._shown: dict[str, str] = {}
         self._taking: list[str] = []  # the Output widgets that take what is shown; the innermost is the last
 
-    def publish(self, handed: Handed) -> None:
+    def publish(self, message: ForwardedComm) -> None:
         """Take a comm message of the kernel."""
-        data = handed.content.get("data")
+        data = message.content.get("data")
         state = data.get("state") if isinstance(data, dict) else None
-        if handed.msg_type == "comm_close":
-            self._taking = [comm_id for comm_id in self._taking if comm_id != handed.comm_id]
-        if handed.msg_type == "comm_close" or not isinstance(state, dict):
+        if message.msg_type == "comm_close":
+            self._taking = [comm_id for comm_id in self._taking if comm_id != message.comm_id]
+        if message.msg_type == "comm_close" or not isinstance(state, dict):
             return  # what a closed widget has shown stays
-        self._states.setdefault(handed.comm_id, {}).update(state)
-        if handed.captures:
-            self._taking = [comm_id for comm_id in self._taking if comm_id != handed.comm_id]
-            self._taking += [handed.comm_id] if state["msg_id"] else []
+        self._states.setdefault(message.comm_id, {}).update(state)
+        if message.captures:
+            self._taking = [comm_id for comm_id in self._taking if comm_id != message.comm_id]
+            self._taking += [message.comm_id] if state["msg_id"] else []
         else:
             self._draw_changed()
 

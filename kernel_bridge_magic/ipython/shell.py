@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kernel_bridge_magic.bridge.bridge import Bridge
-from kernel_bridge_magic.bridge.mirror import Mirror, Pump
 from kernel_bridge_magic.bridge.runner import run
+from kernel_bridge_magic.bridge.widgets import Pump, WidgetBridge
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.display.capped import CappedSink
@@ -66,13 +66,13 @@ class InShell:
         self._told: set[tuple[str, str]] = set()
         self._front = _Notebook(shell, max_output) if hasattr(shell, "kernel") else _Terminal(shell)
         self._pump = Pump()
-        self._mirrors: dict[KernelConnection, Mirror] = {}
+        self._widgets: dict[KernelConnection, WidgetBridge] = {}
 
     def close(self) -> None:
         """Show what is live as disconnected, and close the connections."""
-        for mirror in self._mirrors.values():
-            mirror.close()
-        self._mirrors.clear()
+        for widgets in self._widgets.values():
+            widgets.close()
+        self._widgets.clear()
         self._pump.close()
         self.bridge.close()
 
@@ -126,8 +126,8 @@ class InShell:
     def _run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
         sink = self._front.sink()
         with sends_nothing():
-            mirror, relay, execution = self._start(match, code, options, sink, hold_result=hold_result)
-        with mirror.cell(execution, self._front.parent(), sink):
+            widgets, relay, execution = self._start(match, code, options, sink, hold_result=hold_result)
+        with widgets.cell(execution, self._front.parent(), sink):
             outcome = run(execution, relay, sink)
         if options.result:
             self.shell.user_ns[options.result] = outcome
@@ -146,7 +146,7 @@ class InShell:
 
     def _start(
         self, match: str, code: str, options: Any, sink: CappedSink | TerminalSink, *, hold_result: bool
-    ) -> tuple[Mirror, Relay, Execution]:
+    ) -> tuple[WidgetBridge, Relay, Execution]:
         """Find the kernel, connect to it, and send the code as the very last thing."""
         kernel = aside(lambda: self.bridge.find(match, options.server), "kernel-bridge-find")
         chain = self._chain(kernel)
@@ -160,7 +160,7 @@ class InShell:
                 kernel, options.transport, note=relay.show, timeout=options.timeout, if_busy=options.if_busy
             )
             connection.reconnect_timeout = self._reconnect_timeout()
-            mirror = self._mirror(connection)
+            widgets = self._widgets_of(connection)
             execution = connection.start(
                 code,
                 stdin=sink.can_ask,
@@ -172,14 +172,14 @@ class InShell:
                 if_busy=options.if_busy,
                 durable=options.durable,
             )
-        return mirror, Relay(sink, kernel, hold_result=hold_result, widgets=mirror), execution
+        return widgets, Relay(sink, kernel, hold_result=hold_result, widgets=widgets), execution
 
-    def _mirror(self, connection: KernelConnection) -> Mirror:
-        for known in [known for known in self._mirrors if not known.is_open]:
-            self._mirrors.pop(known).close()
-        if connection not in self._mirrors:
-            self._mirrors[connection] = Mirror(connection, self._front, self._pump)
-        return self._mirrors[connection]
+    def _widgets_of(self, connection: KernelConnection) -> WidgetBridge:
+        for known in [known for known in self._widgets if not known.is_open]:
+            self._widgets.pop(known).close()
+        if connection not in self._widgets:
+            self._widgets[connection] = WidgetBridge(connection, self._front, self._pump)
+        return self._widgets[connection]
 
     def _introduce(self, match: str, kernel: Kernel, relay: Relay) -> None:
         """Say once which kernel is meant where MATCH does not name it: a part of a name, a row, a kind (T25)."""
@@ -267,11 +267,11 @@ class _Notebook:
         return parent if isinstance(parent, dict) else None
 
     def late(self, parent: Parent, kernel: Kernel) -> Sink:
-        """As `mirror.Front` says."""
+        """As `widgets.Front` says."""
         return LateSink(self._shell.kernel, parent or {})
 
     def twins(self, forward: Forward) -> Twins | None:
-        """As `mirror.Front` says."""
+        """As `widgets.Front` says."""
         return Twins(self._shell.kernel, forward)
 
 
@@ -293,9 +293,9 @@ class _Terminal:
         return {"header": {"msg_id": "terminal"}}
 
     def late(self, parent: Parent, kernel: Kernel) -> Sink:
-        """As `mirror.Front` says; IPython shows it above the prompt."""
+        """As `widgets.Front` says; IPython shows it above the prompt."""
         return LateTerminalSink(self._shell, self._left_open, self._heading, kernel.title)
 
     def twins(self, forward: Forward) -> Twins | None:
-        """As `mirror.Front` says."""
+        """As `widgets.Front` says."""
         return None

@@ -15,7 +15,7 @@ from kernel_bridge_magic.access.urls import servers_named
 from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, KernelNotFound
 from kernel_bridge_magic.faces import PYTHON, Face
 from kernel_bridge_magic.matching.levels import (
-    TESTS,
+    MATCHERS,
     Level,
     Named,
     clean,
@@ -213,7 +213,7 @@ def _filter(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None
             if text.startswith("re:"):
                 wanted.update(it.kernel for it in search(text, there))
             else:
-                wanted.update(it.kernel for it in there if any(test(text, it) for _, test in TESTS))
+                wanted.update(it.kernel for it in there if any(matches(text, it) for _, matches in MATCHERS))
         if wanted:
             return [kernel for kernel in kernels if kernel in wanted]
     return []

@@ -23,8 +23,8 @@ from kernel_bridge_magic.models import Kernel, Listing, is_uuid
 from kernel_bridge_magic.text import cut_end, fold, hide, visible
 
 __all__ = [
+    "MATCHERS",
     "NAMING",
-    "TESTS",
     "Level",
     "Named",
     "candidates",
@@ -102,7 +102,7 @@ def _files(path: str) -> tuple[str, ...]:
     return _normal([path, name, posixpath.splitext(name)[0]])
 
 
-TESTS: tuple[tuple[Level, Callable[[str, Named], bool]], ...] = (
+MATCHERS: tuple[tuple[Level, Callable[[str, Named], bool]], ...] = (
     (Level.ID, lambda query, it: query == it.kernel.id and is_uuid(it.kernel.id)),
     # An id that somebody chose is a name like others: a server could call its kernel by the path of your notebook.
     (Level.PATH, lambda query, it: query in it.paths or query == it.kernel.id or query in it.files[:1]),
@@ -158,7 +158,7 @@ def match_named(query: str, named: Sequence[Named], rows: Sequence[Kernel] | Non
     if query.startswith("re:"):
         found = [it.kernel for it in search(query, named) if not it.kernel.is_own]
         return (Level.REGEX, found) if found else (None, [])
-    for level, test in TESTS:
+    for level, test in MATCHERS:
         found = [it.kernel for it in named if test(query, it) and (level in NAMING or not it.kernel.is_own)]
         if found:
             return level, found

@@ -13,7 +13,7 @@ from typing import Any
 
 from kernel_bridge_magic.protocol.messages import Message, text
 
-__all__ = ["COMM_TYPES", "Comms", "Handed", "Parent"]
+__all__ = ["COMM_TYPES", "Comms", "ForwardedComm", "Parent"]
 
 COMM_TYPES = ("comm_open", "comm_msg", "comm_close")
 _REMEMBERED = 500  # requests whose output may still come
@@ -23,7 +23,7 @@ Parent = dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
+class ForwardedComm:
     """A comm message as it is to be published here, under the message `parent`.
 
     `captures` says that an Output widget begins or ends to take what is shown: what was shown before must be out.
@@ -64,7 +64,7 @@ class Comms:
         """The message here that a request of ours was sent for."""
         return self._parents.get(msg_id)
 
-    def receive(self, message: Message) -> Handed | None:
+    def receive(self, message: Message) -> ForwardedComm | None:
         """Take a comm message of the kernel; None if it is not for us."""
         comm_id = text(message.content.get("comm_id"))
         data = message.content.get("data")
@@ -79,7 +79,7 @@ class Comms:
         content = self._redirected(message.content) if captures else message.content
         if message.msg_type == "comm_close":
             del self._models[comm_id]
-        return Handed(
+        return ForwardedComm(
             message.msg_type,
             comm_id,
             content,

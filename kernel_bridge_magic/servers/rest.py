@@ -280,7 +280,7 @@ class ServerAPI:
         if answer.status == 403 and self.refuses_host():
             raise host_refused(self.server)
         if not 200 <= answer.status < 300:
-            raise refusal(self.server, self._vault.way(self.server.origin), answer.status, answer.location)
+            raise refusal(self.server, self._vault.auth_method(self.server.origin), answer.status, answer.location)
 
     def _call(self, method: str, path: str, body: Any = None, timeout: float | None = None) -> _Answer:
         """Ask, and log in first where the server wants that and we have a password.
@@ -349,7 +349,7 @@ class ServerAPI:
     def _connect(self, deadline: float, limit: float) -> http.client.HTTPConnection:
         import http.client
 
-        secret = self._logging_in or self._vault.way(self.server.origin) != "none"
+        secret = self._logging_in or self._vault.auth_method(self.server.origin) != "none"
         sock = open_socket(self.server, max(deadline - time.monotonic(), 0.001), secret=secret, limit=limit)
         origin = self.server.origin
         host, port = ("localhost", 80) if self.server.socket_path else (origin.host, origin.port)

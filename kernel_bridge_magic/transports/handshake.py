@@ -33,7 +33,7 @@ def knock(server: Server, vault: Vault, path: str, timeout: float) -> int:
     import websocket
 
     deadline = time.monotonic() + timeout
-    raw = open_socket(server, timeout, secret=vault.way(server.origin) != "none")
+    raw = open_socket(server, timeout, secret=vault.auth_method(server.origin) != "none")
     bounded = Bounded(raw, deadline)
     connection = websocket.WebSocket()
     try:

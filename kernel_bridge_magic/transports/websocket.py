@@ -119,7 +119,7 @@ class WebSocketTransport(Transport):
         from kernel_bridge_magic.transports.watched import WatchedSocket
 
         self._status = None
-        secret = self._vault.way(self._server.origin) != "none"
+        secret = self._vault.auth_method(self._server.origin) != "none"
         raw = self._raw = open_socket(self._server, seconds, secret=secret)
         if self._closing:
             raw.close()  # `_break` may have been here before there was something to break

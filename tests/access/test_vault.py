@@ -438,14 +438,14 @@ def test_a_secret_goes_to_its_own_origin_only(mine: Origin, other: Origin) -> No
 def test_a_typed_password_is_for_one_login_and_a_refused_one_for_none() -> None:
     vault = Vault()
     vault.put_password(HERE, lambda: Secret(CANARY), once=True)
-    assert vault.way(HERE) == "password" and vault.password(HERE) == Secret(CANARY)
+    assert vault.auth_method(HERE) == "password" and vault.password(HERE) == Secret(CANARY)
     vault.login_was(HERE, accepted=True)
     assert vault.password(HERE) is None
     vault.put_password(HERE, lambda: Secret(CANARY))
     vault.login_was(HERE, accepted=True)
     assert vault.password(HERE) == Secret(CANARY)
     vault.login_was(HERE, accepted=False)
-    assert vault.password(HERE) is None and vault.way(HERE) == "none"
+    assert vault.password(HERE) is None and vault.auth_method(HERE) == "none"
 
 
 def test_a_hub_s_token_is_lent_to_its_servers_and_taken_back() -> None:

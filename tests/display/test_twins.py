@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from kernel_bridge_magic.display.twins import Twins
-from kernel_bridge_magic.protocol.comms import Handed
+from kernel_bridge_magic.protocol.comms import ForwardedComm
 from tests.support.fronts import Published
 
 PARENT = {"header": {"msg_id": "here-1"}}
 
 
-def handed(kind: str, **content: Any) -> Handed:
-    return Handed(kind, "c1", {"comm_id": "c1", **content}, {"version": "2.1.0"}, (b"\0",), PARENT)
+def made(kind: str, **content: Any) -> ForwardedComm:
+    return ForwardedComm(kind, "c1", {"comm_id": "c1", **content}, {"version": "2.1.0"}, (b"\0",), PARENT)
 
 
 def test_what_the_other_kernel_says_is_published_as_it_came() -> None:
@@ -23,7 +23,7 @@ def test_what_the_other_kernel_says_is_published_as_it_came() -> None:
         said.append((msg_type, msg))
 
     twins = Twins(kernel, forward)
-    twins.publish(handed("comm_open", target_name="jupyter.widget", data={"state": {}}))
+    twins.publish(made("comm_open", target_name="jupyter.widget", data={"state": {}}))
     assert kernel.messages == [
         {
             "msg_type": "comm_open",
@@ -44,8 +44,8 @@ def test_what_the_other_kernel_says_is_published_as_it_came() -> None:
 def test_a_closed_comm_has_no_twin() -> None:
     kernel = Published()
     twins = Twins(kernel, lambda msg_type, msg: None)
-    twins.publish(handed("comm_open", target_name="t"))
-    twins.publish(handed("comm_close"))
+    twins.publish(made("comm_open", target_name="t"))
+    twins.publish(made("comm_close"))
     assert kernel.comm_manager.comms == {}
     twins.close("c1")  # the other kernel's end, after its word
     assert [message["msg_type"] for message in kernel.messages] == ["comm_open", "comm_close"]
@@ -54,7 +54,7 @@ def test_a_closed_comm_has_no_twin() -> None:
 def test_a_twin_whose_kernel_is_gone_is_closed_here() -> None:
     kernel = Published()
     twins = Twins(kernel, lambda msg_type, msg: None)
-    twins.publish(handed("comm_open", target_name="t"))
+    twins.publish(made("comm_open", target_name="t"))
     twins.close("c1")
     assert kernel.comm_manager.comms == {}
     assert kernel.messages[-1]["msg_type"] == "comm_close"

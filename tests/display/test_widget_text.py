@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kernel_bridge_magic.display.widget_text import TextWidgets
-from kernel_bridge_magic.protocol.comms import Handed
+from kernel_bridge_magic.protocol.comms import ForwardedComm
 from kernel_bridge_magic.protocol.events import ClearOutput, DisplayData, Error, Note, Stream
 
 
@@ -29,7 +29,9 @@ class Page:
 
     def _say(self, kind: str, comm_id: str, **state: Any) -> None:
         content = {"comm_id": comm_id, "data": {"state": state}}
-        self.widgets.publish(Handed(kind, comm_id, content, {}, (), None, kind == "comm_msg" and "msg_id" in state))
+        self.widgets.publish(
+            ForwardedComm(kind, comm_id, content, {}, (), None, kind == "comm_msg" and "msg_id" in state)
+        )
 
 
 @pytest.fixture

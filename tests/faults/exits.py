@@ -46,7 +46,7 @@ def main(url: str, token: str, kernel: str, file: str, road: str, how: str) -> N
 
 
 def in_a_shell(runtime: Path, kernel: str, road: str) -> None:
-    """A shell in which output comes late when the process ends: the mirror's thread shows it."""
+    """A shell in which output comes late when the process ends: the pump's thread shows it."""
     with private_shell(runtime.parent / f"exit-{road}") as shell:
         shell.run_line_magic("load_ext", "kernel_bridge_magic")
         code = (
@@ -61,7 +61,7 @@ def in_a_shell(runtime: Path, kernel: str, road: str) -> None:
 
 
 def say_that_it_ends() -> None:
-    """On a line of its own, whatever the mirror's thread is writing."""
+    """On a line of its own, whatever the pump's thread is writing."""
     sys.stdout.write("\nends\n")
     sys.stdout.flush()
 

@@ -8,7 +8,7 @@ from kernel_bridge_magic.protocol.comms import Parent
 
 
 class LateNotes:
-    """As `mirror.Front`; `notes` are pairs of the parent's `msg_id` and the line."""
+    """As `widgets.Front`; `notes` are pairs of the parent's `msg_id` and the line."""
 
     def __init__(self) -> None:
         self.notes: list[tuple[str, str]] = []

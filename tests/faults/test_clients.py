@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.bridge.mirror import Mirror, Pump
 from kernel_bridge_magic.bridge.runner import run as run_cell
+from kernel_bridge_magic.bridge.widgets import Pump, WidgetBridge
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.terminal import TerminalSink
@@ -210,17 +210,17 @@ def test_f48_a_thread_that_prints_on_after_the_cell_prints_below_that_cell(
     )
     with private_shell(tmp_path) as shell, open_to(jupyter_server, own_kernel, road) as connection:
         front, pump = LateNotes(), Pump()
-        mirror = Mirror(connection, front, pump)
+        widgets = WidgetBridge(connection, front, pump)
         try:
             sink = TerminalSink(shell)
             execution = connection.start(code)
-            with mirror.cell(execution, {"header": {"msg_id": "the cell"}}, sink):
+            with widgets.cell(execution, {"header": {"msg_id": "the cell"}}, sink):
                 assert run_cell(execution, Relay(sink, connection.kernel), sink).fate is Fate.OK
             gate.touch()  # the cell is over, and nobody has waited for what may come
             wait_for(lambda: "swapped" in front.text, "what comes late")
             assert front.text == "".join(f"late {n}\n" for n in range(5)) + "swapped\n"
             assert front.parents == {"the cell"}
         finally:
-            mirror.close()
+            widgets.close()
             pump.close()
     tell(48, f"{road}: 6 late lines, shown below their cell")

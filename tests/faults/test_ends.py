@@ -11,8 +11,8 @@ import pytest
 
 from kernel_bridge_magic.access.vault import Secret
 from kernel_bridge_magic.bridge.bridge import Bridge
-from kernel_bridge_magic.bridge.mirror import Mirror, Pump
 from kernel_bridge_magic.bridge.runner import run as run_cell
+from kernel_bridge_magic.bridge.widgets import Pump, WidgetBridge
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.terminal import TerminalSink
@@ -220,18 +220,18 @@ def test_f8_a_kernel_that_exits_behind_a_cell_is_told_once_by_the_next_cell(
 ) -> None:
     with private_shell(tmp_path) as shell, open_to(jupyter_server, own_kernel, "ws") as connection:
         front, pump = LateNotes(), Pump()
-        mirror = Mirror(connection, front, pump)
+        widgets = WidgetBridge(connection, front, pump)
         try:
             sink = TerminalSink(shell)
             execution = connection.start("quit()")
-            with mirror.cell(execution, {"header": {"msg_id": "cell"}}, sink):
+            with widgets.cell(execution, {"header": {"msg_id": "cell"}}, sink):
                 assert run_cell(execution, Relay(sink, connection.kernel), sink).fate is Fate.OK
             wait_for(lambda: connection.has_news, "the kernel's end")
             after = start(connection, "1 + 1", tmp_path).join()
             assert after.notes == ["its kernel process ended since the last cell. Its variables are gone"]
             assert front.notes == []
         finally:
-            mirror.close()
+            widgets.close()
             pump.close()
 
 

@@ -685,7 +685,7 @@ def test_a_password_that_was_typed_is_for_one_login_and_a_wrong_one_for_one_try(
     assert report.problem == ""
     bridge = magics(shell).bridge
     assert bridge.vault.password(report.server.origin) is None
-    assert bridge.vault.way(report.server.origin) == "password"
+    assert bridge.vault.auth_method(report.server.origin) == "password"
 
 
 def keep(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, **servers: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Which comm messages are handed on, and what is changed in them."""
+"""Which comm messages are forwarded, and what is changed in them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,15 @@ def test_a_comm_that_our_cell_opened_is_handed_on_whole() -> None:
     comms = Comms()
     comms.sent("there-1", HERE)
     message = comm("comm_open", "there-1", buffers=(b"\0\1",), state={"value": 1}, buffer_paths=[["x"]])
-    handed = comms.receive(message)
-    assert handed is not None
-    assert (handed.msg_type, handed.comm_id, handed.parent) == ("comm_open", "c1", HERE)
-    assert (handed.content, handed.metadata, handed.buffers) == (message.content, message.metadata, message.buffers)
-    assert comms.ids == ["c1"] and not handed.captures
+    got = comms.receive(message)
+    assert got is not None
+    assert (got.msg_type, got.comm_id, got.parent) == ("comm_open", "c1", HERE)
+    assert (got.content, got.metadata, got.buffers) == (
+        message.content,
+        message.metadata,
+        message.buffers,
+    )
+    assert comms.ids == ["c1"] and not got.captures
 
 
 def test_a_comm_that_somebody_else_opened_is_left_alone() -> None:
@@ -44,15 +48,15 @@ def test_a_comm_that_somebody_else_opened_is_left_alone() -> None:
 
 
 def test_a_widget_of_ours_that_somebody_else_moves_moves_here() -> None:
-    handed = comms_with().receive(comm("comm_msg", "theirs", method="update", state={"value": 2}))
-    assert handed is not None and handed.parent is None
+    got = comms_with().receive(comm("comm_msg", "theirs", method="update", state={"value": 2}))
+    assert got is not None and got.parent is None
 
 
 def test_an_answer_belongs_to_the_message_that_it_answers() -> None:
     comms = comms_with()
     comms.sent("there-2", {"header": {"msg_id": "click"}})
-    handed = comms.receive(comm("comm_msg", "there-2", method="update", state={"value": 2}))
-    assert handed is not None and handed.parent == {"header": {"msg_id": "click"}}
+    got = comms.receive(comm("comm_msg", "there-2", method="update", state={"value": 2}))
+    assert got is not None and got.parent == {"header": {"msg_id": "click"}}
 
 
 def test_an_output_widget_takes_the_output_of_the_message_here() -> None:
@@ -65,13 +69,13 @@ def test_an_output_widget_takes_the_output_of_the_message_here() -> None:
 
 
 def test_an_output_widget_that_takes_somebody_elses_output_takes_nothing_here() -> None:
-    handed = comms_with("OutputModel").receive(comm("comm_msg", "theirs", state={"msg_id": "theirs"}))
-    assert handed is not None and handed.content["data"]["state"]["msg_id"] == ""
+    got = comms_with("OutputModel").receive(comm("comm_msg", "theirs", state={"msg_id": "theirs"}))
+    assert got is not None and got.content["data"]["state"]["msg_id"] == ""
 
 
 def test_a_msg_id_of_another_model_is_its_own_affair() -> None:
-    handed = comms_with("OtherModel").receive(comm("comm_msg", "there-1", state={"msg_id": "there-1"}))
-    assert handed is not None and not handed.captures and handed.content["data"]["state"] == {"msg_id": "there-1"}
+    got = comms_with("OtherModel").receive(comm("comm_msg", "there-1", state={"msg_id": "there-1"}))
+    assert got is not None and not got.captures and got.content["data"]["state"] == {"msg_id": "there-1"}
 
 
 def test_closing_ends_it_on_either_side() -> None:

@@ -137,10 +137,10 @@ class Everything:
         if sign is not None:
             self.link.sign(sign, self.now)
         if message.msg_type in COMM_TYPES:
-            handed = self.comms.receive(message)
-            if handed is not None:
-                self.texts.publish(handed)
-                self.texts.show(handed.comm_id)
+            forwarded = self.comms.receive(message)
+            if forwarded is not None:
+                self.texts.publish(forwarded)
+                self.texts.show(forwarded.comm_id)
         if self.link.verdict is not None:
             self.link = Link(Request(CELL), now=self.now)
         for event in self.link.receive(message, self.now):

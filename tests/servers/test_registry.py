@@ -119,7 +119,7 @@ def test_what_is_to_be_asked_for_is_asked_once(file: Path) -> None:
     registry.ask_for_secrets(ask)
     registry.ask_for_secrets(ask)
     assert asked[1:] == ["password of pw (https://pw.example/)"] and registry.unready() == {}
-    assert vault.way(pw.origin) == "password"
+    assert vault.auth_method(pw.origin) == "password"
 
 
 def test_where_nobody_can_be_asked_it_is_that_server_s_problem(file: Path) -> None:

@@ -32,7 +32,7 @@ from kernel_bridge_magic.protocol.request import Request, display_of
 from kernel_bridge_magic.sanitize.terminal import spell_out
 from kernel_bridge_magic.transports.items import Closed
 
-__all__ = ["CellSink", "Front", "Mirror", "Pump"]
+__all__ = ["CellSink", "Front", "Pump", "WidgetBridge"]
 
 _SETTLE_SECONDS = 1.0  # for what came before a cell to be handled before it
 _BEGIN_SECONDS = 0.5  # an idle kernel begins with a widget's message within milliseconds
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class Front(Protocol):
-    """The front end that a mirror shows in."""
+    """The front end that a bridge shows in."""
 
     def late(self, parent: Parent, kernel: Kernel) -> Sink:
         """Give the sink for output that belongs to a message of long ago."""
@@ -65,20 +65,20 @@ class CellSink(Sink, Protocol):
 
 
 class Pump:
-    """One thread, begun when it is first needed, that gives items to their mirrors."""
+    """One thread, begun when it is first needed, that gives items to their bridges."""
 
     def __init__(self) -> None:
-        self._items: queue.SimpleQueue[tuple[Mirror, object] | threading.Event | None] = queue.SimpleQueue()
+        self._items: queue.SimpleQueue[tuple[WidgetBridge, object] | threading.Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def put(self, mirror: Mirror, item: object) -> None:
-        """Hand over an item; `mirror.take` gets it, in order, in the pump's thread."""
+    def put(self, bridge: WidgetBridge, item: object) -> None:
+        """Hand over an item; `bridge.take` gets it, in order, in the pump's thread."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="kernel-bridge-pump", daemon=True)
                 self._thread.start()
-        self._items.put((mirror, item))
+        self._items.put((bridge, item))
 
     def settle(self, seconds: float) -> None:
         """Wait until what was put before is handled, `seconds` at most."""
@@ -101,9 +101,9 @@ class Pump:
             if isinstance(item, threading.Event):
                 item.set()
                 continue
-            mirror, what = item
+            bridge, what = item
             try:
-                mirror.take(what)
+                bridge.take(what)
             except Exception:
                 # Whatever a front end raises for one message, the next ones are still to be shown.
                 _log.warning("could not show what came after its cell", exc_info=True)
@@ -121,7 +121,7 @@ class _Answer:
         self.begun.set()
 
 
-class Mirror:
+class WidgetBridge:
     """One connection's late output and widgets. Its methods may be called from any thread."""
 
     def __init__(self, connection: KernelConnection, front: Front, pump: Pump) -> None:
@@ -242,12 +242,12 @@ class Mirror:
 
     def _take_comm(self, message: Message) -> None:
         with self._order:
-            handed = self._comms.receive(message)
-        if handed is None:
+            forwarded = self._comms.receive(message)
+        if forwarded is None:
             return
-        if handed.captures and (sink := self._sink) is not None:
+        if forwarded.captures and (sink := self._sink) is not None:
             sink.flush()
-        self._widgets.publish(handed)
+        self._widgets.publish(forwarded)
         # While a widget lives, so does its connection (H5).
         self._connection.keep(self._live and bool(self._comms.ids))
 

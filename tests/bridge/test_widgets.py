@@ -12,7 +12,7 @@ import pytest
 from jupyter_client import BlockingKernelClient
 
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.bridge.mirror import Mirror, Pump
+from kernel_bridge_magic.bridge.widgets import Pump, WidgetBridge
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.display.relay import Sink
@@ -101,7 +101,7 @@ def comm_of(messages: list[dict[str, Any]], model: str) -> str:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
-    with JupyterServer(tmp_path_factory.mktemp("mirror")) as server:
+    with JupyterServer(tmp_path_factory.mktemp("widgets")) as server:
         yield server
 
 
@@ -292,7 +292,7 @@ def test_widgets_end_with_their_kernel_and_with_the_extension(
     assert here.client.comm_info(target_name="jupyter.widget", reply=True)["content"]["comms"] == {}
 
 
-# -- a mirror by itself, between two connections
+# -- a bridge by itself, between two connections
 
 
 class Screen:
@@ -331,9 +331,9 @@ def test_of_other_clients_only_comm_messages_wait_with_a_cell(
 ) -> None:
     """Showing may stand still for long, in a stopped terminal or at a question."""
     kernel, other = connect(shared_kernel), connect(shared_kernel)
-    mirror = Mirror(kernel, screen := Screen(), pump)
+    widgets = WidgetBridge(kernel, screen := Screen(), pump)
     execution = kernel.start("1")
-    with mirror.cell(execution, None, screen):  # type: ignore[arg-type] # see above
+    with widgets.cell(execution, None, screen):  # type: ignore[arg-type] # see above
         other.execute("for n in range(50): print(n, flush=True)\ndisplay(1)\n2")
         other.execute("from comm import create_comm\ncreate_comm(target_name='theirs').send({})")
         # All that came before this answer has been routed.
@@ -343,29 +343,29 @@ def test_of_other_clients_only_comm_messages_wait_with_a_cell(
     theirs = {it.msg_type for it in left if it.parent_header.get("session") != kernel._transport.client_id}
     assert theirs <= {"comm_msg", "comm_close"}
     execution = kernel.start("import threading\nthreading.Timer(0.3, print, ['late'], {'end': ''}).start()")
-    with mirror.cell(execution, None, screen):  # type: ignore[arg-type]
+    with widgets.cell(execution, None, screen):  # type: ignore[arg-type]
         for _ in execution:
             pass
     assert screen.printed.get(timeout=SECONDS) == "late"  # what is ours is shown
-    mirror.close()
+    widgets.close()
 
 
 def test_a_cell_whose_end_cannot_be_shown_is_over(
     connect: Callable[[str], KernelConnection], shared_kernel: str, pump: Pump
 ) -> None:
     kernel = connect(shared_kernel)
-    mirror = Mirror(kernel, screen := Screen(), pump)
+    widgets = WidgetBridge(kernel, screen := Screen(), pump)
     screen.problem = OSError("disk full")
     execution = kernel.start("1")
-    with pytest.raises(OSError, match="disk full"), mirror.cell(execution, None, screen):  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="disk full"), widgets.cell(execution, None, screen):  # type: ignore[arg-type]
         for _ in execution:
             pass
     screen.problem = None
     parent = {"msg_id": execution.msg_id}
     header = {"msg_type": "stream", "msg_id": "late", "session": "its own"}
-    mirror.put(Message("iopub", header, parent, {}, {"name": "stdout", "text": "late\n"}))
+    widgets.put(Message("iopub", header, parent, {}, {"name": "stdout", "text": "late\n"}))
     assert screen.printed.get(timeout=SECONDS) == "late\n"
-    mirror.close()
+    widgets.close()
 
 
 # -- displays that others update
@@ -453,5 +453,5 @@ def test_why_widgets_are_text_is_said_once(pump: Pump, is_own: bool, why: str) -
         transport = WebSocketTransport(kernel, server.server, Vault())
         transport.open(SECONDS)
         with KernelConnection(kernel, transport, Control(kernel, ServerAPI(server.server, Vault()))) as connection:
-            mirror = Mirror(connection, Screen(), pump)
-            assert [mirror.why_text(), mirror.why_text()] == [why.format(kernel.title), ""]
+            widgets = WidgetBridge(connection, Screen(), pump)
+            assert [widgets.why_text(), widgets.why_text()] == [why.format(kernel.title), ""]
