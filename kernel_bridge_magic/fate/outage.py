@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.protocol.events import Event, Note
 
 __all__ = ["Outage", "spoken"]
 
-DOWN_AFTER = 1.0  # seconds; a link that is not back by then is worth a line
 FRESH = 0.3  # the server's own questions to the kernel when the link is back: they leave numbers as well
-STRAGGLERS = 1.0  # messages that a server gives again when the link is back, until what is missing is counted
 
 
 class Outage:
@@ -64,11 +63,11 @@ class Outage:
 
     def settled(self, now: float) -> bool:
         """Whether it has been back for so long that the server has given again what it had kept."""
-        return self._back_at is not None and now - self._back_at >= STRAGGLERS
+        return self._back_at is not None and now - self._back_at >= timing.current.stragglers
 
     def tick(self, now: float, patience: float | None = None) -> list[Event]:
         """Give what to say of a link that stays down, once; `patience` is for how long it is tried again."""
-        if self._told or self._down_at is None or now - self._down_at < DOWN_AFTER:
+        if self._told or self._down_at is None or now - self._down_at < timing.current.tell_link_is_down:
             return []
         self._told = True
         limit = "" if patience is None else f" for {spoken(patience)} (reconnect_timeout)"

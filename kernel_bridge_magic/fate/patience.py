@@ -11,27 +11,17 @@ from __future__ import annotations
 
 import enum
 
+from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.protocol.events import Note
 
 __all__ = ["RECONNECT", "Failure", "Incoming", "Retry", "Silence", "Step", "Wake"]
 
 # Seconds.
-PING_RUNNING = 3.0  # between pings while a cell is under way and nothing else is heard
-PING_IDLE = 15.0  # so that proxies which drop idle connections (60 s) leave ours alone (F26)
-UNANSWERED = 3.0  # a ping is answered in milliseconds; then it is worth a line (F21: within 8 s)
-PROBE_EVERY = 2.0  # between the end of one question on a new connection and the next
-STILL_SILENT = 10.0  # after the first answer on a new connection
-PATIENCE = 90.0  # as jupyter_server, which gives us up after as long
-IDLE_PATIENCE = 30.0  # with nothing under way nothing can be lost
 #: for a link to come back, since it last gave a sign, unless the user says otherwise
 RECONNECT = 300.0
-LONGEST_WAIT = 30.0
 _DOUBLINGS = 5  # until that is reached; a float holds 1023, which a link that is waited for without an end outlasts
-REFUSED_AGAIN = 0.7  # a server that is told to have ended within 2 s (F12)
 REFUSALS_HERE = 2  # tries
 QUICK_TRIES = 40  # half a minute; a tunnel that is not back by then is tried as rarely as anything else
-JUMP = 2.0  # between two clocks that only sleep can part (R8)
-TELL_EVERY = 5.0  # between two words on one message that is long in coming (F24)
 
 
 class Step(enum.Enum):
@@ -64,7 +54,11 @@ class Silence:
     @property
     def _still_silent(self) -> float:
         # A server gives up a client that does not answer for as long: there is nothing to be kept.
-        return UNANSWERED if self._slept >= PATIENCE else STILL_SILENT
+        return (
+            timing.current.ping_answer
+            if self._slept >= timing.current.silent_running
+            else timing.current.silent_beside_answer
+        )
 
     @property
     def doubts(self) -> bool:
@@ -83,7 +77,7 @@ class Silence:
             return []  # it was heard meanwhile
         if answered and self._answered_at is None:
             self._answered_at = now
-        if self._told_why or now - self._pinged < UNANSWERED:
+        if self._told_why or now - self._pinged < timing.current.ping_answer:
             return []  # after a sleep it was asked before there was anything to say
         self._told_why = True
         if answered:
@@ -108,17 +102,17 @@ class Silence:
             self._probing = True
             return [Step.PING, Step.PROBE]
         if self._pinged is None:
-            due = now - heard >= (PING_RUNNING if running else PING_IDLE)
+            due = now - heard >= (timing.current.ping_running if running else timing.current.ping_idle)
             self._quiet_since = heard
             return [Step.PING] if due else []
         unanswered = now - self._pinged
         if not running:
-            patience = UNANSWERED if self._slept else IDLE_PATIENCE
+            patience = timing.current.ping_answer if self._slept else timing.current.silent_idle
             return [Step.GIVE_UP] if unanswered >= patience else []
         return self._unanswered(unanswered, heard, now)
 
     def _unanswered(self, unanswered: float, heard: float, now: float) -> list[Step | Note]:
-        if unanswered < UNANSWERED:
+        if unanswered < timing.current.ping_answer:
             return []
         steps: list[Step | Note] = []
         if not self._told:
@@ -126,12 +120,12 @@ class Silence:
             asleep = "; this machine slept" if self._slept else ""
             steps.append(Note(f"last heard {now - heard + self._slept:.0f} s ago{asleep}; waiting for the link"))
         late = self._answered_at is not None and now - self._answered_at >= self._still_silent
-        if late or now - heard >= PATIENCE:
+        if late or now - heard >= timing.current.silent_running:
             return [*steps, Step.GIVE_UP]
         if self._answered_at is not None and not self._told_why:
             self._told_why = True
             steps.append(self._why())
-        if not self._probing and self._answered_at is None and now - self._probe_at >= PROBE_EVERY:
+        if not self._probing and self._answered_at is None and now - self._probe_at >= timing.current.ask_anew_again:
             self._probing = True
             steps.append(Step.PROBE)
         return steps
@@ -149,7 +143,7 @@ class Wake:
         `ahead` is CLOCK_BOOTTIME less CLOCK_MONOTONIC, None where there are no such clocks.
         """
         before, self._ahead = self._ahead, ahead
-        if ahead is None or before is None or ahead - before <= JUMP:
+        if ahead is None or before is None or ahead - before <= timing.current.sleep_jump:
             return 0.0
         return ahead - before
 
@@ -174,7 +168,7 @@ class Incoming:
             self._since = now
             return notes
         self._size = size
-        if now - (self._since if self._told_at is None else self._told_at) >= TELL_EVERY:
+        if now - (self._since if self._told_at is None else self._told_at) >= timing.current.tell_incoming:
             self._told_at = now
             notes.append(self._note(f"{_bytes(come)} of a message of {_bytes(size)} came in", now))
         return notes
@@ -226,5 +220,5 @@ class Retry:
         if self._hopeless:
             return None
         if 0 < self._refused < QUICK_TRIES:
-            return REFUSED_AGAIN
-        return chance * min(2.0 ** min(self._tries, _DOUBLINGS) - 1, LONGEST_WAIT)
+            return timing.current.retry_refused
+        return chance * min(2.0 ** min(self._tries, _DOUBLINGS) - 1, timing.current.longest_retry)

@@ -22,15 +22,13 @@ from __future__ import annotations
 
 import enum
 
-__all__ = ["LEAST", "Proof", "Step"]
+from kernel_bridge_magic.fate import timing
+
+__all__ = ["MESSAGES_OF_A_CELL", "Proof", "Step"]
 
 #: Messages that a cell makes at least: busy, execute_input, execute_reply, idle.
-LEAST = 4
+MESSAGES_OF_A_CELL = 4
 # Seconds
-COUNT_AGAIN = 1.0  # a server that replaces a stale connection gives it 5 s
-LINGER = 2.0  # twice what jupyter_client's sockets linger
-SETTLE = 0.3  # messages under way when the last answer is in
-PATIENCE = 12.0  # in all
 
 
 class Step(enum.Enum):
@@ -69,16 +67,16 @@ class Proof:
 
     def tick(self, now: float) -> Step | None:
         """Say what is to be done, each thing once."""
-        if self._hopeless or now - self._began >= PATIENCE:
+        if self._hopeless or now - self._began >= timing.current.proof:
             return Step.GIVE_UP
         if self._alone_at is None:
-            if now - self._counted_at < COUNT_AGAIN:
+            if now - self._counted_at < timing.current.ask_connections_again:
                 return None
             self._counted_at = now
             return Step.ASK_SERVER
-        if self._answered < self._asked or now - self._alone_at < LINGER:
+        if self._answered < self._asked or now - self._alone_at < timing.current.socket_linger:
             return None
         if self._asked < 2:
             self._asked += 1
             return Step.ASK_KERNEL
-        return Step.COUNT if now - self._answered_at >= SETTLE else None
+        return Step.COUNT if now - self._answered_at >= timing.current.settle else None

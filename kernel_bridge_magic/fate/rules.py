@@ -11,8 +11,7 @@ import enum
 from dataclasses import dataclass
 
 from kernel_bridge_magic.errors import Fate
-from kernel_bridge_magic.fate import outage, patience, proof
-from kernel_bridge_magic.fate import watch as link
+from kernel_bridge_magic.fate import patience, timing
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.fate.patience import Step
 from kernel_bridge_magic.fate.watch import Action
@@ -124,8 +123,8 @@ class ConnectionRow:
 
 
 SENT, RUNNING = "sent", "running"
-C = Comes
-_PING = patience.PING_RUNNING + patience.UNANSWERED
+C, T = Comes, timing.current
+_PING = T.ping_running + T.ping_answer
 _LONG = 8 * 3600.0
 _BACK = (C.BREAKS, C.BACK, C.ANSWER)
 _BARE = (C.NUMBERS, C.INPUT, C.IDLE)  # no reply
@@ -134,21 +133,24 @@ _BARE = (C.NUMBERS, C.INPUT, C.IDLE)  # no reply
 CELL = (
     Row("R1", RUNNING, (C.REPLY, C.IDLE), fate=Fate.OK),
     Row("R1", RUNNING, (C.IDLE, C.REPLY), fate=Fate.OK),
-    Row("R1", RUNNING, (C.REPLY,), link.REPLY_GRACE, asks=Action.ASK_KERNEL),
+    Row("R1", RUNNING, (C.REPLY,), T.reply_grace, asks=Action.ASK_KERNEL),
     Row("R1", RUNNING, (C.REPLY, C.WORD), fate=Fate.OK),
-    Row("R1", RUNNING, (C.REPLY,), link.BACKLOG, fate=Fate.OK),
-    Row("R1", RUNNING, (C.IDLE,), link.REPLY_GRACE, asks=Action.ASK_KERNEL),
+    Row("R1", RUNNING, (C.REPLY,), T.iopub_backlog, fate=Fate.OK),
+    Row("R1", RUNNING, (C.IDLE,), T.reply_grace, asks=Action.ASK_KERNEL),
     Row("R1", RUNNING, (C.IDLE, C.ANSWER), fate=Fate.UNKNOWN, says="the reply that says how is lost"),
-    Row("R1", RUNNING, (C.IDLE,), link.REPLY_GRACE + link.PROOF, fate=Fate.UNKNOWN, says="does not say whether it ran"),
-    Row("R1", RUNNING, (*_BARE, C.LATER), link.SETTLE, asks=Action.ASK_RECORD),
-    Row("R1", RUNNING, (*_BARE, C.ANSWER), link.SETTLE, asks=Action.ASK_RECORD),
+    Row(
+        "R1", RUNNING, (C.IDLE,), T.reply_grace + T.kernel_answer, fate=Fate.UNKNOWN,
+        says="does not say whether it ran",
+    ),
+    Row("R1", RUNNING, (*_BARE, C.LATER), T.settle, asks=Action.ASK_RECORD),
+    Row("R1", RUNNING, (*_BARE, C.ANSWER), T.settle, asks=Action.ASK_RECORD),
     Row("R1", RUNNING, (*_BARE, C.LATER, C.ERROR), fate=Fate.FAILED),
     Row("R1", RUNNING, (*_BARE, C.LATER, C.REMEMBERS), fate=Fate.OK, says="remembers how the cell ended"),
     Row("R1", RUNNING, (*_BARE, C.LATER, C.REMEMBERS_ERROR), fate=Fate.FAILED, says="remembers how the cell ended"),
     Row("R1", RUNNING, (*_BARE, C.LATER, C.FORGOT), fate=Fate.OK, says="ran to its end"),
-    Row("R1", RUNNING, (C.NO_RECORD, *_BARE, C.LATER), link.SETTLE, fate=Fate.OK, says="ran to its end"),
+    Row("R1", RUNNING, (C.NO_RECORD, *_BARE, C.LATER), T.settle, fate=Fate.OK, says="ran to its end"),
     Row(
-        "R1", RUNNING, (C.NO_RECORD, *_BARE, C.ANSWER), link.SETTLE + link.PROOF, fate=Fate.UNKNOWN,
+        "R1", RUNNING, (C.NO_RECORD, *_BARE, C.ANSWER), T.settle + T.kernel_answer, fate=Fate.UNKNOWN,
         says="the reply that says how is lost",
     ),
     Row("R1", RUNNING, (*_BARE, C.LATER_LIFE, C.FORGOT), fate=Fate.UNKNOWN, says="the reply that says how is lost"),
@@ -171,20 +173,20 @@ CELL = (
         says="the reply that says how is lost",
     ),
     Row(
-        "R1", RUNNING, (*_BARE, C.RESTARTING), link.SETTLE, fate=Fate.DIED,
+        "R1", RUNNING, (*_BARE, C.RESTARTING), T.settle, fate=Fate.DIED,
         says="its kernel process ended during this cell",
     ),
     Row("R1", SENT, (C.REPLY, C.IDLE), fate=Fate.OK, says="start-of-cell message is missing"),
-    Row("R2", SENT, (C.NOTHING,), link.QUEUED_AFTER, says="Queued"),
-    Row("R2", SENT, (C.FREE,), link.QUEUED_AFTER_FREE, says="Queued"),
+    Row("R2", SENT, (C.NOTHING,), T.queued_after, says="Queued"),
+    Row("R2", SENT, (C.FREE,), T.queued_after_free, says="Queued"),
     Row("R2", RUNNING, (C.ERROR, C.IDLE), fate=Fate.FAILED),
-    Row("R2", RUNNING, (C.KEYBOARD_INTERRUPT, C.ERROR, C.IDLE), link.DOUBT, fate=Fate.FAILED),
+    Row("R2", RUNNING, (C.KEYBOARD_INTERRUPT, C.ERROR, C.IDLE), T.shutdown_reply, fate=Fate.FAILED),
     Row("R2", SENT, (C.ABORTED, C.IDLE), fate=Fate.NOT_RUN, says="it is safe to run it again"),
     Row("R2", SENT, (C.BUSY, C.ABORTED, C.IDLE), fate=Fate.NOT_RUN, says="it is safe to run it again"),
     Row("R2", SENT, (C.BUSY, C.INPUT, C.ABORTED, C.IDLE), fate=Fate.FAILED),
     Row("R2", SENT, (C.INTERRUPT,), fate=Fate.LEFT_RUNNING, says="so it was not interrupted; it may run there"),
     Row("R2", RUNNING, (C.INTERRUPT,), asks=Action.INTERRUPT),
-    Row("R2", RUNNING, (C.INTERRUPT,), link.SLOW_INTERRUPT, says="Ctrl-C again to leave it running there"),
+    Row("R2", RUNNING, (C.INTERRUPT,), T.slow_interrupt, says="Ctrl-C again to leave it running there"),
     Row(
         "R2", RUNNING, (C.INTERRUPT, C.INTERRUPT), fate=Fate.LEFT_RUNNING,
         says="no longer waiting; the cell is still running there",
@@ -203,9 +205,9 @@ CELL = (
     Row("R2", RUNNING, (C.LEAVE,), fate=Fate.LEFT_RUNNING, says="is still running there"),
     Row("R2", RUNNING, (C.REPLY, C.LEAVE), fate=Fate.OK),
     Row("R3", SENT, (C.BREAKS, C.BACK), asks=Action.ASK_KERNEL),
-    Row("R3", SENT, _BACK, link.SETTLE, asks=Action.ASK_SERVER),
-    Row("R3", SENT, (*_BACK, C.CROWDED), proof.PATIENCE, fate=Fate.UNKNOWN, says="It may have run: check"),
-    Row("R3", SENT, (*_BACK, C.ALONE), proof.LINGER, asks=Action.ASK_KERNEL),
+    Row("R3", SENT, _BACK, T.settle, asks=Action.ASK_SERVER),
+    Row("R3", SENT, (*_BACK, C.CROWDED), T.proof, fate=Fate.UNKNOWN, says="It may have run: check"),
+    Row("R3", SENT, (*_BACK, C.ALONE), T.socket_linger, asks=Action.ASK_KERNEL),
     Row("R3", SENT, (*_BACK, C.ALONE, C.ANSWER), asks=Action.ASK_KERNEL),
     Row(
         "R3", SENT, (*_BACK, C.ALONE, C.ANSWER, C.ANSWER, C.TOO_FEW), fate=Fate.NOT_RUN,
@@ -215,27 +217,27 @@ CELL = (
     Row("R3", SENT, (C.RESTARTING, C.ANSWER), fate=Fate.UNKNOWN, says="It may have run: check"),
     Row("R3", SENT, (C.RESTARTING, C.BUSY), says="process ended before this cell began"),
     Row(
-        "R4", RUNNING, (C.RESTARTING,), link.SETTLE, fate=Fate.DIED,
+        "R4", RUNNING, (C.RESTARTING,), T.settle, fate=Fate.DIED,
         says="its kernel process ended during this cell. Its variables are gone",
     ),
     Row(
-        "R4", RUNNING, (C.LEFT,), link.SETTLE, fate=Fate.DIED,
+        "R4", RUNNING, (C.LEFT,), T.settle, fate=Fate.DIED,
         says="its kernel process ended during this cell. Its variables are gone",
     ),
-    Row("R4", RUNNING, (C.NEW_LIFE,), link.SETTLE, fate=Fate.DIED, says="was restarted during this cell"),
-    Row("R4", RUNNING, (C.DEAD,), link.SETTLE, fate=Fate.DIED, says="ended for good during this cell"),
+    Row("R4", RUNNING, (C.NEW_LIFE,), T.settle, fate=Fate.DIED, says="was restarted during this cell"),
+    Row("R4", RUNNING, (C.DEAD,), T.settle, fate=Fate.DIED, says="ended for good during this cell"),
     Row(
-        "R4", RUNNING, (C.RESTART, C.KEYBOARD_INTERRUPT, C.IDLE), link.SETTLE, fate=Fate.DIED,
+        "R4", RUNNING, (C.RESTART, C.KEYBOARD_INTERRUPT, C.IDLE), T.settle, fate=Fate.DIED,
         says="was restarted by another client",
     ),
-    Row("R4", RUNNING, (C.RESTART,), link.ASK_AGAIN, asks=Action.ASK_KERNEL),
+    Row("R4", RUNNING, (C.RESTART,), T.ask_kernel_again, asks=Action.ASK_KERNEL),
     Row(
         "R4", RUNNING, (C.RESTART, C.ANSWER), fate=Fate.DIED,
         says="restarted by another client during this cell (output above may be incomplete). Its",
     ),
-    Row("R4", RUNNING, (C.SHUTDOWN,), link.ASK_WHO, asks=Action.ASK_SERVER),
+    Row("R4", RUNNING, (C.SHUTDOWN,), T.ask_server_again, asks=Action.ASK_SERVER),
     Row(
-        "R4", RUNNING, (C.SHUTDOWN, C.KEYBOARD_INTERRUPT, C.IDLE), link.WHO_SHUT_IT, fate=Fate.DIED,
+        "R4", RUNNING, (C.SHUTDOWN, C.KEYBOARD_INTERRUPT, C.IDLE), T.server_end, fate=Fate.DIED,
         says="shut down by another client during this cell; it has no kernel now",
     ),
     Row(
@@ -243,23 +245,23 @@ CELL = (
         says="was shut down with its server",
     ),
     Row(
-        "R4", RUNNING, (C.SHUTDOWN, C.GONE), link.WHO_SHUT_IT, fate=Fate.DIED,
+        "R4", RUNNING, (C.SHUTDOWN, C.GONE), T.server_end, fate=Fate.DIED,
         says="shut down by another client during this cell; it has no kernel now",
     ),
-    Row("R4", SENT, (C.SHUTDOWN, C.GONE), link.WHO_SHUT_IT, fate=Fate.NOT_RUN, says="it is safe to run it again"),
+    Row("R4", SENT, (C.SHUTDOWN, C.GONE), T.server_end, fate=Fate.NOT_RUN, says="it is safe to run it again"),
     Row("R4", SENT, (C.RESTART, C.ANSWER), fate=Fate.NOT_RUN, says="it is safe to run it again"),
-    Row("R4", SENT, (C.RESTARTING,), link.SETTLE, asks=Action.ASK_KERNEL),
-    Row("R4", SENT, (C.RESTARTING,), link.SETTLE + link.PROOF, fate=Fate.UNKNOWN, says="does not say whether it ran"),
+    Row("R4", SENT, (C.RESTARTING,), T.settle, asks=Action.ASK_KERNEL),
+    Row("R4", SENT, (C.RESTARTING,), T.settle + T.kernel_answer, fate=Fate.UNKNOWN, says="does not say whether it ran"),
     Row(
-        "R4", SENT, (C.RESTARTING, C.RESTARTING, C.DEAD), link.SETTLE, fate=Fate.UNKNOWN,
+        "R4", SENT, (C.RESTARTING, C.RESTARTING, C.DEAD), T.settle, fate=Fate.UNKNOWN,
         says="the kernel ended for good before",
     ),
     Row("R4", RUNNING, (C.GONE,), fate=Fate.DIED, says="shut down or deleted"),
     Row("R4", SENT, (C.GONE,), fate=Fate.UNKNOWN, says="It may have run: check"),
     Row("R4", RUNNING, (C.BREAKS, C.GONE), fate=Fate.DIED, says="disappeared from its server"),
-    Row("R5", RUNNING, (C.NOTHING,), link.SILENCE, asks=Action.ASK_SERVER),
+    Row("R5", RUNNING, (C.NOTHING,), T.ask_server_after, asks=Action.ASK_SERVER),
     Row("R5", RUNNING, (C.IDLE_TWICE,), asks=Action.ASK_KERNEL),
-    Row("R5", RUNNING, (C.IDLE_TWICE, C.IDLE_TWICE), link.PROOF, says="hands nothing on"),
+    Row("R5", RUNNING, (C.IDLE_TWICE, C.IDLE_TWICE), T.kernel_answer, says="hands nothing on"),
     Row("R5", RUNNING, (C.HEART_STOPS,), says="does not answer (suspended or swapping?)"),
     Row("R5", RUNNING, (C.NO_GREETING,), says="busy in native code?"),
     Row("R6", RUNNING, (C.GAP, C.REPLY, C.IDLE), fate=Fate.OK, says="3 messages missing (made faster"),
@@ -270,10 +272,10 @@ CELL = (
         "R6", RUNNING, (C.DROPPED, C.NO_NUMBERS, C.REPLY, C.IDLE), fate=Fate.OK,
         says="some output was dropped by the server's rate",
     ),
-    Row("R6", RUNNING, (C.BREAKS, C.BACK, C.GAP), outage.STRAGGLERS, says="3 messages missing"),
-    Row("R6", RUNNING, (C.BREAKS, C.BACK, C.GAP, C.REPLY, C.WORD), link.SETTLE, fate=Fate.OK, says="3 messages"),
-    Row("R6", RUNNING, (C.BREAKS, C.BACK, C.NO_NUMBERS), outage.STRAGGLERS, says="cannot be told"),
-    Row("R7", RUNNING, (C.BREAKS,), outage.DOWN_AFTER, says="It is tried again for 5 min"),
+    Row("R6", RUNNING, (C.BREAKS, C.BACK, C.GAP), T.stragglers, says="3 messages missing"),
+    Row("R6", RUNNING, (C.BREAKS, C.BACK, C.GAP, C.REPLY, C.WORD), T.settle, fate=Fate.OK, says="3 messages"),
+    Row("R6", RUNNING, (C.BREAKS, C.BACK, C.NO_NUMBERS), T.stragglers, says="cannot be told"),
+    Row("R7", RUNNING, (C.BREAKS,), T.tell_link_is_down, says="It is tried again for 5 min"),
     Row("R7", RUNNING, (C.BREAKS,), patience.RECONNECT, fate=Fate.UNKNOWN, says="not back within 5 min"),
     Row("R7", SENT, (C.BREAKS,), patience.RECONNECT, fate=Fate.UNKNOWN, says="may have run"),
     Row("R7", RUNNING, (C.NO_SIGN,), patience.RECONNECT, fate=Fate.UNKNOWN, says="nothing was heard"),
@@ -285,11 +287,11 @@ CELL = (
     ),
     Row("R7", RUNNING, (C.REPLY, C.BREAKS, C.INTERRUPT), fate=Fate.OK),
     Row("R7", RUNNING, (C.BREAKS, C.BACK), asks=Action.ASK_SERVER, says="back after"),
-    Row("R7", RUNNING, _BACK, link.SETTLE, asks=Action.ASK_RECORD),
+    Row("R7", RUNNING, _BACK, T.settle, asks=Action.ASK_RECORD),
     Row("R7", RUNNING, (*_BACK, C.REMEMBERS), fate=Fate.OK, says="remembers how the cell ended"),
     Row("R7", RUNNING, (*_BACK, C.FORGOT), fate=Fate.UNKNOWN, says="the reply that says how is lost"),
     Row("R7", RUNNING, (*_BARE, *_BACK, C.FORGOT, C.LATER), fate=Fate.OK, says="lost with the link, but the cell ran"),
-    Row("R7", RUNNING, (C.NO_RECORD, *_BACK), link.SETTLE, fate=Fate.UNKNOWN, says="the reply that says how is lost"),
+    Row("R7", RUNNING, (C.NO_RECORD, *_BACK), T.settle, fate=Fate.UNKNOWN, says="the reply that says how is lost"),
     Row("R7", RUNNING, (C.BREAKS, C.INTERRUPT), fate=Fate.LEFT_RUNNING, says="may still be running there"),
     Row("R7", RUNNING, (C.CLOSED,), asks=Action.ASK_SERVER),
     Row("R7", RUNNING, (C.CLOSED, C.MODEL), fate=Fate.UNKNOWN, says="may still be running"),
@@ -308,16 +310,16 @@ SIGNS = {
 
 #: What `Silence` makes of a connection on which nothing is heard.
 CONNECTION = (
-    ConnectionRow("R7", True, False, patience.PING_RUNNING, Step.PING),
+    ConnectionRow("R7", True, False, T.ping_running, Step.PING),
     ConnectionRow("R7", True, False, _PING, "last heard"),
     ConnectionRow("R7", True, False, _PING, Step.PROBE),
-    ConnectionRow("R7", True, True, _PING + patience.STILL_SILENT, Step.GIVE_UP),
-    ConnectionRow("R7", True, False, patience.PATIENCE, Step.GIVE_UP),
-    ConnectionRow("R7", False, False, patience.PING_IDLE, Step.PING),
-    ConnectionRow("R7", False, False, patience.PING_IDLE + patience.IDLE_PATIENCE, Step.GIVE_UP),
+    ConnectionRow("R7", True, True, _PING + T.silent_beside_answer, Step.GIVE_UP),
+    ConnectionRow("R7", True, False, T.silent_running, Step.GIVE_UP),
+    ConnectionRow("R7", False, False, T.ping_idle, Step.PING),
+    ConnectionRow("R7", False, False, T.ping_idle + T.silent_idle, Step.GIVE_UP),
     ConnectionRow("R8", True, True, 0.0, Step.PROBE, _LONG),
-    ConnectionRow("R8", True, True, patience.UNANSWERED, Step.GIVE_UP, _LONG),
-    ConnectionRow("R8", False, False, patience.UNANSWERED, Step.GIVE_UP, _LONG),
+    ConnectionRow("R8", True, True, T.ping_answer, Step.GIVE_UP, _LONG),
+    ConnectionRow("R8", False, False, T.ping_answer, Step.GIVE_UP, _LONG),
 )
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernel_bridge_magic.errors import Fate
+from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.completion import Completion
 from kernel_bridge_magic.fate.gaps import Gap
 from kernel_bridge_magic.fate.heart import Heart
@@ -28,7 +29,7 @@ from kernel_bridge_magic.fate.life import ANNOUNCED, Sign, since_the_last_cell, 
 from kernel_bridge_magic.fate.losses import Losses
 from kernel_bridge_magic.fate.outage import Outage, spoken
 from kernel_bridge_magic.fate.patience import RECONNECT
-from kernel_bridge_magic.fate.proof import LEAST, Proof, Step
+from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL, Proof, Step
 from kernel_bridge_magic.protocol.events import (
     Error,
     Event,
@@ -44,20 +45,6 @@ from kernel_bridge_magic.protocol.request import Request
 __all__ = ["Action", "Link", "Verdict"]
 
 # Seconds. Each is the smallest that no healthy kernel or server was seen to exceed (FACTS 5, 6, 13, 15).
-QUEUED_AFTER = 0.5  # no busy by then: the kernel runs something else
-QUEUED_AFTER_FREE = 3.0  # the same of a kernel that was heard to have nothing to run: its machine may be slow
-LEAST_TIME = 0.1  # for a cell whose connection took all of the time that was given
-SETTLE = 0.3  # messages under way when the end is already certain
-DOUBT = 0.5  # between a shutdown's interrupt and its shutdown_reply (ipykernel 6: 10 ms)
-REPLY_GRACE = 2.0  # between the idle of a cell and its reply, or the other way round
-RECORD_GRACE = 1.0  # the same for the question how a cell ended
-BACKLOG = 30.0  # the longest that IOPub may be behind the reply
-SILENCE = 5.0  # then the server is asked whether the kernel is still there
-ASK_AGAIN = 1.0  # a kernel that is being restarted loses what it is asked too early
-PROOF = 10.0  # an answer to kernel_info behind the cell, by a kernel that must start first
-SLOW_INTERRUPT = 1.0  # an interrupt that has not helped by then is worth a line
-WHO_SHUT_IT = 1.5  # a server that ends shuts its kernels first, and is gone 1 s later
-ASK_WHO = 0.25  # between questions to it meanwhile
 
 
 #: Parts of the names of implementations whose replies say ok of code that raised (FACTS 13).
@@ -157,7 +144,11 @@ class Link:
         self._sent = self._heard = now
         self._receiving_at = float("-inf")
         # Where the way took all of the time the cell has a moment, in which most are over.
-        self._deadline = None if timeout is None else max((now if since is None else since) + timeout, now + LEAST_TIME)
+        self._deadline = (
+            None
+            if timeout is None
+            else max((now if since is None else since) + timeout, now + timing.current.least_timeout)
+        )
         self._timeout = timeout
         self._waits_for, self._waits_since = Queued(), now
         self._told_queued: Queued | None = None
@@ -340,7 +331,7 @@ class Link:
             # It would not tell us of the kernel, either.
             self._conclude_link(server_alive=True)
         self._heard = now
-        self._asked_server_at = now - SILENCE
+        self._asked_server_at = now - timing.current.ask_server_after
 
     def server_says(
         self, state: str | None, now: float, *, connections: int | None = None, asked_at: float = 0.0, there: str = ""
@@ -444,7 +435,7 @@ class Link:
     def _rest_may_come(self, now: float) -> bool:
         """Return whether the rest of a cell that has ended may still be on its way: idle and reply go separate ways."""
         halfway = self._has_ended and not self.request.done
-        return halfway and not self.outage.is_down and now - self._heard < REPLY_GRACE
+        return halfway and not self.outage.is_down and now - self._heard < timing.current.reply_grace
 
     def _leave_ended(self) -> list[Event]:
         """The cell is over, and nobody wants to wait for the rest of what it sent."""
@@ -475,7 +466,7 @@ class Link:
             return []
         if self.outage.is_down:
             return list(self.outage.tick(now, self.reconnect_timeout))
-        if self._probe_answered_at is not None and now - self._probe_answered_at >= SETTLE:
+        if self._probe_answered_at is not None and now - self._probe_answered_at >= timing.current.settle:
             return self._conclude_probe(now)
         if self._proof is not None:
             return self._tick_proof(self._proof, now)
@@ -484,14 +475,14 @@ class Link:
         silent = now - self._heard
         if self._doubtful is not None and self.request.done:
             return list(self._tick_doubt(silent))
-        if self._held_back and self._sign is None and silent >= DOUBT:
+        if self._held_back and self._sign is None and silent >= timing.current.shutdown_reply:
             return list(self._release())
-        if self._idle_is_due() and min(silent, now - self._receiving_at) >= REPLY_GRACE:
+        if self._idle_is_due() and min(silent, now - self._receiving_at) >= timing.current.reply_grace:
             if self._idle_is_given_up(silent):
                 return list(self._finish_without_idle())
             if not self._probed_behind:
                 return [Action.ASK_KERNEL]
-        if self._ending or (self.request.idle and silent >= SETTLE):
+        if self._ending or (self.request.idle and silent >= timing.current.settle):
             steps = self._tick_ending(now, silent)
             if steps or self.verdict is not None:
                 return steps
@@ -518,11 +509,11 @@ class Link:
 
     def _asks_who(self, now: float) -> bool:
         """Whether it is still open who shut the kernel down: a client by its server, or its server, which ends."""
-        recent = now - self._signed_at < WHO_SHUT_IT
+        recent = now - self._signed_at < timing.current.server_end
         return self._sign is Sign.SHUTDOWN and self._served and recent and not self._server_gone
 
     def _tick_who(self, now: float) -> list[Event | Action]:
-        if now - self._asked_server_at < ASK_WHO:
+        if now - self._asked_server_at < timing.current.ask_server_again:
             return []
         self._asked_server_at = now
         return [Action.ASK_SERVER]
@@ -536,7 +527,7 @@ class Link:
         Silence does not: a server was seen to hand on a message of 20 MB, and the IOPub of ten clients, seconds after
         the replies. What the kernel says on IOPub of a question that was asked behind the reply does.
         """
-        return bool(self._lost_link) or self._sign is not None or silent >= BACKLOG
+        return bool(self._lost_link) or self._sign is not None or silent >= timing.current.iopub_backlog
 
     @property
     def wants_proof(self) -> bool:
@@ -545,7 +536,7 @@ class Link:
 
     def proven(self, unexplained: int | None) -> None:
         """Take how many messages may have been the cell's, see `Gaps.unexplained`."""
-        if unexplained is not None and unexplained < LEAST:
+        if unexplained is not None and unexplained < MESSAGES_OF_A_CELL:
             self._judge(Fate.NOT_RUN, f"{self._kernel}: the link was lost before the cell reached the kernel; {_SAFE}")
         else:
             self._judge_unconfirmed()
@@ -571,7 +562,7 @@ class Link:
 
     def _tick_ending(self, now: float, silent: float) -> list[Event | Action]:
         """Signs of the end are in, or our idle without a reply: conclude, once everything is in."""
-        if silent < SETTLE:
+        if silent < timing.current.settle:
             return []
         if self._sign is not None and (self.request.started or self._sign is Sign.DEAD):
             self._conclude_sign(self._sign)
@@ -579,15 +570,15 @@ class Link:
             if self._lost_link:
                 self._conclude_sign(self._sign or Sign.LEFT)
                 return []
-            wait = 0.0 if self._ending else REPLY_GRACE
+            wait = 0.0 if self._ending else timing.current.reply_grace
             return [Action.ASK_KERNEL] if silent >= wait else []
-        elif now - self._probe_at >= PROOF:
+        elif now - self._probe_at >= timing.current.kernel_answer:
             self._judge_unknown(f"{self._kernel} does not say whether it ran the cell. {_MAY_HAVE_RUN}")
         return []
 
     def _tick_doubt(self, silent: float) -> list[Event]:
         """The cell ended with a KeyboardInterrupt: somebody's interrupt, or the first act of a shutdown?"""
-        if self._sign is None and silent < DOUBT:
+        if self._sign is None and silent < timing.current.shutdown_reply:
             return []
         self._doubtful = None
         if self._sign is not None:
@@ -598,24 +589,26 @@ class Link:
     def _tick_notes(self, now: float) -> list[Event]:
         if not self.request.started and not self.unread and self._waits_for != self._told_queued:
             known_for = now - self._waits_since  # what is over at once is not worth a line
-            silent = now - self._sent >= (QUEUED_AFTER_FREE if self.free else QUEUED_AFTER)
-            if silent if self._told_queued is None else known_for >= QUEUED_AFTER:
+            silent = now - self._sent >= (
+                timing.current.queued_after_free if self.free else timing.current.queued_after
+            )
+            if silent if self._told_queued is None else known_for >= timing.current.queued_after:
                 self._told_queued = self._waits_for
                 return [self._waits_for]
         if (note := self._heart.note()) is not None:
             return [note]
-        if self._interrupted_at is not None and now - self._interrupted_at >= SLOW_INTERRUPT:
+        if self._interrupted_at is not None and now - self._interrupted_at >= timing.current.slow_interrupt:
             self._interrupted_at = float("inf")
             return [Note(_SLOW)]
         return []
 
     def _tick_questions(self, now: float, silent: float) -> list[Event | Action]:
         questions: list[Event | Action] = []
-        if self._sign is Sign.RESTART and min(silent, now - self._probed_at) >= ASK_AGAIN:
+        if self._sign is Sign.RESTART and min(silent, now - self._probed_at) >= timing.current.ask_kernel_again:
             # The new life's first words are often lost: who reads the kernel's IOPub has to subscribe anew. An answer
             # from behind our cell says that its life is over; the old life gives none before the cell's reply.
             questions.append(Action.ASK_KERNEL)
-        elif self._probe and self._idle_since_asked and now - self._probed_at >= PROOF:
+        elif self._probe and self._idle_since_asked and now - self._probed_at >= timing.current.kernel_answer:
             if self.outage.happened:
                 # The question may have gone with the link as well; only a busy kernel need not answer for so long.
                 questions.append(Action.ASK_KERNEL)
@@ -626,7 +619,10 @@ class Link:
         elif self._idle_answers >= 2 and self._probe_at is None:
             # "idle" alone proves nothing (FACTS 15). An answer from behind our cell does.
             questions.append(Action.ASK_KERNEL)
-        if silent >= (0.0 if self._lost_link else SILENCE) and now - self._asked_server_at >= SILENCE:
+        if (
+            silent >= (0.0 if self._lost_link else timing.current.ask_server_after)
+            and now - self._asked_server_at >= timing.current.ask_server_after
+        ):
             self._asked_server_at = now
             questions.append(Action.ASK_SERVER)
         return questions
@@ -769,7 +765,7 @@ class Link:
             elif not self.outage.happened and not self._lacks_reply:
                 self._judge_unknown(f"{self._kernel} {_REPLY_LOST}")
             elif self._record_due is None:
-                self._record_due = now + PROOF
+                self._record_due = now + timing.current.kernel_answer
                 if self.remembers:
                     return [Action.ASK_RECORD]
                 return list(self._conclude_unrecorded(now))
@@ -794,7 +790,7 @@ class Link:
         """Take IOPub's word of the question for the record: that is over, though its answer may be lost as well."""
         self._completion.receive_later(message)
         if message.execution_state == "idle" and self._record_due is not None:
-            self._record_due = min(self._record_due, now + RECORD_GRACE)
+            self._record_due = min(self._record_due, now + timing.current.record_grace)
 
     def _conclude_unrecorded(self, now: float) -> list[Event]:
         """The kernel does not remember how the cell ended: what it said on IOPub must do, if that is enough."""

@@ -26,8 +26,8 @@ from kernel_bridge_magic.errors import (
     LinkLost,
     ServerUnreachable,
 )
+from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.gaps import Gap, Gaps
-from kernel_bridge_magic.fate.outage import STRAGGLERS
 from kernel_bridge_magic.fate.patience import Failure, Incoming, Retry, Silence, Step, Wake
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import Note
@@ -279,7 +279,7 @@ class WebSocketTransport(Transport):
             self.reconnects += 1
             self._hear(True)
             self._back_at = time.monotonic()
-            self._kept_until = self._back_at + STRAGGLERS
+            self._kept_until = self._back_at + timing.current.stragglers
             self.lost_since = None
             self._tell_running(Back(time.monotonic() - lost_at + end.silent, _clock()))
             return None

@@ -6,12 +6,15 @@ import pytest
 
 from kernel_bridge_magic.connection.outcome import outcome
 from kernel_bridge_magic.errors import Fate, KernelDied, LeftRunning, RemoteError
+from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.life import Sign
-from kernel_bridge_magic.fate.watch import QUEUED_AFTER, SETTLE, Link
+from kernel_bridge_magic.fate.watch import Link
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from tests.support.wire import CELL, error, msg, reply, status, stream
+
+T = timing.current
 
 KERNEL = Kernel(id="k", connection_file="kernel-k.json")  # ours, in the sense of FAULTS 0
 
@@ -22,7 +25,7 @@ def ended(*messages: object, sign: Sign | None = None, kernel: Kernel = KERNEL) 
         link.receive(message, 0.0)  # type: ignore[arg-type]
     if sign is not None:
         link.sign(sign, 0.0)
-        link.tick(SETTLE)
+        link.tick(T.settle)
     value = RemoteValue({"text/plain": "2"}, {})
     return outcome(link, kernel, outputs=None, value=value, seconds=1.5, interrupted=False)
 
@@ -76,7 +79,7 @@ def test_it_tells_whether_the_cell_had_begun() -> None:
         link.leave("told to end")
         return outcome(link, KERNEL, outputs=None, value=None, seconds=seconds, interrupted=False)
 
-    begun, queued, just_sent = left(status("busy")), left(seconds=QUEUED_AFTER), left()
+    begun, queued, just_sent = left(status("busy")), left(seconds=T.queued_after), left()
     for result, started in ((begun, True), (queued, False), (just_sent, None)):
         assert isinstance(result.error, LeftRunning)
         assert (result.started, result.error.started) == (started, started)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from kernel_bridge_magic.fate.outage import DOWN_AFTER, FRESH, STRAGGLERS, Outage
+from kernel_bridge_magic.fate import timing
+from kernel_bridge_magic.fate.outage import FRESH, Outage
 from kernel_bridge_magic.protocol.events import Note
+
+T = timing.current
 
 
 def test_a_link_that_holds() -> None:
@@ -16,15 +19,15 @@ def test_a_break_and_the_return() -> None:
     outage = Outage()
     outage.broke("reset", "10:00:00", 100.0)
     assert outage.happened and outage.is_down and not outage.is_back
-    assert outage.tick(100.0 + DOWN_AFTER - 0.1) == []
-    (note,) = outage.tick(100.0 + DOWN_AFTER)
+    assert outage.tick(100.0 + T.tell_link_is_down - 0.1) == []
+    (note,) = outage.tick(100.0 + T.tell_link_is_down)
     assert note == Note("link lost at 10:00:00 (reset). It is tried again; Ctrl-C ends the wait")
     assert outage.tick(200.0) == [], "once"
     assert outage.back(3.0, "10:00:03", 103.0) == Note("link lost at 10:00:00, back after 3.0 s")
     assert outage.happened and outage.is_back and not outage.is_down
     assert outage.is_fresh(103.0) and not outage.is_fresh(103.01 + FRESH)
-    assert not outage.settled(103.0 + STRAGGLERS - 0.1)
-    assert outage.settled(103.0 + STRAGGLERS)
+    assert not outage.settled(103.0 + T.stragglers - 0.1)
+    assert outage.settled(103.0 + T.stragglers)
     assert outage.span == ("10:00:00", "10:00:03")
 
 

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from kernel_bridge_magic.fate.patience import (
-    IDLE_PATIENCE,
-    LONGEST_WAIT,
-    PATIENCE,
-    PING_IDLE,
-    PING_RUNNING,
-    STILL_SILENT,
-    TELL_EVERY,
-    UNANSWERED,
-    Failure,
-    Incoming,
-    Retry,
-    Silence,
-    Step,
-    Wake,
-)
+from kernel_bridge_magic.fate import timing
+from kernel_bridge_magic.fate.patience import Failure, Incoming, Retry, Silence, Step, Wake
 from kernel_bridge_magic.protocol.events import Note
+
+T = timing.current
 
 
 class Line:
@@ -74,20 +62,20 @@ def test_an_idle_link_is_pinged_often_enough_for_proxies() -> None:
     line = Line(running=False).wait(120)
     assert set(line.steps) == {Step.PING}
     assert len(line.steps) >= 120 / 20
-    assert PING_IDLE <= 20
+    assert T.ping_idle <= 20
 
 
 def test_a_dead_link_is_told_within_8_s_and_given_up_within_20_where_the_server_answers() -> None:
     line = Line(reachable=True).wait(10).dead().wait(100)
     assert line.when("last heard") <= 8
-    assert STILL_SILENT <= line.when(Step.GIVE_UP) <= 20
+    assert T.silent_beside_answer <= line.when(Step.GIVE_UP) <= 20
     assert line.steps.count(Step.PROBE) == 1
 
 
 def test_where_nobody_answers_it_is_kept_for_90_s() -> None:
     line = Line(reachable=False).wait(10).dead().wait(200)
     assert line.when("its server does not answer (suspended, or the network is down)") <= 15
-    assert PATIENCE <= line.when(Step.GIVE_UP) <= PATIENCE + 1
+    assert T.silent_running <= line.when(Step.GIVE_UP) <= T.silent_running + 1
     assert sum(isinstance(step, Note) for step in line.steps) == 2, "each thing is said once"
     assert line.steps.count(Step.PROBE) > 10
 
@@ -120,7 +108,7 @@ def test_an_answer_that_comes_late_changes_nothing() -> None:
 def test_a_link_is_in_doubt_from_the_word_that_is_said_of_it_until_it_is_heard_again() -> None:
     line = Line(reachable=False).wait(10)
     assert not line.silence.doubts
-    line.dead().wait(PING_RUNNING + UNANSWERED + 1)
+    line.dead().wait(T.ping_running + T.ping_answer + 1)
     assert line.silence.doubts
     line.alive, line.heard = True, line.now
     assert not line.wait(0.5).silence.doubts
@@ -130,7 +118,7 @@ def test_a_link_is_in_doubt_from_the_word_that_is_said_of_it_until_it_is_heard_a
 def test_with_nothing_under_way_nothing_is_said_and_a_dead_link_is_let_go() -> None:
     line = Line(running=False).wait(20).dead().wait(200)
     assert set(line.steps) == {Step.PING, Step.GIVE_UP}
-    assert line.when(Step.GIVE_UP) <= PING_IDLE + IDLE_PATIENCE + 1
+    assert line.when(Step.GIVE_UP) <= T.ping_idle + T.silent_idle + 1
 
 
 def test_the_first_try_is_at_once_and_the_others_spread_out() -> None:
@@ -142,7 +130,7 @@ def test_the_first_try_is_at_once_and_the_others_spread_out() -> None:
         longest.append(retry.wait(1.0))
         assert retry.wait(0.0) == 0
     assert longest[:4] == [1, 3, 7, 15]
-    assert set(longest[4:]) == {LONGEST_WAIT}
+    assert set(longest[4:]) == {T.longest_retry}
 
 
 def test_a_server_that_is_gone_is_believed_after_two_seconds_at_most() -> None:
@@ -164,7 +152,7 @@ def test_elsewhere_it_may_be_a_tunnel_that_comes_back() -> None:
     quick = [wait for wait in waits if wait is not None and wait < 1]
     assert waits[: len(quick)] == quick
     assert 20 < sum(quick) < 40
-    assert set(waits[len(quick) :]) == {LONGEST_WAIT}
+    assert set(waits[len(quick) :]) == {T.longest_retry}
 
 
 def test_a_refusal_between_other_failures_is_not_believed() -> None:
@@ -221,19 +209,19 @@ def test_after_a_long_sleep_a_dead_link_is_given_up_as_soon_as_the_server_is_kno
     line = slept(Line(reachable=True).wait(10).dead(), 8 * 3600).wait(60)
     assert line.when(Step.PROBE) <= 0.5
     assert line.when(f"last heard {8 * 3600 + 4} s ago; this machine slept") <= 4
-    assert UNANSWERED <= line.when(Step.GIVE_UP) <= UNANSWERED + 1
+    assert T.ping_answer <= line.when(Step.GIVE_UP) <= T.ping_answer + 1
 
 
 def test_after_a_short_sleep_a_link_is_kept_as_any_silent_one() -> None:
     line = slept(Line(reachable=True).wait(10).dead(), 10).wait(60)
     assert line.when(Step.PROBE) <= 0.5
-    assert STILL_SILENT <= line.when(Step.GIVE_UP) <= STILL_SILENT + UNANSWERED + 1
+    assert T.silent_beside_answer <= line.when(Step.GIVE_UP) <= T.silent_beside_answer + T.ping_answer + 1
 
 
 def test_after_a_sleep_with_nothing_under_way_a_dead_link_is_let_go_soon() -> None:
     line = slept(Line(running=False).wait(20).dead(), 600).wait(60)
     assert line.steps[-2:] == [Step.PING, Step.GIVE_UP]
-    assert line.when(Step.GIVE_UP) <= UNANSWERED + 1
+    assert line.when(Step.GIVE_UP) <= T.ping_answer + 1
 
 
 # -- F24: a message that is long in coming
@@ -272,5 +260,5 @@ def test_the_wait_for_a_message_is_no_part_of_its_coming() -> None:
     assert incoming.tick(number=1, come=0, size=0, now=0.0) == []
     assert incoming.tick(number=1, come=0, size=0, now=100.0) == []
     assert incoming.tick(number=1, come=500, size=10**9, now=101.0) == []
-    (note,) = incoming.tick(number=1, come=2 * 10**6, size=10**9, now=100.0 + TELL_EVERY)
+    (note,) = incoming.tick(number=1, come=2 * 10**6, size=10**9, now=100.0 + T.tell_incoming)
     assert note.text == "2 MB of a message of 1 GB came in 5 s"

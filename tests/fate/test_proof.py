@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from kernel_bridge_magic.fate.proof import COUNT_AGAIN, LINGER, PATIENCE, SETTLE, Proof, Step
+from kernel_bridge_magic.fate import timing
+from kernel_bridge_magic.fate.proof import Proof, Step
+
+T = timing.current
 
 
 def test_the_straight_road() -> None:
@@ -10,23 +13,23 @@ def test_the_straight_road() -> None:
     assert proof.tick(100.0) is Step.ASK_SERVER
     assert proof.tick(100.1) is None
     proof.server_says(1, 100.0)
-    assert proof.tick(100.0 + LINGER - 0.1) is None, "a socket that was closed may still send"
-    assert proof.tick(100.0 + LINGER) is Step.ASK_KERNEL
+    assert proof.tick(100.0 + T.socket_linger - 0.1) is None, "a socket that was closed may still send"
+    assert proof.tick(100.0 + T.socket_linger) is Step.ASK_KERNEL
     assert proof.tick(103.0) is None
     proof.answered(103.0)
     assert proof.tick(103.0) is Step.ASK_KERNEL, "a busy kernel reads its queues in turns"
     proof.answered(103.1)
     assert proof.tick(103.2) is None
-    assert proof.tick(103.2 + SETTLE) is Step.COUNT
+    assert proof.tick(103.2 + T.settle) is Step.COUNT
 
 
 def test_a_server_that_has_not_closed_the_old_connection_is_asked_again() -> None:
     proof = Proof(100.0)
     for number in range(4):
-        assert proof.tick(100.0 + number * COUNT_AGAIN) is Step.ASK_SERVER
-        proof.server_says(2, 100.0 + number * COUNT_AGAIN)
+        assert proof.tick(100.0 + number * T.ask_connections_again) is Step.ASK_SERVER
+        proof.server_says(2, 100.0 + number * T.ask_connections_again)
     proof.server_says(1, 103.5)
-    assert proof.tick(103.5 + LINGER) is Step.ASK_KERNEL
+    assert proof.tick(103.5 + T.socket_linger) is Step.ASK_KERNEL
 
 
 def test_what_the_server_said_before_does_not_count() -> None:
@@ -47,4 +50,4 @@ def test_it_ends_whatever_does_not_come() -> None:
         proof = Proof(100.0)
         if connections:
             proof.server_says(connections, 100.0)
-        assert proof.tick(100.0 + PATIENCE) is Step.GIVE_UP
+        assert proof.tick(100.0 + T.proof) is Step.GIVE_UP

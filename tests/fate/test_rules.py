@@ -12,7 +12,7 @@ from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate.gaps import Gap
 from kernel_bridge_magic.fate.life import Life, Sign
 from kernel_bridge_magic.fate.patience import Silence, Step
-from kernel_bridge_magic.fate.proof import LEAST
+from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL
 from kernel_bridge_magic.fate.rules import (
     CELL,
     CONNECTION,
@@ -168,8 +168,8 @@ class Player:
             Comes.FORGOT: lambda: self.record(None),
             Comes.ALONE: lambda: self.connections(1),
             Comes.CROWDED: lambda: self.connections(2),
-            Comes.TOO_FEW: lambda: self.numbers(LEAST - 1),
-            Comes.ENOUGH: lambda: self.numbers(LEAST),
+            Comes.TOO_FEW: lambda: self.numbers(MESSAGES_OF_A_CELL - 1),
+            Comes.ENOUGH: lambda: self.numbers(MESSAGES_OF_A_CELL),
             Comes.GONE: lambda: self.link.server_says(None, self.now),
             Comes.MODEL: lambda: self.link.server_says("busy", self.now),
             Comes.IDLE_TWICE: self.server_idle,

@@ -7,30 +7,18 @@ from collections.abc import Callable
 import pytest
 
 from kernel_bridge_magic.errors import Fate
+from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.gaps import Gap
 from kernel_bridge_magic.fate.life import Sign
-from kernel_bridge_magic.fate.outage import STRAGGLERS
 from kernel_bridge_magic.fate.patience import RECONNECT
-from kernel_bridge_magic.fate.proof import LEAST, LINGER
-from kernel_bridge_magic.fate.watch import (
-    ASK_AGAIN,
-    BACKLOG,
-    DOUBT,
-    PROOF,
-    QUEUED_AFTER,
-    QUEUED_AFTER_FREE,
-    REPLY_GRACE,
-    SETTLE,
-    SILENCE,
-    SLOW_INTERRUPT,
-    WHO_SHUT_IT,
-    Action,
-    Link,
-)
+from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL
+from kernel_bridge_magic.fate.watch import Action, Link
 from kernel_bridge_magic.protocol.events import Error, Event, Lost, Note, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request
 from tests.support.wire import CELL, OURS, error, msg, reply, status, stream
+
+T = timing.current
 
 SAFE = "the cell was not run, so it is safe to run it again"
 IN_THE_NEW_ONE = (
@@ -122,17 +110,17 @@ def test_a_foreign_interrupt_stands_where_it_came() -> None:
     interrupt = error("KeyboardInterrupt", "")
     cell = running().get(interrupt, stream("cleaned\n"), reply("error", ename="KeyboardInterrupt"), status("idle"))
     assert cell.fate is None  # it may still be a shutdown
-    assert cell.wait(DOUBT + 0.2).fate is Fate.FAILED
+    assert cell.wait(T.shutdown_reply + 0.2).fate is Fate.FAILED
     assert [type(event) for event in cell.said if isinstance(event, Error | Stream)] == [Error, Stream]
     caught = running().get(interrupt, reply("ok"), status("idle"))
     assert caught.fate is Fate.OK
     assert sum(isinstance(event, Error) for event in caught.said) == 1
-    shut = running().get(interrupt, stream("cleaned\n"), status("idle")).sign(Sign.RESTART).wait(SETTLE + 0.3)
+    shut = running().get(interrupt, stream("cleaned\n"), status("idle")).sign(Sign.RESTART).wait(T.settle + 0.3)
     assert shut.fate is Fate.DIED
 
 
 def test_a_foreign_interrupt_that_was_caught_does_not_wait_for_the_end() -> None:
-    cell = running().get(error("KeyboardInterrupt", "")).wait(DOUBT + 0.2)
+    cell = running().get(error("KeyboardInterrupt", "")).wait(T.shutdown_reply + 0.2)
     assert cell.fate is None
     assert sum(isinstance(event, Error) for event in cell.said) == 1
 
@@ -176,14 +164,14 @@ def test_aborted_after_it_began_is_an_interrupt() -> None:
 
 
 def test_an_idle_that_was_lost_in_a_flood_is_told_once_the_kernel_speaks_of_what_came_behind_it() -> None:
-    cell = running().get(reply()).wait(REPLY_GRACE - 0.2)
+    cell = running().get(reply()).wait(T.reply_grace - 0.2)
     assert cell.fate is None
-    cell.get(stream("more")).wait(REPLY_GRACE - 0.2)
+    cell.get(stream("more")).wait(T.reply_grace - 0.2)
     assert cell.fate is None
     assert Action.ASK_KERNEL not in cell.said
     cell.wait(0.5).asked_kernel()
     cell.said.clear()
-    cell.get(PROBE_ANSWER).wait(REPLY_GRACE + 1)
+    cell.get(PROBE_ANSWER).wait(T.reply_grace + 1)
     assert cell.fate is None, "the answer comes by a channel of its own"
     assert Action.ASK_KERNEL not in cell.said
     cell.get(status("busy", parent="probe"))
@@ -195,7 +183,7 @@ def test_an_idle_that_was_lost_in_a_flood_is_told_once_the_kernel_speaks_of_what
 
 
 def test_an_idle_that_was_lost_by_a_kernel_that_numbers_nothing_is_told() -> None:
-    cell = running().get(reply()).wait(REPLY_GRACE + 0.1).asked_kernel().get(status("busy", parent="probe"))
+    cell = running().get(reply()).wait(T.reply_grace + 0.1).asked_kernel().get(status("busy", parent="probe"))
     assert cell.fate is Fate.OK
     (lost,) = cell.link.overran(None)
     assert isinstance(lost, Lost) and "end-of-cell" in lost.reason
@@ -203,7 +191,7 @@ def test_an_idle_that_was_lost_by_a_kernel_that_numbers_nothing_is_told() -> Non
 
 
 def test_output_that_is_long_behind_the_reply_is_waited_for() -> None:
-    cell = running().get(reply()).wait(REPLY_GRACE + 0.1).asked_kernel().get(PROBE_ANSWER).wait(BACKLOG - 3)
+    cell = running().get(reply()).wait(T.reply_grace + 0.1).asked_kernel().get(PROBE_ANSWER).wait(T.iopub_backlog - 3)
     cell.get(stream("at last"), status("idle"), status("busy", parent="probe"))
     assert cell.fate is Fate.OK
     assert Stream("stdout", "at last") in cell.said
@@ -220,7 +208,7 @@ def test_what_the_kernel_said_of_an_older_question_proves_nothing() -> None:
 
 
 def test_where_iopub_says_no_more_the_reply_is_enough_in_the_end() -> None:
-    cell = running().get(reply()).wait(REPLY_GRACE + 0.1).asked_kernel().wait(BACKLOG - REPLY_GRACE - 0.5)
+    cell = running().get(reply()).wait(T.reply_grace + 0.1).asked_kernel().wait(T.iopub_backlog - T.reply_grace - 0.5)
     assert cell.fate is None
     assert cell.wait(1).fate is Fate.OK
 
@@ -256,12 +244,12 @@ def test_what_the_server_drops_and_nobody_can_count_is_told(breaks: bool, gap: G
 
 
 def test_a_reply_that_was_lost_is_unknown_once_the_kernel_answers_from_behind_it() -> None:
-    cell = running().get(status("idle")).wait(REPLY_GRACE + 0.2).asked_kernel().get(PROBE_ANSWER)
+    cell = running().get(status("idle")).wait(T.reply_grace + 0.2).asked_kernel().get(PROBE_ANSWER)
     assert cell.fate is Fate.UNKNOWN
 
 
 def test_nobody_answers_from_behind_it() -> None:
-    cell = running().get(status("idle")).wait(REPLY_GRACE + 0.2).asked_kernel().wait(PROOF + 1)
+    cell = running().get(status("idle")).wait(T.reply_grace + 0.2).asked_kernel().wait(T.kernel_answer + 1)
     assert cell.fate is Fate.UNKNOWN
 
 
@@ -269,9 +257,9 @@ def test_nobody_answers_from_behind_it() -> None:
 
 
 def test_a_queued_cell_is_told_of_once_within_a_second() -> None:
-    cell = Watched().wait(QUEUED_AFTER + 0.2)
+    cell = Watched().wait(T.queued_after + 0.2)
     assert cell.said == [Queued()]
-    assert QUEUED_AFTER < 1
+    assert T.queued_after < 1
     assert cell.wait(3).said == [Queued()]
     assert Queued() not in running().wait(3).said
 
@@ -279,14 +267,14 @@ def test_a_queued_cell_is_told_of_once_within_a_second() -> None:
 def test_a_kernel_that_was_heard_to_be_free_may_be_slow() -> None:
     cell = Watched()
     cell.link.free = True
-    assert cell.wait(QUEUED_AFTER + 0.2).said == []
-    assert cell.wait(QUEUED_AFTER_FREE).said == [Queued()]
+    assert cell.wait(T.queued_after + 0.2).said == []
+    assert cell.wait(T.queued_after_free).said == [Queued()]
 
 
 def test_a_cell_is_not_called_queued_while_what_has_come_is_not_read() -> None:
     cell = Watched()
     cell.link.unread = True
-    assert cell.wait(QUEUED_AFTER_FREE).said == []
+    assert cell.wait(T.queued_after_free).said == []
     cell.link.unread = False
     assert cell.wait(0.1).said == [Queued()]
 
@@ -305,11 +293,11 @@ def test_what_it_waits_for_is_told_anew_when_that_has_changed_for_good() -> None
     ours, theirs = Queued("10:00:00", ours=True), Queued("10:00:07")
     cell = Watched()
     cell.link.wait_for(ours, cell.now)
-    assert cell.wait(QUEUED_AFTER + 0.2).said == [ours]
+    assert cell.wait(T.queued_after + 0.2).said == [ours]
     cell.link.wait_for(Queued(), cell.now)
-    cell.wait(QUEUED_AFTER / 2).link.wait_for(theirs, cell.now)
-    assert cell.wait(QUEUED_AFTER / 2).said == [ours], "what is over at once is not worth a line"
-    assert cell.wait(QUEUED_AFTER).said == [ours, theirs]
+    cell.wait(T.queued_after / 2).link.wait_for(theirs, cell.now)
+    assert cell.wait(T.queued_after / 2).said == [ours], "what is over at once is not worth a line"
+    assert cell.wait(T.queued_after).said == [ours, theirs]
     cell.get(status("busy")).link.wait_for(Queued(), cell.now)
     assert Queued() not in cell.wait(3).said
 
@@ -327,7 +315,7 @@ def test_what_it_waits_for_is_told_anew_when_that_has_changed_for_good() -> None
 def test_the_note_and_the_error_name_the_same_cause(waits_for: Queued, behind: str) -> None:
     cell = Watched()
     cell.link.wait_for(waits_for, cell.now)
-    assert cell.wait(QUEUED_AFTER + 0.2).said == [waits_for]
+    assert cell.wait(T.queued_after + 0.2).said == [waits_for]
     cell.link.wait_for(Queued("10:00:09"), cell.now)  # too short ago to have been told
     cell.link.interrupt(cell.now)
     assert cell.fate is Fate.LEFT_RUNNING
@@ -338,11 +326,11 @@ def test_the_note_and_the_error_name_the_same_cause(waits_for: Queued, behind: s
 
 
 def test_what_is_said_of_a_cell_that_has_not_begun_is_no_more_than_is_known() -> None:
-    queued, sent = Watched().wait(QUEUED_AFTER + 0.2), Watched()
+    queued, sent = Watched().wait(T.queued_after + 0.2), Watched()
     for cell, words in ((queued, "The cell is still queued and cannot be withdrawn"), (sent, "it may run there")):
         cell.link.interrupt(cell.now)
         assert words in cell.reason
-    for cell, words in ((Watched(QUEUED_AFTER / 2), "may run there"), (Watched(5), "is still queued there")):
+    for cell, words in ((Watched(T.queued_after / 2), "may run there"), (Watched(5), "is still queued there")):
         assert words in cell.wait(6).reason
 
 
@@ -377,9 +365,9 @@ def test_who_does_not_wait_for_the_rest_is_told_what_is_known() -> None:
     )
 
 
-@pytest.mark.parametrize("seconds", [REPLY_GRACE / 2, REPLY_GRACE + 1])
+@pytest.mark.parametrize("seconds", [T.reply_grace / 2, T.reply_grace + 1])
 def test_a_cell_whose_end_is_in_is_not_said_to_go_on_when_its_time_is_up(seconds: float) -> None:
-    up = max(seconds, REPLY_GRACE) + 0.2
+    up = max(seconds, T.reply_grace) + 0.2
     assert running(seconds).get(reply()).wait(up).fate is Fate.OK
     assert running(seconds).get(error(), reply("error")).wait(up).fate is Fate.FAILED
     cell = running(seconds).get(status("idle")).wait(up)
@@ -408,9 +396,9 @@ def test_time_that_runs_out_between_the_two_halves_of_an_end_does_not_lose_the_s
 @pytest.mark.parametrize("more", [(), (reply("error", ename="KeyboardInterrupt"), status("idle"))])
 def test_an_error_that_was_held_back_is_shown_by_whoever_waits_no_longer(end: str, more: tuple[Message, ...]) -> None:
     """A foreign interrupt may be the first act of a shutdown; until that is known it waits for half a second."""
-    cell = running(DOUBT / 2 if end == "time" else None).get(error("KeyboardInterrupt", ""), *more)
+    cell = running(T.shutdown_reply / 2 if end == "time" else None).get(error("KeyboardInterrupt", ""), *more)
     if end == "time":
-        cell.wait(DOUBT / 2 + 0.1)
+        cell.wait(T.shutdown_reply / 2 + 0.1)
     for _ in range(2 * (end == "interrupt")):
         cell.said += cell.link.interrupt(cell.now)
     if end == "leave":
@@ -423,10 +411,10 @@ def test_an_error_that_was_held_back_is_shown_by_whoever_waits_no_longer(end: st
 def test_an_interrupt_that_does_not_help_gets_one_line() -> None:
     cell = running()
     cell.link.interrupt(cell.now)
-    cell.wait(SLOW_INTERRUPT - 0.2)
+    cell.wait(T.slow_interrupt - 0.2)
     assert notes(cell) == []
     cell.wait(0.4)
-    assert SLOW_INTERRUPT == 1, "who sees nothing happen for longer presses again"
+    assert T.slow_interrupt == 1, "who sees nothing happen for longer presses again"
     cell.wait(4)
     assert notes(cell) == ["interrupt sent, but the cell is still running. Ctrl-C again to leave it running there"]
 
@@ -481,7 +469,7 @@ def test_a_running_cell_dies_with_its_kernel_which_is_told_whatever_was_shown(si
     cell = running().get(*[stream("a\nb\n")] * (lines // 2)).sign(sign)
     if sign in (Sign.RESTART, Sign.SHUTDOWN):
         cell.get(error("KeyboardInterrupt", ""), status("idle"))
-    cell.wait(DOUBT + WHO_SHUT_IT + 0.2)
+    cell.wait(T.shutdown_reply + T.server_end + 0.2)
     assert (cell.fate, cell.reason, cell.link.shown) == (Fate.DIED, DIED[sign], lines)
 
 
@@ -519,13 +507,15 @@ def test_f7_a_server_that_goes_on_answering_shut_its_kernel_down_for_a_client(st
         cell.wait(0.25)
         cell.link.server_says(state, cell.now)
     assert (cell.fate, cell.reason) == (Fate.DIED, DIED[Sign.SHUTDOWN])
-    assert cell.now - 1000 <= WHO_SHUT_IT + DOUBT + 0.5
+    assert cell.now - 1000 <= T.server_end + T.shutdown_reply + 0.5
 
 
 def test_a_kernel_without_a_server_that_is_shut_down_is_not_waited_for() -> None:
     cell = Watched()
     cell.link = Link(Request(CELL), now=cell.now, served=False)
-    cell.get(status("busy")).sign(Sign.SHUTDOWN).get(error("KeyboardInterrupt", ""), status("idle")).wait(DOUBT + 0.2)
+    cell.get(status("busy")).sign(Sign.SHUTDOWN).get(error("KeyboardInterrupt", ""), status("idle")).wait(
+        T.shutdown_reply + 0.2
+    )
     assert (cell.fate, cell.reason) == (Fate.DIED, DIED[Sign.SHUTDOWN])
     assert cell.said.count(Action.ASK_SERVER) == 0
 
@@ -546,19 +536,19 @@ def test_f13_a_kernel_that_is_gone_when_the_link_is_back_is_told_with_what_is_th
 def test_what_was_under_way_when_the_kernel_ended_is_shown_first() -> None:
     cell = running().sign(Sign.LEFT).wait(0.2).get(stream("last\n")).wait(0.2)
     assert cell.fate is None
-    cell.wait(SETTLE)
+    cell.wait(T.settle)
     assert Stream("stdout", "last\n") in cell.said
     assert (cell.reason, cell.link.shown) == (DIED[Sign.LEFT], 1)
 
 
 def test_a_cell_that_ended_before_its_kernel_did_is_ok() -> None:
     # quit() in the cell: reply, then the process is gone, and idle with it
-    assert running().get(reply()).sign(Sign.LEFT).wait(REPLY_GRACE + 0.2).fate is Fate.OK
+    assert running().get(reply()).sign(Sign.LEFT).wait(T.reply_grace + 0.2).fate is Fate.OK
 
 
 def test_restarted_by_another_client_is_not_told_as_a_keyboard_interrupt() -> None:
     # FACTS 5, "REST restart during exec": shutdown_reply, KeyboardInterrupt, idle, and never a reply
-    cell = running().sign(Sign.RESTART).get(error("KeyboardInterrupt", ""), status("idle")).wait(SETTLE + 0.3)
+    cell = running().sign(Sign.RESTART).get(error("KeyboardInterrupt", ""), status("idle")).wait(T.settle + 0.3)
     assert not any(isinstance(event, Error) for event in cell.said)
     assert (cell.fate, cell.reason) == (Fate.DIED, DIED[Sign.RESTART])
 
@@ -566,7 +556,7 @@ def test_restarted_by_another_client_is_not_told_as_a_keyboard_interrupt() -> No
 def test_a_foreign_interrupt_is_told_once_it_is_sure_to_be_no_shutdown() -> None:
     cell = running().get(error("KeyboardInterrupt", ""), reply("error"), status("idle"))
     assert cell.fate is None
-    cell.wait(DOUBT + 0.2)
+    cell.wait(T.shutdown_reply + 0.2)
     assert cell.fate is Fate.FAILED
     assert Error("KeyboardInterrupt", "", ("KeyboardInterrupt: ",)) in cell.said
 
@@ -582,17 +572,17 @@ def test_an_older_server_interrupts_before_it_says_that_it_restarts() -> None:
 
 def test_a_kernel_that_finishes_the_cell_before_it_shuts_down_gives_its_result() -> None:
     # FACTS 5, "shutdown_request(control) by other while busy"
-    cell = running().sign(Sign.SHUTDOWN).wait(SILENCE).get(stream("end\n"), reply(), status("idle"))
+    cell = running().sign(Sign.SHUTDOWN).wait(T.ask_server_after).get(stream("end\n"), reply(), status("idle"))
     assert cell.fate is Fate.OK
 
 
 def test_a_cell_that_ignores_signals_dies_with_the_new_life() -> None:
-    cell = running().sign(Sign.RESTART).wait(5).sign(Sign.NEW_LIFE).wait(SETTLE + 0.2)
+    cell = running().sign(Sign.RESTART).wait(5).sign(Sign.NEW_LIFE).wait(T.settle + 0.2)
     assert (cell.fate, cell.reason) == (Fate.DIED, DIED[Sign.RESTART])
 
 
 def test_a_deleted_kernel_is_known_by_404() -> None:
-    cell = running().wait(SILENCE + 0.2)
+    cell = running().wait(T.ask_server_after + 0.2)
     assert Action.ASK_SERVER in cell.said
     cell.link.server_says(None, cell.now)
     assert cell.fate is Fate.DIED
@@ -618,8 +608,8 @@ def test_idle_said_twice_makes_us_ask_the_kernel() -> None:
 def test_f5_f6_a_restart_whose_first_words_are_lost_is_asked_for_until_it_answers(
     cell: Callable[[], Watched],
 ) -> None:
-    watched = cell().sign(Sign.RESTART).wait(ASK_AGAIN + 0.2).asked_kernel()
-    watched.wait(2 * ASK_AGAIN + 0.2)
+    watched = cell().sign(Sign.RESTART).wait(T.ask_kernel_again + 0.2).asked_kernel()
+    watched.wait(2 * T.ask_kernel_again + 0.2)
     assert watched.said.count(Action.ASK_KERNEL) >= 2  # the first went to the old process
     assert watched.get(PROBE_ANSWER).fate is (Fate.DIED if cell is running else Fate.NOT_RUN)
 
@@ -629,7 +619,7 @@ def test_the_server_is_asked_only_in_silence_and_not_too_often() -> None:
     for _ in range(20):
         cell.wait(1).get(stream("x"))
     assert Action.ASK_SERVER not in cell.said
-    cell.wait(4 * SILENCE)
+    cell.wait(4 * T.ask_server_after)
     assert 3 <= cell.said.count(Action.ASK_SERVER) <= 4
 
 
@@ -637,12 +627,12 @@ def test_the_server_is_asked_only_in_silence_and_not_too_often() -> None:
 
 
 def queued_then(sign: Sign) -> Watched:
-    return Watched().sign(sign).wait(SETTLE + 0.2)
+    return Watched().sign(sign).wait(T.settle + 0.2)
 
 
 @pytest.mark.parametrize("sign", [Sign.RESTARTING, Sign.NEW_LIFE])
 def test_a_queued_cell_is_proven_not_run_by_a_goodbye_and_an_answer_from_behind_it(sign: Sign) -> None:
-    cell = Watched().sign(Sign.RESTART).sign(sign).wait(SETTLE + 0.2)
+    cell = Watched().sign(Sign.RESTART).sign(sign).wait(T.settle + 0.2)
     assert cell.fate is None
     cell.asked_kernel().get(PROBE_ANSWER)
     assert cell.fate is Fate.NOT_RUN
@@ -660,7 +650,7 @@ def test_a_cell_that_kills_its_kernel_before_a_word_is_out_is_told_alike_over_bo
     by_websocket = queued_then(Sign.RESTARTING).asked_kernel().get(PROBE_ANSWER)
     by_zmq = Watched().sign(Sign.LEFT)
     by_zmq.link.closed("the kernel closed its sockets", by_zmq.now)
-    by_zmq.wait(SETTLE + 0.2)
+    by_zmq.wait(T.settle + 0.2)
     for cell in (by_websocket, by_zmq):
         assert (cell.fate, cell.reason) == (
             Fate.UNKNOWN,
@@ -696,7 +686,7 @@ def test_f3_a_kernel_that_dies_at_every_start_is_asked_anew_each_time_until_the_
         cell.link.asked_kernel(f"probe {tries}", cell.now)
         assert cell.wait(3).said.count(Action.ASK_KERNEL) == tries
     assert cell.fate is None
-    cell.sign(Sign.DEAD).wait(SETTLE + 0.2)
+    cell.sign(Sign.DEAD).wait(T.settle + 0.2)
     assert cell.fate is Fate.UNKNOWN
     assert cell.reason == (
         "the kernel: the kernel ended for good before confirming the cell. "
@@ -705,7 +695,7 @@ def test_f3_a_kernel_that_dies_at_every_start_is_asked_anew_each_time_until_the_
 
 
 def test_no_proof_is_unknown() -> None:
-    assert queued_then(Sign.RESTARTING).asked_kernel().wait(PROOF + 1).fate is Fate.UNKNOWN
+    assert queued_then(Sign.RESTARTING).asked_kernel().wait(T.kernel_answer + 1).fate is Fate.UNKNOWN
     assert queued_then(Sign.DEAD).fate is Fate.UNKNOWN
 
 
@@ -713,7 +703,7 @@ def test_a_goodbye_without_our_busy_proves_not_run() -> None:
     cell = Watched().sign(Sign.SHUTDOWN).wait(1)
     cell.link.server_says(None, cell.now)
     assert cell.fate is None, "a server that ends says the same first"
-    assert cell.wait(WHO_SHUT_IT).fate is Fate.NOT_RUN
+    assert cell.wait(T.server_end).fate is Fate.NOT_RUN
     words = "the kernel was shut down by another client while the cell was queued"
     assert cell.reason == f"{words}; {SAFE}. It has no kernel now"
 
@@ -743,7 +733,7 @@ def test_a_broken_link_is_resolved_by_the_server(begin: Callable[[], Watched], a
 def test_a_kernel_s_own_sockets_closed_is_its_end() -> None:
     cell = running().sign(Sign.LEFT)
     cell.link.closed("the kernel closed its sockets", cell.now)
-    assert cell.wait(SETTLE + 0.2).fate is Fate.DIED
+    assert cell.wait(T.settle + 0.2).fate is Fate.DIED
 
 
 def test_a_server_that_does_not_accept_us_any_more_cannot_tell_the_kernel_s_fate() -> None:
@@ -819,13 +809,13 @@ def test_a_reply_that_was_lost_with_the_link_is_unknown_when_the_kernel_answers_
     assert cell.fate is None, "a kernel that runs does not answer, and that is no sign"
     cell.get(PROBE_ANSWER)
     assert cell.fate is None, "what the server kept for us may come behind"
-    assert Action.ASK_RECORD in cell.wait(SETTLE + 0.2).said, "the kernel may remember how it ended"
-    assert cell.wait(PROOF).fate is Fate.UNKNOWN
+    assert Action.ASK_RECORD in cell.wait(T.settle + 0.2).said, "the kernel may remember how it ended"
+    assert cell.wait(T.kernel_answer).fate is Fate.UNKNOWN
     assert "ended the cell" in cell.reason
 
 
 def lost_reply(*came: Message) -> Watched:
-    cell = back(running()).get(*came, PROBE_ANSWER).wait(SETTLE + 0.2)
+    cell = back(running()).get(*came, PROBE_ANSWER).wait(T.settle + 0.2)
     assert Action.ASK_RECORD in cell.said
     return cell
 
@@ -864,13 +854,13 @@ def test_a_reply_that_comes_after_all_goes_before_the_record() -> None:
 
 
 def test_what_comes_just_behind_the_answer_counts() -> None:
-    cell = back(running()).get(PROBE_ANSWER).wait(SETTLE - 0.2).get(reply(), status("idle"))
+    cell = back(running()).get(PROBE_ANSWER).wait(T.settle - 0.2).get(reply(), status("idle"))
     assert cell.fate is Fate.OK
 
 
 def proving(cell: Watched | None = None) -> Watched:
     """A cell of which nothing came before the link broke; the kernel answers from behind it."""
-    cell = back(cell or Watched()).get(PROBE_ANSWER).wait(SETTLE + 0.2)
+    cell = back(cell or Watched()).get(PROBE_ANSWER).wait(T.settle + 0.2)
     assert cell.fate is None, "it may be on its way still, by the connection that broke"
     return cell
 
@@ -885,7 +875,7 @@ def asked_twice(cell: Watched) -> Watched:
     server_counts(cell, 1)
     for _ in range(2):
         asked = cell.said.count(Action.ASK_KERNEL)
-        assert cell.wait(LINGER + 0.2).said.count(Action.ASK_KERNEL) == asked + 1
+        assert cell.wait(T.socket_linger + 0.2).said.count(Action.ASK_KERNEL) == asked + 1
         assert not cell.link.wants_proof
         cell.asked_kernel().get(PROBE_ANSWER)
     return cell.wait(0.5)
@@ -894,13 +884,13 @@ def asked_twice(cell: Watched) -> Watched:
 def test_a_cell_that_can_no_longer_arrive_and_made_no_message_is_proven_not_run() -> None:
     cell = asked_twice(proving())
     assert cell.link.wants_proof and cell.fate is None
-    cell.link.proven(LEAST - 1)
+    cell.link.proven(MESSAGES_OF_A_CELL - 1)
     assert cell.fate is Fate.NOT_RUN
     assert cell.reason == f"the kernel: the link was lost before the cell reached the kernel; {SAFE}"
     assert not cell.link.wants_count(cell.now), "what is missing is nothing of the cell's"
 
 
-@pytest.mark.parametrize("unexplained", [None, LEAST, 50])
+@pytest.mark.parametrize("unexplained", [None, MESSAGES_OF_A_CELL, 50])
 def test_messages_that_may_have_been_the_cell_s_leave_it_unknown(unexplained: int | None) -> None:
     cell = asked_twice(proving())
     cell.link.proven(unexplained)
@@ -925,14 +915,14 @@ def test_a_server_asked_before_the_proof_is_not_believed() -> None:
 
 
 def test_the_cell_may_still_arrive_while_the_proof_is_sought() -> None:
-    cell = server_counts(proving(), 1).wait(LINGER).get(status("busy"), stream("x\n")).wait(3)
+    cell = server_counts(proving(), 1).wait(T.socket_linger).get(status("busy"), stream("x\n")).wait(3)
     assert cell.fate is None
     assert not cell.link.wants_proof
     assert cell.get(reply(), status("idle")).fate is Fate.OK
 
 
 def test_output_without_its_busy_is_a_cell_that_ran() -> None:
-    cell = back(Watched()).get(stream("x\n"), PROBE_ANSWER).wait(SETTLE + 0.2)
+    cell = back(Watched()).get(stream("x\n"), PROBE_ANSWER).wait(T.settle + 0.2)
     assert Action.ASK_RECORD in cell.said
     assert cell.wait(30).fate is Fate.UNKNOWN
     assert "ended the cell" in cell.reason
@@ -940,7 +930,7 @@ def test_output_without_its_busy_is_a_cell_that_ran() -> None:
 
 def test_a_second_break_begins_the_proof_anew() -> None:
     cell = proving(server_counts(proving(), 1).wait(1))
-    assert not cell.wait(LINGER + 1).link.wants_proof
+    assert not cell.wait(T.socket_linger + 1).link.wants_proof
     assert asked_twice(cell).link.wants_proof
 
 
@@ -961,7 +951,7 @@ def test_a_kernel_that_ended_while_the_link_was_down_has_died() -> None:
     cell = back(running())
     cell.link.server_says(None, cell.now)
     assert cell.fate is Fate.DIED
-    cell = back(running()).sign(Sign.NEW_LIFE).get(PROBE_ANSWER).wait(SETTLE + 0.2)
+    cell = back(running()).sign(Sign.NEW_LIFE).get(PROBE_ANSWER).wait(T.settle + 0.2)
     assert cell.fate is Fate.DIED
 
 
@@ -972,7 +962,7 @@ def test_an_answer_that_the_next_break_swallowed_is_asked_for_again() -> None:
 
 
 def test_a_question_that_a_free_kernel_does_not_answer_is_asked_again_and_a_busy_one_is_left_alone() -> None:
-    cell = back(running()).wait(PROOF + 1)
+    cell = back(running()).wait(T.kernel_answer + 1)
     assert cell.said.count(Action.ASK_KERNEL) == 1
     cell.link.server_says("busy", cell.now)
     assert cell.wait(30).said.count(Action.ASK_KERNEL) == 1
@@ -980,13 +970,13 @@ def test_a_question_that_a_free_kernel_does_not_answer_is_asked_again_and_a_busy
     assert cell.wait(0.1).said.count(Action.ASK_KERNEL) == 2
     cell.asked_kernel()
     assert cell.wait(30).said.count(Action.ASK_KERNEL) == 2
-    assert cell.get(PROBE_ANSWER).wait(SETTLE + 0.2).said.count(Action.ASK_RECORD) == 1
+    assert cell.get(PROBE_ANSWER).wait(T.settle + 0.2).said.count(Action.ASK_RECORD) == 1
 
 
 def test_what_is_missing_is_told_when_stragglers_are_in_and_more_of_it_later() -> None:
     cell = back(running())
     assert not cell.link.wants_count(cell.now)
-    cell.wait(STRAGGLERS)
+    cell.wait(T.stragglers)
     assert cell.link.wants_count(cell.now)
     for gap, told in ((Gap(0, True), 0), (Gap(25, True), 1), (Gap(25, True), 1), (Gap(27, False), 2)):
         cell.said += cell.link.count(gap)
@@ -1005,7 +995,7 @@ def test_an_idle_that_was_lost_with_the_link_is_counted_once_iopub_has_come_to_w
     word = status("busy", parent="probe")
     cell.get(*([PROBE_ANSWER, word] if answer_first else [word]))
     assert cell.fate is None, "what the server kept for us may come behind"
-    assert cell.wait(SETTLE + 0.2).fate is Fate.OK
+    assert cell.wait(T.settle + 0.2).fate is Fate.OK
     assert cell.link.bounds[1] == word.msg_id, "up to here it is counted"
     assert cell.link.overran(None) == []
     (lost,) = cell.link.count(Gap(1, True))
@@ -1021,18 +1011,18 @@ def test_an_idle_that_the_server_gives_again_behind_a_later_word_is_no_loss() ->
 
 def test_a_word_from_behind_the_reply_that_the_next_break_follows_proves_nothing() -> None:
     cell = back(running().get(reply())).get(status("busy", parent="probe"))
-    assert back(cell).wait(SETTLE + 0.2).fate is None
+    assert back(cell).wait(T.settle + 0.2).fate is None
     assert cell.get(status("idle")).fate is Fate.OK
 
 
 def test_nothing_is_counted_between_the_idle_and_the_reply() -> None:
-    cell = back(running()).wait(STRAGGLERS).get(status("idle"))
+    cell = back(running()).wait(T.stragglers).get(status("idle"))
     assert not cell.link.wants_count(cell.now)
     assert cell.get(reply()).link.wants_count(cell.now)
 
 
 def test_nothing_is_counted_of_a_cell_that_may_prove_not_to_have_run() -> None:
-    cell = back(Watched()).wait(STRAGGLERS + 0.5)
+    cell = back(Watched()).wait(T.stragglers + 0.5)
     assert not cell.link.wants_count(cell.now)
     assert cell.get(stream("it ran")).link.wants_count(cell.now)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import Fate, FateUnknown
+from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.protocol.events import Note, Stream
 from kernel_bridge_magic.protocol.frames import encode
 from kernel_bridge_magic.protocol.messages import Message
@@ -157,7 +159,7 @@ def test_ids_that_are_no_counters_are_not_counted_and_that_is_said() -> None:
 
 
 def test_f26_an_idle_connection_is_pinged(monkeypatch: pytest.MonkeyPatch, tell: Tell) -> None:
-    monkeypatch.setattr("kernel_bridge_magic.fate.patience.PING_IDLE", 0.2)
+    monkeypatch.setattr(timing, "current", replace(timing.current, ping_idle=0.2))
     monkeypatch.setattr("kernel_bridge_magic.transports.websocket._LOOK_AROUND", 0.1)
     pinged: list[bytes] = []
     four = threading.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.errors import Fate
+from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.protocol.events import Event, Lost, Note, Queued
 from kernel_bridge_magic.transports import inbox
 from tests.faults.lanes import idle
@@ -305,7 +307,7 @@ def test_f14_a_server_of_ours_that_is_started_anew_is_known_by_its_file_which_is
 ) -> None:
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(own_server.runtime_dir))
     # Slower than a restart takes: a server that is away for 2 s is told to have ended.
-    monkeypatch.setattr("kernel_bridge_magic.fate.patience.REFUSED_AGAIN", 10.0)
+    monkeypatch.setattr(timing, "current", replace(timing.current, retry_refused=10.0))
     kernel = own_server.start_kernel(path="a.ipynb")
     bridge = Bridge()
     try:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.bridge.pool import Pool
 from kernel_bridge_magic.errors import Fate, FateUnknown
+from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import Event, Note, Started
 from tests.faults.proxy import FaultProxy
@@ -127,8 +129,7 @@ def test_a_durable_cell_has_no_limit(
 def test_a_tunnel_that_is_refused_for_a_while_is_tried_for_as_long_as_anything(
     jupyter_server: JupyterServer, own_kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kernel_bridge_magic.fate.patience.REFUSED_AGAIN", 0.02)
-    monkeypatch.setattr("kernel_bridge_magic.fate.patience.LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(timing, "current", replace(timing.current, retry_refused=0.02, longest_retry=0.1))
     port = free_port()
     with FaultProxy(jupyter_server.port, port) as tunnel:
         vault, kernel = proxied(jupyter_server, tunnel, own_kernel)

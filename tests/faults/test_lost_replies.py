@@ -16,7 +16,7 @@ from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.errors import Fate, RemoteError
-from kernel_bridge_magic.fate.watch import PROOF, REPLY_GRACE
+from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.protocol.events import Error, Event, Note, Started
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.results import RemoteResult
@@ -30,9 +30,11 @@ from tests.support.roads import found, road_to
 from tests.support.scripted import Cell, Script, ScriptedKernel, ScriptedServer
 from tests.support.servers import JupyterServer
 
+T = timing.current
+
 SOON = 6.0  # seconds; told after two to three, while this machine may be loaded
 OTHER = {"msg_id": "other_1", "session": "other", "msg_type": "execute_request"}
-assert SOON < PROOF
+assert T.kernel_answer > SOON
 
 
 @dataclass
@@ -247,7 +249,7 @@ def test_a_flood_of_somebody_else_s_between_the_idle_and_the_later_question(road
 def test_a_reply_that_is_late_but_comes_gives_its_own_end(road: str, error: bool, tmp_path: Path) -> None:
     def script(cell: Cell) -> None:
         bare(cell)
-        time.sleep(REPLY_GRACE * 0.75)  # the fault itself
+        time.sleep(T.reply_grace * 0.75)  # the fault itself
         cell.reply(**({"status": "error", "ename": "OSError", "evalue": "late"} if error else {}))
 
     with scripted(road, script, tmp_path) as (connection, _):

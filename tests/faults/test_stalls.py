@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from IPython.utils.capture import capture_output
 from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.errors import Fate, TimedOut
+from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Lost, Note, Started, Stream
 from tests.faults.proxy import FaultProxy
@@ -310,8 +312,7 @@ def test_f23_a_partition_longer_than_patience_is_tried_until_it_ends(
     monkeypatch: pytest.MonkeyPatch,
     tell: Tell,
 ) -> None:
-    monkeypatch.setattr("kernel_bridge_magic.fate.patience.PATIENCE", 5.0)
-    monkeypatch.setattr("kernel_bridge_magic.fate.patience.LONGEST_WAIT", 2.0)
+    monkeypatch.setattr(timing, "current", replace(timing.current, silent_running=5.0, longest_retry=2.0))
     monkeypatch.setattr("kernel_bridge_magic.transports.websocket.RECONNECT_TIMEOUT", 1.0)
     cell, reconnects = part_for_long(jupyter_server, own_kernel, proxy, tmp_path, 12, 0.05)
     # A handshake that the network held back may come late, and take the place of the one that came through.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import Fate, KernelDied, LinkLost, RemoteError
+from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.watch import Action, Link
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Aside, Event, Lost, Note, Queued, Started, Stream
@@ -103,7 +105,7 @@ def test_output_that_comes_long_after_the_reply_is_waited_for(
     opened: Open, monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
     # A server with ten clients, or with 20 MB to hand on, does that seconds after the reply; IOPub keeps its order.
-    monkeypatch.setattr("kernel_bridge_magic.fate.watch.REPLY_GRACE", 0.2)
+    monkeypatch.setattr(timing, "current", replace(timing.current, reply_grace=0.2))
     monkeypatch.setattr(ScriptedServer, "in_order", True)
     pause = threading.Event()
 
@@ -123,8 +125,7 @@ def test_output_that_comes_long_after_the_reply_is_waited_for(
 
 
 def test_an_idle_that_never_comes_is_given_up(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernel_bridge_magic.fate.watch.REPLY_GRACE", 0.3)
-    monkeypatch.setattr("kernel_bridge_magic.fate.watch.BACKLOG", 3.0)
+    monkeypatch.setattr(timing, "current", replace(timing.current, reply_grace=0.3, iopub_backlog=3.0))
     ended = threading.Event()
 
     def script(cell: Cell) -> None:
@@ -261,8 +262,8 @@ def test_a_cell_whose_beginning_waits_behind_something_else_is_not_called_queued
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a loaded machine all of this time is soon over.
-    for seconds in ("fate.watch.QUEUED_AFTER", "fate.watch.QUEUED_AFTER_FREE", "connection.execution._TICK"):
-        monkeypatch.setattr(f"kernel_bridge_magic.{seconds}", 0.0)
+    monkeypatch.setattr(timing, "current", replace(timing.current, queued_after=0.0, queued_after_free=0.0))
+    monkeypatch.setattr("kernel_bridge_magic.connection.execution._TICK", 0.0)
     go = threading.Event()
 
     def script(cell: Cell) -> None:

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+
+from kernel_bridge_magic.fate import timing
+from kernel_bridge_magic.fate.outage import Outage
+from kernel_bridge_magic.fate.timing import Timing
+
+
+def test_all_bounds_are_scaled_alike() -> None:
+    scaled = Timing().scaled(0.1)
+    for field in fields(Timing):
+        assert getattr(scaled, field.name) == pytest.approx(0.1 * getattr(Timing(), field.name))
+    assert all(getattr(scaled, field.name) > 0 for field in fields(Timing))
+
+
+def test_the_rules_read_the_bounds_that_are_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    outage = Outage()
+    outage.broke("reset", "10:00:00", 100.0)
+    assert outage.tick(100.0 + 0.1) == []
+    monkeypatch.setattr(timing, "current", Timing().scaled(0.01))
+    assert len(outage.tick(100.0 + 0.1)) == 1
+
+
+def test_nobody_changes_a_bound_for_all() -> None:
+    with pytest.raises(FrozenInstanceError):
+        timing.current.settle = 1.0  # type: ignore[misc]
