@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from kernel_bridge_magic import discovery
 from kernel_bridge_magic.access.sockets import check_ca_file
 from kernel_bridge_magic.access.urls import is_server, servers_named, without_secrets
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.bridge.meanings import Meanings
 from kernel_bridge_magic.bridge.pool import Pool
 from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.discovery.look import last_answer, last_listing, look
 from kernel_bridge_magic.discovery.processes import usages
+from kernel_bridge_magic.discovery.runtime_files import named_files
 from kernel_bridge_magic.discovery.this_kernel import own_connection_file, own_kernel_id
 from kernel_bridge_magic.display.rows import problem_line, usage_words
 from kernel_bridge_magic.display.tables import KernelList
@@ -141,7 +142,7 @@ class Bridge:
         if url is not None and not any(is_server(url, known) for known in servers):
             servers.append(self.server_at(url))
         skip = {**at_rest, **self.registry.unready()}
-        listing = discovery.look(
+        listing = look(
             servers,
             self.vault,
             own_id=own_kernel_id(),
@@ -166,7 +167,7 @@ class Bridge:
         text = ""
         with contextlib.suppress(BadInput):
             text = clean(match)
-        paths = discovery.named_files(text)
+        paths = named_files(text)
         with self._lock:
             self._files.update(dict.fromkeys(paths))
         return paths
@@ -271,7 +272,7 @@ class Bridge:
         known = self._row(match) if meaning is None else meaning.kernel
         if known is None or not self.pool.has(known):
             listing = self.look(server, patient=False)
-        elif meaning is not None and meaning.is_fresh(time.monotonic(), discovery.last_listing()):
+        elif meaning is not None and meaning.is_fresh(time.monotonic(), last_listing()):
             return known
         else:
             listing = self._look_again(server, known)
@@ -304,7 +305,7 @@ class Bridge:
             for one in filter(None, (known.server, known.server.hub)):
                 at_rest.pop(one.origin, None)
         listing = self._look(server, _AGAIN_SECONDS, at_rest)
-        filled = self._meanings.fill(listing, known, discovery.last_answer)
+        filled = self._meanings.fill(listing, known, last_answer)
         if filled is not listing:
             self._ask_patiently()
         return filled

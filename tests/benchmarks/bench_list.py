@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.discovery import look
+from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.models import Server
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http

@@ -16,7 +16,7 @@ import pytest
 from kernel_bridge_magic.access import peers
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.bridge.pool import Pool
-from kernel_bridge_magic.discovery import look
+from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.errors import CannotConnect, NotRun
 from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.protocol.events import Event, Note, Queued

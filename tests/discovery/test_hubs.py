@@ -13,7 +13,7 @@ from kernel_bridge_magic.access.urls import is_server, parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.bridge.doctor import check
-from kernel_bridge_magic.discovery import look
+from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.models import Listing, Server
 from tests.support.raw import RawServer, http

@@ -19,9 +19,9 @@ import pytest
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.discovery import look
 from kernel_bridge_magic.discovery.asking import join
 from kernel_bridge_magic.discovery.heartbeat import Heartbeats
+from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.discovery.runtime_files import FileContent
 from kernel_bridge_magic.discovery.standalone import endpoint
 from kernel_bridge_magic.matching.levels import servers_named
@@ -491,7 +491,7 @@ def test_a_frozen_server_does_not_hold_up_exit_nor_is_anything_heavy_imported() 
     code = """
 import sys, time
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.discovery import look
+from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.models import Server
 from kernel_bridge_magic.access.urls import parse_base_url
 print([name for name in ("psutil", "zmq", "jupyter_client", "ssl", "http.client", "IPython") if name in sys.modules])

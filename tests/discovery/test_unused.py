@@ -13,7 +13,7 @@ import pytest
 
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.bridge.bridge import Bridge
-from kernel_bridge_magic.discovery import look
+from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.models import Kernel
 from tests.support.raw import RawServer, http
 from tests.support.servers import JupyterServer, wait_for

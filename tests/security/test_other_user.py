@@ -16,7 +16,7 @@ import pytest
 
 from kernel_bridge_magic.access.sockets import open_socket
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.discovery import look
+from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.errors import KernelBridgeError, ServerUnreachable
 from kernel_bridge_magic.models import Kernel, Origin, Server
 from kernel_bridge_magic.servers.rest import ServerAPI

@@ -20,7 +20,7 @@ import trustme
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.discovery import look
+from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import Origin, Server
 from kernel_bridge_magic.servers.rest import ServerAPI, open_socket
