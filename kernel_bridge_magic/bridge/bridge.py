@@ -214,11 +214,10 @@ class Bridge:
             listing,
             found,
             now=now,
-            verbose=verbose,
-            extra=_details(kernels, known) if verbose else None,
+            details=_details(kernels, known) if verbose else None,
             busy_since={i: one.busy_since for i, them in known.items() for one in them if one.busy_since},
             face=self.face,
-            none_matches=nothing,
+            nothing=nothing,
         )
 
     def check(self, which: str = "") -> list[Checkup]:

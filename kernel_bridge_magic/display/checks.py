@@ -1,11 +1,11 @@
-"""What `%servers --check` shows: each step, what was seen, what to do."""
+"""The table that `%servers --check` shows: each step, what was seen, what to do."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from html import escape
-from typing import Any
 
+from kernel_bridge_magic.display.grid import NO_TERMINAL, Table
 from kernel_bridge_magic.faces import MAGICS, Face
 from kernel_bridge_magic.models import Checkup, Step
 from kernel_bridge_magic.text import visible
@@ -15,8 +15,8 @@ __all__ = ["CheckList"]
 _MARKS = {True: "ok", False: "FAILED", None: "–"}
 
 
-class CheckList(list[Checkup]):
-    """Checkups of servers, one table each; `face` is who asked for them."""
+class CheckList(Table, list[Checkup]):
+    """The checkups of servers, one table each. `face` is the interface that shows them."""
 
     def __init__(self, checkups: Iterable[Checkup], face: Face = MAGICS) -> None:
         super().__init__(checkups)
@@ -32,14 +32,9 @@ class CheckList(list[Checkup]):
                 if step.remedy:
                     yield f"  {'':<6}  {'':<9}  → {visible(step.remedy)}"
 
-    def __repr__(self) -> str:
+    def text(self, width: int = NO_TERMINAL) -> str:
+        """Return one line for each step and each remedy; they are never cut, whatever the `width`."""
         return "\n".join(self._lines())
-
-    def _repr_pretty_(self, p: Any, cycle: bool) -> None:
-        for number, line in enumerate(self._lines()):
-            if number:
-                p.break_()
-            p.text(line)
 
     def _repr_html_(self) -> str:
         if not self:

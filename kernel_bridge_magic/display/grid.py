@@ -1,7 +1,9 @@
-"""A table of words, as aligned text of a terminal's width and as HTML. Pure."""
+"""Tables as aligned text and as HTML. Pure but for the terminal's width."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -9,20 +11,37 @@ from typing import Any, NamedTuple
 
 from kernel_bridge_magic.text import align, cells, cut_end, cut_middle
 
-__all__ = ["NONE", "STYLE", "Column", "fit", "html_table", "shown", "wrap"]
+__all__ = ["NONE", "NO_TERMINAL", "STYLE", "Column", "Table", "fit", "html_table", "shown", "wrap"]
 
-#: what stands in a cell where there is nothing
+#: the text of a cell that has no value
 NONE = "–"
-_NARROWEST = 24  # cells that the widest column keeps while less useful ones can give way
-_WIDEST = 40  # cells of every other column
+#: the width of a text, in columns, where no terminal says what fits: in a file or a pipe
+NO_TERMINAL = 80
+_NARROWEST = 24  # terminal columns that the widest table column keeps while less useful ones can shrink
+_WIDEST = 40  # terminal columns of every other table column
+
+
+class Table:
+    """A mixin for lists that show as a table: `repr` is 80 columns wide, IPython's display as wide as the terminal."""
+
+    def text(self, width: int = NO_TERMINAL) -> str:
+        """Return the table as lines of at most `width` columns."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_pretty_(self, p: Any, cycle: bool) -> None:
+        # IPython's own `p.max_width` is 79 in every terminal, however wide.
+        p.text(self.text(shutil.get_terminal_size().columns if sys.stdout.isatty() else NO_TERMINAL))
 
 
 class Column(NamedTuple):
-    """One column: the field of a row that it shows, its title, and how.
+    """One column: the field of a row that it shows, its title, and its layout.
 
-    `kind` is "", `number` (flush right), `mono`, or `name`: the one that takes the room which is left, is cut in its
-    middle, and wraps in HTML. One that is `always` shown is not left out where it says the same in every row.
-    `html` makes a row's cell, by default of its text.
+    `kind` is "", `number` (aligned right), `mono` (fixed width), or `name`. Exactly one column is of the kind `name`:
+    it gets the room that the others leave, is cut in the middle, and wraps in HTML. A column whose cells are all the
+    same is left out, unless it is shown `always`. `html` makes the HTML of a row's cell, by default from its text.
     """
 
     field: str
@@ -33,18 +52,18 @@ class Column(NamedTuple):
 
     @property
     def attribute(self) -> str:
-        """Return the attribute that its cells have in HTML."""
+        """The attribute of the column's cells in HTML, "" for none."""
         return f' class="kb-{self.kind}"' if self.kind else ""
 
     def cell(self, row: Any) -> str:
-        """Return the HTML of a row's cell."""
+        """Return the HTML of the cell that `row` has in this column."""
         if self.html is not None:
             return self.html(row)
         return f"<bdi>{escape(cut_end(getattr(row, self.field), _WIDEST))}</bdi>"
 
 
 def shown(columns: Sequence[Column], rows: Sequence[Any]) -> list[Column]:
-    """Return the columns that tell rows apart; of a single row those that say something."""
+    """Return the columns whose cells differ between rows; for a single row, the columns that are not empty."""
 
     def tells(column: Column) -> bool:
         texts = {getattr(row, column.field) for row in rows}
@@ -56,10 +75,10 @@ def shown(columns: Sequence[Column], rows: Sequence[Any]) -> list[Column]:
 def fit(
     columns: Sequence[Column], rows: Sequence[Any], width: int, give_way: Sequence[tuple[str, int]] = ()
 ) -> list[str]:
-    """Lay rows out under a head, in lines of at most `width` cells.
+    """Return a head and one line for each row, aligned, of at most `width` terminal columns.
 
-    `give_way` is what is made narrower where they do not fit, in this order: a field, and the cells that it may keep; 0
-    takes it away.
+    `give_way` says what to shrink, in this order, while the table is too wide: pairs of a field and the width that it
+    keeps. A width of 0 removes the field.
     """
     named = next(column.field for column in columns if column.kind == "name")
     texts = {c.field: [c.title, *(getattr(row, c.field) for row in rows)] for c in columns}
@@ -84,13 +103,16 @@ def fit(
 
 
 def wrap(note: str, width: int) -> list[str]:
-    """Break a note rather than cut it: the remedy stands at its end."""
+    """Break `note` into lines of at most `width` columns. It is not cut, since it says at its end what to do."""
     lines = textwrap.wrap(note, max(width, 8), subsequent_indent="  ", break_on_hyphens=False)
     return [cut_end(line, width) for line in lines]
 
 
 def html_table(columns: Sequence[Column], rows: Sequence[Any], more: Callable[[Any], tuple[str, str]]) -> str:
-    """Return the table; `more` gives the attribute of a row, and the HTML that stands below it, "" for none."""
+    """Return the rows as an HTML table.
+
+    `more(row)` returns the attribute of that row, and the HTML that stands below it; each may be "".
+    """
     head = "".join(f"<th{column.attribute}>{escape(column.title)}</th>" for column in columns)
     parts = [f"<table><thead><tr>{head}</tr></thead><tbody>"]
     for row in rows:
@@ -104,7 +126,7 @@ def html_table(columns: Sequence[Column], rows: Sequence[Any], more: Callable[[A
 
 
 def _shorten(text: str, width: int) -> str:
-    """Cut `text`; a remark in brackets goes first: `Python 3 (ipykernel)` is `Python 3`."""
+    """Cut `text` to `width`; a remark in brackets goes first: `Python 3 (ipykernel)` becomes `Python 3`."""
     if cells(text) > width and text.endswith(")"):
         text = text.rpartition(" (")[0] or text
     return cut_end(text, width)

@@ -1,4 +1,4 @@
-"""Kernels and servers in words. Pure."""
+"""What a table says of a kernel or a server, in words. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Row", "claim_lines", "problem_line", "row_of", "transport", "usage_w
 
 
 class Row(NamedTuple):
-    """One kernel in words, each safe to show, none shortened yet."""
+    """The cells of one kernel. Control characters are escaped; nothing is shortened yet."""
 
     kernel: Kernel
     number: str
@@ -28,10 +28,10 @@ class Row(NamedTuple):
 
 
 def row_of(kernel: Kernel, number: int | None, now: datetime, busy_since: str = "") -> Row:
-    """Put `kernel` into words; `number` is its row in the listing that was shown.
+    """Return the cells of `kernel`; `number` is its row in the table that was shown, None if it has none.
 
-    `busy_since` is the time of day at which a connection of ours saw what it runs begin: it is busy, whatever its
-    server says.
+    `busy_since` is the time of day at which a connection of ours saw its running cell begin. Then it is shown as busy,
+    whatever its server says.
     """
     more = f" +{len(kernel.sessions) - 1}" if len(kernel.sessions) > 1 else ""
     state = f"busy since {busy_since}" if busy_since else visible(kernel.state) or "unknown"
@@ -55,11 +55,11 @@ def _spec_words(kernel: Kernel) -> str:
 
 
 def _idle_words(kernel: Kernel, now: datetime) -> str:
-    """Say for how long nothing was heard from a kernel that is not at work."""
+    """Return how long ago a kernel was last active; "" while it is busy, and for this kernel."""
     if kernel.is_own or kernel.state == "busy" or kernel.last_activity is None:
         return ""
     seconds = (now - kernel.last_activity).total_seconds()
-    if seconds < 60:  # clocks differ: a time to come is now, too
+    if seconds < 60:  # the clocks of two machines differ: a time in the future means now, too
         return "now"
     if seconds < 3600:
         return f"{seconds // 60:.0f} min"
@@ -67,7 +67,7 @@ def _idle_words(kernel: Kernel, now: datetime) -> str:
 
 
 def usage_words(usage: Usage | None, language: str) -> str:
-    """Say what a kernel's process uses, and which language it runs, of both what is known."""
+    """Return what a kernel's process uses (pid, memory, CPU, start), and its language; "" for what is not known."""
     words = []
     if usage is not None:
         words = [f"pid {usage.pid}", _size(usage.memory), f"{usage.cpu:.0f} % CPU"]
@@ -80,14 +80,16 @@ def _size(size: int) -> str:
 
 
 def problem_line(report: ServerReport) -> str:
-    """Say of a server that did not answer why, and what to do."""
+    """Return one line: why a server did not answer, and what to do."""
     name, problem = visible(report.server.name or report.server.url), visible(report.problem)
-    said = problem if f" {name}:" in problem else f"{name}: {problem}"  # it may begin with the server's address
+    said = (
+        problem if f" {name}:" in problem else f"{name}: {problem}"
+    )  # the problem may begin with the server's address
     return said + (f"; {visible(report.remedy)}" if report.remedy else "")
 
 
 def claim_lines(claims: Iterable[Kernel]) -> list[str]:
-    """Say of each foreign server which of its kernels are left out, since their ids are those of kernels of ours."""
+    """Return a line for each sandboxed server that lists ids of your own kernels: those rows are left out."""
     ids: dict[str, list[str]] = {}
     for kernel in claims:
         ids.setdefault(kernel.server.name if kernel.server else "", []).append(kernel.short_id)
@@ -103,7 +105,7 @@ def claim_lines(claims: Iterable[Kernel]) -> list[str]:
 
 
 def transport(kernel: Kernel) -> str:
-    """Name the road that a cell would take by itself: `zmq`, `ws`, or none."""
+    """Return the transport that `--transport auto` would choose for `kernel`: `zmq`, `ws`, or "" for none."""
     if kernel.connection_file:
         return "zmq"
     return "ws" if kernel.server else ""

@@ -1,14 +1,12 @@
-"""The table that `%servers` shows. Pure but for the terminal's width."""
+"""The table that `%servers` shows."""
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Iterable
 from html import escape
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from kernel_bridge_magic.display.grid import NONE, STYLE, Column, fit, html_table, shown, wrap
+from kernel_bridge_magic.display.grid import NO_TERMINAL, NONE, STYLE, Column, Table, fit, html_table, shown, wrap
 from kernel_bridge_magic.display.rows import problem_line
 from kernel_bridge_magic.faces import MAGICS, Face
 from kernel_bridge_magic.models import Listing, ServerReport
@@ -16,12 +14,11 @@ from kernel_bridge_magic.text import cut_middle, visible
 
 __all__ = ["ServerList"]
 
-_NO_TERMINAL = 80  # columns, where the text goes to a file or a pipe
 _GIVE_WAY = (("version", 0), ("name", 16), ("source", 0), ("auth", 0), ("trust", 0))
 
 
 class _Row(NamedTuple):
-    """One server in words, each safe to show, none shortened yet."""
+    """The cells of one server. Control characters are escaped; nothing is shortened yet."""
 
     name: str
     url: str
@@ -43,8 +40,8 @@ _COLUMNS = [
 ]
 
 
-class ServerList(list[ServerReport]):
-    """Reports of servers, shown as a table. How we say who we are is told, never the secret."""
+class ServerList(Table, list[ServerReport]):
+    """Reports of servers, shown as a table. It names how we authenticate (token, password, none), never the secret."""
 
     def __init__(self, reports: Iterable[ServerReport], notes: Iterable[str] = (), face: Face = MAGICS) -> None:
         super().__init__(reports)
@@ -53,11 +50,11 @@ class ServerList(list[ServerReport]):
 
     @classmethod
     def of(cls, listing: Listing, face: Face) -> ServerList:
-        """Show the servers of a listing to `face`, and what was wrong in the configuration."""
+        """Build the table of a listing's servers, with notes on what is wrong in the configuration."""
         return cls(listing.servers, listing.notes, face)
 
-    def text(self, width: int = _NO_TERMINAL) -> str:
-        """Give the table as lines of at most `width` cells."""
+    def text(self, width: int = NO_TERMINAL) -> str:
+        """Return the table as lines of at most `width` columns."""
         lines = wrap(self._nothing(), width)
         if self:
             rows = self._rows()
@@ -83,13 +80,6 @@ class ServerList(list[ServerReport]):
 
     def _problems(self) -> list[str]:
         return [*(problem_line(report) for report in self if report.problem), *map(visible, self.notes)]
-
-    def __repr__(self) -> str:
-        return self.text()
-
-    def _repr_pretty_(self, p: Any, cycle: bool) -> None:
-        # IPython's own `p.max_width` is 79 in every terminal, however wide.
-        p.text(self.text(shutil.get_terminal_size().columns if sys.stdout.isatty() else _NO_TERMINAL))
 
     def _repr_html_(self) -> str:
         rows = self._rows()

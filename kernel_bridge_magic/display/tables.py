@@ -1,40 +1,37 @@
-"""The listing of `%kernels`: aligned text in terminals, an HTML table in notebooks. Pure but for the terminal's width.
+"""The table of `%kernels`: aligned text in terminals, HTML in notebooks.
 
-Names and paths were chosen by others: no control or bidi character of theirs ever gets out (FAULTS T22).
+Other people chose the names and paths, so that control and bidirectional characters in them are escaped (FAULTS T22).
 """
 
 from __future__ import annotations
 
+import copy
 import posixpath
 import re
-import shutil
-import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from html import escape
 from typing import Any, SupportsIndex, overload
 from urllib.parse import quote
 
-from kernel_bridge_magic.display.grid import STYLE, Column, fit, html_table, shown, wrap
+from kernel_bridge_magic.display.grid import NO_TERMINAL, STYLE, Column, Table, fit, html_table, shown, wrap
 from kernel_bridge_magic.display.rows import Row, claim_lines, problem_line, row_of, transport
 from kernel_bridge_magic.faces import PYTHON, Face
-from kernel_bridge_magic.matching.find import none_matches as none_matches_line
+from kernel_bridge_magic.matching.find import none_matches
 from kernel_bridge_magic.models import Kernel, Listing, Server, ServerReport
 from kernel_bridge_magic.text import count, cut_end, cut_middle, visible
 
 __all__ = ["KernelList"]
 
-_NO_TERMINAL = 80  # columns, where the text goes to a file or a pipe
-# What gives way when the table is too wide, in this order.
+# What shrinks while the table is too wide, in this order: pairs of a field and the width that it keeps.
 _GIVE_WAY = (("clients", 0), ("spec", 16), ("server", 12), ("spec", 10), ("idle", 0), ("server", 0), ("spec", 0))
 
 
-class KernelList(list[Kernel]):
-    """The kernels that were found, as a list; shown as a table wherever it is shown.
+class KernelList(Table, list[Kernel]):
+    """The kernels that were found: a list that notebooks and terminals show as a table.
 
-    `servers` are the reports of the servers that were asked, `skipped` the files that were not used, `now` is
-    the time of the look around. A slice is a `KernelList` too, and its rows keep their numbers, since
-    `#2` means the row of the listing that was shown.
+    `listing` is all that was found, with servers and skipped files; `now` is when. A slice is a `KernelList`, too. Its
+    rows keep their numbers, since `#2` means the second row of the whole table that was shown.
     """
 
     def __init__(
@@ -43,26 +40,24 @@ class KernelList(list[Kernel]):
         kernels: Iterable[Kernel] | None = None,
         *,
         now: datetime,
-        verbose: bool = False,
-        extra: Mapping[str, str] | None = None,
+        details: Mapping[str, str] | None = None,
         busy_since: Mapping[str, str] | None = None,
         face: Face = PYTHON,
-        none_matches: str = "",
+        nothing: str = "",
     ) -> None:
-        """Show `kernels`, or all of `listing`.
+        """Hold `kernels`, by default all of `listing`.
 
-        `now` is aware. `verbose` adds whole ids, URLs and transports, and `extra`, a few words for each
-        kernel id (process, memory, CPU). `busy_since` is, for kernel ids, the time of day at which we saw what they
-        run begin. `none_matches` is what is shown where `kernels` is empty, `face` who asks.
+        `now` has a time zone. `details` makes the table verbose, with whole ids, URLs and transports; it maps a
+        kernel's id to a few more words (process, memory, CPU), where there are any. `busy_since` maps a kernel's id to
+        the time of day at which we saw its running cell begin. `nothing` is shown where `kernels` is empty.
         """
         super().__init__(listing.kernels if kernels is None else kernels)
         self.listing = listing
         self.now = now
-        self.verbose = verbose
-        self.extra = dict(extra or {})
+        self.details = None if details is None else dict(details)
         self.busy_since = dict(busy_since or {})
         self.face = face
-        self._none_matches = none_matches
+        self._nothing_matches = nothing
         self._numbers = {kernel.id: number for number, kernel in enumerate(self, 1)}
 
     @property
@@ -77,30 +72,17 @@ class KernelList(list[Kernel]):
     def __getitem__(self, index: SupportsIndex | slice[Any, Any, Any]) -> Kernel | KernelList:
         if not isinstance(index, slice):
             return super().__getitem__(index)
-        return _rebuild(*self._parts(super().__getitem__(index)))
+        part = copy.copy(self)
+        part[:] = super().__getitem__(index)
+        return part
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A list is otherwise copied and pickled through a constructor call that ours does not take.
-        return _rebuild, self._parts(list(self))
-
-    def _parts(self, kernels: list[Kernel]) -> tuple[Any, ...]:
-        return self.listing, kernels, self.now, self.verbose, self.extra, self.busy_since, self._numbers
-
-    def __repr__(self) -> str:
-        return self.text(_NO_TERMINAL)
-
-    def _repr_pretty_(self, p: Any, cycle: bool) -> None:
-        # IPython's own `p.max_width` is 79 in every terminal, however wide.
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _NO_TERMINAL
-        p.text(self.text(width))
-
-    def text(self, width: int = _NO_TERMINAL) -> str:
-        """Give the table as lines of at most `width` cells."""
+    def text(self, width: int = NO_TERMINAL) -> str:
+        """Return the table as lines of at most `width` columns."""
         lines = wrap(self._nothing(), width)
         if self:
             rows = self._rows()
             lines = fit(shown(self._columns(), rows), rows, width, _GIVE_WAY)
-            if self.verbose:
+            if self.details is not None:
                 lines = self._with_details(lines, width)
         return "\n".join([*lines, *(line for note in self._notes() for line in wrap(note, width))])
 
@@ -134,32 +116,32 @@ class KernelList(list[Kernel]):
 
     def _more(self, row: Row) -> tuple[str, str]:
         own = ' class="kb-own"' if row.kernel.is_own else ""
-        return own, "<br>".join(map(escape, self._details(row.kernel))) if self.verbose else ""
+        return own, "<br>".join(map(escape, self._details_of(row.kernel))) if self.details is not None else ""
 
     def _with_details(self, lines: list[str], width: int) -> list[str]:
-        """Put below each kernel's line what -v adds: no terminal is wide enough for one line."""
+        """Insert the details of each kernel below its line: no terminal is wide enough for one line."""
         result = lines[:1]
         for line, kernel in zip(lines[1:], self, strict=True):
-            result += [line, *("    " + cut_middle(text, max(width - 4, 0)) for text in self._details(kernel))]
+            result += [line, *("    " + cut_middle(text, max(width - 4, 0)) for text in self._details_of(kernel))]
         return result
 
-    def _details(self, kernel: Kernel) -> list[str]:
+    def _details_of(self, kernel: Kernel) -> list[str]:
         where = kernel.server.url if kernel.server else kernel.connection_file
         words = "  ".join(filter(None, map(visible, (kernel.id, transport(kernel), where))))
-        extra = visible(self.extra.get(kernel.id, ""))
-        return [words, extra] if extra else [words]
+        more = visible((self.details or {}).get(kernel.id, ""))
+        return [words, more] if more else [words]
 
     def _nothing(self) -> str:
         reached = sum(not report.problem for report in self.servers)
         if self.listing.kernels:
-            return self._none_matches or none_matches_line("", self.listing.kernels, self.servers, self.face)
+            return self._nothing_matches or none_matches("", self.listing.kernels, self.servers, self.face)
         if reached:
             were = "was" if reached == 1 else "were"
             return f"no kernels are running ({count(reached, 'server')} {were} asked). Open a notebook, and list again"
         return f"no kernels were found. Open a notebook, or name its server with {self.face.server}"
 
     def _notes(self) -> list[str]:
-        """Collect the lines below the text: whose output is sandboxed, who did not answer, which files are skipped."""
+        """Return the lines below the table: whose output is sandboxed, who did not answer, which files are skipped."""
         names = ", ".join(dict.fromkeys(_whose(kernel) for kernel in self if not kernel.own))
         return [f"rich output of {names} is shown in a sandbox"] * bool(names) + self._problems()
 
@@ -167,23 +149,9 @@ class KernelList(list[Kernel]):
         notes = [problem_line(report) for report in self.servers if report.problem]
         notes += claim_lines(self.listing.claims)
         notes += map(visible, self.listing.notes)
-        if self.verbose:
+        if self.details is not None:
             notes += [f"skipped {visible(it.path)} ({visible(it.reason)})" for it in self.listing.skipped]
         return notes
-
-
-def _rebuild(
-    listing: Listing,
-    kernels: list[Kernel],
-    now: datetime,
-    verbose: bool,
-    extra: Mapping[str, str],
-    busy_since: Mapping[str, str],
-    numbers: dict[str, int],
-) -> KernelList:
-    result = KernelList(listing, kernels, now=now, verbose=verbose, extra=extra, busy_since=busy_since)
-    result._numbers = numbers
-    return result
 
 
 def _whose(kernel: Kernel) -> str:
@@ -194,9 +162,9 @@ def _whose(kernel: Kernel) -> str:
 
 
 def _notebook_here(listing: Listing) -> tuple[Server, str] | None:
-    """Return the server of the notebook that asks, and that notebook's folder there; None where they are not known.
+    """Return the server of this notebook, and the notebook's folder there; None where they are not known.
 
-    A kernel knows neither: what its environment says of its notebook is wrong after a rename (FACTS 13).
+    The listing tells, not this kernel's environment: what that says of the notebook is wrong after a rename (FACTS 13).
     """
     own = next((kernel for kernel in listing.kernels if kernel.is_own), None)
     notebooks = [session for session in own.sessions if session.type == "notebook"] if own else []
@@ -209,7 +177,7 @@ def _rooted(path: str) -> str:
 
 
 def _link(kernel: Kernel, here: tuple[Server, str] | None) -> str:
-    """Return the relative URL of a kernel's notebook, for the page of a notebook on the same server; "" for none."""
+    """Return the URL of a kernel's notebook, relative to a notebook on the same server; "" if there is none."""
     notebook = kernel.notebook
     if here is None or notebook is None or kernel.server != here[0] or kernel.title != notebook.path:
         return ""
@@ -220,10 +188,10 @@ def _link(kernel: Kernel, here: tuple[Server, str] | None) -> str:
 
 def _html_name(row: Row, here: tuple[Server, str] | None) -> str:
     titles = " | ".join(visible(path) for path in row.kernel.paths) or row.name
-    name = re.sub("[/_]", r"\g<0><wbr>", escape(cut_middle(row.name, 64)))  # where a long one may go on below
+    name = re.sub("[/_]", r"\g<0><wbr>", escape(cut_middle(row.name, 64)))  # a long name may break here
     if link := _link(row.kernel, here):
         name = f'<a href="{escape(link)}">{name}</a>'
-    # Kept apart from its neighbours, and read as a path: the ending stays on the right of an Arabic name.
+    # Isolated from its neighbours and laid out left to right: an Arabic name keeps its ending on the right.
     return f'<bdi dir="ltr" title="{escape(titles)}">{name}</bdi>'
 
 
@@ -238,7 +206,7 @@ def _html_server(row: Row) -> str:
     return f"<bdi>{escape(cut_end(row.server, 40))}</bdi>{sandboxed}"
 
 
-# Readable on white and on black: one table is saved, and seen in either theme.
+# Readable on white and on black: a saved table is seen in either theme.
 _COLOURS = {
     "idle": "#2e9e54",
     "busy": "#e0821f",

@@ -775,12 +775,15 @@ def test_what_a_connection_has_heard_and_its_process_uses_is_shown_without_a_req
     others = [line for line in shown.text(200).splitlines() if ".ipynb" in line and line != row]
     assert others and not any("since" in line for line in others)
     pid = connection.execute("import os; os.getpid()").text
-    details = shown.extra[kernel_id]
+    assert shown.details is not None
+    details = shown.details[kernel_id]
     assert re.match(rf"pid {pid}, \d+ MB, \d+ % CPU, started \d{{4}}-\d\d-\d\d \d\d:\d\d", details)
     assert not connection.busy_since and "since" not in bridge.kernels("train.ipynb").text(200)
     # What it is asked before any cell tells its language; a listing asks for nothing.
     connection._transport.ask("kernel_info_request", {}, seconds=10)
-    assert bridge.kernels("train", verbose=True).extra[kernel_id].endswith(", python " + sys.version.split()[0])
+    assert (bridge.kernels("train", verbose=True).details or {})[kernel_id].endswith(
+        ", python " + sys.version.split()[0]
+    )
 
 
 # -- a connection file, as people name it for consoles

@@ -219,7 +219,7 @@ def test_what_a_filter_leaves_out_is_not_forgotten() -> None:
 
 def test_verbose() -> None:
     ids = {FEW[1].id: "pid 4711, 182 MB, 3 % CPU"}
-    verbose = KernelList(FEW.listing, now=NOW, verbose=True, extra=ids)
+    verbose = KernelList(FEW.listing, now=NOW, details=ids)
     lines = verbose.text(80).splitlines()
     assert lines[4:6] == [f"    {FEW[1].id}  ws  http://127.0.0.1:8888/", "    pid 4711, 182 MB, 3 % CPU"]
     assert "    4242  zmq  /run/k.json" in lines
@@ -321,7 +321,7 @@ class TestHtml:
         report = ServerReport(bad, problem=hostile, remedy=hostile)
         mine, near = kernel(2, f"{hostile}/mine.ipynb", is_own=True), kernel(3, hostile)
         found = Listing((mine, near, one), (report,), (Skipped(hostile, hostile),))
-        every = KernelList(found, now=NOW, verbose=True, extra={hostile: hostile}, busy_since={hostile: hostile})
+        every = KernelList(found, now=NOW, details={hostile: hostile}, busy_since={hostile: hostile})
         page = Page(every._repr_html_())
         allowed = {"style", "div", "table", "thead", "tbody", "tr", "th", "td", "span", "bdi", "wbr", "br", "a"}
         assert page.tags <= allowed
@@ -354,8 +354,7 @@ def test_hostile_names(name: str, width: int) -> None:
     kernels = KernelList(
         Listing((one, kernel(2, "a.ipynb")), (ServerReport(odd, problem=name, remedy=name),), (Skipped(name, name),)),
         now=NOW,
-        verbose=True,
-        extra={name: name},
+        details={name: name},
     )
     for text in (kernels.text(width), kernels._repr_html_()):
         assert_safe(text)
