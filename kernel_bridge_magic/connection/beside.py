@@ -14,9 +14,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from kernel_bridge_magic import remote_code
 from kernel_bridge_magic.errors import LinkError
-from kernel_bridge_magic.protocol.messages import Message, evaluate_content, evaluated
+from kernel_bridge_magic.protocol.messages import Message, evaluate_content
+from kernel_bridge_magic.remote_code import subshell as remote
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Closed
@@ -25,27 +25,18 @@ __all__ = ["ANSWER_SECONDS", "arrive", "ask", "interrupt", "leave", "look_busy",
 
 #: A control thread answers in milliseconds, unless native code holds the GIL.
 ANSWER_SECONDS = 2.0
-# Constant, since IPython keeps the text of all code that it runs.
-_ONCE = remote_code.call("enter(Aside()) and None", "guard")
-_ARRIVE = remote_code.call("arrive()", "guard", "subshell")
-_LEAVE = "__import__('threading').current_thread().kernel_bridge_guest.leave()"
-
-
-def _guarded(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    assert not content["code"], "only expressions: it is the code that guards"
-    return {**content, "code": _ONCE}
 
 
 def send(transport: Transport, content: Mapping[str, Any], *, inbox: Inbox | None = None, msg_id: str = "") -> str:
     """Send an `execute_request` of expressions on control; what answers it goes to `inbox`.
 
     Whoever sends it sees to it that the kernel says afterwards whether it is busy: by `look_busy`, or by an id that is
-    kept quiet over there (see `protocol.spool`).
+    kept quiet over there (see `remote_code.spool`).
 
     Raises:
         LinkLost: the connection is closed.
     """
-    return transport.send("execute_request", _guarded(content), channel="control", inbox=inbox, msg_id=msg_id)
+    return transport.send("execute_request", remote.guarded(content), channel="control", inbox=inbox, msg_id=msg_id)
 
 
 def ask(
@@ -56,7 +47,7 @@ def ask(
     Raises:
         LinkLost: the connection is closed.
     """
-    reply = transport.ask("execute_request", _guarded(content), channel="control", seconds=seconds, msg_id=msg_id)
+    reply = transport.ask("execute_request", remote.guarded(content), channel="control", seconds=seconds, msg_id=msg_id)
     return reply or {}
 
 
@@ -67,10 +58,8 @@ def arrive(transport: Transport, subshell: str) -> int:
         LinkLost: the connection is closed.
     """
     # The code guards this very request as well; the expression only tells.
-    content = evaluate_content(_ARRIVE, value="__import__('threading').get_ident()")
-    reply = transport.ask("execute_request", content, subshell=subshell, seconds=ANSWER_SECONDS)
-    ident = evaluated(reply or {}, "value")
-    return int(ident) if ident.isdecimal() else 0
+    reply = transport.ask("execute_request", remote.arrive(), subshell=subshell, seconds=ANSWER_SECONDS)
+    return remote.thread(reply or {})
 
 
 def leave(transport: Transport, subshell: str) -> None:
@@ -81,7 +70,7 @@ def leave(transport: Transport, subshell: str) -> None:
     Raises:
         LinkLost: the connection is closed.
     """
-    transport.send("execute_request", evaluate_content(value=_LEAVE), subshell=subshell)
+    transport.send("execute_request", remote.leave(), subshell=subshell)
 
 
 def interrupt(transport: Transport, ident: int) -> bool:
@@ -90,10 +79,10 @@ def interrupt(transport: Transport, ident: int) -> bool:
     Raises:
         LinkLost: the connection is closed.
     """
-    reached = ask(transport, evaluate_content(value=remote_code.call(f"interrupt({ident:d})", "status")))
+    reply = ask(transport, remote.interrupt(ident))
     with contextlib.suppress(LinkError):
         look_busy(transport)
-    return evaluated(reached, "value") == "1"
+    return remote.reached(reply)
 
 
 def look_busy(transport: Transport) -> None:
@@ -107,7 +96,7 @@ def look_busy(transport: Transport) -> None:
         LinkLost: the connection is closed.
     """
     inbox = Inbox()
-    msg_id = send(transport, evaluate_content(value=remote_code.call("look_busy()", "status")), inbox=inbox)
+    msg_id = send(transport, remote.look_busy(), inbox=inbox)
     deadline, came = time.monotonic() + ANSWER_SECONDS, 0
     with contextlib.suppress(queue.Empty):
         while came < 2:  # the request's own, and the one that it makes

@@ -1,6 +1,6 @@
 """`Durable`: has the other kernel keep one cell's messages, and fetches from there what did not come.
 
-It drives `protocol.spool` over a transport.
+It drives `fate.spool` over a transport; `remote_code.spool` has the requests.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import contextlib
 
 from kernel_bridge_magic.connection import beside
 from kernel_bridge_magic.errors import BadOption, LinkError
-from kernel_bridge_magic.fate import spool
 from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.spool import Catch, Spool
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.remote_code import spool
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Back, Broken, Closed
@@ -49,7 +50,7 @@ class Durable:
         self._inbox = inbox
         #: the `msg_id` that the cell must be sent with
         self.cell = transport.new_id()
-        self._spool = spool.Spool(self.cell)
+        self._spool = Spool(self.cell)
         self._armed = False  # the kernel is known to keep the cell's messages
         self._gone = False  # with the kernel's process, or with our connection; or it never did
         self._asked: set[str] = set()
@@ -124,7 +125,7 @@ class Durable:
         if message.channel not in ("control", "shell") or message.parent_id != self._fetch:
             return []
         self._fetch, self._fetched_at = "", now
-        catch = spool.Catch.parse(message.content)
+        catch = Catch.parse(message.content)
         if catch is not None:
             self._take_armed()
             return list(self._spool.fetched(catch))

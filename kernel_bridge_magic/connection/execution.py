@@ -28,7 +28,7 @@ from kernel_bridge_magic.protocol.messages import Message, check_code, execute_c
 from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.protocol.questions import Questions
 from kernel_bridge_magic.protocol.request import Request
-from kernel_bridge_magic.remote_code import record, semicolons
+from kernel_bridge_magic.remote_code import displayhook_patch, record
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from kernel_bridge_magic.sanitize.html import tame
 from kernel_bridge_magic.text import count
@@ -132,7 +132,7 @@ class Execution:
                 "execute_request",
                 content,
                 inbox=self._inbox,
-                metadata={semicolons.GUEST: metadata or {}, **record.mark(msg_id)},
+                metadata={displayhook_patch.GUEST: metadata or {}, **record.mark(msg_id)},
                 subshell=self._subshell_id,
                 msg_id=msg_id,
             )
@@ -592,11 +592,11 @@ def _prepare(transport: Transport, subshell: str) -> None:
     stand before the cell, and without that nobody could tell later whether the cell has made any.
     """
     transport.prove(_PROOF_SECONDS)
-    if not transport.semicolons.must_arm(transport.life.session, now=time.monotonic(), breaks=transport.breaks):
+    if not transport.displayhook_patch.must_arm(transport.life.session, now=time.monotonic(), breaks=transport.breaks):
         return
-    transport.farewell = semicolons.disarm()
+    transport.farewell = displayhook_patch.disarm()
     if transport.reopens:
-        arm = semicolons.arm()
+        arm = displayhook_patch.arm()
         transport.ask("execute_request", arm, subshell=subshell, seconds=_ARM_SECONDS, harmless=True, whole=True)
     else:
-        transport.send("execute_request", semicolons.arm(), subshell=subshell)
+        transport.send("execute_request", displayhook_patch.arm(), subshell=subshell)

@@ -1,179 +1,23 @@
-"""Durable mode: the other side keeps our cell's messages, and what did not come is fetched. Pure.
+"""What is known here of a cell whose messages the other kernel keeps (durable mode), and of what is missing. Pure.
 
-A silent request wraps `session.send` in the other kernel's process. Each message that answers our cell is kept there
-with its number, in a ring of limited size. After a break, or when the server's rate limit drops output, what comes is
-held back here until the rest was fetched by number: each message once, in the order in which the kernel made them.
-The fetch goes over the control channel, which ipykernel 7 serves in a thread of its own, also while the cell runs.
-A server would take the idle of such a request for the kernel's own, and might cull a kernel that is busy (FACTS 15):
-the wrapper keeps back the busy and idle of requests whose `msg_id` is the cell's, a hyphen and a word.
+After a break, or when the server's rate limit drops output, what comes is held back here until the rest was fetched by
+number: each message once, in the order in which the kernel made them. `remote_code.spool` has the requests.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
 import zlib
 from typing import Any
 
-from kernel_bridge_magic.protocol.messages import (
-    Message,
-    describe_kernel,
-    evaluate_content,
-    evaluated,
-    has_subshells,
-    read_json,
-    text,
-)
+from kernel_bridge_magic.protocol.messages import Message, evaluated, read_json, text
 from kernel_bridge_magic.protocol.numbering import is_rate_limit, numbered
-from kernel_bridge_magic.remote_code import SHELL
 
-__all__ = ["DROP", "RING_BYTES", "Catch", "Spool", "arm", "drop", "fetch", "is_armed", "needs", "quiet_id"]
+__all__ = ["Catch", "Spool"]
 
-RING_BYTES = 64 * 2**20
-CHUNK_BYTES = 4 * 2**20  # of messages in one reply, before they are packed
 _MOST_UNPACKED = 256 * 2**20  # one message may be larger than a chunk; no kernel's reply may fill our memory
 _MARGIN = 50  # threads over there may send in another order than they are kept
-_OLDEST = 7
-#: The word of the quiet request whose idle ends the keeping.
-DROP = "drop"
-
-# What runs over there. It is given names of its own, none of them the owner's; errors of ours never reach a cell.
-_THERE = """
-import base64, collections, os, threading, time, zlib
-
-class Spools:
-    def __init__(self, session):
-        self.session, self.cells, self.pid = session, {}, os.getpid()
-        self.lock = threading.RLock()
-        self.before = session.__dict__.get("send")
-        self.send = session.send
-        def send(stream, msg_or_type, content=None, parent=None, ident=None, buffers=None, track=False,
-                 header=None, metadata=None):
-            message = msg_or_type
-            if self.cells and os.getpid() == self.pid:
-                try:
-                    if self.is_quiet(message, content, parent):
-                        return None
-                    if isinstance(message, str):
-                        message = session.msg(message, content=content, parent=parent, header=header,
-                                              metadata=metadata)
-                    self.keep(message, buffers)
-                except Exception:
-                    message = msg_or_type
-            return self.send(stream, message, content, parent, ident, buffers, track, header, metadata)
-        send.spools = self
-        self.hook = send
-        session.__dict__["send"] = send
-    def is_quiet(self, message, content, parent):
-        if message != "status":
-            return False
-        asked = (parent or {}).get("header", parent or {}).get("msg_id", "")
-        key, _, word = asked.rpartition("-")
-        if key not in self.cells:
-            return False
-        if word == "drop" and content["execution_state"] == "idle":
-            self.drop(key)
-        return True
-    def keep(self, message, buffers):
-        cell = self.cells.get((message.get("parent_header") or {}).get("msg_id"))
-        kind = message["header"]["msg_type"]
-        if cell is None or kind == "input_request":
-            return
-        channel = "shell" if kind == "execute_reply" else "iopub"
-        parts = [base64.b64encode(bytes(part)).decode() for part in buffers or message.get("buffers") or ()]
-        packed = self.session.pack([channel, message["header"], message["parent_header"], message["metadata"],
-                                    message["content"], parts])
-        with self.lock:
-            cell["ring"].append(packed)
-            cell["size"] += len(packed)
-            while cell["size"] > cell["most"] and cell["ring"]:
-                cell["size"] -= len(cell["ring"].popleft())
-                cell["base"] += 1
-        if kind == "status" and message["content"].get("execution_state") == "idle":
-            cell["ended"] = time.monotonic()
-            timer = threading.Timer(3600, self.drop, [message["parent_header"]["msg_id"]])
-            timer.daemon = True
-            cell["timer"] = timer
-            timer.start()
-    def fetch(self, key, start, chunk):
-        cell = self.cells[key]
-        with self.lock:
-            base, end = cell["base"], cell["base"] + len(cell["ring"])
-            start, taken, size = max(start, base), [], 0
-            for number in range(start - base, len(cell["ring"])):
-                size += len(cell["ring"][number])
-                if taken and size > chunk:
-                    break
-                taken.append(cell["ring"][number])
-        head = '[%d,%d,%d,[' % (base, start, end)
-        return base64.b64encode(zlib.compress(head.encode() + b",".join(taken) + b"]]", 1)).decode()
-    def drop(self, key):
-        with self.lock:
-            cell = self.cells.pop(key, None)
-            if cell and cell.get("timer"):
-                cell["timer"].cancel()
-            if not self.cells and self.session.__dict__.get("send") is self.hook:
-                if self.before is None:
-                    del self.session.__dict__["send"]
-                else:
-                    self.session.__dict__["send"] = self.before
-
-def arm(session, key, most):
-    spools = getattr(session.send, "spools", None) or Spools(session)
-    with spools.lock:
-        left = sorted((cell["ended"], other) for other, cell in spools.cells.items() if cell["ended"])
-        spools.cells[key] = {"ring": collections.deque(), "size": 0, "base": 0, "most": most, "ended": 0}
-    for _, other in left[:-3]:
-        spools.drop(other)
-    return "armed"
-"""
-
-
-def arm(cell: str, most: int = RING_BYTES) -> dict[str, Any]:
-    """The content of the `execute_request` before the cell with that `msg_id`; `most` is the ring's size in bytes.
-
-    Of cells that ended and that nobody has come for, the last three are kept, for an hour.
-    """
-    armed = f"n['arm']({SHELL}.kernel.session, {json.dumps(cell)}, {most})"
-    return evaluate_content(
-        spool=f"(lambda n, v: exec({json.dumps(_THERE)}, n) or {armed} if v >= ({_OLDEST},) else 'too old')"
-        "({}, __import__('ipykernel').version_info)"
-    )
-
-
-def is_armed(content: dict[str, Any]) -> bool:
-    """Whether the `execute_reply` to `arm` says that the cell's messages are kept."""
-    return evaluated(content, "spool") == "'armed'"
-
-
-def quiet_id(cell: str, word: str) -> str:
-    """The `msg_id` of a request beside that cell whose busy and idle nobody is to see."""
-    return f"{cell}-{word}"
-
-
-def fetch(cell: str, start: int) -> dict[str, Any]:
-    """The content of the `execute_request` that gives the kept messages from number `start` on, one chunk of them."""
-    return evaluate_content(
-        spool=f"{SHELL}.kernel.session.send.spools.fetch({json.dumps(cell)}, {start}, {CHUNK_BYTES})"
-    )
-
-
-def drop() -> dict[str, Any]:
-    """The content of the quiet request `DROP`: its idle does it, and takes the hook away with the last cell."""
-    return evaluate_content()
-
-
-def needs(info: dict[str, Any]) -> str:
-    """Say what is wrong with a kernel for durable mode, by its `kernel_info_reply`; "" if nothing is.
-
-    The version there is IPython's, not ipykernel's: what tells ipykernel 7 is that it has subshells.
-    """
-    if has_subshells(info):
-        return ""
-    older = info.get("implementation") == "ipython"
-    what = "older" if older else describe_kernel(info) or "one that does not say what it is"
-    return f"--durable needs ipykernel 7 or newer in that kernel; this one is {what}"
 
 
 class Catch(list[Message]):

@@ -36,7 +36,7 @@ from kernel_bridge_magic.matching.levels import Level, match_level, shown
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
 from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT
-from kernel_bridge_magic.remote_code.semicolons import GUEST
+from kernel_bridge_magic.remote_code.displayhook_patch import GUEST
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.text import cut_end, cut_middle, visible

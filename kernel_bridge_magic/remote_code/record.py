@@ -12,26 +12,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from kernel_bridge_magic.protocol.messages import evaluate_content, evaluated
-from kernel_bridge_magic.remote_code import SHELL
+from kernel_bridge_magic.remote_code import call
 
 __all__ = ["is_kept", "mark", "question", "read"]
 
-_KEY = "_guest_record"
-_CODE = (
-    "(lambda s: (lambda r: (lambda e: s.displayhook.__dict__.update("
-    f"{_KEY}=(r.info.cell_id, bool(r.success), type(e).__name__, str(e)[:2000])"
-    f"))(r.error_before_exec or r.error_in_exec))(s.last_execution_result))({SHELL})"
-)
-_EXPRESSION = f"{SHELL}.displayhook.__dict__.pop({_KEY!r})"
-
 
 def mark(msg_id: str) -> dict[str, Any]:
-    """What goes into a cell's metadata."""
+    """Return what goes into a cell's metadata, so that its kernel's record of it can be told from others."""
     return {"cellId": msg_id}
 
 
 def is_kept(info: Mapping[str, Any]) -> bool:
-    """Whether a kernel may be asked, by the content of its `kernel_info_reply`.
+    """Return whether a kernel may be asked, by the content of its `kernel_info_reply`.
 
     IPython has the record, and what is built on it. The question is Python: nothing else is to be made to read it.
     """
@@ -41,12 +33,13 @@ def is_kept(info: Mapping[str, Any]) -> bool:
 
 
 def question() -> dict[str, Any]:
-    """The content of the `execute_request` that asks; it must be handled behind the cell."""
-    return evaluate_content(_CODE, record=_EXPRESSION)
+    """Build the content of the `execute_request` that asks; the kernel must handle it behind the cell."""
+    files = ("record",)
+    return evaluate_content(call("keep", files=files), record=call("take", files=files))
 
 
 def read(content: dict[str, Any], msg_id: str) -> dict[str, Any] | None:
-    """Make of the answer the reply that the cell had, None if the kernel does not know how it ended."""
+    """Return the reply that the cell had, as far as the answer tells; None if the kernel does not know how it ended."""
     try:
         cell, succeeded, name, text = ast.literal_eval(evaluated(content, "record"))
     except (KeyError, TypeError, ValueError, SyntaxError, MemoryError, RecursionError):

@@ -25,7 +25,7 @@ from kernel_bridge_magic.interrupts import PATIENCE, check, held
 from kernel_bridge_magic.models import Kernel, is_uuid
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.messages import Message, make_message
-from kernel_bridge_magic.remote_code.semicolons import Semicolons
+from kernel_bridge_magic.remote_code.displayhook_patch import DisplayhookPatch
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Back, Broken, Closed, HeldUp, Item, Subscriber
 from kernel_bridge_magic.transports.turns import Turns
@@ -69,7 +69,7 @@ class Transport:
         #: our `session` in headers; a WebSocket's session_id. Never shared between two connections (FACTS 3)
         self.client_id = uuid.uuid4().hex
         self.life = Life(self.client_id)
-        self.semicolons = Semicolons(self.client_id)
+        self.displayhook_patch = DisplayhookPatch(self.client_id)
         self._overruns = Overruns(self.client_id)
         #: what is sent on shell as the last thing when we close the connection
         self.farewell: Mapping[str, Any] | None = None
@@ -458,7 +458,7 @@ class Transport:
             self.heard_iopub = time.monotonic()
             clock = "" if self.heard_iopub < self._kept_until else time.strftime("%H:%M:%S")
             self.turns.receive(message, clock)
-        self.semicolons.receive(message)
+        self.displayhook_patch.receive(message)
 
     def _hear(self, hears: bool) -> None:
         """Take word that from now on all is heard that the kernel says, or that it is not."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.fate.spool import Catch, Spool, needs
+from kernel_bridge_magic.fate.spool import Catch, Spool
 from kernel_bridge_magic.protocol.messages import Message
 
 CELL = "client_2"
@@ -161,15 +161,3 @@ def test_no_chunk_is_no_crash(text: str) -> None:
     spool.hold()
     spool.receive(message(1))
     assert numbers(spool.fetched(None)) == [1] and not spool.usable
-
-
-def test_who_cannot_is_told_what_it_is() -> None:
-    # as ipykernel 7.4 and 6.29 say it, with IPython 8.20
-    features = ["debugger", "kernel subshells"]
-    ipython = {"implementation": "ipython", "implementation_version": "8.20.0"}
-    assert needs({**ipython, "supported_features": features}) == ""
-    assert "this one is older" in needs(ipython)
-    assert "this one is older" in needs({**ipython, "supported_features": ["debugger"]})
-    assert "this one is older" in needs({**ipython, "supported_features": 7})
-    assert "this one is IRkernel 1.3" in needs({"implementation": "IRkernel", "implementation_version": "1.3"})
-    assert "does not say" in needs({})

@@ -31,7 +31,7 @@ def test_it_is_python_3_8(path: Path) -> None:
 
 def test_an_expression_has_the_value_of_what_is_called_and_leaves_no_name() -> None:
     names: dict[str, Any] = {"exec": None, "eval": None}
-    expression = remote_code.call("threading.get_ident()", "guard")
+    expression = remote_code.call("identify", files=("guard", "thread"))
     assert eval(expression, names) == threading.get_ident()
     assert set(names) - {"__builtins__"} == {"exec", "eval"}
     assert "\n" not in expression
@@ -121,7 +121,7 @@ def in_thread(work: Callable[[], object]) -> threading.Thread:
 
 def request(events: EventManager, names: dict[str, Any]) -> None:
     events.trigger("pre_execute")
-    names["enter"](names["Aside"]())
+    names["enter_aside"]()
     end(events)
 
 

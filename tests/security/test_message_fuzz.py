@@ -34,7 +34,7 @@ from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 from kernel_bridge_magic.protocol.numbering import MOST_AHEAD
 from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.protocol.request import Request
-from kernel_bridge_magic.remote_code.semicolons import Semicolons
+from kernel_bridge_magic.remote_code.displayhook_patch import DisplayhookPatch
 from kernel_bridge_magic.transports.repeats import Repeats
 from tests.support.records import Record
 from tests.support.wire import CELL, KERNEL, OURS
@@ -114,7 +114,7 @@ class Everything:
     def __init__(self, number: int) -> None:
         self.kernel = KERNELS[number % 2]
         self.now = 0.0
-        self.life, self.semicolons, self.comms, self.outputs = Life(OURS), Semicolons(), Comms(), Outputs()
+        self.life, self.displayhook_patch, self.comms, self.outputs = Life(OURS), DisplayhookPatch(), Comms(), Outputs()
         self.gaps, self.overruns, self.repeats = Gaps(OURS), Overruns(OURS), Repeats()
         self.gaps.sent(CELL)
         self.overruns.expect(CELL)
@@ -131,9 +131,9 @@ class Everything:
         if message.msg_type == "shutdown_reply":
             self.gaps.broke()
             self.repeats.broke()
-        self.semicolons.receive(message)
+        self.displayhook_patch.receive(message)
         sign = self.life.receive(message)
-        self.semicolons.must_arm(self.life.session, now=0.0, breaks=0)
+        self.displayhook_patch.must_arm(self.life.session, now=0.0, breaks=0)
         if sign is not None:
             self.link.sign(sign, self.now)
         if message.msg_type in COMM_TYPES:

@@ -168,3 +168,8 @@ def enter(guest):
             if not guard.gone:
                 guard.kernel_bridge_guests.setdefault(threading.current_thread(), guest)
                 return guard
+
+
+def enter_aside():
+    """Guard the one request that this thread handles now."""
+    enter(Aside())

@@ -70,3 +70,10 @@ def arm():
     if not hasattr(quiet, "kernel_bridge_leave"):
         quiet = places["quiet"] = Quiet(shell)
     return quiet.arm(session(shell))
+
+
+def disarm():
+    """Take away what stands there, if it is a guest's."""
+    quiet = __import__("IPython").get_ipython().displayhook.quiet
+    if hasattr(quiet, "kernel_bridge_leave"):
+        quiet.kernel_bridge_leave()

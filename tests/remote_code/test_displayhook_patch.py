@@ -5,17 +5,17 @@ import dataclasses
 import pytest
 
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.remote_code.semicolons import Semicolons, arm, disarm
+from kernel_bridge_magic.remote_code.displayhook_patch import DisplayhookPatch, arm, disarm
 from tests.support.wire import msg
 
 
-def info(implementation: str) -> Semicolons:
-    known = Semicolons("us")
+def info(implementation: str) -> DisplayhookPatch:
+    known = DisplayhookPatch("us")
     known.receive(msg("kernel_info_reply", {"implementation": implementation}, channel="shell"))
     return known
 
 
-def armed(known: Semicolons, *lives: str) -> list[bool]:
+def armed(known: DisplayhookPatch, *lives: str) -> list[bool]:
     return [known.must_arm(life, now=1.0, breaks=0) for life in lives]
 
 
@@ -26,7 +26,7 @@ def status(session: str, username: str) -> Message:
 
 def test_only_ipython_kernels_and_those_that_have_not_said_are_armed() -> None:
     assert armed(info("ipython"), "life-1") == [True]
-    assert armed(Semicolons(), "") == [True]
+    assert armed(DisplayhookPatch(), "") == [True]
     assert armed(info("bash"), "life-1") == [False]
 
 

@@ -15,29 +15,28 @@ from __future__ import annotations
 from typing import Any
 
 from kernel_bridge_magic.protocol.messages import USERNAME, Message, evaluate_content, evaluated
-from kernel_bridge_magic.remote_code import SHELL, call
+from kernel_bridge_magic.remote_code import call
 
-__all__ = ["GUEST", "Semicolons", "arm", "disarm"]
+__all__ = ["GUEST", "DisplayhookPatch", "arm", "disarm"]
 
 #: The key in a cell's metadata that tells it from the owner's.
 GUEST = "kernel_bridge"
 
 _AGAIN_SECONDS = 300.0  # half of what it lasts without us
-_ARM = call("arm()", "quiet")
-_DISARM = f"(lambda q: hasattr(q, 'kernel_bridge_leave') and q.kernel_bridge_leave())({SHELL}.displayhook.quiet)"
+_FILES = ("displayhook_patch",)
 
 
 def arm() -> dict[str, Any]:
     """The content of the `execute_request` before our first cell."""
-    return evaluate_content(quiet=_ARM)
+    return evaluate_content(quiet=call("arm", files=_FILES))
 
 
 def disarm() -> dict[str, Any]:
     """The content of the `execute_request` behind our last cell."""
-    return evaluate_content(quiet=_DISARM)
+    return evaluate_content(quiet=call("disarm", files=_FILES))
 
 
-class Semicolons:
+class DisplayhookPatch:
     """Whether one connection's kernel must still be armed. `client_id` is the `session` in our headers."""
 
     def __init__(self, client_id: str = "") -> None:
