@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,7 @@ FLOORS = [
     {"bridge"},
     {"connection"},
     {"contract", "discovery", "display", "transports"},
-    {"fate"},
-    {"matching", "remote_code", "sanitize", "servers"},
+    {"fate", "matching", "remote_code", "sanitize", "servers"},
     {"results"},
     {"access", "protocol"},
     {"choices", "errors", "faces", "interrupts", "models", "reloads", "text"},
@@ -31,7 +31,10 @@ PURE = {
     "choices",
     "connection.outcome",
     "contract",
+    "display.neutral",
     "display.tables",
+    "display.waiting",
+    "display.widget_text",
     "errors",
     "faces",
     "fate",
@@ -40,14 +43,19 @@ PURE = {
     "protocol",
     "remote_code",
     "results",
+    "sanitize",
     "servers.entries",
     "servers.refusals",
     "text",
 }
 IMPURE = {"socket", "select", "ssl", "http", "threading", "time", "logging", "os", "subprocess", "zmq", "websocket"}
 #: Where IPython may be imported.
-SHELL = {"ipython", "cli.demo", "display.captured", "display.notebook", "display.terminal", ""}
+SHELL = {"ipython", "cli.demo", "display.captured", "display.notebook", "display.terminal"}
+#: Where Python may stand as text: what other kernels run, and the cells of the demo's notebooks.
+SOURCE = {"remote_code", "cli.demo"}
 
+#: Statements that a word or a table of words may be, too.
+PLAIN = (ast.Expr, ast.Assign, ast.AnnAssign, ast.Delete, ast.Pass)
 #: What runs in the other kernel is no module of this package.
 THERE = ROOT / "remote_code" / "there"
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.parent != THERE)
@@ -70,9 +78,13 @@ def is_among(module: str, names: set[str]) -> bool:
     return any(module == name or (name and module.startswith(f"{name}.")) for name in names)
 
 
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path) -> list[str]:
     """All modules that are imported at run time, wherever in the file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             node.body = []
@@ -108,6 +120,43 @@ def test_pure_modules_do_no_io(path: Path) -> None:
 def test_ipython_is_imported_at_the_top_only(path: Path) -> None:
     if not is_among(name_of(path), SHELL):
         assert not [name for name in imports(path) if name.split(".")[0] in ("IPython", "ipykernel")]
+
+
+def test_a_connection_shows_nothing() -> None:
+    assert not [
+        path for path in MODULES if room_of(name_of(path)) == "connection" and "display" in map(room_of, ours(path))
+    ]
+
+
+def test_secrets_are_revealed_by_the_vault_only() -> None:
+    assert [name_of(path) for path in MODULES if ".reveal" in path.read_text("utf-8")] == ["access.vault"]
+
+
+def test_source_for_the_other_kernel_stands_in_remote_code_only() -> None:
+    others = [path for path in MODULES if not is_among(name_of(path), SOURCE)]
+    assert not [(name_of(path), text) for path in others for text in texts(path) if is_source(text)]
+    assert not [
+        name_of(path) for path in others if re.search(r"(?<!def )evaluate_content\([^)]", path.read_text("utf-8"))
+    ]
+
+
+def texts(path: Path) -> list[str]:
+    """All literal texts but docstrings; adjacent ones are joined."""
+    tree = tree_of(path)
+    docs = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in docs]
+    return [node.value for node in found if isinstance(node.value, str)]
+
+
+def is_source(text: str) -> bool:
+    """Whether a text is Python that imports, defines, or asks for the shell."""
+    if "__import__" in text or "get_ipython()" in text:
+        return True
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError):
+        return False
+    return any(isinstance(node, (ast.stmt, ast.Lambda)) and not isinstance(node, PLAIN) for node in nodes)
 
 
 def test_every_module_has_a_floor() -> None:

@@ -13,6 +13,7 @@ import stat
 import threading
 from collections.abc import Callable, Mapping
 from typing import NoReturn
+from urllib.parse import urlencode
 
 from kernel_bridge_magic.access.files import open_file
 from kernel_bridge_magic.errors import BadServer
@@ -44,6 +45,10 @@ class Secret:
     def reveal(self) -> str:
         """Give the secret itself."""
         return Hidden(self._value)
+
+    def login_form(self, xsrf: str) -> str:
+        """Return the body of a login page's form with this password in it."""
+        return Hidden(urlencode({"password": self.reveal(), "_xsrf": xsrf}))
 
     def __bool__(self) -> bool:
         return bool(self._value)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from kernel_bridge_magic.access.sockets import no_answer, open_socket
 from kernel_bridge_magic.access.urls import hub_and_user, server_url
@@ -189,9 +189,9 @@ class ServerAPI:
         if page.status != 200 or not _asks_for_password(page):
             raise self._no_login(page, "it has no password login")
         cookies = _cookies(page.cookies)
-        form = {"password": password.reveal(), "_xsrf": cookies.get("_xsrf", "")}
+        form = password.login_form(cookies.get("_xsrf", ""))
         self._vault.put_cookies(self.server.origin, cookies)
-        answer = self._ask("POST", "login?next=%2F", Hidden(urlencode(form)))
+        answer = self._ask("POST", "login?next=%2F", form)
         found = _cookies(answer.cookies)
         # A right password redirects to the page that was asked for; a wrong one shows the form again (FACTS 4).
         redirected = answer.status in (301, 302, 303)

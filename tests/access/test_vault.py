@@ -66,6 +66,7 @@ def test_a_password_may_have_any_characters() -> None:
     vault.put_password(HERE, lambda: Secret("日本é"))
     password = vault.password(HERE)
     assert password is not None and password.reveal() == "日本é"
+    assert password.login_form("x") == "password=%E6%97%A5%E6%9C%AC%C3%A9&_xsrf=x"
 
 
 def test_what_was_given_for_one_name_of_a_server_holds_for_its_other_one() -> None:
