@@ -18,7 +18,7 @@ import pytest
 
 from kernel_bridge_magic.access.urls import is_server
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.bridge.bridge import only
+from kernel_bridge_magic.bridge.search import only
 from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
 from kernel_bridge_magic.errors import BadAnswer, BadServer, KernelBridgeError, KernelNotFound

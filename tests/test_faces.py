@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from kernel_bridge_magic.access.urls import parse_base_url
-from kernel_bridge_magic.bridge.bridge import only
+from kernel_bridge_magic.bridge.search import only
 from kernel_bridge_magic.display.checks import CheckList
 from kernel_bridge_magic.display.servers import ServerList
 from kernel_bridge_magic.display.tables import KernelList

@@ -100,7 +100,9 @@ def give_secret(bridge: Bridge, options: argparse.Namespace) -> Server:
     """
     from kernel_bridge_magic.access.urls import parse_base_url
 
-    server = bridge.server_at(options.base_url, ca_file=options.ca_file, allow_plain_http=options.allow_plain_http)
+    server = bridge.search.server_at(
+        options.base_url, ca_file=options.ca_file, allow_plain_http=options.allow_plain_http
+    )
     in_url = parse_base_url(options.base_url).token is not None
     server = bridge.registry.override(server, secret=bool(options.token or options.password) or in_url)
     if options.token:

@@ -21,7 +21,6 @@ from urllib.parse import quote
 
 import pytest
 
-from kernel_bridge_magic.bridge import bridge as bridge_module
 from kernel_bridge_magic.bridge import meanings
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.bridge.pool import Pool
@@ -331,31 +330,6 @@ def test_a_silent_server_is_no_reason_to_wait_for_a_cell_of_another_one(
         assert asked() > before
 
 
-def test_a_slow_server_is_heard_for_the_next_cell(
-    bridge: Bridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    uuid = "3f9c1c0e-0000-4000-8000-000000000001"
-    path, slow = "before.ipynb", threading.Event()
-
-    def answer(connection: socket.socket, request: bytes) -> None:
-        if slow.is_set() and b"/api/kernels" in request:
-            raw.closing.wait(1.2)
-        sessions = [{"path": path, "name": path, "type": "notebook", "kernel": {"id": uuid, "name": "k"}}]
-        known = {b"sessions": sessions, b"kernels": [{"id": uuid, "name": "k"}]}
-        found = next((body for name, body in known.items() if name in request.split(b" ")[1]), {})
-        connection.sendall(http(body=json.dumps(found).encode()))
-
-    with RawServer(answer) as raw:
-        bridge.add_server(f"http://127.0.0.1:{raw.port}/", name="slow")
-        (kernel,) = bridge.look().kernels
-        path = "after.ipynb"
-        slow.set()
-        (again,) = bridge._look_again(None, kernel).kernels
-        assert again == kernel
-        wait_for(lambda: bridge._look_again(None, kernel).kernels[0].title == "after.ipynb", "what it said late")
-
-
 def test_a_listing_opens_no_websocket(bridge: Bridge, server: JupyterServer) -> None:
     before = server.log_text().count("/channels")
     bridge.look()
@@ -662,21 +636,6 @@ def test_a_server_that_cannot_be_reached_is_added_and_explained(
     assert report.problem
     with pytest.raises(KernelNotFound, match="off"):
         bridge.find("analysis")
-
-
-def test_a_server_that_failed_is_passed_over_for_a_while(bridge: Bridge) -> None:
-    port = free_port()
-    bridge.add_server(f"http://127.0.0.1:{port}/", name="off")
-    bridge.look()
-    # it listens now, and a cell does not ask it; %kernels does
-    with RawServer(http()) as raw:
-        bridge.add_server(f"http://127.0.0.1:{raw.port}/", name="on")
-        silent = next(s for s in bridge.servers if s.name == "on").origin
-        bridge._silent[silent] = bridge_module._Silence(float("inf"), "did not answer")
-        bridge.find("train.ipynb")
-        assert raw.requests == []
-        bridge.look()
-        assert raw.requests != []
 
 
 @pytest.mark.parametrize("name", ["a::b", "#1", "-x", " lab", "lab "])
