@@ -26,6 +26,8 @@ PROGRAM, COMMANDS = arguments._parser()
 OPTIONS = {it for parser in (PROGRAM, *MAGICS.values(), *COMMANDS.values()) for it in parser._option_string_actions}
 #: Options of other programs; those of Jupyter's have a dot and a capital, and are not looked at. And CSS variables.
 OTHERS = ("--existing", "--jp-", "--vscode-")
+DOCUMENTS = ["README.md", ".github/CONTRIBUTING.md"]
+DOCUMENTS += sorted(f"notebooks/{it.name}" for kind in ("*.md", "*.ipynb") for it in (ROOT / "notebooks").glob(kind))
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 _MAGIC = re.compile(r"(?<![\w%])%%?([a-z_]{3,})\b([^,;.()\n]*)")
@@ -103,7 +105,7 @@ def test_the_command_of_another_face_is_seen() -> None:
     assert others_words("cli/main.py", text) == ["%servers"] and others_words("ipython/magics.py", text) == ["servers"]
 
 
-@pytest.mark.parametrize("name", ["README.md", "notebooks/quickstart.ipynb", "notebooks/cluster.ipynb"])
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_document(name: str, magics: set[str]) -> None:
     found = unknown((ROOT / name).read_text("utf-8"), magics)
     assert not [it for it in found if not it.startswith("--")]  # those of other programs are among them

@@ -1,6 +1,7 @@
-"""README's blocks run as pasted: each Python block in a notebook's kernel, each line of a shell block in a shell.
+"""Blocks of README and of the pages in `notebooks/` run as pasted; what they link to and show is there.
 
-The kernels that README's listing shows are there, a console with Bash among them. `test_notebooks` runs the notebooks.
+Each Python block is a cell of a notebook, each line of a shell block a line in a shell. The kernels of the guide's
+listing are there, a console with Bash among them. `test_notebooks` runs the notebooks.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ from jupyter_client.blocking.client import BlockingKernelClient
 
 from tests.support.servers import ConsoleKernel, JupyterServer
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+GUIDE = "notebooks/guide.md"
+PAGES = ["README.md", *sorted(f"notebooks/{page.name}" for page in (ROOT / "notebooks").glob("*.md"))]
+#: Documents that link to each other, but whose blocks are not for a notebook or its user's shell.
+LINKED = [*PAGES, ".github/CONTRIBUTING.md", "CHANGELOG.md"]
 #: What is not pasted: what a program shows, and drawings.
 SHOWN = "text"
 #: The two commands that set up a virtual environment: CI runs the one as it stands there, `test_demo` the other's demo.
@@ -39,21 +44,32 @@ def train():
 
 
 class Block(NamedTuple):
-    """A fenced block: its line in README, its language and text."""
+    """A fenced block: its page, its line there, its language and text."""
 
+    page: str
     line: int
     language: str
     text: str
 
 
-def blocks() -> list[Block]:
-    text = README.read_text("utf-8")
-    found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return [Block(text.count("\n", 0, it.start()) + 1, it[1], it[2]) for it in found]
+def blocks(*languages: str) -> list[Block]:
+    """All blocks, page by page, or those in these languages."""
+    found = []
+    for page in PAGES:
+        text = (ROOT / page).read_text("utf-8")
+        for it in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+            found.append(Block(page, text.count("\n", 0, it.start()) + 1, it[1], it[2]))
+    return [block for block in found if not languages or block.language in languages]
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that a Markdown page's headings have, as code hosts make them."""
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 class Place(NamedTuple):
-    """A server with the kernels that README speaks of, and a client of the notebook into which it is pasted."""
+    """A server with the kernels that the pages speak of, and a client of the notebook into which blocks are pasted."""
 
     server: JupyterServer
     analysis: str
@@ -104,9 +120,10 @@ def test_every_block_says_what_it_is() -> None:
 
 
 def test_python_blocks(place: Place) -> None:
-    """In the order of README, as one notebook: each is a cell."""
-    cells = [block for block in blocks() if block.language == "python"]
-    assert cells[0].text.startswith("%load_ext kernel_bridge_magic")
+    """In the order of the pages, as one notebook: each is a cell."""
+    cells = blocks("python")
+    for page in ("README.md", GUIDE):
+        assert next(it for it in cells if it.page == page).text.startswith("%load_ext kernel_bridge_magic")
     everything = ""
     for block in cells:
         reply, shown = place.paste(block.text)
@@ -115,18 +132,18 @@ def test_python_blocks(place: Place) -> None:
         said = "".join(it["text"] for it in shown if it.get("name") == "stderr")
         assert all(line.startswith("kernel-bridge: ") for line in said.splitlines()), (block, said)
         everything += json.dumps(shown)
-    for what in ("work/analysis.ipynb", "image/png", "fitted a model", os.uname().sysname):
+    for what in ("work/analysis.ipynb", "image/png", "fitted a model", "step 5 of 5", os.uname().sysname):
         assert what in everything
     _, shown = place.paste("print(rows.text, outcome.fate)")
     assert shown == [{"name": "stdout", "text": "3 ok\n"}]
 
 
 def test_the_listing_that_is_shown(place: Place) -> None:
-    """README's picture of a listing has the kernels of this one, each in its row: blocks name kernels by them."""
+    """The guide's picture of a listing has the kernels of this one, each in its row: blocks name kernels by them."""
     place.paste("%load_ext kernel_bridge_magic")
     _, shown = place.paste("%kernels")
     (listing,) = (it["data"]["text/plain"] for it in shown if "data" in it)
-    (picture,) = (it.text for it in blocks() if it.language == SHOWN and "analysis.ipynb" in it.text)
+    (picture,) = (it.text for it in blocks(SHOWN) if "analysis.ipynb" in it.text)
 
     def rows(table: str) -> list[tuple[str, str]]:
         """Number and notebook of each row; a console's name is that of the program."""
@@ -135,15 +152,12 @@ def test_the_listing_that_is_shown(place: Place) -> None:
     assert rows(picture) == rows(listing), listing
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        line
-        for block in blocks()
-        if block.language == "sh" and not block.text.startswith(SET_UP)
-        for line in block.text.splitlines()
-    ],
-)
+def shell_lines() -> list[str]:
+    texts = [block.text for block in blocks("sh") if not block.text.startswith(SET_UP)]
+    return list(dict.fromkeys(line for text in texts for line in text.splitlines()))
+
+
+@pytest.mark.parametrize("line", shell_lines())
 def test_a_line_for_a_shell(place: Place, line: str, tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text("print('done')\n", encoding="utf-8")
     # All that a reader fills in: the server's port, the kernel's id, and the token in its variable.
@@ -158,3 +172,15 @@ def test_a_line_for_a_shell(place: Place, line: str, tmp_path: Path) -> None:
         env=env, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, (line, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("page", LINKED)
+def test_what_a_page_links_to_is_there(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        target, _, anchor = link.partition("#")
+        file = (ROOT / page).parent / target if target else ROOT / page
+        assert file.exists(), f"{page} links to {link}"
+        assert not anchor or anchor in anchors(file.read_text("utf-8")), f"{page} links to {link}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["FRONTS", "MAGIC", "ROWS", "STOP", "Row"]
 
-#: the front ends, as the README's table names them
+#: the front ends, as the table of notebooks/tried-with.md names them
 FRONTS = ("JupyterLab", "Notebook 7", "terminal", "nbclient")
 MAGIC = "%%there"
 STOP = "\0stop"
@@ -25,7 +25,7 @@ class Row:
     """What is shown of one thing, run natively and there.
 
     Args:
-        name: what the README's table calls it.
+        name: what the table calls it.
         cells: the cells; the last one's text must hold `shows`.
         shows: a regular expression that the text of all cells, joined, must hold: so that two empty cells are not
             taken for two equal ones.
@@ -33,7 +33,7 @@ class Row:
         answers: what the first cell asks, and what is typed then; `STOP` interrupts instead.
         natively: other cells that show natively what these must show there.
         instead: for a front end, a regular expression of what its cells show where the native look is not to be
-            had there, and why, for the README.
+            had there, and why, for the table.
         drawn: a regular expression that the page's HTML must hold.
         named: in a terminal a line of ours says which kernel it is of; a notebook's cell shows what the kernel sent.
         later: the last cell shows `shows` only after it is done.

@@ -18,7 +18,7 @@ from tests.browser.runs import RUNS, Run
 T = TypeVar("T")
 pytestmark = pytest.mark.browser
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "notebooks" / "tried-with.md"
 BEGIN, END = "<!-- rows: written by KERNEL_BRIDGE_WRITE=1 pytest tests/browser/test_rows.py -->", "<!-- /rows -->"
 #: what this run has seen to hold: row and front end, and why it looks another way than natively, if it does
 _SEEN: dict[tuple[str, str], list[str]] = {}
@@ -75,15 +75,15 @@ def done(what: T | Exception) -> T:
     return what
 
 
-def test_the_readme_has_what_this_run_has_seen() -> None:
+def test_the_page_has_what_this_run_has_seen() -> None:
     if len(_SEEN) < len(ROWS) * len(FRONTS):
         pytest.skip("needs all rows in all front ends")
-    before, _, rest = README.read_text().partition(BEGIN)
+    before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     table = f"{before}{BEGIN}\n{_table()}\n{END}{after}"
     if os.environ.get("KERNEL_BRIDGE_WRITE"):
-        README.write_text(table)
-    assert README.read_text() == table
+        PAGE.write_text(table)
+    assert PAGE.read_text() == table
 
 
 def _table() -> str:

@@ -12,7 +12,7 @@ import kernel_bridge_magic
 from kernel_bridge_magic.cli.arguments import parse
 from kernel_bridge_magic.errors import BadInput
 
-README = Path(kernel_bridge_magic.__file__).parent.parent / "README.md"
+PAGE = Path(kernel_bridge_magic.__file__).parent.parent / "notebooks" / "json.md"
 
 
 def given(*line: str) -> tuple[Any, ...]:
@@ -94,11 +94,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("line", [["--help"], ["exec", "--help"]])
-def test_help_names_the_exit_statuses_that_readme_names(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_the_exit_statuses_that_the_page_names(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(line)
     told = capsys.readouterr().out.partition("exit status:")[2]
-    documented = README.read_text("utf-8").partition("Exit status:")[2].partition("\n\n")[0]
+    documented = PAGE.read_text("utf-8").partition("## Exit status")[2]
     assert set(re.findall(r"\b\d+\b", told)) - {"0"} == set(re.findall(r"\b\d+\b", documented)) - {"0"}
 
 

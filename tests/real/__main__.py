@@ -1,9 +1,9 @@
 """Start real servers of many kinds and ages, try each, and print a table in Markdown.
 
-python -m tests.real [--cache DIRECTORY] [--readme] [NAME ...]
+python -m tests.real [--cache DIRECTORY] [--write] [NAME ...]
 
 The environments are made in the cache, and used again by the next run. The exit status is 1 if anything failed. With
-`--readme` the table goes into the README, if nothing failed.
+`--write` the table goes into notebooks/tried-with.md, if nothing failed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tests.real.scenes import SCENES, Row, play
 from tests.real.venvs import make_venv
 from tests.support.servers import private_env
 
-README = Path(__file__).parents[2] / "README.md"
-BEGIN, END = "<!-- servers: written by python -m tests.real --readme -->\n", "<!-- /servers -->"
+PAGE = Path(__file__).parents[2] / "notebooks" / "tried-with.md"
+BEGIN, END = "<!-- servers: written by python -m tests.real --write -->\n", "<!-- /servers -->"
 TITLES = ("server", "version", "listed", "ran a cell over WebSocket", "auth", "seconds")
 
 
@@ -43,7 +43,7 @@ def main() -> int:
     """Try all servers, or those that are named."""
     parser = argparse.ArgumentParser(prog="python -m tests.real", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cache", type=Path, help="where the environments are made (default: a temporary directory)")
-    parser.add_argument("--readme", action="store_true", help="write the table into the README")
+    parser.add_argument("--write", action="store_true", help="write the table into notebooks/tried-with.md")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(scene.name for scene in SCENES))
     options = parser.parse_args()
     failed: list[str] = []
@@ -69,10 +69,10 @@ def main() -> int:
                     print(line(Row(scene.name, listed="FAILED", ran="FAILED", auth="FAILED")), flush=True)
     print(f"\nin {time.monotonic() - began:.0f} s")
     print("\n".join(failed), file=sys.stderr)
-    if options.readme and not failed and not options.names:
-        before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    if options.write and not failed and not options.names:
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
         table = "\n".join(["", *lines, "", ""])
-        README.write_text(f"{before}{BEGIN}{table}{END}{rest.partition(END)[2]}", encoding="utf-8")
+        PAGE.write_text(f"{before}{BEGIN}{table}{END}{rest.partition(END)[2]}", encoding="utf-8")
     return 1 if failed else 0
 
 
