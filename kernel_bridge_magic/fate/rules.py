@@ -326,7 +326,7 @@ CONNECTION = (
 def markdown() -> list[str]:
     """Give all of it as lines of Markdown."""
     lines = ["| rule | says | kept in |", "|---|---|---|"]
-    lines += [f"| {name} | {says} | {module}.py |" for name, (says, module) in RULES.items()]
+    lines += [f'| <a id="{name.lower()}"></a>{name} | {says} | {module}.py |' for name, (says, module) in RULES.items()]
     lines += ["", "What a cell's watch makes of what comes. Seconds count from the last thing that comes.", ""]
     lines += ["| rule | cell is | what comes | after | then |", "|---|---|---|---|---|"]
     for row in CELL:

@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kernel_bridge_magic.fate.rules import markdown
+from tests.faults.goals import BAD_INPUT, GOALS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 README = HERE / "README.md"
 
-#: What each fault is, in the words of FAULTS 2.
+#: What each fault is.
 FAULTS = {
     1: "kernel killed",
     2: "the cell ends its process",
@@ -88,7 +89,7 @@ NOT_HERE = {
 
 @dataclass
 class Seen:
-    """One fault, met: when it was told, in seconds after it, the bound in FAULTS, and the words."""
+    """One fault, met: when it was told, in seconds after it, the bound that must hold, and the words."""
 
     fault: int
     seconds: float | None
@@ -120,8 +121,15 @@ def render(kept: dict[str, dict[str, object]]) -> str:
     lines = [
         "# Faults, met",
         "",
-        "Written by `KERNEL_BRIDGE_FAULTS=1 python -m pytest tests/faults` (see table.py), not by hand. F1 to F48 are",
-        f"the numbers of the design's fault matrix. Python {platform.python_version()}, Linux.",
+        "Written by `KERNEL_BRIDGE_FAULTS=1 python -m pytest tests/faults` (see table.py), not by hand.",
+        f"Python {platform.python_version()}, Linux.",
+        "",
+        "Faults are numbered [F](#the-faults), the rules that meet them [R](#the-rules), bad input [B](#bad-input),",
+        "goals [G](#the-goals). Code and tests cite them by these numbers.",
+        "",
+        "## The faults",
+        "",
+        "Each is made to happen with real kernels, servers and sockets: what was told, how soon, and its bound.",
         "",
         "| # | fault | told after | within | told | test | date |",
         "|---|---|---|---|---|---|---|",
@@ -131,14 +139,14 @@ def render(kept: dict[str, dict[str, object]]) -> str:
         if row is None:
             why = "not met yet" if number not in ELSEWHERE else ""
             told = ". ".join(part for part in (why, NOT_HERE.get(number, "")) if part)
-            lines.append(f"| F{number} | {name} | | | {told} | {tests_of(number, '')} | |")
+            lines.append(f"| {label('F', number)} | {name} | | | {told} | {tests_of(number, '')} | |")
             continue
         seconds, bound = row["seconds"], row["bound"]
         after = f"{seconds:.1f} s" if isinstance(seconds, float | int) else "–"
         within = f"{bound:g} s" if isinstance(bound, float | int) else "–"
         told = ". ".join(part for part in (str(row["told"]), NOT_HERE.get(number, "")) if part).replace("|", "\\|")
         test = tests_of(number, str(row.get("test", "")))
-        lines.append(f"| F{number} | {name} | {after} | {within} | {told} | {test} | {row['date']} |")
+        lines.append(f"| {label('F', number)} | {name} | {after} | {within} | {told} | {test} | {row['date']} |")
     lines += [
         "",
         "## The rules",
@@ -147,12 +155,29 @@ def render(kept: dict[str, dict[str, object]]) -> str:
         "",
     ]
     lines += markdown()
+    lines += [
+        "",
+        "## Bad input",
+        "",
+        "It is answered in one line, without a traceback; nothing is sent. tests/test_bad_input.py names the tests.",
+        "",
+        "| # | input | answer |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {label('B', number)} | {what} | {answer} |" for number, (what, answer) in BAD_INPUT.items()]
+    lines += ["", "## The goals", "", "| # | what must be reached |", "|---|---|"]
+    lines += [f"| {label('G', number)} | {goal} |" for number, goal in GOALS.items()]
     long_rows = {key.removeprefix("long "): row for key, row in kept.items() if key.startswith("long ")}
     if long_rows:
         lines += ["", "## Long runs", "", "| what | result | command | date |", "|---|---|---|---|"]
         for name, row in sorted(long_rows.items()):
             lines.append(f"| {name} | {row['result']} | `{row['command']}` | {row['date']} |")
     return "\n".join(lines) + "\n"
+
+
+def label(kind: str, number: int) -> str:
+    """A label with its anchor."""
+    return f'<a id="{kind.lower()}{number}"></a>{kind}{number}'
 
 
 def tests_of(number: int, seen: str) -> str:

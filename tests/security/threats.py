@@ -1,4 +1,4 @@
-"""Each threat of the design (T1 to T35), and the tests that make it happen.
+"""Each threat (T1 to T35) with the tests that make it happen, and what we do to nobody (H1 to H6).
 
 python -m tests.security.threats      writes THREATS.md, which test_threats.py compares
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["NOT_HERE", "OPEN", "README", "THREATS", "render"]
+__all__ = ["HARM", "NOT_HERE", "OPEN", "README", "THREATS", "render"]
 
 README = Path(__file__).parent / "THREATS.md"
 SERVER, SOCKET, CANARIES = (
@@ -254,6 +254,34 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
 #: What cannot happen here, and why.
 NOT_HERE = {19: "variables are not transferred: a result is its MIME bundle, and nothing is unpickled"}
 
+HEAD = """\
+# Threats, met
+
+Written by `python -m tests.security.threats`, not by hand. Threats are numbered [T](#threats), what we do to nobody
+[H](#harm). Code and tests cite them by these numbers.
+
+What is at stake: tokens, passwords and keys; the kernel's variables and files; the browser's session; other people's
+output and queued cells; the truth of what you are told. Who may be against us: another user of this machine or hub,
+somebody who shares the kernel, a malicious server or kernel, the network, the author of a notebook, and a slip of one's
+own.
+
+A server is *yours* if a runtime file or connection file of yours names it and its very process listens there, or if you
+added it with `--trust`. That it listens on this machine is no proof. All others are *sandboxed*.
+
+## Threats
+"""
+
+#: What we do to nobody. T32 has the test.
+HARM = {
+    1: "a listing opens no WebSocket: that would throw away output which a server keeps for a closed notebook",
+    2: "ZMQ comes first for kernels of this machine; where a WebSocket may discard what is unread, you are told",
+    3: "cells are sent with `stop_on_error=False` and `store_history=False`: nobody's queue is aborted or count moved",
+    4: "an interrupt is sent only while our own cell runs, and has had its effect before the next cell is sent",
+    5: "a connection that nobody uses is closed after 5 minutes, since an open one keeps cullers away; one with live "
+    "widgets is kept",
+    6: "no kernel is ended or restarted that we did not start",
+}
+
 #: What is left open, why, and the test that measures it: should it fail one day, the gap can be closed.
 OPEN = {
     15: (
@@ -269,16 +297,18 @@ OPEN = {
 def render() -> str:
     """Give the text of THREATS.md."""
     lines = [
-        "# Threats, met",
-        "",
-        "Written by `python -m tests.security.threats`. T1 to T35 are the numbers of the design's threat model.",
+        *HEAD.splitlines(),
         "",
         "| # | threat | met by |",
         "|---|---|---|",
     ]
     for number in range(1, 36):
         what, tests = THREATS.get(number, (NOT_HERE.get(number, ""), ()))
-        lines.append(f"| T{number} | {what} | {', '.join(f'`{test}`' for test in tests) or '–'} |")
+        lines.append(
+            f'| <a id="t{number}"></a>T{number} | {what} | {", ".join(f"`{test}`" for test in tests) or "–"} |'
+        )
+    lines += ["", "## Harm", "", "What we do to nobody who uses the kernel.", "", "| # | rule |", "|---|---|"]
+    lines += [f'| <a id="h{number}"></a>H{number} | {rule} |' for number, rule in HARM.items()]
     lines += ["", "## What is left open", ""]
     lines += [f"T{number}: {what} Measured by `{test}`." for number, (what, test) in OPEN.items()]
     return "\n".join([*lines, ""])
