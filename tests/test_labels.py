@@ -30,4 +30,3 @@ def test_each_label_is_defined(path: Path) -> None:
         assert f'<a id="{kind.lower()}{number}"></a>' in page.read_text("utf-8"), f"{kind}{number} is not defined"
     for anchor in re.findall(r"FACTS\.md#([\w-]+)", text):
         assert anchor in anchors(FACTS.read_text("utf-8")), f"FACTS.md#{anchor} is not there"
-    # assert not OUTSIDE.search(text), OUTSIDE.search(text)
