@@ -23,7 +23,8 @@ from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
 from kernel_bridge_magic.errors import BadAnswer, BadServer, KernelBridgeError, KernelNotFound
 from kernel_bridge_magic.ipython.line_parser import split_words
-from kernel_bridge_magic.matching.find import find_one, selector
+from kernel_bridge_magic.matching.find import find_one
+from kernel_bridge_magic.matching.selectors import selector
 from kernel_bridge_magic.models import Kernel, Listing, Session
 from kernel_bridge_magic.servers.registry import Registry, read_url
 from kernel_bridge_magic.servers.rest import ServerAPI
@@ -40,10 +41,13 @@ ROWS: dict[str, tuple[str, ...]] = {
         "matching/test_find.py::several",
         "ipython/test_magics.py::several_kernels_are_a_table_and_nothing_runs",
     ),
-    "B3 empty match": ("matching/test_find.py::empty", "ipython/test_magics.py::a_bad_line_is_explained_in_one_line"),
-    "B4 bad regex": ("matching/test_find.py::refused", "ipython/test_magics.py::a_bad_line_is_explained_in_one_line"),
-    "B5 ReDoS": ("matching/test_find.py::refused", "security/test_input_fuzz.py::whatever_is_typed"),
-    "B6 id prefix": ("matching/test_find.py::levels",),
+    "B3 empty match": ("matching/test_levels.py::empty", "ipython/test_magics.py::a_bad_line_is_explained_in_one_line"),
+    "B4 bad regex": (
+        "matching/test_safe_regex.py::what_is_broken",
+        "ipython/test_magics.py::a_bad_line_is_explained_in_one_line",
+    ),
+    "B5 ReDoS": ("matching/test_safe_regex.py::what_is_broken", "security/test_input_fuzz.py::whatever_is_typed"),
+    "B6 id prefix": ("matching/test_levels.py::levels",),
     "B7 URL without scheme": (
         "access/test_urls.py::refused_with_one_clear_line",
         "cli/test_main.py::each_mistake_is_explained",
@@ -90,7 +94,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "B26 quotes, globs, dots": (
         HERE + "a_path_is_meant_as_it_is_written",
-        "matching/test_find.py::selector_can_be_pasted",
+        "matching/test_selectors.py::selector_can_be_pasted",
     ),
     "B27 empty cell": ("ipython/test_magics.py::an_empty_body_is_not_sent", "protocol/test_messages.py::an_empty_cell"),
     "B28 only comments": ("ipython/test_magics.py::only_a_comment_is_code",),
@@ -118,7 +122,10 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "B39 fetch of what cannot be": (NOT_BUILT,),
     "B40 fetch into a bad name": ("ipython/test_magics.py::names_that_are_not_one_s_own_are_refused",),
-    "B41 own kernel": ("matching/test_find.py::own", "ipython/test_magics.py::a_kernel_that_waits_for_us_is_refused"),
+    "B41 own kernel": (
+        "matching/test_find.py::its_own_name_is_no_other_kernel",
+        "ipython/test_magics.py::a_kernel_that_waits_for_us_is_refused",
+    ),
     "B42 odd states": (
         "bridge/test_bridge.py::one_s_own_kernel_and_a_dead_one_are_refused",
         "test_models.py::any_state",

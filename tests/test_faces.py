@@ -16,7 +16,8 @@ from kernel_bridge_magic.display.servers import ServerList
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.faces import COMMAND_LINE, INTERRUPT, MAGICS, PYTHON, Face
-from kernel_bridge_magic.matching.find import find_by_id, find_one, find_only, none_matches
+from kernel_bridge_magic.matching.find import find_by_id, find_one, find_only
+from kernel_bridge_magic.matching.misses import none_matches
 from kernel_bridge_magic.models import Kernel, Listing, Server, ServerReport, Session, Skipped
 
 LAB = Server("http://localhost:8888/", "localhost:8888", parse_base_url("http://localhost:8888/").origin)

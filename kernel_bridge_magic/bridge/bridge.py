@@ -19,8 +19,9 @@ from kernel_bridge_magic.display.rows import problem_line, usage_words
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.errors import BadAnswer, BadInput, ServerError
 from kernel_bridge_magic.faces import PYTHON, Face
-from kernel_bridge_magic.matching.find import find_by_id, find_many, find_one, find_only, none_matches
-from kernel_bridge_magic.matching.levels import candidates, clean, row_of
+from kernel_bridge_magic.matching.find import find_by_id, find_one, find_only
+from kernel_bridge_magic.matching.levels import candidates, clean, could_mean, row_of
+from kernel_bridge_magic.matching.misses import none_matches
 from kernel_bridge_magic.models import Checkup, Kernel, Listing, Server, ServerReport
 from kernel_bridge_magic.protocol.events import Event
 from kernel_bridge_magic.servers.entries import Entry
@@ -117,7 +118,7 @@ class Bridge:
         found, nothing = None, ""
         if match:
             among = candidates(match, listing)
-            found = find_many(match, among, rows=self.rows, plain=True)
+            found = could_mean(match, among, self.rows)
             nothing = none_matches(match, among, listing.servers, self.face, only=server is not None)
         kernels = listing.kernels if found is None else found
         known = {kernel.id: self.pool.known(kernel) for kernel in kernels}

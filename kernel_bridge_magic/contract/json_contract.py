@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kernel_bridge_magic.errors import AmbiguousKernel, Fate, FateError, KernelBridgeError, OwnKernel, RemoteError
-from kernel_bridge_magic.matching.find import selector
+from kernel_bridge_magic.matching.selectors import selector
 from kernel_bridge_magic.models import Checkup, Kernel, Listing, ServerReport
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.text import without_colours

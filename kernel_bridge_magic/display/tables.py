@@ -17,7 +17,7 @@ from urllib.parse import quote
 from kernel_bridge_magic.display.grid import NO_TERMINAL, STYLE, Column, Table, fit, html_table, shown, wrap
 from kernel_bridge_magic.display.rows import Row, claim_lines, problem_line, row_of, transport
 from kernel_bridge_magic.faces import PYTHON, Face
-from kernel_bridge_magic.matching.find import none_matches
+from kernel_bridge_magic.matching.misses import none_matches
 from kernel_bridge_magic.models import Kernel, Listing, Server, ServerReport
 from kernel_bridge_magic.text import count, cut_end, cut_middle, visible
 

@@ -1,9 +1,11 @@
-"""The levels at which a MATCH is understood: every rule of the table in INTERFACE 2 lives in this file. Pure.
+"""What a MATCH means: the rules, from the most to the least exact. Pure.
 
-The first level that gives any kernel decides (`Level`, in this order). Names are compared in Unicode's NFC, as
-one file system writes `é` in one character and another in two; parts of them without case and accents. The kernel that
-asks is never given: it would wait for itself. What names it (`NAMING`) means it all the same, and never another kernel
-that is called nearly so.
+The rules are tried in the order of `Level`, and the first that fits any kernel decides. Names are compared as Unicode
+NFC, since one file system writes `é` as one character and another as two. Parts of names are compared without case and
+accents.
+
+The kernel that runs this code is never the answer, since its cell would wait for itself. Its own name still means it,
+and not another kernel with a similar name: at the levels in `NAMING` the answer is then an error.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ __all__ = [
     "Named",
     "candidates",
     "clean",
+    "could_mean",
     "match",
     "match_level",
     "match_named",
@@ -37,45 +40,56 @@ __all__ = [
     "row_of",
     "search",
     "shown",
+    "split_list",
     "split_server",
     "without_own",
 ]
 
-_SHORTEST_PREFIX = 4  # characters of an id that can be meant by less than the whole
+_SHORTEST_PREFIX = 4  # characters of the beginning of an id
 _ROW = re.compile(r"#(\d{1,9})", re.ASCII)
-# `lab::nb`, but not the `::` of an address: `http://[::1]:8888::nb`
+# `lab::nb`, but not the `::` in an IPv6 address: `http://[::1]:8888::nb`
 _SERVER = re.compile(r"((?:\[[^\]]*\]|\[(?![^\]]*\])|(?!::)[^\[])+)::(.*)", re.DOTALL)
 
 
 class Level(enum.StrEnum):
-    """How a MATCH was understood, from the most to the least exact."""
+    """How a MATCH was understood: the rules, in the order in which they are tried."""
 
+    #: `#2` is the second row of the table shown last
     ROW = "row"
+    #: the whole id, where it is a UUID
     ID = "id"
+    #: the whole path of a notebook on its server, or of a connection file; or a whole id that is no UUID
     PATH = "path"
+    #: the name of a notebook or connection file with its ending, of a console, or of what started the kernel
     NAME = "name"
+    #: such a name without its ending: `analysis` for `analysis.ipynb`
     STEM = "stem"
+    #: the kernelspec's whole name: `python3`, `ir`
     KERNELSPEC = "kernelspec"
+    #: the beginning of the id, 4 characters or more
     PREFIX = "id prefix"
+    #: a part of a path or name, whatever its case and accents
     PART = "part"
+    #: `re:PATTERN` searches paths and names; no other rule reads such a MATCH
     REGEX = "regex"
+    #: a part of the kernelspec's name, display name or language, whatever its case and accents: `julia`
     KIND = "part of the kernelspec"
 
 
 NAMING = frozenset({Level.ROW, Level.ID, Level.PATH, Level.NAME, Level.STEM, Level.PREFIX})
-"""The levels at which a MATCH is a name: one that is our own kernel's too is not another kernel's alone."""
+"""The levels at which a MATCH is a name. If this kernel has that name too, it does not mean another kernel alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A kernel with all that it is called, normalised once: a listing may hold thousands."""
+    """A kernel and its names, normalised once for all comparisons: a listing may hold thousands of kernels."""
 
     kernel: Kernel
     paths: tuple[str, ...]
     names: tuple[str, ...]
     specs: tuple[str, ...]
     kinds: tuple[str, ...]
-    files: tuple[str, ...]  # its connection file's path and name, with and without the ending
+    files: tuple[str, ...]  # of the connection file: its path, its name, its name without the ending
 
     @classmethod
     def of(cls, kernel: Kernel) -> Named:
@@ -102,9 +116,11 @@ def _files(path: str) -> tuple[str, ...]:
     return _normal([path, name, posixpath.splitext(name)[0]])
 
 
+# Each rule as a test of one kernel. Rows and regular expressions are not here: they look at all kernels at once.
 MATCHERS: tuple[tuple[Level, Callable[[str, Named], bool]], ...] = (
+    # Nobody can guess a UUID, so it means its kernel even where another kernel has it as a name.
     (Level.ID, lambda query, it: query == it.kernel.id and is_uuid(it.kernel.id)),
-    # An id that somebody chose is a name like others: a server could call its kernel by the path of your notebook.
+    # An id that somebody chose is a name like others: a server could give its kernel your notebook's path as its id.
     (Level.PATH, lambda query, it: query in it.paths or query == it.kernel.id or query in it.files[:1]),
     (Level.NAME, lambda query, it: query in it.names or query in it.files[1:2]),
     (
@@ -124,14 +140,14 @@ def _within(query: str, texts: Iterable[str]) -> bool:
 
 
 def match(query: str, kernels: Sequence[Kernel], *, rows: Sequence[Kernel] | None = None) -> list[Kernel]:
-    """Give the kernels that `query` means: those of the first level that gives any, in the order of `kernels`.
+    """Return the kernels that `query` means: those of the first level that fits any, in the order of `kernels`.
 
-    `rows` is the listing that was shown last, for `#2`: empty when none was shown, None on the command line.
+    `rows` are the kernels of the table shown last, for `#2`: empty if none was shown, None where rows have no numbers.
 
     Raises:
         BadMatch: it is empty, a broken regular expression, or a row that was never shown.
         KernelNotFound: the row's kernel is gone.
-        OwnKernel: it names the kernel that asks, and no other.
+        OwnKernel: it names this kernel itself, and no other.
     """
     return match_level(query, kernels, rows=rows)[1]
 
@@ -139,15 +155,19 @@ def match(query: str, kernels: Sequence[Kernel], *, rows: Sequence[Kernel] | Non
 def match_level(
     query: str, kernels: Sequence[Kernel], *, rows: Sequence[Kernel] | None = None
 ) -> tuple[Level | None, list[Kernel]]:
-    """Do as `match`, and say at which level it was; None where nothing matches. Raises the same."""
+    """Return the level that decided, None where nothing matches, and the kernels that `match` returns.
+
+    Raises:
+        BadMatch, KernelNotFound, OwnKernel: as `match`.
+    """
     level, found = match_named(clean(query), [Named.of(kernel) for kernel in kernels], rows)
     return level, without_own(query, found)
 
 
 def match_named(query: str, named: Sequence[Named], rows: Sequence[Kernel] | None) -> tuple[Level | None, list[Kernel]]:
-    """Give the level that decides, and all that match there, for a query that is `clean`.
+    """Return the level that decides, and all kernels that match there. The query is `clean` already.
 
-    At a level of `NAMING` that may be the kernel that asks, alone or among others.
+    At a level of `NAMING` this kernel itself may be among them.
 
     Raises:
         BadMatch, KernelNotFound: as `match`.
@@ -166,10 +186,10 @@ def match_named(query: str, named: Sequence[Named], rows: Sequence[Kernel] | Non
 
 
 def without_own(query: str, found: Sequence[Kernel], face: Face = PYTHON) -> list[Kernel]:
-    """Take the kernel that asks out of what `query` matches; `face` is who asks.
+    """Return `found`, which `query` matches, without this kernel itself.
 
     Raises:
-        OwnKernel: there is no other.
+        OwnKernel: there is no other; the text says what to do with this `face`.
     """
     rest = [kernel for kernel in found if not kernel.is_own]
     if found and not rest:
@@ -178,26 +198,31 @@ def without_own(query: str, found: Sequence[Kernel], face: Face = PYTHON) -> lis
 
 
 def only_own(query: str, face: Face, own: Kernel) -> OwnKernel:
-    """Make the error for a MATCH that names the kernel that asks, and no other."""
+    """Return the error for a MATCH that names this kernel itself, and no other."""
     return OwnKernel(f"{shown(query)} matches only this notebook's own kernel. {face.here}", own)
 
 
 def shown(query: str) -> str:
-    """Quote a MATCH for a text: one line, not too long, without the token or user of a URL that was pasted."""
+    """Return a MATCH in quotes, for an error text: one line, cut, without the token or user of a pasted URL."""
     query = re.sub(r"(token=)[^&\s]*", r"\1***", query, flags=re.IGNORECASE)
     query = re.sub(r"(://)[^/@\s]*@", r"\1***@", query)
     return f"'{cut_end(visible(clean(query)), 80)}'"
 
 
 def row_of(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None) -> Kernel | None:
-    """Give the kernel of a row such as `#2`; None when `query` is no row. Raises as `match`."""
+    """Return the kernel that a row such as `#2` means, None where `query` is no row.
+
+    Raises:
+        BadMatch: no such row was shown.
+        KernelNotFound: the row's kernel is gone.
+    """
     found = _ROW.fullmatch(query)
     if not found:
         return None
     number = int(found[1])
     if rows is None:
         raise BadMatch(f"#{number} is a row of a listing in a notebook. Here, name the kernel by its path or id")
-    if not rows:  # rows are the magics' alone, so that these may name them
+    if not rows:  # only the magics have rows, so that the text may name their command
         raise BadMatch(f"there is no row #{number}: no {MAGICS.listing} has shown any. Run {MAGICS.listing} first")
     if not 1 <= number <= len(rows):
         shown_last = "only #1" if len(rows) == 1 else f"#1 to #{len(rows)}"
@@ -208,7 +233,8 @@ def row_of(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None)
         if kernel.place == row.place:
             return kernel
     for kernel in there if is_uuid(row.id) else ():
-        if kernel.own == row.own:  # its server may have come or gone; a claim on its id is another kernel
+        # Its server may have come or gone. What a sandboxed server lists under the same id is another kernel.
+        if kernel.own == row.own:
             return kernel
     raise KernelNotFound(
         f"row #{number} was {visible(row.title)} ({visible(row.short_id)}), which is gone. Run {MAGICS.listing} again"
@@ -216,7 +242,7 @@ def row_of(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None)
 
 
 def search(query: str, named: Sequence[Named]) -> list[Named]:
-    """Give those that a `re:` query finds, by path or name.
+    """Return the kernels whose path or name contains what a `re:` query searches.
 
     Raises:
         BadMatch: the expression is broken, or could take for ever.
@@ -228,8 +254,42 @@ def search(query: str, named: Sequence[Named]) -> list[Named]:
     return [it for it in named if id(it) in hits]
 
 
+def could_mean(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None = None) -> list[Kernel]:
+    """Return every kernel that `query`, or an item of the list `a,b,c`, could mean at any level: the filter of a table.
+
+    This kernel itself may be among them.
+
+    Raises:
+        BadMatch, KernelNotFound: as `match`.
+    """
+    named = [Named.of(kernel) for kernel in kernels]
+    for texts in ([query], split_list(query)):
+        wanted: set[Kernel] = set()
+        for text in texts:
+            text = clean(text)
+            if row := row_of(text, kernels, rows):
+                wanted.add(row)
+                continue
+            text, there = narrow(text, named)
+            if text.startswith("re:"):
+                wanted.update(it.kernel for it in search(text, there))
+            else:
+                wanted.update(it.kernel for it in there if any(matches(text, it) for _, matches in MATCHERS))
+        if wanted:
+            return [kernel for kernel in kernels if kernel in wanted]
+    return []
+
+
+def split_list(query: str) -> list[str]:
+    """Return the items of `a,b,c`; none for a text without a comma, or for a regular expression, as in `a{2,3}`."""
+    query = clean(query)
+    if "," not in query or query.startswith("re:"):
+        return []
+    return [part for part in query.split(",") if part.strip(" \t\n\"'")]
+
+
 def clean(query: str) -> str:
-    """Strip spaces and one pair of quotes, and normalise.
+    """Return `query` normalised, without surrounding blanks and one pair of quotes.
 
     Raises:
         BadMatch: nothing is left.
@@ -247,14 +307,17 @@ def _unquote(query: str) -> str:
 
 
 def split_server(query: str) -> tuple[str | None, str]:
-    """Split `SERVER::MATCH` into its two parts; the first is None where no server is named."""
+    """Return the two parts of `SERVER::MATCH`; the first is None where no server is named."""
     text = _unquote(query)
     found = None if text.startswith("re:") else _SERVER.fullmatch(text)
     return (hide(found[1].strip()), found[2].strip()) if found else (None, hide(query))
 
 
 def candidates(query: str, listing: Listing) -> tuple[Kernel, ...]:
-    """Return the kernels that `query` is looked for among: a claim only where its server or its row is named."""
+    """Return the kernels that `query` may mean.
+
+    What a sandboxed server lists under an id of yours is among them only where `query` names that server, or a row.
+    """
     name, _ = split_server(query)
     row = _ROW.fullmatch(_unquote(query))
     meant = (it for it in listing.claims if row or (name and it.server and is_server(name, it.server)))
@@ -262,7 +325,10 @@ def candidates(query: str, listing: Listing) -> tuple[Kernel, ...]:
 
 
 def narrow(query: str, named: Sequence[Named]) -> tuple[str, Sequence[Named]]:
-    """Keep to the server that `query` names, if it names one of theirs: a path, too, may hold `::`."""
+    """Return the MATCH behind `SERVER::`, and the kernels of that server.
+
+    Return both as they are where no server is called so, since a path may hold `::`, too.
+    """
     name, rest = split_server(query)
     if name is None:
         return query, named

@@ -34,7 +34,7 @@ from kernel_bridge_magic.errors import (
     ServerError,
 )
 from kernel_bridge_magic.faces import COMMAND_LINE
-from kernel_bridge_magic.matching.find import selector
+from kernel_bridge_magic.matching.selectors import selector
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event, Note
 from tests.support.ports import free_port

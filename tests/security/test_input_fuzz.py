@@ -16,7 +16,9 @@ from kernel_bridge_magic.access.vault import read_secret
 from kernel_bridge_magic.choices import seconds
 from kernel_bridge_magic.errors import BadInput, BadServer, KernelBridgeError
 from kernel_bridge_magic.ipython.options import kernels_parser, remote_parser, servers_parser
-from kernel_bridge_magic.matching.find import find_many, find_one, selector
+from kernel_bridge_magic.matching.find import find_one
+from kernel_bridge_magic.matching.levels import could_mean
+from kernel_bridge_magic.matching.selectors import selector
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Session
 from kernel_bridge_magic.protocol.messages import check_code
 from kernel_bridge_magic.servers.registry import read_url
@@ -107,13 +109,12 @@ def line_of(pick: random.Random) -> None:
 
 def match_of(pick: random.Random) -> None:
     query = random_text(pick, WORDS, ["", "", " ", "::", ","])
-    how = pick.randrange(3)
-    if how == 0:
+    if pick.randrange(3) == 0:
         kernel = find_one(query, KERNELS, rows=pick.choice([None, (), KERNELS[:2]]))
         assert not kernel.is_own
         selector(kernel, KERNELS)
     else:
-        find_many(query, KERNELS, rows=KERNELS, plain=how == 1)
+        could_mean(query, KERNELS, KERNELS)
 
 
 def url_of(pick: random.Random) -> None:

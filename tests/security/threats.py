@@ -180,8 +180,8 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
     25: (
         "the wrong target",
         (
-            "tests/matching/test_find.py::test_first_level_decides",
-            "tests/matching/test_find.py::test_stranger_does_not_change_what_a_whole_path_means",
+            "tests/matching/test_levels.py::test_first_level_decides",
+            "tests/matching/test_levels.py::test_stranger_does_not_change_what_a_whole_path_means",
             "tests/bridge/test_bridge.py::test_none_and_several_are_told",
             "tests/discovery/test_look.py::test_what_is_trusted_owns_an_id_and_takes_nothing_over",
             "tests/bridge/test_bridge.py::test_a_foreign_server_s_claim_is_meant_by_its_server_alone",
