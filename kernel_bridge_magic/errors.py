@@ -22,7 +22,7 @@
     │   ├── ServerUnreachable    nobody answered in time
     │   ├── AuthRefused          it answered, but not to us
     │   └── BadAnswer            it answered something that is no Jupyter server's answer
-    └── LinkError                the road to one kernel
+    └── LinkError                the connection to one kernel
         ├── CannotConnect        it could not be opened
         └── LinkLost             it was open, and broke
 
@@ -53,6 +53,7 @@ __all__ = [
     "BadOption",
     "BadServer",
     "CannotConnect",
+    "Cause",
     "Fate",
     "FateError",
     "FateUnknown",
@@ -69,6 +70,7 @@ __all__ = [
     "ServerUnreachable",
     "TimedOut",
     "fate_error",
+    "sentence",
 ]
 
 
@@ -86,12 +88,25 @@ class Fate(enum.StrEnum):
     LEFT_RUNNING = "left running"
 
 
+def sentence(subject: str, problem: str, remedy: str) -> str:
+    """Return `subject: problem; remedy`, without the parts that are empty."""
+    return "; ".join(filter(None, (": ".join(filter(None, (subject, problem))), remedy)))
+
+
 class KernelBridgeError(Exception):
-    """The root of the tree. Its text is one line that says what to do next."""
+    """The root of the tree. Its text is one line that says what is wrong, and what to do next.
+
+    `problem` is what is wrong; `remedy` is what to do, "" where `problem` says that as well.
+    """
+
+    def __init__(self, problem: str = "", remedy: str = "") -> None:
+        # BaseException.__new__ has kept the arguments, from which pickle makes the error again.
+        self.problem = problem
+        self.remedy = remedy
 
     def __str__(self) -> str:
         # Names of kernels and servers are in it, which others chose.
-        return visible(super().__str__())
+        return visible(sentence("", self.problem, self.remedy))
 
     def _render_traceback_(self) -> list[str]:
         # IPython asks for this (core/interactiveshell.py, showtraceback). Our own frames explain
@@ -127,13 +142,18 @@ class AmbiguousKernel(BadInput):
     """Several kernels are meant by this MATCH.
 
     `candidates` is a tuple of `(selector, Kernel)`: the selector, pasted in place of MATCH, means that
-    kernel alone. `more` is how many there are beside these.
+    kernel alone. `more` is how many there are beside these. `remedy` asks to choose one of them.
     """
 
-    def __init__(self, message: str, candidates: Sequence[tuple[str, Kernel]] = (), *, more: int = 0) -> None:
-        super().__init__(message)
+    def __init__(
+        self, problem: str, candidates: Sequence[tuple[str, Kernel]] = (), *, more: int = 0, remedy: str = ""
+    ) -> None:
+        super().__init__(problem, remedy)
         self.candidates = tuple(candidates)
         self.more = more
+
+    def __str__(self) -> str:
+        return visible(". ".join(filter(None, (self.problem, self.remedy))))
 
     def choices(self, width: int) -> list[str]:
         """Return one line for each candidate, to be shown below the message: its selector, whole, and what it is."""
@@ -173,6 +193,7 @@ class RemoteError(KernelBridgeError):
 
     def __init__(self, ename: str, evalue: str, traceback: Sequence[str] = (), kernel: str = "") -> None:
         super().__init__(evalue)
+        self.args = (evalue,)  # as the exception that it stands for has them
         self.ename = ename
         self.evalue = evalue
         self.traceback = list(traceback)
@@ -304,15 +325,42 @@ def fate_error(fate: Fate, reason: str, *, timed_out: bool = False, **fields: An
     return (TimedOut if timed_out else _BY_FATE[fate])(reason, **fields)
 
 
-class ServerError(KernelBridgeError):
-    """A Jupyter server did not do what was asked."""
+class Cause(enum.Enum):
+    """Why a server did not do what was asked, where somebody acts on it."""
 
-    #: whether what answers there is no Jupyter server, so that the URL may be wrong
-    misplaced = False
-    #: whether it is certain that nobody listens there, rather than that nobody was heard
-    refused = False
-    #: the HTTP status that was not the right one; 0 where it is not for a status
-    status = 0
+    OTHER = enum.auto()
+    NO_SERVER = enum.auto()  # what answers there is no Jupyter server, so that the URL may be wrong
+    NOBODY = enum.auto()  # it is certain that nobody listens there, rather than that nobody was heard
+    CERTIFICATE = enum.auto()  # its certificate does not hold
+    NO_KERNEL = enum.auto()  # it has no such kernel, or none any more
+
+
+class ServerError(KernelBridgeError):
+    """A Jupyter server did not do what was asked.
+
+    `server` is its name, `status` the HTTP status that was not the right one (0 where it is not for a status).
+    `cause` is a `Cause`. `is_named` is whether `problem` names the server itself, so that the text does not begin
+    with its name.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        problem: str,
+        remedy: str = "",
+        *,
+        status: int = 0,
+        cause: Cause = Cause.OTHER,
+        is_named: bool = False,
+    ) -> None:
+        super().__init__(problem, remedy)
+        self.server = server
+        self.status = status
+        self.cause = cause
+        self.is_named = is_named
+
+    def __str__(self) -> str:
+        return visible(sentence("" if self.is_named else self.server, self.problem, self.remedy))
 
 
 class ServerUnreachable(ServerError):
@@ -328,12 +376,12 @@ class BadAnswer(ServerError):
 
 
 class LinkError(KernelBridgeError):
-    """The road to one kernel."""
+    """The connection to one kernel."""
 
 
 class CannotConnect(LinkError):
-    """The road could not be opened. Nothing was sent."""
+    """The connection could not be opened. Nothing was sent."""
 
 
 class LinkLost(LinkError):
-    """The road was open, and broke."""
+    """The connection was open, and broke."""

@@ -272,7 +272,7 @@ class ServerReport:
 
     `misplaced` is whether no Jupyter server is there at all, as at a wrong URL; `elsewhere` is then the URL of a server
     of ours that listens on that port, if one does. `late` is whether it had not answered in full when its time was up.
-    `auth` is how we say who we are: `token`, `password` or `none`.
+    `auth` is how we say who we are: `token`, `password` or `none`. `is_named` is whether `problem` names the server.
     """
 
     server: Server
@@ -284,6 +284,7 @@ class ServerReport:
     elsewhere: str = ""
     late: bool = False
     auth: str = "none"
+    is_named: bool = False
 
 
 @dataclass(frozen=True)

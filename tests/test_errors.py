@@ -141,8 +141,19 @@ def test_a_remote_error_says_whose_it_is() -> None:
 
 
 def test_our_own_errors_are_one_line_without_our_frames() -> None:
-    for cls in (errors.BadOption, errors.CannotConnect, errors.ServerUnreachable, errors.OwnKernel):
+    for cls in (errors.BadOption, errors.CannotConnect, errors.OwnKernel):
         assert cls("what to do")._render_traceback_() == [f"{cls.__name__}: what to do"]
+    assert errors.ServerUnreachable("lab", "no answer")._render_traceback_() == ["ServerUnreachable: lab: no answer"]
+
+
+def test_what_is_wrong_and_what_to_do_stand_apart() -> None:
+    error = errors.BadAnswer("lab", "it has failed", "try again", status=500, cause=errors.Cause.NO_SERVER)
+    for one in (error, pickle.loads(pickle.dumps(error))):
+        assert str(one) == "lab: it has failed; try again"
+        assert (one.server, one.problem, one.remedy, one.status) == ("lab", "it has failed", "try again", 500)
+        assert one.cause is errors.Cause.NO_SERVER
+    assert str(errors.BadAnswer("lab", "lab has no kernel", "look", is_named=True)) == "lab has no kernel; look"
+    assert str(errors.BadServer("no \x1b file", "make one")) == r"no \x1b file; make one"
 
 
 def test_an_ambiguous_match_shows_its_candidates() -> None:

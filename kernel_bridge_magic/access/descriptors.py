@@ -33,7 +33,7 @@ def require(number: int = PLENTY) -> None:
         for descriptor in opened:
             os.close(descriptor)
     if len(opened) < number:
-        raise CannotConnect(none_left())
+        raise CannotConnect(*none_left())
 
 
 def are_out(error: BaseException) -> bool:
@@ -48,14 +48,17 @@ def check(error: BaseException) -> None:
         CannotConnect: there are no more.
     """
     if are_out(error):
-        raise CannotConnect(none_left()) from None
+        raise CannotConnect(*none_left()) from None
 
 
-def none_left() -> str:
-    """Say that there are none to spare, and what to do."""
+def none_left() -> tuple[str, str]:
+    """Return what to say when there are none to spare: what is wrong, and what to do."""
     limit = ""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
         limit = f" (its limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]})"
-    return f"this process has no file descriptors to spare{limit}; close files or connections, or raise it (ulimit -n)"
+    return (
+        f"this process has no file descriptors to spare{limit}",
+        "close files or connections, or raise it (ulimit -n)",
+    )

@@ -65,7 +65,7 @@ def proxy_for(server: Server) -> Proxy | None:
     except ValueError:
         problem = "is not a URL"
     # Its text may hold the proxy's password.
-    raise ServerUnreachable(f"{server.name}: the proxy in https_proxy {problem}; correct it, or set no_proxy")
+    raise ServerUnreachable(server.name, f"the proxy in https_proxy {problem}", "correct it, or set no_proxy")
 
 
 def tunnel(server: Server, proxy: Proxy, sock: socket.socket, deadline: float) -> None:
@@ -89,9 +89,9 @@ def tunnel(server: Server, proxy: Proxy, sock: socket.socket, deadline: float) -
         return
     name = f"the proxy {proxy.host}:{proxy.port}"
     if status == [b"407"]:
-        raise ServerUnreachable(f"{server.name}: {name} wants a login; put it in https_proxy, or set no_proxy")
+        raise ServerUnreachable(server.name, f"{name} wants a login", "put it in https_proxy, or set no_proxy")
     code = status[0].decode("ascii", "replace") if status and status[0].isdigit() else "no HTTP answer"
-    raise ServerUnreachable(f"{server.name}: {name} does not connect to {where} ({code}); set no_proxy to go straight")
+    raise ServerUnreachable(server.name, f"{name} does not connect to {where} ({code})", "set no_proxy to go straight")
 
 
 def _answer(sock: socket.socket, deadline: float) -> bytes:

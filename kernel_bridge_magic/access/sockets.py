@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernel_bridge_magic.access import descriptors, peers
 from kernel_bridge_magic.access.proxies import is_here, proxy_for, seconds_left, tunnel
-from kernel_bridge_magic.errors import BadServer, CannotConnect, ServerUnreachable
+from kernel_bridge_magic.errors import BadServer, CannotConnect, Cause, ServerUnreachable
 from kernel_bridge_magic.models import Server
 
 if TYPE_CHECKING:
@@ -174,8 +174,9 @@ def resolve(server: Server, host: str, port: int, deadline: float) -> list[tuple
         try:
             descriptors.require(2)
         except CannotConnect as problem:
-            raise ServerUnreachable(f"{server.name}: {problem}") from None
-        raise ServerUnreachable(f"{server.name}: the host name {host} cannot be resolved; check the URL or the network")
+            raise ServerUnreachable(server.name, problem.problem, problem.remedy) from None
+        why = f"the host name {host} cannot be resolved"
+        raise ServerUnreachable(server.name, why, _CHECK)
     # `localhost` is this machine, whatever a name server says (RFC 6761; FAULTS T28).
     strict = is_here(host)
     return [(family, address) for family, _, _, _, address in found if not strict or peers.is_loopback(address[0])]
@@ -194,10 +195,8 @@ def _refuse_stranger(server: Server, sock: socket.socket) -> None:
         return
     if who := peers.stranger(sock):
         place = server.socket_path or f"port {server.origin.port} of this machine"
-        raise ServerUnreachable(
-            f"{server.name}: {place} is used by {who}, so nothing was sent; "
-            "has a tunnel ended? If you trust them, add it with --trust"
-        )
+        remedy = "has a tunnel ended? If you trust them, add it with --trust"
+        raise ServerUnreachable(server.name, f"{place} is used by {who}, so nothing was sent", remedy)
 
 
 def _keep_secret(server: Server, sock: socket.socket) -> None:
@@ -207,15 +206,14 @@ def _keep_secret(server: Server, sock: socket.socket) -> None:
     host, here = server.origin.host, peers.is_within(sock)
     if server.origin.scheme != "https" and not here and not server.allow_plain_http:
         raise ServerUnreachable(
-            f"{server.name}: its token or password would cross the network unencrypted, so nothing was sent; "
-            "use https://, an ssh tunnel, or --allow-plain-http"
+            server.name,
+            "its token or password would cross the network unencrypted, so nothing was sent",
+            "use https://, an ssh tunnel, or --allow-plain-http",
         )
     if _WHERE.setdefault(host, here) is not here:
         was, now = ("another machine", "this machine") if here else ("this machine", "another machine")
-        raise ServerUnreachable(
-            f"{server.name}: {host} was {was} and is now {now}, so nothing was sent; "
-            "restart this kernel or program to allow it"
-        )
+        problem = f"{host} was {was} and is now {now}, so nothing was sent"
+        raise ServerUnreachable(server.name, problem, "restart this kernel or program to allow it")
 
 
 def _look_at_peer(server: Server, sock: socket.socket) -> None:
@@ -229,21 +227,20 @@ def _look_at_peer(server: Server, sock: socket.socket) -> None:
     pid, port = server.pid, server.origin.port
     if pid is None or not peers.is_ours(pid):
         who = "" if server.socket_path else f", and port {port} is now used by {peers.who_listens(port)}"
-        raise _gone(f"{server.name}: its process {pid} has ended{who}, so nothing was sent; {_START}")
+        problem = f"its process {pid} has ended{who}, so nothing was sent"
+        raise ServerUnreachable(server.name, problem, _START, cause=Cause.NOBODY)
     if server.socket_path:
         seen = peers.peer(sock)
         if seen is not None and seen != (pid, os.getuid()):
-            raise ServerUnreachable(
-                f"{server.name}: its socket is now served by process {seen[0]}, so nothing was sent; {_START}"
-            )
+            problem = f"its socket is now served by process {seen[0]}, so nothing was sent"
+            raise ServerUnreachable(server.name, problem, _START)
     elif server.origin.host not in peers.listening_addresses(pid, port):
-        raise ServerUnreachable(
-            f"{server.name}: port {port} is now used by {peers.who_listens(port)}, not by the server's process {pid}, "
-            f"so nothing was sent; {_START}"
-        )
+        who = f"{peers.who_listens(port)}, not by the server's process {pid}"
+        raise ServerUnreachable(server.name, f"port {port} is now used by {who}, so nothing was sent", _START)
 
 
 _START = "start the server again"
+_CHECK = "check the URL or the network"
 _NO_CA_FILE = "the CA file {!r} is missing or no PEM file"
 
 
@@ -270,52 +267,41 @@ def _tls(server: Server, sock: socket.socket) -> ssl.SSLSocket:
         context = ssl.create_default_context(cafile=server.ca_file or None)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         if descriptors.are_out(error):
-            raise ServerUnreachable(f"{server.name}: {descriptors.none_left()}") from None
-        raise ServerUnreachable(f"{server.name}: {_NO_CA_FILE.format(server.ca_file)}") from None
+            raise ServerUnreachable(server.name, *descriptors.none_left()) from None
+        raise ServerUnreachable(server.name, _NO_CA_FILE.format(server.ca_file)) from None
     return context.wrap_socket(sock, server_hostname=server.origin.host)
 
 
-def no_answer(seconds: float) -> str:
-    """Say of a server that it did not answer in time, and what may be the cause."""
-    return f"no answer within {round(seconds, 1):g} s; is it suspended or behind a firewall?"
+def no_answer(seconds: float) -> tuple[str, str]:
+    """Return what to say of a server that did not answer in time: what is wrong, and what to do."""
+    return f"no answer within {round(seconds, 1):g} s", "is it suspended or behind a firewall?"
 
 
 def explain(server: Server, error: Exception, timeout: float) -> ServerUnreachable:
-    """Make one sentence of a library's error, without its text."""
-    where = server.name
+    """Return the error of ours for a library's `error`, without its text."""
+    name = server.name
     place = server.socket_path or f"{server.origin.host}:{server.origin.port}"
     code = getattr(error, "verify_code", None)
     if code is not None:
-        reason = _TLS_REASONS.get(code, "cannot be verified")
-        return ServerUnreachable(
-            f"{where}: the certificate of {place} {reason}; {_TLS_REMEDIES.get(code, _TLS_REMEDY)}"
-        )
+        problem = f"the certificate of {place} {_TLS_REASONS.get(code, 'cannot be verified')}"
+        return ServerUnreachable(name, problem, _TLS_REMEDIES.get(code, _TLS_REMEDY), cause=Cause.CERTIFICATE)
     if isinstance(error, TimeoutError):
-        return ServerUnreachable(f"{where}: {no_answer(timeout)}")
+        return ServerUnreachable(name, *no_answer(timeout))
     if hasattr(error, "library"):  # ssl.SSLError, which is not imported for plain http
-        problem = ServerUnreachable(f"{where}: {place} does not speak TLS; is its URL http:// instead of https:// ?")
-        problem.misplaced = True
-        return problem
+        remedy = "is its URL http:// instead of https:// ?"
+        return ServerUnreachable(name, f"{place} does not speak TLS", remedy, cause=Cause.NO_SERVER)
     if descriptors.are_out(error):
-        return ServerUnreachable(f"{where}: {descriptors.none_left()}")
+        return ServerUnreachable(name, *descriptors.none_left())
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.EPERM, errno.EACCES):
-        return ServerUnreachable(
-            f"{where}: connecting to {place} is forbidden here (a sandbox?); run this outside, or allow loopback"
-        )
+        problem = f"connecting to {place} is forbidden here (a sandbox?)"
+        return ServerUnreachable(name, problem, "run this outside, or allow loopback")
     if number in (errno.ECONNREFUSED, errno.ENOENT):
-        nothing, why = f"nothing is listening on {place}", "the server has stopped, or the URL is wrong"
-        # A server that is called as its address is not named twice.
-        return _gone(f"{nothing}: {why}" if where == place else f"{where}: {nothing}; {why}")
+        problem, why = f"nothing is listening on {place}", "the server has stopped, or the URL is wrong"
+        if name == place:  # not named twice
+            return ServerUnreachable(name, f"{problem}: {why}", cause=Cause.NOBODY, is_named=True)
+        return ServerUnreachable(name, problem, why, cause=Cause.NOBODY)
     if number in (errno.ECONNRESET, errno.EPIPE):
-        return ServerUnreachable(f"{where}: {place} closed the connection; is its URL https:// instead of http:// ?")
-    return ServerUnreachable(
-        f"{where}: {place} cannot be reached ({os.strerror(number) if number else 'no address'}); "
-        "check the URL or the network"
-    )
-
-
-def _gone(text: str) -> ServerUnreachable:
-    problem = ServerUnreachable(text)
-    problem.refused = True
-    return problem
+        return ServerUnreachable(name, f"{place} closed the connection", "is its URL https:// instead of http:// ?")
+    why = os.strerror(number) if number else "no address"
+    return ServerUnreachable(name, f"{place} cannot be reached ({why})", _CHECK)

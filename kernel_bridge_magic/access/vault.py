@@ -39,8 +39,8 @@ class Secret:
         self._value = "" if problem else value
         # A traceback may show local variables: none of a frame that raises holds a secret.
         del value
-        if problem:
-            raise BadServer(problem)
+        if problem is not None:
+            raise problem
 
     def reveal(self) -> str:
         """Give the secret itself."""
@@ -71,15 +71,15 @@ class Secret:
         raise TypeError("a secret cannot be pickled or copied")
 
 
-def _unusable(value: str) -> str:
-    """Say why a text cannot be a secret; "" if it can."""
+def _unusable(value: str) -> BadServer | None:
+    """Return why a text cannot be a secret, None if it can."""
     if any(char in value for char in "\r\n\0"):
-        return "the secret has a line break or NUL inside; it must be one line"
+        return BadServer("the secret has a line break or NUL inside", "it must be one line")
     try:
         value.encode()
     except UnicodeEncodeError:  # bytes of the environment that are none
-        return "the secret is not UTF-8 text"
-    return ""
+        return BadServer("the secret is not UTF-8 text")
+    return None
 
 
 def read_secret(reference: str, *, ask: Callable[[], str] | None = None, what: str = "token") -> Secret:
@@ -92,7 +92,7 @@ def read_secret(reference: str, *, ask: Callable[[], str] | None = None, what: s
     """
     if reference.strip() == "ask":
         if ask is None:
-            raise BadServer("nobody can be asked for the secret here; use env:VAR or file:PATH")
+            raise BadServer("nobody can be asked for the secret here", "use env:VAR or file:PATH")
         return Secret(ask())
     found = _look_up(reference, what)
     # What was given may be the secret itself: it is in no error's text, nor in a variable of a frame that raises
@@ -100,10 +100,10 @@ def read_secret(reference: str, *, ask: Callable[[], str] | None = None, what: s
     del reference
     if isinstance(found, Secret):
         return found
-    raise BadServer(found)
+    raise found
 
 
-def _look_up(reference: str, what: str) -> Secret | str:
+def _look_up(reference: str, what: str) -> Secret | BadServer:
     """Return what a reference names, or why there is nothing that can be used. Nothing is raised from here."""
     kind, colon, place = reference.strip().partition(":")
     try:
@@ -112,9 +112,9 @@ def _look_up(reference: str, what: str) -> Secret | str:
         if kind == "file" and colon:
             return _from_file(place)
     except BadServer as error:
-        return str(error)
+        return BadServer(error.problem, error.remedy)  # without the frames that it comes from
     undo = "revoke it" if what == "token" else "change it"
-    return (
+    return BadServer(
         f"refused: a {what} typed in a cell is saved in the notebook and the history. If it was real, {undo}. "
         f"Put it in an environment variable and write --{what} env:VAR (or file:PATH, or ask)"
     )
@@ -123,23 +123,24 @@ def _look_up(reference: str, what: str) -> Secret | str:
 _NAME_OF_A_SECRET = re.compile(r"[A-Z]+(?:_[A-Z]+)+|(?:[A-Z0-9]+_)*(?:TOKEN|PASSWORD|PASSWD|SECRET|KEY)(?:_[A-Z0-9]+)*")
 
 
-def _from_environment(name: str, what: str) -> Secret | str:
+def _from_environment(name: str, what: str) -> Secret | BadServer:
     if name and "=" not in name and "\0" not in name and name in os.environ:
         return Secret(_without_final_break(os.environ[name]))
     # Only what is plainly a name is repeated: a shell puts the secret itself in the place of `$TOKEN`.
     if len(name) < 60 and _NAME_OF_A_SECRET.fullmatch(name):
-        return f"environment variable {name} (--{what} env:{name}) is not set"
-    return f"the environment variable of --{what} is not set; write its name without $, as in --{what} env:VAR"
+        return BadServer(f"environment variable {name} (--{what} env:{name}) is not set")
+    remedy = f"write its name without $, as in --{what} env:VAR"
+    return BadServer(f"the environment variable of --{what} is not set", remedy)
 
 
-def _from_file(place: str) -> Secret | str:
+def _from_file(place: str) -> Secret | BadServer:
     path = place
-    problem = ""
+    problem = remedy = ""
     data = b""
     try:
         path = os.path.expanduser(place)
         with open_file(path) as file:
-            problem = _refusal(path, os.fstat(file.fileno()))
+            problem, remedy = _refusal(path, os.fstat(file.fileno()))
             data = b"" if problem else file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
         problem = problem or f"cannot be read ({_reason(error)})"
@@ -150,7 +151,7 @@ def _from_file(place: str) -> Secret | str:
             return Secret(_without_final_break(data.decode("utf-8")))
         except UnicodeDecodeError:
             problem = "is not UTF-8 text"
-    return f"the secret's file{_shown(path)} {problem}"
+    return BadServer(f"the secret's file{_shown(path)} {problem}", remedy)
 
 
 def _without_final_break(value: str) -> str:
@@ -168,14 +169,14 @@ def _shown(path: str) -> str:
     return f" {path!r}" if known else ""
 
 
-def _refusal(path: str, status: os.stat_result) -> str:
+def _refusal(path: str, status: os.stat_result) -> tuple[str, str]:
     if not stat.S_ISREG(status.st_mode):
-        return "is not a regular file"
+        return "is not a regular file", ""
     if hasattr(os, "getuid") and status.st_uid not in (os.getuid(), 0):
-        return "belongs to another user"
+        return "belongs to another user", ""
     if hasattr(os, "getuid") and status.st_mode & 0o077:
-        return f"can be read by others; chmod 600 {path!r}"
-    return ""
+        return "can be read by others", f"chmod 600 {path!r}"
+    return "", ""
 
 
 def _reason(error: Exception) -> str:
@@ -206,7 +207,7 @@ class Vault:
         """
         if not secret.reveal().isascii():
             # Latin-1 would do for REST, but websocket-client sends headers in UTF-8: the server would see two tokens.
-            raise BadServer("the token has characters beyond ASCII, which no HTTP header carries; is it a password?")
+            raise BadServer("the token has characters beyond ASCII, which no HTTP header carries", "is it a password?")
         with self._lock:
             if found and origin in self._given:
                 return

@@ -15,7 +15,7 @@ from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.discovery.look import last_listing
 from kernel_bridge_magic.discovery.processes import usages
 from kernel_bridge_magic.discovery.this_kernel import own_kernel_id
-from kernel_bridge_magic.display.rows import problem_line, usage_words
+from kernel_bridge_magic.display.rows import usage_words
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.errors import BadAnswer, BadInput, ServerError
 from kernel_bridge_magic.faces import PYTHON, Face
@@ -238,7 +238,7 @@ class Bridge:
         report = next((report for report in reports if not report.problem), reports[0])
         problem: ServerError | None = None
         if report.elsewhere:
-            problem = BadAnswer(problem_line(report))
+            problem = _error(BadAnswer, report)
         elif report.problem:
             # The listing has words only. This raises the error itself, or shows that only listing is refused.
             try:
@@ -302,4 +302,9 @@ def _details(kernels: Sequence[Kernel], known: Mapping[str, Sequence[KernelConne
 
 def _in_words_of(report: ServerReport, error: ServerError) -> ServerError:
     """Return the error with what the listing says: it has looked further (whose server it is, what a hub says)."""
-    return type(error)(problem_line(report)) if report.problem else error
+    return _error(type(error), report) if report.problem else error
+
+
+def _error(kind: type[ServerError], report: ServerReport) -> ServerError:
+    server = report.server.name or report.server.url
+    return kind(server, report.problem, report.remedy, is_named=report.is_named)

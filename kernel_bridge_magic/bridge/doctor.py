@@ -23,7 +23,7 @@ from kernel_bridge_magic.access.sockets import explain, stages
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery.asking import LIST_KERNELS
 from kernel_bridge_magic.discovery.hubs import other_user, servers_of
-from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError, ServerError
+from kernel_bridge_magic.errors import AuthRefused, Cause, KernelBridgeError, ServerError
 from kernel_bridge_magic.models import Checkup, Kernel, Server, Session, Step, may_have_unread
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.text import count
@@ -85,16 +85,10 @@ class _Doctor:
         return [name for name in STEPS if name not in [step.name for step in self.steps]]
 
     def fail(self, name: str, error: KernelBridgeError, *, stop: bool = True) -> None:
-        seen, remedy = self._words(error)
-        if self.elsewhere and name in ("TCP", "TLS", "base URL"):
-            remedy = f"a Jupyter server is at {self.elsewhere}: use that URL"
-        self.add(name, False, seen, remedy)
+        elsewhere = self.elsewhere if name in ("TCP", "TLS", "base URL") else ""
+        self.add(name, False, error.problem, _use(elsewhere) if elsewhere else error.remedy)
         if stop:
             raise _Stop
-
-    def _words(self, error: KernelBridgeError) -> tuple[str, str]:
-        problem, _, remedy = str(error).partition("; ")
-        return problem.removeprefix(self.server.name).lstrip(": "), remedy
 
     # -- the connection
 
@@ -155,7 +149,7 @@ class _Doctor:
         """Add the certificate's fingerprint, so that it can be compared before it is trusted; nothing is sent."""
         import ssl
 
-        if "certificate of" not in str(problem):
+        if problem.cause is not Cause.CERTIFICATE:
             return problem
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -165,9 +159,8 @@ class _Doctor:
                 raw = made
             with context.wrap_socket(raw, server_hostname=self.server.origin.host) as sock:
                 digest = hashlib.sha256(sock.getpeercert(binary_form=True) or b"").hexdigest().upper()
-            what, _, remedy = str(problem).partition("; ")
             shown = ":".join(digest[n : n + 2] for n in range(0, len(digest), 2))
-            return type(problem)(f"{what} (its SHA-256: {shown}); {remedy}")
+            return type(problem)(problem.server, f"{problem.problem} (its SHA-256: {shown})", problem.remedy)
         return problem
 
     # -- the server
@@ -195,7 +188,7 @@ class _Doctor:
         try:
             return other_user(self.server, self.vault, self.seconds)
         except KernelBridgeError as error:
-            return self._words(error)
+            return error.problem, error.remedy
 
     def _hub_or(self, error: ServerError) -> None:
         """Fail at the base URL, unless it is a hub's own: then say what the hub says."""
@@ -209,7 +202,7 @@ class _Doctor:
             raise _Stop
         other = self.elsewhere or self._elsewhere()
         if other:
-            error = type(error)(f"{str(error).partition('; ')[0]}; a Jupyter server is at {other}: use that URL")
+            error = type(error)(error.server, error.problem, _use(other))
         self.fail("base URL", error)
 
     def _elsewhere(self) -> str:
@@ -266,7 +259,7 @@ class _Doctor:
             self.add("XSRF", False, "reading is allowed, interrupting and starting kernels are not", remedy)
             return
         except KernelBridgeError as error:
-            if "no kernel" not in str(error):
+            if not isinstance(error, ServerError) or error.cause is not Cause.NO_KERNEL:
                 self.fail("XSRF", error, stop=False)
                 return
         way = self._way()
@@ -310,6 +303,10 @@ class _Doctor:
                 self.add("WebSocket", True, f"opened ({what})")
                 return
         self.add("WebSocket", *_REFUSED.get(status, _refused)(status))
+
+
+def _use(url: str) -> str:
+    return f"a Jupyter server is at {url}: use that URL"
 
 
 def _no_events(status: int) -> tuple[bool | None, str, str]:

@@ -6,7 +6,6 @@ meaning.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from kernel_bridge_magic.errors import AmbiguousKernel, Fate, FateError, KernelB
 from kernel_bridge_magic.matching.selectors import selector
 from kernel_bridge_magic.models import Checkup, Kernel, Listing, ServerReport
 from kernel_bridge_magic.results import RemoteResult
-from kernel_bridge_magic.text import without_colours
+from kernel_bridge_magic.text import visible, without_colours
 
 __all__ = [
     "VERSION",
@@ -29,7 +28,6 @@ __all__ = [
 ]
 
 VERSION = 1
-_ASKS = re.compile(r"\. (?:Use|Choose)\b[^.]*\Z")
 #: What `SystemExit` says of None, 0 and False. `sys.exit(None)` says nothing.
 _WELL = frozenset({"", "None", "0", "False"})
 
@@ -179,7 +177,7 @@ def _error_model(error: KernelBridgeError) -> dict[str, Any]:
         return {"kind": "remote", "name": error.ename, "message": error.evalue, "traceback": traceback}
     if isinstance(error, AmbiguousKernel):
         # Elsewhere the candidates stand below it.
-        message = f"{_ASKS.sub('', str(error))}. Give the 'select' of one of 'candidates' as MATCH"
+        message = f"{visible(error.problem)}. Give the 'select' of one of 'candidates' as MATCH"
         return {"kind": "bridge", "name": type(error).__name__, "message": message, "traceback": []}
     kind = "fate" if isinstance(error, FateError) else "bridge"
     return {"kind": kind, "name": type(error).__name__, "message": str(error), "traceback": []}

@@ -15,7 +15,7 @@ from typing import Any
 from kernel_bridge_magic.access.sockets import no_answer
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery.hubs import other_user, servers_of
-from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError, ServerError, ServerUnreachable
+from kernel_bridge_magic.errors import AuthRefused, Cause, KernelBridgeError, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, ServerReport, Session
 from kernel_bridge_magic.servers.rest import ServerAPI
 
@@ -80,7 +80,7 @@ def ask_all(
         except queue.Empty:
             break
         found[number] = answer
-    why, _, remedy = no_answer(seconds).partition("; ")
+    why, remedy = no_answer(seconds)
     return [
         found.get(n) or [Answer(ServerReport(server, 0, why, remedy, time.monotonic() - start, late=True))]
         for n, server in enumerate(servers)
@@ -93,7 +93,7 @@ def _ask(server: Server, vault: Vault, until: float, seconds: float, skip: Mappi
         try:
             problem, remedy = other_user(server, vault, seconds, until)
         except KernelBridgeError as error:
-            problem, remedy = _words(server, error)
+            problem, remedy = error.problem, error.remedy
         if problem:
             return [Answer(ServerReport(server, 0, problem, remedy, time.monotonic() - start))]
     answer = _ask_one(server, vault, until, seconds)
@@ -108,7 +108,7 @@ def _ask(server: Server, vault: Vault, until: float, seconds: float, skip: Mappi
 def _ask_one(server: Server, vault: Vault, until: float, seconds: float) -> Answer:
     start = time.monotonic()
     problem = remedy = ""
-    misplaced = False
+    misplaced = is_named = False
     models: list[dict[str, Any]] = []
     sessions: list[dict[str, Any]] = []
     kernels: list[Kernel] = []
@@ -118,18 +118,21 @@ def _ask_one(server: Server, vault: Vault, until: float, seconds: float) -> Answ
             models = api.kernels()
             clock = api.clock
         except KernelBridgeError as error:
-            problem, remedy = _words(server, error)
-            misplaced = isinstance(error, ServerError) and (error.misplaced or error.refused)
-            if getattr(error, "status", 0) == 403 and _is_gateway_without_list(api):
+            problem, remedy = error.problem, error.remedy
+            status = 0
+            if isinstance(error, ServerError):
+                misplaced, is_named = error.cause in (Cause.NO_SERVER, Cause.NOBODY), error.is_named
+                status = error.status
+            if status == 403 and _is_gateway_without_list(api):
                 problem, remedy = "it does not list its kernels", LIST_KERNELS
             elif isinstance(error, AuthRefused | ServerUnreachable):
-                return Answer(ServerReport(server, 0, problem, remedy, time.monotonic() - start, misplaced))
+                seconds = time.monotonic() - start
+                return Answer(ServerReport(server, 0, problem, remedy, seconds, misplaced, is_named=is_named))
         try:
             sessions = api.sessions()
         except KernelBridgeError as error:
             if not problem:
-                problem, remedy = _words(server, error)
-                problem = f"its notebooks are not known ({problem})"
+                problem, remedy = f"its notebooks are not known ({error.problem})", error.remedy
         kernels = join(server, models, sessions)
         specs = _specs(api, {kernel.name for kernel in kernels})
     kernels = [replace(kernel, spec=specs.get(kernel.name, KernelSpec(kernel.name))) for kernel in kernels]
@@ -150,12 +153,6 @@ def _is_gateway_without_list(api: ServerAPI) -> bool:
     except KernelBridgeError:
         return False
     return True
-
-
-def _words(server: Server, error: KernelBridgeError) -> tuple[str, str]:
-    """Take an error's sentence apart: what is wrong, without the server's name that a listing shows, and what to do."""
-    problem, _, remedy = str(error).partition("; ")
-    return problem.removeprefix(server.name).lstrip(": "), remedy
 
 
 def join(server: Server, models: Sequence[Mapping[str, Any]], sessions: Sequence[Mapping[str, Any]]) -> list[Kernel]:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from kernel_bridge_magic.access import descriptors
-from kernel_bridge_magic.errors import CannotConnect
+from kernel_bridge_magic.errors import CannotConnect, sentence
 
 __all__ = ["Endpoint", "Heartbeats"]
 
@@ -158,7 +158,9 @@ def _refusals(endpoints: Sequence[Endpoint]) -> dict[str, str]:
                 number = sock.connect_ex(_address(endpoint))
             except (OSError, ValueError, OverflowError) as error:
                 out = descriptors.are_out(error)
-                problems[endpoint.path] = descriptors.none_left() if out else "its address cannot be used"
+                problems[endpoint.path] = (
+                    sentence("", *descriptors.none_left()) if out else "its address cannot be used"
+                )
                 continue
             if number == errno.EINPROGRESS:
                 pending[sock.fileno()] = sock, endpoint.path

@@ -54,18 +54,17 @@ def _owner(hub: Server, server: Server, vault: Vault, seconds: float, until: flo
         if not ServerAPI(hub, Vault(), seconds, until=until).is_hub():
             return ""
     except AuthRefused as error:
-        problem = str(error).partition("; ")[0]
-        why = f"{problem}, so it cannot be known whether this is a hub"
-        raise AuthRefused(f"{why}; add it with --trust if the server is yours") from None
+        problem = f"{error.problem}, so it cannot be known whether this is a hub"
+        raise AuthRefused(error.server, problem, "add it with --trust if the server is yours") from None
     # With no other secret: who was given what for the hub itself is another question.
     api = ServerAPI(hub, vault.alone(server.origin, hub.origin), seconds, until=until)
     page = f"{hub.url}hub/token"
     try:
         name = api.hub_user().get("name")
     except AuthRefused:
-        raise AuthRefused(f"{server.name}: the hub does not know this token (403); make one on {page}") from None
+        raise AuthRefused(server.name, "the hub does not know this token (403)", f"make one on {page}") from None
     if not isinstance(name, str) or not name:
-        raise AuthRefused(f"{server.name}: the hub does not say whose token this is; make one on {page}")
+        raise AuthRefused(server.name, "the hub does not say whose token this is", f"make one on {page}")
     return name
 
 

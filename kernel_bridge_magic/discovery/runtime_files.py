@@ -24,7 +24,7 @@ from kernel_bridge_magic.access import descriptors, peers
 from kernel_bridge_magic.access.files import open_file
 from kernel_bridge_magic.access.urls import server_url, socket_url
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.errors import BadServer
+from kernel_bridge_magic.errors import BadServer, sentence
 from kernel_bridge_magic.models import Server, Skipped
 
 __all__ = [
@@ -260,7 +260,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, Refused):
         return str(error)
     if descriptors.are_out(error):
-        return descriptors.none_left()
+        return sentence("", *descriptors.none_left())
     if isinstance(error, OSError):
         return "a symbolic link" if error.errno == errno.ELOOP else f"cannot be read ({error.strerror})"
     if isinstance(error, RecursionError):

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from kernel_bridge_magic.display.grid import NONE
+from kernel_bridge_magic.errors import sentence
 from kernel_bridge_magic.models import Kernel, ServerReport, Usage
 from kernel_bridge_magic.text import visible
 
@@ -81,11 +82,8 @@ def _size(size: int) -> str:
 
 def problem_line(report: ServerReport) -> str:
     """Return one line: why a server did not answer, and what to do."""
-    name, problem = visible(report.server.name or report.server.url), visible(report.problem)
-    said = (
-        problem if f" {name}:" in problem else f"{name}: {problem}"
-    )  # the problem may begin with the server's address
-    return said + (f"; {visible(report.remedy)}" if report.remedy else "")
+    name = "" if report.is_named else report.server.name or report.server.url
+    return visible(sentence(name, report.problem, report.remedy))
 
 
 def claim_lines(claims: Iterable[Kernel]) -> list[str]:

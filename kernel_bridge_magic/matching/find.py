@@ -107,8 +107,8 @@ def find_only(
     if len(others) == 1:
         return others[0]
     if others:
-        message = f"{len(others)} kernels are running. Choose one: {face.run}"
-        raise ambiguous(message, others, kernels, ask=False)
+        message = f"{len(others)} kernels are running"
+        raise ambiguous(message, others, kernels, ask=f"Choose one: {face.run}")
     raise none_running(reports, skipped, face)
 
 

@@ -85,17 +85,17 @@ def none_running(reports: Sequence[ServerReport], skipped: Sequence[Skipped], fa
 
 
 def ambiguous(
-    message: str, found: Sequence[Kernel], kernels: Sequence[Kernel], *, by_id: bool = False, ask: bool = True
+    message: str, found: Sequence[Kernel], kernels: Sequence[Kernel], *, by_id: bool = False, ask: str = ""
 ) -> AmbiguousKernel:
     """Return the error for several kernels, each with a selector, or with `by_id` with its whole id.
 
-    With `ask` the message ends by asking for one of them.
+    `ask` asks for one of them, in other words than usual.
     """
     named = [Named.of(kernel) for kernel in kernels]
     chosen = found[:_MOST_CANDIDATES]
     candidates = [(kernel.id if by_id else selector_among(kernel, named), kernel) for kernel in chosen]
-    asks = "" if not ask else ". Use:" if len(found) == 1 else ". Use one of:"
-    return AmbiguousKernel(f"{message}{asks}", candidates, more=len(found) - len(chosen))
+    remedy = ask or ("Use:" if len(found) == 1 else "Use one of:")
+    return AmbiguousKernel(message, candidates, more=len(found) - len(chosen), remedy=remedy)
 
 
 def none_matches(

@@ -1,4 +1,4 @@
-"""Answers that are not what a Jupyter server gives, each made one sentence that says what to do.
+"""Answers that no Jupyter server should give, each as an error that says what is wrong and what to do.
 
 Nothing of what the server wrote is repeated but the host of a redirect: it may hold cookies, and it may lie.
 """
@@ -8,47 +8,51 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from kernel_bridge_magic.access.urls import server_url
-from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
+from kernel_bridge_magic.errors import AuthRefused, BadAnswer, Cause, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import Server
 
 __all__ = ["host_refused", "not_json", "refusal"]
 
 
-def refusal(server: Server, way: str, status: int, location: str = "") -> ServerError:
-    """Make one sentence of a status that is not 2xx; `way` is how we said who we are, as `Vault.way` names it."""
-    error = _of_status(server, way, status, location)
+def refusal(server: Server, auth_method: str, status: int, location: str = "") -> ServerError:
+    """Return the error for a status that is not 2xx.
+
+    `auth_method` is how we said who we are, as `Vault.auth_method` names it; `location` is the header of a redirect.
+    """
+    error = _of_status(server, auth_method, status, location)
     error.status = status
     return error
 
 
-def _of_status(server: Server, way: str, status: int, location: str) -> ServerError:
+def _of_status(server: Server, auth_method: str, status: int, location: str) -> ServerError:
     name = server.name
     if status in (401, 403):
-        what, remedy = _NOT_ACCEPTED[way]
-        return AuthRefused(f"{name}: {what} ({status}); {remedy}")
+        problem, remedy = _NOT_ACCEPTED[auth_method]
+        return AuthRefused(name, f"{problem} ({status})", remedy)
     if 300 <= status < 400:
         return _redirected(server, location)
     if status == 404:
-        return _misplaced(f"{name}: there is no Jupyter server at {server.url} (404); check the base URL")
+        problem = f"there is no Jupyter server at {server.url} (404)"
+        return BadAnswer(name, problem, "check the base URL", cause=Cause.NO_SERVER)
     if status in (424, 502, 503, 504):
-        return ServerUnreachable(
-            f"{name}: the server behind it is not running ({status}); start it, on a JupyterHub from the hub's page"
-        )
+        problem = f"the server behind it is not running ({status})"
+        return ServerUnreachable(name, problem, "start it, on a JupyterHub from the hub's page")
     if status == 407 or status == 511:
-        return BadAnswer(f"{name}: the network wants a login first ({status}); open any page in a browser")
+        return BadAnswer(name, f"the network wants a login first ({status})", "open any page in a browser")
     if status >= 500:
-        return BadAnswer(f"{name}: the server failed ({status}); its log says why")
-    return BadAnswer(f"{name}: it does not take this request ({status}); is it a Jupyter server?")
+        return BadAnswer(name, f"the server failed ({status})", "its log says why")
+    return BadAnswer(name, f"it does not take this request ({status})", "is it a Jupyter server?")
 
 
 def host_refused(server: Server) -> BadAnswer:
-    """Make one sentence of a server that takes requests to this machine's own names only."""
+    """Return the error of a server that accepts requests to this machine's own names only."""
     scheme, host, port, base_path = server.origin
     local, _ = server_url(scheme, "localhost", port, base_path)
     return BadAnswer(
-        f"{server.name}: it refuses every request to the host {host}, whatever the token; use {local} (from another "
-        "machine through an ssh tunnel), or start the server with --ServerApp.allow_remote_access=True "
-        "(--ServerApp.local_hostnames=NAME allows one name)"
+        server.name,
+        f"it refuses every request to the host {host}, whatever the token",
+        f"use {local} (from another machine through an ssh tunnel), or start the server with "
+        "--ServerApp.allow_remote_access=True (--ServerApp.local_hostnames=NAME allows one name)",
     )
 
 
@@ -60,41 +64,34 @@ _NOT_ACCEPTED = {
 
 
 def not_json(server: Server, content_type: str, body: bytes) -> ServerError:
-    """Make one sentence of an answer that should be JSON and is something else."""
+    """Return the error for an answer that should be JSON and is something else."""
     name, page = server.name, body[:100_000].lower()
     if "html" not in content_type and page.lstrip()[:1] != b"<":
-        return _misplaced(f"{name}: its answer is not JSON; is it a Jupyter server?")
+        return BadAnswer(name, "its answer is not JSON", "is it a Jupyter server?", cause=Cause.NO_SERVER)
     if b"http-equiv" in page and b"refresh" in page:
-        return BadAnswer(
-            f"{name}: its answer is a page that leads elsewhere; "
-            "if the network wants a login first, open it in a browser"
-        )
+        remedy = "if the network wants a login first, open it in a browser"
+        return BadAnswer(name, "its answer is a page that leads elsewhere", remedy)
     if b"login" in page or b'type="password"' in page:
-        return AuthRefused(f"{name}: its answer is a login page; give its token with --token env:VAR")
-    return _misplaced(f"{name}: its answer is a web page, so this is no Jupyter server's base URL; check the URL")
-
-
-def _misplaced(text: str) -> BadAnswer:
-    error = BadAnswer(text)
-    error.misplaced = True
-    return error
+        return AuthRefused(name, "its answer is a login page", "give its token with --token env:VAR")
+    problem = "its answer is a web page, so this is no Jupyter server's base URL"
+    return BadAnswer(name, problem, "check the URL", cause=Cause.NO_SERVER)
 
 
 def _redirected(server: Server, location: str) -> ServerError:
+    name = server.name
     try:
         target = urlsplit(location)
         host = "".join(c for c in target.netloc.rpartition("@")[2] if c.isascii() and c.isprintable())[:100]
         path = target.path
     except ValueError:
-        return BadAnswer(f"{server.name}: it redirects elsewhere, which is not followed; give the URL that it means")
+        return BadAnswer(name, "it redirects elsewhere, which is not followed", "give the URL that it means")
     inside = not host or host == urlsplit(server.url).netloc
     _, hub, rest = path.partition("/hub/") if inside else ("", "", "")
     if hub and rest.startswith(("user/", "spawn")):
         # JupyterHub's proxy sends what it has no route for to the hub.
-        return ServerUnreachable(f"{server.name}: its server is stopped; start it on the hub's page, …/hub/home")
+        return ServerUnreachable(name, "its server is stopped", "start it on the hub's page, …/hub/home")
     where = "to another page of it" if inside else f"to {target.scheme or 'http'}://{host}"
     if "login" in path or hub:
-        return AuthRefused(
-            f"{server.name}: it redirects {where} to log in; give its token with --token env:VAR, or start its server"
-        )
-    return BadAnswer(f"{server.name}: it redirects {where}, which is not followed; give the URL that it means")
+        remedy = "give its token with --token env:VAR, or start its server"
+        return AuthRefused(name, f"it redirects {where} to log in", remedy)
+    return BadAnswer(name, f"it redirects {where}, which is not followed", "give the URL that it means")

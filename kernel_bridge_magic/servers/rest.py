@@ -19,7 +19,7 @@ from urllib.parse import quote
 from kernel_bridge_magic.access.sockets import no_answer, open_socket
 from kernel_bridge_magic.access.urls import hub_and_user, server_url
 from kernel_bridge_magic.access.vault import Hidden, Secret, Vault
-from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
+from kernel_bridge_magic.errors import AuthRefused, BadAnswer, Cause, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import KernelSpec, Server
 from kernel_bridge_magic.protocol.messages import read_json
 from kernel_bridge_magic.servers.http_deadline import Timed
@@ -202,10 +202,8 @@ class ServerAPI:
         elif again or answer.status == 401 or (answer.status in (200, 403) and _asks_for_password(answer)):
             self._vault.login_was(self.server.origin, accepted=False)
             self._vault.forget(self.server.origin)
-            raise AuthRefused(
-                f"{self.server.name}: password not accepted ({answer.status}); "
-                "give the right one with --password env:VAR"
-            )
+            problem = f"password not accepted ({answer.status})"
+            raise AuthRefused(self.server.name, problem, "give the right one with --password env:VAR")
         else:
             raise self._no_login(answer, "its login says neither yes nor no to the password")
 
@@ -221,10 +219,8 @@ class ServerAPI:
         url, origin = server_url(*self.server.origin[:3], path)
         hub = replace(self.server, url=url, origin=origin)
         if ServerAPI(hub, Vault(), self.timeout, until=self._until).is_hub():
-            raise AuthRefused(
-                f"{self.server.name}: a JupyterHub's servers have no password login; give a hub token with --token "
-                f"env:VAR, made on {url}hub/token"
-            )
+            remedy = f"give a hub token with --token env:VAR, made on {url}hub/token"
+            raise AuthRefused(self.server.name, "a JupyterHub's servers have no password login", remedy)
 
     def _has_login(self) -> bool:
         """Tell whether cookies of a login are sent, and not only those of the login's page."""
@@ -236,18 +232,20 @@ class ServerAPI:
             return host_refused(self.server)
         name, status = self.server.name, answer.status
         if answer.status >= 500 or answer.status == 429:
-            return ServerUnreachable(f"{name}: nobody can log in there now ({status}); try again later")
+            return ServerUnreachable(name, f"nobody can log in there now ({status})", "try again later")
         # A hub's own URL leads to its login, which is for browsers.
         token = "a hub token" if "/hub/" in answer.location else "its token"
         if 300 <= answer.status < 400:
             seen = "its login leads to another page, which is not followed"
-        return AuthRefused(f"{name}: {seen} ({status}); give {token} with --token env:VAR")
+        return AuthRefused(name, f"{seen} ({status})", f"give {token} with --token env:VAR")
 
     def _act(self, method: str, kernel_id: str, action: str = "", timeout: float | None = None) -> None:
         answer = self._call(method, f"api/kernels/{_quoted(kernel_id)}{action}", {}, timeout)
         # jupyter_server 2.21 answers 500 when a kernel that is gone is to be restarted.
         if answer.status == 404 or (answer.status >= 500 and self.kernel(kernel_id) is None):
-            raise BadAnswer(f"{self.server.name} has no kernel {kernel_id[:8]} any more; list the kernels again")
+            name = self.server.name
+            problem = f"{name} has no kernel {kernel_id[:8]} any more"
+            raise BadAnswer(name, problem, "list the kernels again", cause=Cause.NO_KERNEL, is_named=True)
         self._refuse(answer)
 
     def _json(self, method: str, path: str, body: Any = None, timeout: float | None = None) -> Any:
@@ -274,7 +272,7 @@ class ServerAPI:
         return [item for item in value if isinstance(item, dict)]
 
     def _shape(self) -> BadAnswer:
-        return BadAnswer(f"{self.server.name}: its answer is JSON of another shape; is it a Jupyter server?")
+        return BadAnswer(self.server.name, "its answer is JSON of another shape", "is it a Jupyter server?")
 
     def _refuse(self, answer: _Answer) -> None:
         if answer.status == 403 and self.refuses_host():
@@ -332,15 +330,13 @@ class ServerAPI:
             self.clock = _time(answer.date)
             return answer
         except TimeoutError:
-            problem = ServerUnreachable(f"{self.server.name}: {no_answer(timeout)}")
+            problem = ServerUnreachable(self.server.name, *no_answer(timeout))
         except ServerError as error:
             problem = error
         except (OSError, http.client.HTTPException, ValueError):
             # ValueError: an Origin with characters that no HTTP request can carry.
-            problem = BadAnswer(
-                f"{self.server.name}: it broke off without an answer; is its URL right (https:// instead of http:// ?)"
-            )
-            problem.misplaced = True
+            what, remedy = "it broke off without an answer", "is its URL right (https:// instead of http:// ?)"
+            problem = BadAnswer(self.server.name, what, remedy, cause=Cause.NO_SERVER)
         finally:
             if connection is not None and connection is not self._kept:
                 connection.close()
@@ -377,12 +373,11 @@ class ServerAPI:
             content = response.read(LARGEST_BODY + 1)
             if len(content) > LARGEST_BODY:
                 del content
-                raise BadAnswer(
-                    f"{self.server.name}: its answer has more than {LARGEST_BODY >> 20} MiB; it was not read"
-                )
+                what = f"its answer has more than {LARGEST_BODY >> 20} MiB"
+                raise BadAnswer(self.server.name, what, "it was not read")
             if response.length:
                 del content
-                raise BadAnswer(f"{self.server.name}: it broke off in the middle of its answer; try again")
+                raise BadAnswer(self.server.name, "it broke off in the middle of its answer", "try again")
         location, kind = response.getheader("Location") or "", response.getheader("Content-Type") or ""
         cookies = tuple(response.headers.get_all("Set-Cookie") or ())
         return _Answer(response.status, location, kind.lower(), content, cookies, response.getheader("Date") or "")

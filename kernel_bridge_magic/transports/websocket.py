@@ -22,6 +22,7 @@ from kernel_bridge_magic.errors import (
     AuthRefused,
     BadCell,
     CannotConnect,
+    Cause,
     KernelBridgeError,
     LinkLost,
     ServerUnreachable,
@@ -164,7 +165,7 @@ class WebSocketTransport(Transport):
         if status == 403 and ServerAPI(self._server, self._vault).refuses_host():
             return CannotConnect(str(host_refused(self._server)))
         if status in (401, 403):
-            return AuthRefused(f"{where}: token not accepted ({status}); give the right one with --token env:VAR")
+            return AuthRefused(where, f"token not accepted ({status})", "give the right one with --token env:VAR")
         if "Timeout" in type(error).__name__:
             return CannotConnect(f"{where} did not open the connection within {seconds:g} s: the kernel may be busy")
         if status is not None:
@@ -298,7 +299,7 @@ class WebSocketTransport(Transport):
 
     def _failure(self, problem: KernelBridgeError) -> Failure:
         if isinstance(problem, ServerUnreachable):
-            return Failure.REFUSED if problem.refused else Failure.OTHER
+            return Failure.REFUSED if problem.cause is Cause.NOBODY else Failure.OTHER
         if isinstance(problem, AuthRefused):
             return Failure.DENIED
         return Failure.NO_KERNEL if self._status == 404 else Failure.OTHER

@@ -108,11 +108,17 @@ def test_candidates_say_how_to_select_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "message", ["'a' matches 2 kernels, so nothing was run. Use one of:", "12 kernels are running. Choose one: NAME"]
+    ("message", "ask"),
+    [
+        ("'a' matches 2 kernels, so nothing was run", "Use one of:"),
+        ("12 kernels are running", "Choose one: kernel-bridge exec NAME -c CODE"),
+    ],
 )
-def test_what_is_said_of_candidates_is_a_sentence(message: str) -> None:
-    told = json_contract.failure(AmbiguousKernel(message, [("a", KERNEL)]))["error"]["message"]
-    assert told == f"{message.partition('. ')[0]}. Give the 'select' of one of 'candidates' as MATCH"
+def test_what_is_said_of_candidates_is_a_sentence(message: str, ask: str) -> None:
+    error = AmbiguousKernel(message, [("a", KERNEL)], remedy=ask)
+    assert str(error) == f"{message}. {ask}"
+    told = json_contract.failure(error)["error"]["message"]
+    assert told == f"{message}. Give the 'select' of one of 'candidates' as MATCH"
 
 
 def test_what_was_cut_is_told() -> None:

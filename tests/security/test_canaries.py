@@ -607,7 +607,7 @@ def test_the_search_finds_what_it_looks_for(stage: Stage) -> None:
         try:
             raise KeyError(secret)
         except KeyError:
-            raise AuthRefused("no") from None
+            raise AuthRefused("lab", "no") from None
 
     stage.shell.user_ns["act"] = fail
     stage.run(f"import logging; logging.debug('{secret}'); act()")
