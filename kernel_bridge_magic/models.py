@@ -133,6 +133,12 @@ class KernelSpec:
     display_name: str = ""
     language: str = ""
 
+    @classmethod
+    def from_json(cls, name: str, spec: object) -> KernelSpec:
+        """Build it from a kernelspec's JSON, as servers send it and `kernel.json` holds it; no text becomes ""."""
+        fields = spec if isinstance(spec, Mapping) else {}
+        return cls(name, _text(fields.get("display_name")), _text(fields.get("language")).lower())
+
 
 @dataclass(frozen=True, repr=False)
 class Kernel:

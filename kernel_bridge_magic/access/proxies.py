@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import os
 import socket
-import time
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.errors import ServerUnreachable
 from kernel_bridge_magic.models import Server
 
-__all__ = ["Proxy", "is_here", "proxy_for", "seconds_left", "tunnel"]
+__all__ = ["Proxy", "is_here", "proxy_for", "tunnel"]
 
 _LONGEST_ANSWER = 16 * 1024
 
@@ -68,8 +68,8 @@ def proxy_for(server: Server) -> Proxy | None:
     raise ServerUnreachable(server.name, f"the proxy in https_proxy {problem}", "correct it, or set no_proxy")
 
 
-def tunnel(server: Server, proxy: Proxy, sock: socket.socket, deadline: float) -> None:
-    """Ask the proxy at the other end of `sock` to connect it through to the server, by a `deadline` (monotonic).
+def tunnel(server: Server, proxy: Proxy, sock: socket.socket, deadline: Deadline) -> None:
+    """Ask the proxy at the other end of `sock` to connect it through to the server, by a `deadline`.
 
     Raises:
         ServerUnreachable: it does not.
@@ -81,7 +81,7 @@ def tunnel(server: Server, proxy: Proxy, sock: socket.socket, deadline: float) -
     lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
     if proxy.login:
         lines.append("Proxy-Authorization: Basic " + base64.b64encode(proxy.login.encode()).decode())
-    sock.settimeout(seconds_left(deadline))
+    sock.settimeout(deadline.require())
     sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
     answer = _answer(sock, deadline)
     status = answer.split(b"\r\n", 1)[0].split(b" ", 2)[1:2]
@@ -94,26 +94,14 @@ def tunnel(server: Server, proxy: Proxy, sock: socket.socket, deadline: float) -
     raise ServerUnreachable(server.name, f"{name} does not connect to {where} ({code})", "set no_proxy to go straight")
 
 
-def _answer(sock: socket.socket, deadline: float) -> bytes:
+def _answer(sock: socket.socket, deadline: Deadline) -> bytes:
     """Read the head of an answer, or as much of it as came and as may be long."""
     answer = b""
     # One byte at a time: what comes behind the head is the server's. A socket's own timeout is for each byte (T24).
     while not answer.endswith(b"\r\n\r\n") and len(answer) < _LONGEST_ANSWER:
-        sock.settimeout(seconds_left(deadline))
+        sock.settimeout(deadline.require())
         byte = sock.recv(1)
         if not byte:
             break
         answer += byte
     return answer
-
-
-def seconds_left(deadline: float) -> float:
-    """Give the seconds until a point of the monotonic clock.
-
-    Raises:
-        TimeoutError: there are none.
-    """
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left

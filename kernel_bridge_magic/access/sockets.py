@@ -11,13 +11,13 @@ import os
 import queue
 import socket
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from kernel_bridge_magic.access import descriptors, peers
-from kernel_bridge_magic.access.proxies import is_here, proxy_for, seconds_left, tunnel
+from kernel_bridge_magic.access.deadline import Deadline
+from kernel_bridge_magic.access.proxies import is_here, proxy_for, tunnel
 from kernel_bridge_magic.errors import BadServer, CannotConnect, Cause, ServerUnreachable
 from kernel_bridge_magic.models import Server
 
@@ -84,7 +84,7 @@ def stages(server: Server, timeout: float, *, secret: bool) -> Iterator[tuple[st
     Raises:
         ServerUnreachable, OSError, ValueError: the socket is closed then; `explain` makes a sentence of the others.
     """
-    deadline = time.monotonic() + timeout
+    deadline = Deadline.after(timeout)
     proxy = proxy_for(server)
     where = proxy[:2] if proxy else (server.origin.host, server.origin.port)
     addresses = [] if server.socket_path else resolve(server, *where, deadline)
@@ -101,7 +101,7 @@ def stages(server: Server, timeout: float, *, secret: bool) -> Iterator[tuple[st
             _keep_secret(server, sock)
         yield "peer", sock
         if server.origin.scheme == "https":
-            sock.settimeout(seconds_left(deadline))
+            sock.settimeout(deadline.require())
             sock = _tls(server, sock)
             yield "TLS", sock
     except BaseException:
@@ -123,13 +123,13 @@ def _dial(family: int, address: Any, seconds: float) -> socket.socket:
     return sock
 
 
-def _tcp(addresses: Sequence[tuple[int, Any]], deadline: float) -> socket.socket:
+def _tcp(addresses: Sequence[tuple[int, Any]], deadline: Deadline) -> socket.socket:
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "")
     others = _in_turn(addresses)
     while others:
         family, address = others.pop(0)
         try:
-            seconds = seconds_left(deadline)
+            seconds = deadline.require()
             if others:  # one that is silent, as IPv6 is in some networks, must not hide them (FAULTS F47)
                 seconds = min(seconds, max(1.0, min(3.0, seconds / (len(others) + 1))))
             return _dial(family, address, seconds)
@@ -145,7 +145,7 @@ def _in_turn(addresses: Sequence[tuple[int, Any]]) -> list[tuple[int, Any]]:
     return [item for pair in zip_longest(first, other) for item in pair if item]
 
 
-def resolve(server: Server, host: str, port: int, deadline: float) -> list[tuple[int, Any]]:
+def resolve(server: Server, host: str, port: int, deadline: Deadline) -> list[tuple[int, Any]]:
     """Look a host up; give families and addresses to connect to.
 
     getaddrinfo has no timeout, so that names are looked up in a thread that may be left.
@@ -167,7 +167,7 @@ def resolve(server: Server, host: str, port: int, deadline: float) -> list[tuple
     else:
         threading.Thread(target=look_up, daemon=True, name="kernel-bridge-dns").start()
     try:
-        found = answer.get(timeout=seconds_left(deadline))
+        found = answer.get(timeout=deadline.require())
     except queue.Empty:
         found = None
     if found is None:

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from kernel_bridge_magic.access import peers
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.proxies import proxy_for
 from kernel_bridge_magic.access.sockets import explain, stages
 from kernel_bridge_magic.access.vault import Vault
@@ -192,7 +193,7 @@ class _Doctor:
 
     def _hub_or(self, error: ServerError) -> None:
         """Fail at the base URL, unless it is a hub's own: then say what the hub says."""
-        running, others = servers_of(self.server, self.vault, self.seconds, time.monotonic() + self.seconds)
+        running, others = servers_of(self.server, self.vault, self.seconds, Deadline.after(self.seconds))
         if running or others:
             self.add("base URL", True, f"{self.server.url} is a JupyterHub")
             if running:

@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Callable
 
 from kernel_bridge_magic.access import peers as ports
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.discovery.asking import join
 from kernel_bridge_magic.discovery.heartbeat import Heartbeats
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
@@ -84,7 +84,7 @@ class Control:
         except (OSError, ValueError, TypeError, Refused):
             return None
         heart = Heartbeats([where], _HEARTBEAT_SECONDS)
-        heart.wait([path], time.monotonic() + _HEARTBEAT_SECONDS)
+        heart.wait([path], Deadline.after(_HEARTBEAT_SECONDS))
         return not heart.problem(path)
 
     def interrupt(self, transport: Transport | None = None, wanted: Callable[[], bool] = lambda: True) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.sockets import no_answer
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery.hubs import other_user, servers_of
@@ -41,11 +42,11 @@ class Answer:
 def ask_all(
     servers: Sequence[Server],
     vault: Vault,
-    until: float,
+    until: Deadline,
     seconds: float,
     skip: Mapping[Origin, str] = MappingProxyType({}),
 ) -> list[list[Answer]]:
-    """Ask every server for its kernels, until the monotonic clock shows `until`; answers for each, in order.
+    """Ask every server for its kernels, until `until` has passed; answers for each, in order.
 
     There is one, but a hub gives one for each server of its user. Those in `skip` are not asked: the text there is
     their problem.
@@ -61,7 +62,7 @@ def ask_all(
         except Exception:
             # What a server sends must not end a listing, whatever we forgot to think of (FAULTS B44).
             answer = [Answer(ServerReport(server, problem="its answer cannot be understood"))]
-        if time.monotonic() >= until - _SLACK:
+        if until.left <= _SLACK:
             for one in answer:
                 if one.report.problem and one.report.server is server:  # of a hub's servers each has its own time
                     one.report = replace(one.report, late=True)
@@ -76,7 +77,7 @@ def ask_all(
     while len(found) < len(servers):
         try:
             # A little longer than the threads have: they know better why there is no answer.
-            number, answer = answers.get(timeout=max(0.0, until + 0.1 - time.monotonic()))
+            number, answer = answers.get(timeout=until.left + 0.1)
         except queue.Empty:
             break
         found[number] = answer
@@ -87,7 +88,7 @@ def ask_all(
     ]
 
 
-def _ask(server: Server, vault: Vault, until: float, seconds: float, skip: Mapping[Origin, str]) -> list[Answer]:
+def _ask(server: Server, vault: Vault, until: Deadline, seconds: float, skip: Mapping[Origin, str]) -> list[Answer]:
     start = time.monotonic()
     if server.source != "runtime":
         try:
@@ -105,7 +106,7 @@ def _ask(server: Server, vault: Vault, until: float, seconds: float, skip: Mappi
     return [answer]
 
 
-def _ask_one(server: Server, vault: Vault, until: float, seconds: float) -> Answer:
+def _ask_one(server: Server, vault: Vault, until: Deadline, seconds: float) -> Answer:
     start = time.monotonic()
     problem = remedy = ""
     misplaced = is_named = False

@@ -12,11 +12,11 @@ import os
 import select
 import socket
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from kernel_bridge_magic.access import descriptors
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.errors import CannotConnect, sentence
 
 __all__ = ["Endpoint", "Heartbeats"]
@@ -68,11 +68,11 @@ class Heartbeats:
         if endpoints:
             threading.Thread(target=self._run, daemon=True, name="kernel-bridge-heartbeat").start()
 
-    def wait(self, paths: Iterable[str], until: float) -> None:
-        """Wait until each of these connection files has an answer, or the monotonic clock shows `until`."""
+    def wait(self, paths: Iterable[str], until: Deadline) -> None:
+        """Wait until each of these connection files has an answer, or `until` has passed."""
         wanted = set(paths)
         with self._changed:
-            self._changed.wait_for(lambda: wanted <= self._answers.keys(), max(0.0, until - time.monotonic()))
+            self._changed.wait_for(lambda: wanted <= self._answers.keys(), until.left)
 
     def stop(self) -> None:
         """Nobody waits any more."""
@@ -128,8 +128,8 @@ class Heartbeats:
                     continue
                 poller.register(sock, zmq.POLLIN)
                 waiting[sock] = endpoint
-            end = time.monotonic() + self._seconds
-            while waiting and not self._stopped and time.monotonic() < end:
+            end = Deadline.after(self._seconds)
+            while waiting and not self._stopped and not end.is_over:
                 for sock, _event in poller.poll(_SLICE):
                     endpoint = waiting.pop(sock)
                     poller.unregister(sock)
@@ -167,9 +167,9 @@ def _refusals(endpoints: Sequence[Endpoint]) -> dict[str, str]:
                 poll.register(sock, select.POLLOUT)
             elif problem := _problem(number):
                 problems[endpoint.path] = problem
-        end = time.monotonic() + _CONNECT_SECONDS
-        while pending and (left := end - time.monotonic()) > 0:
-            for descriptor, _event in poll.poll(left * 1000):
+        end = Deadline.after(_CONNECT_SECONDS)
+        while pending and not end.is_over:
+            for descriptor, _event in poll.poll(end.left * 1000):
                 poll.unregister(descriptor)
                 sock, path = pending.pop(descriptor)
                 if problem := _problem(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):

@@ -12,10 +12,12 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from kernel_bridge_magic.access.deadline import NEVER, Deadline
 from kernel_bridge_magic.access.urls import hub_and_user, server_url
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError
 from kernel_bridge_magic.models import Server, ServerReport
+from kernel_bridge_magic.servers.login import is_hub
 from kernel_bridge_magic.servers.rest import ServerAPI
 
 __all__ = ["other_user", "servers_of"]
@@ -24,7 +26,7 @@ _CHILD_PATH = re.compile(r"/(?:.*/)?user/[^/]+/(?:[^/]+/)?")
 _MOST_CHILDREN = 100  # a thread each
 
 
-def other_user(server: Server, vault: Vault, seconds: float, until: float | None = None) -> tuple[str, str]:
+def other_user(server: Server, vault: Vault, seconds: float, until: Deadline = NEVER) -> tuple[str, str]:
     """Say why our token must not go to a server, and what to do; `("", "")` if it may.
 
     The hub is asked once, and the answer kept in the vault, which withholds the token until it is there.
@@ -48,10 +50,10 @@ def other_user(server: Server, vault: Vault, seconds: float, until: float | None
     )
 
 
-def _owner(hub: Server, server: Server, vault: Vault, seconds: float, until: float | None) -> str:
+def _owner(hub: Server, server: Server, vault: Vault, seconds: float, until: Deadline) -> str:
     """Ask whose token it is; "" where there is no hub."""
     try:
-        if not ServerAPI(hub, Vault(), seconds, until=until).is_hub():
+        if not is_hub(hub, seconds, until):
             return ""
     except AuthRefused as error:
         problem = f"{error.problem}, so it cannot be known whether this is a hub"
@@ -73,14 +75,14 @@ def _at(server: Server, base_path: str) -> Server:
     return replace(server, url=url, origin=origin)
 
 
-def servers_of(hub: Server, vault: Vault, seconds: float, until: float) -> tuple[list[Server], list[ServerReport]]:
+def servers_of(hub: Server, vault: Vault, seconds: float, until: Deadline) -> tuple[list[Server], list[ServerReport]]:
     """Give the running servers of the token's user, and reports of what does not run or cannot be known.
 
     `([], [])` if there is no hub at this URL.
     """
     page = f"{hub.url}hub/"
     try:
-        if not ServerAPI(hub, Vault(), seconds, until=until).is_hub():
+        if not is_hub(hub, seconds, until):
             return [], []
     except KernelBridgeError:
         return [], []

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.descriptors import require
 from kernel_bridge_magic.access.urls import servers_named
 from kernel_bridge_magic.access.vault import Vault
@@ -71,7 +72,7 @@ def look(
     """
     require()
     began = time.monotonic()
-    until = began + deadline
+    until = Deadline(began + deadline)
     places = runtime_dirs()
     files = read_runtime_files(places, min(_FILE_SECONDS, deadline / 2), named) if local else RuntimeFiles()
     found, skipped = read_servers(files.servers, vault)

@@ -14,13 +14,13 @@ import os
 import queue
 import stat
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from kernel_bridge_magic.access import descriptors, peers
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.files import open_file
 from kernel_bridge_magic.access.urls import server_url, socket_url
 from kernel_bridge_magic.access.vault import Secret, Vault
@@ -112,7 +112,7 @@ def read_runtime_files(directories: Sequence[str], seconds: float = 2.0, named: 
     A missing directory is nothing to tell of; every other trouble is one `Skipped`. Never raises for what it
     finds there.
     """
-    end = time.monotonic() + seconds
+    end = Deadline.after(seconds)
     answers: queue.SimpleQueue[tuple[str, tuple[int, int], RuntimeFiles]] = queue.SimpleQueue()
     names: dict[str, list[str]] = {directory: [] for directory in directories}
     for path in named:
@@ -124,7 +124,7 @@ def read_runtime_files(directories: Sequence[str], seconds: float = 2.0, named: 
     found: dict[str, tuple[tuple[int, int], RuntimeFiles]] = {}
     while len(found) < len(names):
         try:
-            directory, identity, files = answers.get(timeout=max(0.0, end - time.monotonic()))
+            directory, identity, files = answers.get(timeout=end.left)
         except queue.Empty:
             break
         found[directory] = identity, files

@@ -16,7 +16,6 @@ from kernel_bridge_magic.access.files import open_file
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, number, text
 from kernel_bridge_magic.models import Kernel, KernelSpec, Session, Skipped
-from kernel_bridge_magic.servers.rest import kernelspec
 
 __all__ = ["endpoint", "endpoints", "file_kernel_id", "kernelspec_on_disk", "standalone_kernel", "starter"]
 
@@ -240,7 +239,7 @@ def kernelspec_on_disk(name: str) -> KernelSpec:
         try:
             with open_file(os.path.join(directory, name, "kernel.json")) as file:
                 if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    return kernelspec(name, json.loads(file.read(64 * 1024)))
+                    return KernelSpec.from_json(name, json.loads(file.read(64 * 1024)))
         except (OSError, ValueError, RecursionError):
             continue
     return KernelSpec(name)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.files import open_file
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.servers.entries import BadEntry, Entry, read_entry
@@ -108,14 +109,14 @@ def _locked(path: str, otherwise: str) -> Iterator[None]:
         BadServer: it cannot be had.
     """
     lock = f"{path}.lock"
-    end = time.monotonic() + _LOCK_SECONDS
+    end = Deadline.after(_LOCK_SECONDS)
     handle = None
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         while handle is None:
             handle = _lock(lock)
             if handle is None:
-                if time.monotonic() > end:
+                if end.is_over:
                     raise BadServer(f"{NAME} cannot be written, since another process is writing it; {otherwise}")
                 time.sleep(_LOCK_LOOK)
     except OSError as error:

@@ -6,8 +6,9 @@ import contextlib
 import io
 import select
 import socket
-import time
 from typing import Any
+
+from kernel_bridge_magic.access.deadline import Deadline
 
 __all__ = ["Timed"]
 
@@ -16,11 +17,10 @@ class Timed:
     """What http.client takes for a socket, with a deadline for all reads together.
 
     A plain socket timeout is for each read, so that a server that drips one byte a second holds a call for
-    ever (FAULTS T24). `deadline` is on the monotonic clock. `heard` is whether anything has come since the last
-    sending.
+    ever (FAULTS T24). `heard` is whether anything has come since the last sending.
     """
 
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
         self.deadline = deadline
         self.heard = False
@@ -30,7 +30,7 @@ class Timed:
     def sendall(self, data: bytes) -> None:
         """Send everything, by the deadline."""
         self.heard = False
-        self._sock.settimeout(_left(self.deadline))
+        self._sock.settimeout(self.deadline.require())
         self._sock.sendall(data)
 
     def is_over(self) -> bool:
@@ -49,7 +49,7 @@ class Timed:
 
     def receive_into(self, buffer: Any) -> int:
         """Read what is there, by the deadline."""
-        self._sock.settimeout(_left(self.deadline))
+        self._sock.settimeout(self.deadline.require())
         number = self._sock.recv_into(buffer)
         self.heard = self.heard or number > 0
         return number
@@ -88,10 +88,3 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         return self._owner.receive_into(buffer)
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left

@@ -6,14 +6,14 @@ import contextlib
 import logging
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
+from kernel_bridge_magic.access.deadline import Deadline
+from kernel_bridge_magic.access.sockets import open_socket
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.models import Server
 from kernel_bridge_magic.protocol.frames import V1
-from kernel_bridge_magic.servers.rest import open_socket
 
 __all__ = ["Bounded", "knock", "options", "untraced", "ws_url"]
 
@@ -32,7 +32,7 @@ def knock(server: Server, vault: Vault, path: str, timeout: float) -> int:
     """
     import websocket
 
-    deadline = time.monotonic() + timeout
+    deadline = Deadline.after(timeout)
     raw = open_socket(server, timeout, secret=vault.auth_method(server.origin) != "none")
     bounded = Bounded(raw, deadline)
     connection = websocket.WebSocket()
@@ -50,13 +50,13 @@ def knock(server: Server, vault: Vault, path: str, timeout: float) -> int:
 
 
 class Bounded:
-    """A socket of which little is read, by a deadline on the monotonic clock.
+    """A socket of which little is read, by a deadline.
 
     websocket-client reads a handshake byte by byte and for ever, and its timeout is for each byte: who drips or
     floods could hold a call (FAULTS T24).
     """
 
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
         self._deadline = deadline
         self._timeout = float("inf")
@@ -68,7 +68,7 @@ class Bounded:
 
     def gettimeout(self) -> float:
         """Give the seconds that the next read may take."""
-        return max(min(self._timeout, self._deadline - time.monotonic()), 0.001)
+        return max(min(self._timeout, self._deadline.left), 0.001)
 
     def recv(self, size: int) -> bytes:
         """Read, unless the time is up or too much came."""
@@ -83,7 +83,7 @@ class Bounded:
         return self._sock.send(data)
 
     def _wait_less(self) -> None:
-        if time.monotonic() >= self._deadline or self._room <= 0:
+        if self._deadline.is_over or self._room <= 0:
             raise TimeoutError
         self._sock.settimeout(self.gettimeout())
 

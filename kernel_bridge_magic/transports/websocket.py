@@ -17,6 +17,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from kernel_bridge_magic.access.deadline import Deadline
+from kernel_bridge_magic.access.sockets import open_socket
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.errors import (
     AuthRefused,
@@ -34,8 +36,9 @@ from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.frames import decode, encode
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
+from kernel_bridge_magic.servers.http_client import refuses_host
 from kernel_bridge_magic.servers.refusals import host_refused
-from kernel_bridge_magic.servers.rest import ServerAPI, open_socket
+from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.bell import Bell
 from kernel_bridge_magic.transports.endings import End, read_close
@@ -133,7 +136,7 @@ class WebSocketTransport(Transport):
         problem: AuthRefused | CannotConnect | None = None
         try:
             with untraced():
-                bounded = Bounded(raw, time.monotonic() + seconds)
+                bounded = Bounded(raw, Deadline.after(seconds))
                 connection.connect(self._url(), socket=bounded, **options(self._server, self._vault, seconds))
             connection.sock = raw
             if connection.getstatus() != 101:
@@ -162,7 +165,7 @@ class WebSocketTransport(Transport):
         where = self._server.name
         if status == 404:
             return CannotConnect(f"{where} has no kernel {self._kernel.short_id} any more; list the kernels again")
-        if status == 403 and ServerAPI(self._server, self._vault).refuses_host():
+        if status == 403 and refuses_host(self._server):
             return CannotConnect(str(host_refused(self._server)))
         if status in (401, 403):
             return AuthRefused(where, f"token not accepted ({status})", "give the right one with --token env:VAR")

@@ -21,6 +21,7 @@ import pytest
 import trustme
 
 from kernel_bridge_magic.access import sockets
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.sockets import check_ca_file, explain, open_socket, resolve
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.errors import BadServer, ServerUnreachable
@@ -104,7 +105,7 @@ def test_a_name_that_has_moved_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_localhost_is_this_machine_only() -> None:
     server = Server("", "x", Origin("http", "localhost", 80, "/"))
-    addresses = {address[0] for _, address in resolve(server, "localhost", 80, time.monotonic() + 9)}
+    addresses = {address[0] for _, address in resolve(server, "localhost", 80, Deadline.after(9))}
     assert addresses and addresses <= {"127.0.0.1", "::1"}
 
 

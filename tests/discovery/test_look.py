@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.discovery.asking import join
@@ -57,7 +58,7 @@ def wait_for_kernel(server: JupyterServer, kernel_id: str) -> None:
         content = json.loads(server.connection_file(kernel_id).read_text())
         where = endpoint(FileContent(kernel_id, content, 0.0))
         beats = Heartbeats([where], 0.5)
-        beats.wait([where.path], time.monotonic() + 0.5)
+        beats.wait([where.path], Deadline.after(0.5))
         return not beats.problem(where.path)
 
     wait_for(answers, "the kernel's heartbeat")

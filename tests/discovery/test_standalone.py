@@ -13,6 +13,7 @@ from typing import Any
 import pexpect
 import pytest
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.discovery import heartbeat
 from kernel_bridge_magic.discovery.heartbeat import Endpoint, Heartbeats
@@ -49,7 +50,7 @@ def alive(directory: Path, seconds: float = 2.0) -> tuple[list[Kernel], dict[str
     where, skipped = endpoints(list(files.values()))
     problems = {Path(item.path).name: item.reason for item in skipped}
     beats = Heartbeats(list(where.values()), seconds)
-    beats.wait(where, time.monotonic() + seconds)
+    beats.wait(where, Deadline.after(seconds))
     beats.stop()
     problems |= {Path(path).name: problem for path in where if (problem := beats.problem(path))}
     kernels = [standalone_kernel(files[path], where[path]) for path in where if not beats.problem(path)]
@@ -205,7 +206,7 @@ def test_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file = read_runtime_files([str(runtime)]).kernels[0]
         bare = endpoint(file)._replace(curve_public="", curve_secret="")
         beats = Heartbeats([bare], 0.3)
-        beats.wait([bare.path], time.monotonic() + 1)
+        beats.wait([bare.path], Deadline.after(1))
         assert beats.problem(bare.path)
     finally:
         manager.shutdown_kernel(now=True)
@@ -233,7 +234,7 @@ def test_time_to_answer_begins_when_a_kernel_is_asked(console: ConsoleKernel, mo
     monkeypatch.setattr(heartbeat, "_refusals", on_a_loaded_machine)
     where = endpoint(*read_runtime_files([str(console.connection_file.parent)]).kernels)
     beats = Heartbeats([where], 1.0)
-    beats.wait([where.path], time.monotonic() + 10)
+    beats.wait([where.path], Deadline.after(10))
     assert beats.problem(where.path) == ""
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import ssl
@@ -11,19 +10,20 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trustme
 
+from kernel_bridge_magic.access.sockets import open_socket
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import Origin, Server
-from kernel_bridge_magic.servers.rest import ServerAPI, open_socket
+from kernel_bridge_magic.servers.rest import ServerAPI
 from tests.support.hostile import HostileServer
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
@@ -302,39 +302,6 @@ def test_wrong_answers_are_one_sentence(answer: bytes, error: type[ServerError],
         assert caught.value.__cause__ is None and caught.value.__context__ is None
 
 
-def keeping(*answers: bytes | None) -> tuple[Callable[[socket.socket, bytes], None], list[bytes]]:
-    """A script that keeps its connections, though no answer says so; with the heads of all requests.
-
-    The answers are given in turn, the last one again and again; None closes the connection with no word.
-    """
-    left, seen = list(answers), []
-
-    def script(connection: socket.socket, request: bytes) -> None:
-        while request:
-            seen.append(request.split(b" HTTP")[0])
-            answer = left.pop(0) if len(left) > 1 else left[0]
-            if answer is None:
-                return
-            connection.sendall(answer.replace(b"Connection: close\r\n", b""))
-            request = connection.recv(65536)
-
-    return script, seen
-
-
-def test_a_server_that_closes_a_kept_connection_behind_each_answer() -> None:
-    with HostileServer() as hostile:
-        hostile.closes = True
-        hostile.sessions = [{"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": {"id": "scripted"}}]
-        with ServerAPI(hostile.server, Vault()) as api:
-            for _ in range(3):
-                assert [item["id"] for item in api.kernels()] == ["scripted"]
-                assert [item["path"] for item in api.sessions()] == ["a.ipynb"]
-        listing = look([hostile.server], Vault(), local=False)
-        assert [kernel.title for kernel in listing.kernels] == ["a.ipynb"]
-        assert [report.problem for report in listing.servers] == [""]
-        assert len(hostile.connections) == len(hostile.requests)
-
-
 @pytest.mark.parametrize("half", ["\ud800", "a\udfffb", "\ud83d \ude00"])
 def test_names_that_cannot_be_encoded_are_replaced(half: str) -> None:
     with HostileServer() as hostile:
@@ -347,76 +314,6 @@ def test_names_that_cannot_be_encoded_are_replaced(half: str) -> None:
         [kernel] = look([hostile.server], Vault(), local=False).kernels
     told = [kernel.id, kernel.name, kernel.state, *kernel.paths, kernel.title, kernel.display_name, kernel.language]
     assert "\ufffd" in "".join(told).encode().decode()
-
-
-def test_a_question_that_nobody_heard_is_asked_once_more() -> None:
-    # The connection is closed when the question has come: nobody can see that beforehand.
-    script, seen = keeping(http(), None, http(body=b'[{"id": "a"}]'), None)
-    with RawServer(script) as raw, ServerAPI(raw.server(), Vault()) as api:
-        assert api.kernels() == [] and api.kernels() == [{"id": "a"}]
-        assert len(raw.requests) == 2  # connections
-        with pytest.raises(BadAnswer, match="broke off without an answer"):
-            api.kernels()
-        # Once: the new connection was closed, too.
-        assert seen == [b"GET /api/kernels"] * 5 and len(raw.requests) == 3
-
-
-@pytest.mark.parametrize("act", [ServerAPI.restart, ServerAPI.delete, ServerAPI.start])
-def test_what_does_something_is_not_sent_twice(act: Callable[[ServerAPI, str], object]) -> None:
-    script, seen = keeping(http(), None, http(body=b"{}"))
-    with RawServer(script) as raw, ServerAPI(raw.server(), Vault()) as api:
-        assert api.kernels() == []
-        with pytest.raises(BadAnswer, match="broke off without an answer"):
-            act(api, "x")
-        assert len(seen) == 2 and len(raw.requests) == 1
-
-
-@pytest.mark.parametrize("begun", [b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n["])
-def test_an_answer_that_has_begun_is_not_asked_for_again(begun: bytes) -> None:
-    def script(connection: socket.socket, request: bytes) -> None:
-        connection.sendall(http().replace(b"Connection: close\r\n", b""))
-        connection.recv(65536)
-        connection.sendall(begun)
-
-    with RawServer(script) as raw, ServerAPI(raw.server(), Vault()) as api:
-        assert api.kernels() == []
-        with pytest.raises(BadAnswer, match=r"broke off|not JSON"):
-            api.kernels()
-        assert len(raw.requests) == 1
-
-
-def test_a_connection_that_is_closed_by_now_takes_nothing_along() -> None:
-    # Some servers say why they close: that is no answer to the question that comes next.
-    gone = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    for word in (b"", gone):
-        seen: list[bytes] = []
-
-        def script(connection: socket.socket, request: bytes, word: bytes = word, seen: list[bytes] = seen) -> None:
-            seen.append(request.split(b" HTTP")[0])
-            connection.sendall(http(body=b"{}").replace(b"Connection: close\r\n", b"") + word)
-
-        with RawServer(script) as raw, ServerAPI(raw.server(), Vault()) as api:
-            assert api.kernel("x") == {}
-            assert api._kept is not None and select.select([api._kept.sock._sock], [], [], 5)[0]  # type: ignore[union-attr]
-            api.restart("x")
-            assert seen == [b"GET /api/kernels/x", b"POST /api/kernels/x/restart"]
-
-
-def test_asking_again_has_no_time_of_its_own() -> None:
-    def script(connection: socket.socket, request: bytes) -> None:
-        if len(raw.requests) == 1:
-            connection.sendall(http().replace(b"Connection: close\r\n", b""))
-            connection.recv(65536)
-        else:
-            raw.closing.wait(20)
-
-    with RawServer(script) as raw, ServerAPI(raw.server(), Vault(), 0.5) as api:
-        assert api.kernels() == []
-        start = time.monotonic()
-        with pytest.raises(ServerUnreachable, match=r"within 0\.5 s"):
-            api.kernels()
-        assert time.monotonic() - start < 3
-        assert len(raw.requests) == 2
 
 
 @pytest.mark.parametrize("status", ["301 A", "302 B", "303 C", "307 D", "308 E"])
@@ -445,175 +342,6 @@ def test_proxies_and_netrc_see_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path
         head = raw.requests[0]
         assert f"Authorization: token {CANARY}\r\n".encode() in head
         assert CANARY.encode() not in head.split(b"\r\n")[0]
-
-
-# -- logging in
-
-FORM = b'<form method=post><input type="password" name="password"></form>'
-PAGE = http(body=FORM, Set_Cookie="_xsrf=x; Path=/")
-LOGGED_IN = http("302 Found", b"", Location="/", Set_Cookie="username=ann; Path=/")
-
-
-class Login(RawServer):
-    """Answers GET and POST of `login` with what the test says, and `hub/api` as a hub does if `is_hub`."""
-
-    def __init__(self, page: bytes = PAGE, answer: bytes = LOGGED_IN, *, is_hub: bool = False) -> None:
-        super().__init__(self._reply)
-        self.page, self.answer, self.is_hub = page, answer, is_hub
-
-    def _reply(self, connection: socket.socket, request: bytes) -> None:
-        head = request.split(b"\r\n")[0]
-        if b"hub/api" in head:
-            connection.sendall(http(body=b'{"version": "5"}') if self.is_hub else http("404 Not Found"))
-        elif head.startswith(b"GET") and b"login" in head:
-            connection.sendall(self.page)
-        elif head.startswith(b"POST"):
-            while CANARY.encode() not in request and (more := connection.recv(4096)):
-                request += more
-            self.requests[-1] = request
-            connection.sendall(self.answer)
-        else:
-            logged_in = b"username=ann" in request
-            connection.sendall(http() if logged_in else http("403 Forbidden"))
-
-    @property
-    def told(self) -> list[bytes]:
-        return [request for request in self.requests if CANARY.encode() in request]
-
-
-def with_password(server: Server) -> ServerAPI:
-    vault = Vault()
-    vault.put_password(server.origin, lambda: Secret(CANARY))
-    return ServerAPI(server, vault)
-
-
-def test_a_password_is_sent_where_a_page_asks_for_it() -> None:
-    with Login() as raw:
-        api = with_password(raw.server())
-        assert api.kernels() == []
-        assert len(raw.told) == 1
-        assert raw.told[0].startswith(b"POST /login")
-
-
-@pytest.mark.parametrize(
-    ("page", "says"),
-    [
-        (http("404 Not Found", FORM), "it has no password login (404); give its token with --token env:VAR"),
-        (
-            http("302 Found", b"", Location="/hub/login"),
-            "its login leads to another page, which is not followed (302); give a hub token with --token env:VAR",
-        ),
-        (
-            http("302 Found", FORM, Location="/"),
-            "its login leads to another page, which is not followed (302); give its token with --token env:VAR",
-        ),
-        (http("200 OK", b"<html>welcome"), "it has no password login (200); give its token with --token env:VAR"),
-        (http("401 Unauthorized", FORM), "it has no password login (401); give its token with --token env:VAR"),
-        (http("503 Service Unavailable", FORM), "nobody can log in there now (503); try again later"),
-    ],
-)
-def test_no_password_is_sent_where_nothing_asks_for_it(page: bytes, says: str) -> None:
-    with Login(page) as raw:
-        api = with_password(raw.server())
-        for _ in range(2):  # it was not judged, so that it is kept
-            with pytest.raises(ServerError) as caught:
-                api.log_in(Secret(CANARY))
-            assert str(caught.value) == f"raw: {says}"
-        assert api._vault.password(api.server.origin) is not None
-        assert not [head for head in raw.requests if head.startswith(b"POST")] and not raw.told
-
-
-@pytest.mark.parametrize("path", ["/user/bob/", "/base/user/bob/gpu/", "/%75ser/bob/"])
-def test_no_password_goes_to_a_hub_s_server(path: str) -> None:
-    with Login(is_hub=True) as raw:
-        api = with_password(raw.server(base=path))
-        with pytest.raises(AuthRefused, match=r"no password login; give a hub token .*/hub/token"):
-            api.kernels()
-        assert not raw.told
-    # A path that only looks like a hub's is anybody's.
-    with Login() as raw:
-        assert with_password(raw.server(base=path)).kernels() == []
-
-
-@pytest.mark.parametrize(
-    ("answer", "error", "says", "kept"),
-    [
-        (
-            http("401 Unauthorized", FORM),
-            AuthRefused,
-            "password not accepted (401); give the right one with --password env:VAR",
-            False,
-        ),
-        (
-            http("200 OK", FORM),
-            AuthRefused,
-            "password not accepted (200); give the right one with --password env:VAR",
-            False,
-        ),
-        (
-            http("403 Forbidden", FORM),
-            AuthRefused,
-            "password not accepted (403); give the right one with --password env:VAR",
-            False,
-        ),
-        (
-            http("302 Found", b"", Location="/login?next=%2F"),
-            AuthRefused,
-            "password not accepted (302); give the right one with --password env:VAR",
-            False,
-        ),
-        (
-            http("503 Service Unavailable"),
-            ServerUnreachable,
-            "nobody can log in there now (503); try again later",
-            True,
-        ),
-        (
-            http("500 Internal Server Error", FORM),
-            ServerUnreachable,
-            "nobody can log in there now (500); try again later",
-            True,
-        ),
-        (http("429 Too Many Requests"), ServerUnreachable, "nobody can log in there now (429); try again later", True),
-        (
-            http("403 Forbidden", b"_xsrf missing"),
-            AuthRefused,
-            "its login says neither yes nor no to the password (403); give its token with --token env:VAR",
-            True,
-        ),
-        (
-            http("302 Found", b"", Location="/"),
-            AuthRefused,
-            "its login leads to another page, which is not followed (302); give its token with --token env:VAR",
-            True,
-        ),
-    ],
-)
-def test_a_password_is_dropped_when_it_is_refused_and_only_then(
-    answer: bytes, error: type[ServerError], says: str, kept: bool
-) -> None:
-    with Login(answer=answer) as raw:
-        api = with_password(raw.server())
-        with pytest.raises(error) as caught:
-            api.kernels()
-        assert str(caught.value) == f"raw: {says}"
-        raw.answer = LOGGED_IN
-        if kept:
-            assert api.kernels() == []
-        else:
-            with pytest.raises(AuthRefused):
-                api.kernels()
-        assert len(raw.told) == 1 + kept
-
-
-def test_a_login_that_holds_is_not_made_anew() -> None:
-    with Login() as raw:
-        api = with_password(raw.server())
-        assert api.kernels() == []
-        raw.page = http("302 Found", b"", Location="/")  # what a login page is to who is logged in
-        api.log_in(Secret(CANARY))
-        assert api.kernels() == []
-        assert len(raw.told) == 1
 
 
 # -- time and size
