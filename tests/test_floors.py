@@ -29,6 +29,7 @@ FLOORS = [
 PURE = {
     "access.urls",
     "choices",
+    "connection.cell",
     "connection.outcome",
     "contract",
     "display.neutral",

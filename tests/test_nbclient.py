@@ -15,7 +15,7 @@ from nbclient.exceptions import CellExecutionError
 
 from tests.support.owner import Owner
 from tests.support.roads import found, road_to
-from tests.support.scripted import AskingKernel, Cell, ScriptedKernel
+from tests.support.scripted import AskingKernel, ScriptedCell, ScriptedKernel
 from tests.support.servers import JupyterServer, private_env
 
 LOAD = "%load_ext kernel_bridge_magic"
@@ -211,7 +211,7 @@ def test_what_no_front_end_can_be_handed_costs_no_output_and_no_warning(tmp_path
     runtime = tmp_path / "runtime"
     runtime.mkdir(mode=0o700)
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         for content in HALF.values():
             cell.text("iopub", "display_data", content=content)

@@ -165,6 +165,7 @@ def _list(options: argparse.Namespace) -> int:
 def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
     from kernel_bridge_magic.bridge.bridge import Bridge
     from kernel_bridge_magic.bridge.runner import run
+    from kernel_bridge_magic.connection.cell import Cell
     from kernel_bridge_magic.display.overflow import Kept
     from kernel_bridge_magic.display.plain import PlainSink, SilentSink
     from kernel_bridge_magic.display.relay import Relay
@@ -178,24 +179,24 @@ def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
     sink = SilentSink() if options.json else PlainSink()
     relay = Relay(sink, kernel)
     kept = Kept()
-    began = time.monotonic()
+    cell = Cell(
+        code,
+        stdin=sink.can_ask,
+        store_history=options.history,
+        timeout=options.timeout,
+        since=time.monotonic(),
+        keep_outputs=options.json,
+        if_busy=options.if_busy,
+        durable=options.durable,
+        whole=kept if kernel.own else Spelt(kept),
+    )
     try:
         with relay.waiting():
             connection = bridge.connect(
-                kernel, options.transport, note=relay.show, timeout=options.timeout, if_busy=options.if_busy
+                kernel, options.transport, note=relay.show, timeout=cell.timeout, if_busy=cell.if_busy
             )
             connection.reconnect_timeout = options.reconnect_timeout
-            execution = connection.start(
-                code,
-                stdin=sink.can_ask,
-                store_history=options.history,
-                timeout=options.timeout,
-                since=began,
-                keep_outputs=options.json,
-                if_busy=options.if_busy,
-                durable=options.durable,
-                whole=kept if kernel.own else Spelt(kept),
-            )
+            execution = connection.start(cell)
         result = run(execution, relay, sink)
         if execution.exits:
             relay.note(_EXITS)

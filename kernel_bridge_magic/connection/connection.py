@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kernel_bridge_magic import reloads
-from kernel_bridge_magic.choices import check, check_duration
+from kernel_bridge_magic.choices import check_duration
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.connection.subshells import is_busy, subshell_for
-from kernel_bridge_magic.errors import BadCell, BadOption, NotRun
+from kernel_bridge_magic.errors import NotRun
 from kernel_bridge_magic.fate.life import since_the_last_cell
 from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event
-from kernel_bridge_magic.protocol.messages import check_code, describe_language
-from kernel_bridge_magic.protocol.outputs import Outputs, Whole
+from kernel_bridge_magic.protocol.messages import describe_language
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.items import Subscriber
@@ -71,58 +71,26 @@ class KernelConnection:
         """The kernel's language and version, as it said when it was asked: `python 3.11.2`; "" if it was not."""
         return describe_language(self._transport.info)
 
-    def start(
-        self,
-        code: str,
-        *,
-        store_history: bool = False,
-        stdin: bool = False,
-        timeout: float | str | None = None,
-        since: float | None = None,
-        keep_outputs: bool = True,
-        metadata: dict[str, Any] | None = None,
-        if_busy: str = "wait",
-        durable: bool = False,
-        whole: Whole | None = None,
-    ) -> Execution:
+    def start(self, cell: Cell) -> Execution:
         """Send one cell and return at once; iterate over what is returned.
 
-        `timeout` is in seconds, or "5m", "2h", in all; None for none; they count from `since`, on the monotonic clock,
-        where the caller had to connect first. With `stdin` the cell may ask for input: answer each `InputRequest` with
-        `Execution.answer`. Without, it is refused there at once; a kernel that asks all the
-        same is given the end of input, and its cell is interrupted if it asks once more. `metadata` goes with the cell,
-        under `kernel_bridge`. `if_busy` says what to do when the kernel runs something else: `wait` for it, `fail`, or
-        run the cell beside it in a `subshell` where the kernel has those. With `durable` the kernel keeps the output
-        until we have it (ipykernel 7). Printed text of which only head and tail are kept goes to `whole`.
+        A cell that may ask for input yields an `InputRequest`: answer it with `Execution.answer`.
 
         Raises:
-            BadCell: the code cannot be sent, or is no text.
-            NotRun: the kernel is busy, and `if_busy` wants no waiting, or modules of ours were reloaded; nothing was
-                sent.
-            BadOption: an option is of a wrong type, or takes no such value; or `durable`, and that kernel cannot do
-                it, or not in a subshell; nothing was run.
+            NotRun: the kernel is busy, and the cell must not wait, or modules of ours were reloaded; nothing was sent.
+            BadOption: the kernel cannot run a durable cell; nothing was run.
             LinkLost: the connection is closed.
         """
-        timeout = _check_cell(code, timeout, if_busy, metadata, (store_history, stdin, keep_outputs, durable))
         if reloads.happened():
             raise NotRun(f"{self.kernel.title}: {_RELOADED}", kernel=self.kernel.title)
-        if durable and if_busy == "subshell":
-            raise BadOption("a durable cell runs in the main shell: leave out --durable, or --if-busy subshell")
-        subshell = subshell_for(self._transport, if_busy, self.kernel.title)
+        subshell = subshell_for(self._transport, cell.if_busy, self.kernel.title)
         try:
             return Execution(
                 self._transport,
                 self._control,
                 self.kernel,
-                code,
-                store_history=store_history,
-                stdin=stdin,
-                timeout=timeout,
-                since=since,
-                outputs=Outputs(whole=whole) if keep_outputs else None,
-                metadata=metadata,
+                cell,
                 subshell=subshell,
-                durable=durable,
                 reconnect_timeout=self.reconnect_timeout,
             )
         except BaseException:
@@ -134,16 +102,19 @@ class KernelConnection:
     def stream(self, code: str, *, timeout: float | str | None = None, store_history: bool = False) -> Iterator[Event]:
         """Run code and yield its events as they come; at the end raise what the cell ended with.
 
+        `timeout` and `store_history` are as for `execute`.
+
         Raises:
             RemoteError: the remote code raised.
             FateError: the cell did not come to its end.
-            BadCell, BadOption, LinkLost: as `start`.
+            BadCell, BadOption, LinkLost: as `execute`.
         """
-        timeout = _check_cell(code, timeout, "wait", None, (store_history,))  # at once: what follows begins later
-        return self._stream(code, timeout, store_history)
+        # Made here, and checked at once: what a generator does begins when somebody asks it for more.
+        seconds = check_duration("timeout", timeout)
+        return self._stream(Cell(code, timeout=seconds, store_history=store_history, keep_outputs=False))
 
-    def _stream(self, code: str, timeout: float | None, store_history: bool) -> Iterator[Event]:
-        execution = self.start(code, timeout=timeout, store_history=store_history, keep_outputs=False)
+    def _stream(self, cell: Cell) -> Iterator[Event]:
+        execution = self.start(cell)
         yield from execution
         assert execution.result is not None
         execution.result.raise_for_error()
@@ -157,15 +128,24 @@ class KernelConnection:
         if_busy: str = "wait",
         durable: bool = False,
     ) -> RemoteResult:
-        """Run code to its end and give its `RemoteResult`.
+        """Run code to its end and return its `RemoteResult`. Input that it asks for is refused there.
+
+        `timeout` is in seconds, or "5m", "2h", in all; None for no limit. With `store_history` the code goes into the
+        kernel's history. `if_busy` says what to do when the kernel runs something else: `wait` for it, `fail`, or run
+        the code beside it in a `subshell` where the kernel has those. With `durable` the kernel keeps the output until
+        we have it (ipykernel 7).
 
         Raises:
             RemoteError: the remote code raised; its `result` has what was shown until then.
             FateError: the cell did not come to its end.
-            BadCell, BadOption, LinkLost: as `start`.
+            BadCell: the code cannot be sent, or is no text.
+            BadOption: an option is of a wrong type or value, or that kernel cannot do it; nothing was run.
+            LinkLost: the connection is closed.
         """
+        seconds = check_duration("timeout", timeout)
+        cell = Cell(code, timeout=seconds, store_history=store_history, if_busy=if_busy, durable=durable)
         with held():  # Ctrl-C ends the wait where it leaves the connection whole
-            execution = self.start(code, timeout=timeout, store_history=store_history, if_busy=if_busy, durable=durable)
+            execution = self.start(cell)
             for _ in execution:
                 pass
         assert execution.result is not None
@@ -257,21 +237,3 @@ class KernelConnection:
     def __repr__(self) -> str:
         state = "open" if self.is_open else "closed"
         return f"<KernelConnection {self.kernel.title!r} over {self.transport}, {state}>"
-
-
-def _check_cell(
-    code: object, timeout: object, if_busy: object, metadata: object, switches: Iterable[object]
-) -> float | None:
-    """Refuse what cannot be sent or done; give the timeout in seconds.
-
-    Raises:
-        BadCell, BadOption: as `KernelConnection.start` says.
-    """
-    check("code", code, str, "a text", BadCell)
-    assert isinstance(code, str)
-    check_code(code)
-    check("if_busy", if_busy, str, "a word")
-    check("metadata", metadata, dict | None, "a dict")
-    for switch in switches:
-        check("an option that is on or off", switch, bool, "True or False")
-    return check_duration("timeout", timeout)

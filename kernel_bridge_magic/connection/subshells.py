@@ -11,9 +11,8 @@ import threading
 import time
 from typing import Any
 
-from kernel_bridge_magic.choices import IF_BUSY
 from kernel_bridge_magic.connection import beside
-from kernel_bridge_magic.errors import BadOption, CannotConnect, LinkError, NotRun
+from kernel_bridge_magic.errors import CannotConnect, LinkError, NotRun
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.protocol.messages import Message, describe_kernel, has_subshells
 from kernel_bridge_magic.transports.base import Transport
@@ -40,12 +39,9 @@ def subshell_for(transport: Transport, if_busy: str, kernel: str) -> Subshell | 
     """Give the subshell that a cell must go to, None for the main shell. `kernel` is the kernel's name.
 
     Raises:
-        BadOption: `if_busy` is none of `IF_BUSY`.
         NotRun: the kernel is busy, and the cell shall not wait; or it can run nothing beside that.
         LinkLost: the connection is closed.
     """
-    if if_busy not in IF_BUSY:
-        raise BadOption(f"if_busy is one of {', '.join(IF_BUSY)}, not {if_busy!r}")
     if if_busy == "wait" or not is_busy(transport):
         return None
     if if_busy == "fail":
@@ -123,14 +119,25 @@ class Subshell:
         if reply is not None and self._take(reply):
             self.delete()
 
+    def leave(self, *, ended: bool) -> None:
+        """Delete it now that we have done with it. `ended`: its cell's idle has come.
+
+        The kernel's shell channel waits for a subshell that is at work (FACTS 6). So such a one deletes itself behind
+        its cell.
+        """
+        if ended:
+            self.delete()
+        else:
+            self._delete_itself()
+
     def delete(self) -> None:
-        """Delete it. Only after its cell's idle: the kernel's shell channel waits for a running one (FACTS 6)."""
+        """Delete it, while it runs nothing."""
         with contextlib.suppress(LinkError):
             content = {"subshell_id": self.id}
             self._transport.ask("delete_subshell_request", content, channel="control", seconds=beside.ANSWER_SECONDS)
             beside.look_busy(self._transport)
 
-    def delete_itself(self) -> None:
+    def _delete_itself(self) -> None:
         """Have it deleted over there behind the cell that it runs, whether or not we are there still.
 
         If main is at work then, the kernel says once more that it is busy, as after `delete`.

@@ -15,6 +15,7 @@ from typing import Any
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.bridge.runner import run
 from kernel_bridge_magic.bridge.widgets import Pump, WidgetBridge
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.display.capped import CappedSink
@@ -154,24 +155,24 @@ class InShell:
         relay = Relay(sink, kernel)
         if not options.quiet:
             self._introduce(match, kernel, relay)
-        began = time.monotonic()
+        cell = Cell(
+            code,
+            stdin=sink.can_ask,
+            store_history=options.history,
+            timeout=options.timeout,
+            since=time.monotonic(),
+            keep_outputs=bool(options.result),
+            metadata={_CHAIN: chain},
+            if_busy=options.if_busy,
+            durable=options.durable,
+        )
         with relay.waiting():
             connection = self.bridge.connect(
-                kernel, options.transport, note=relay.show, timeout=options.timeout, if_busy=options.if_busy
+                kernel, options.transport, note=relay.show, timeout=cell.timeout, if_busy=cell.if_busy
             )
             connection.reconnect_timeout = self._reconnect_timeout()
             widgets = self._widgets_of(connection)
-            execution = connection.start(
-                code,
-                stdin=sink.can_ask,
-                store_history=options.history,
-                timeout=options.timeout,
-                since=began,
-                keep_outputs=bool(options.result),
-                metadata={_CHAIN: chain},
-                if_busy=options.if_busy,
-                durable=options.durable,
-            )
+            execution = connection.start(cell)
         return widgets, Relay(sink, kernel, hold_result=hold_result, widgets=widgets), execution
 
     def _widgets_of(self, connection: KernelConnection) -> WidgetBridge:

@@ -14,7 +14,7 @@ import pytest
 from kernel_bridge_magic.access import descriptors
 from kernel_bridge_magic.errors import CannotConnect
 from tests.support.hostile import HostileServer
-from tests.support.scripted import Cell, ScriptedKernel
+from tests.support.scripted import ScriptedCell, ScriptedKernel
 from tests.support.servers import private_env
 
 #: Each is asked for with some descriptors left; what it raises is printed, and what is open then is closed again.
@@ -58,7 +58,7 @@ bridge.close()
 """
 
 
-def by_the_book(cell: Cell) -> None:
+def by_the_book(cell: ScriptedCell) -> None:
     cell.busy()
     cell.reply()
     cell.idle()

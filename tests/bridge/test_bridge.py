@@ -24,6 +24,7 @@ import pytest
 from kernel_bridge_magic.bridge import meanings
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.bridge.pool import Pool
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.errors import (
     AmbiguousKernel,
     BadMatch,
@@ -719,7 +720,7 @@ def test_what_a_connection_has_heard_and_its_process_uses_is_shown_without_a_req
     go = tmp_path / "go"
     connection = bridge.connect(bridge.find("train.ipynb"))
     code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
-    execution = connection.start(code)
+    execution = connection.start(Cell(code))
     try:
         since = wait_for(lambda: connection.busy_since, "the cell's begin")
         sent = connection._transport._sent

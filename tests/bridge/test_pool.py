@@ -16,6 +16,7 @@ import pytest
 from kernel_bridge_magic.access import peers
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.bridge.pool import Pool
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.errors import CannotConnect, NotRun
 from kernel_bridge_magic.models import Kernel, Session
@@ -23,7 +24,7 @@ from kernel_bridge_magic.protocol.events import Event, Note, Queued
 from tests.support.hostile import HostileServer
 from tests.support.owner import Owner
 from tests.support.roads import found, known, road_to
-from tests.support.scripted import Cell
+from tests.support.scripted import ScriptedCell
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
 
 
@@ -113,7 +114,7 @@ def test_a_kernel_that_answers_is_idle_unless_its_server_calls_it_busy(state: st
 def test_a_kernel_that_does_not_answer_is_interrupted_whatever_its_server_says() -> None:
     go = threading.Event()
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         go.wait(30)
         cell.reply()
@@ -123,7 +124,7 @@ def test_a_kernel_that_does_not_answer_is_interrupted_whatever_its_server_says()
         server.in_order, server.state = True, "idle"
         pool = Pool(Vault())
         with pool.open(server.kernel) as owner:
-            execution = owner.start("theirs")
+            execution = owner.start(Cell("theirs"))
             next(iter(execution))
             assert pool.interrupt(server.kernel)
             go.set()

@@ -19,6 +19,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.bridge.runner import run
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.display.relay import Relay
@@ -34,7 +35,7 @@ from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.faults.proxy import FaultProxy
 from tests.support.roads import found, known
-from tests.support.scripted import LIFE, Cell, ScriptedKernel, ScriptedServer, _Channels
+from tests.support.scripted import LIFE, ScriptedCell, ScriptedKernel, ScriptedServer, _Channels
 from tests.support.servers import JupyterServer, wait_for
 
 Connect = Callable[[str], KernelConnection]
@@ -99,7 +100,7 @@ def kernel(connect: Connect, shared_kernel: str) -> KernelConnection:
 def run_in(kernel: KernelConnection, code: str, screen: Screen, **options: Any) -> RemoteResult:
     relay = Relay(screen, kernel.kernel)
     options.setdefault("keep_outputs", False)
-    return run(kernel.start(code, stdin=bool(screen.answers), **options), relay, screen)
+    return run(kernel.start(Cell(code, stdin=bool(screen.answers), **options)), relay, screen)
 
 
 def interrupt_ourselves() -> None:
@@ -128,7 +129,7 @@ def test_an_error_behind_which_something_comes_is_shown_where_it_came(kernel: Ke
     screen = Screen()
     code = "try:\n    1 / 0\nexcept ArithmeticError:\n    get_ipython().showtraceback()\nprint('on')\n{}['key']"
     relay = Relay(screen, kernel.kernel)
-    result = run(kernel.start(code), relay, screen)
+    result = run(kernel.start(Cell(code)), relay, screen)
     assert [item[0] for item in screen.shown] == ["error", "stdout"]
     assert screen.shown[0][1].ename == "ZeroDivisionError"
     assert isinstance(result.error, RemoteError) and result.error.ename == "KeyError"
@@ -152,7 +153,7 @@ def test_an_error_that_was_caught_does_not_wait_for_the_end_of_its_cell(tmp_path
             super().error(error)
             seen.set()
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         cell.iopub("error", {"ename": "E", "evalue": "v", "traceback": ["t"]})
         assert seen.wait(20)
@@ -165,7 +166,7 @@ def test_an_error_that_was_caught_does_not_wait_for_the_end_of_its_cell(tmp_path
         screen = Watching()
         relay = Relay(screen, scripted.kernel)
         with KernelConnection(scripted.kernel, transport, Control(scripted.kernel, None)) as connection:
-            result = run(connection.start("1"), relay, screen)
+            result = run(connection.start(Cell("1")), relay, screen)
     assert result.fate is Fate.FAILED
     assert relay.error_is_shown  # raising it is not to show it again
     assert [item[0] for item in screen.shown] == ["error"]
@@ -195,7 +196,7 @@ def test_ctrl_c_at_a_question_interrupts_the_cell_there(kernel: KernelConnection
 
 
 def test_a_kernel_that_dies_under_a_question_is_told_like_any_other(tmp_path: Path) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         cell.send("stdin", "input_request", {"prompt": "name? ", "password": False})
 
@@ -269,12 +270,12 @@ class Asking:
         transport.open(10)
         control = Control(server.kernel, ServerAPI(server.server, Vault()))
         self.connection = KernelConnection(server.kernel, transport, control)
-        self.cell: Cell
+        self.cell: ScriptedCell
         self.screen = Screen(["ann", "bob"])
         self.screen.on_ask = self._go_down
         self.screen.on_note = self._come_back
 
-    def _ask(self, cell: Cell) -> None:
+    def _ask(self, cell: ScriptedCell) -> None:
         self.cell = cell
         cell.busy()
         self._send("iopub", "stream", {"name": "stdout", "text": ""}, "twice")
@@ -557,7 +558,7 @@ def test_what_goes_wrong_after_the_end_is_told_with_that(
             raise Closed("no sink")
 
     with pytest.raises(Closed):
-        run(kernel.start(code), Late(Screen(), kernel.kernel), Screen())
+        run(kernel.start(Cell(code)), Late(Screen(), kernel.kernel), Screen())
     assert says in capsys.readouterr().err
 
 
@@ -583,7 +584,7 @@ def test_a_hundred_interrupts_lose_no_line(kernel: KernelConnection) -> None:
     disturber = threading.Thread(target=disturb)
     text = ""
     with interrupts_to(handler):
-        execution = kernel.start(code)
+        execution = kernel.start(Cell(code))
         for event in execution:
             if isinstance(event, Started):
                 disturber.start()

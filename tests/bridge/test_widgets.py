@@ -13,6 +13,7 @@ from jupyter_client import BlockingKernelClient
 
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.bridge.widgets import Pump, WidgetBridge
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.display.relay import Sink
@@ -332,7 +333,7 @@ def test_of_other_clients_only_comm_messages_wait_with_a_cell(
     """Showing may stand still for long, in a stopped terminal or at a question."""
     kernel, other = connect(shared_kernel), connect(shared_kernel)
     widgets = WidgetBridge(kernel, screen := Screen(), pump)
-    execution = kernel.start("1")
+    execution = kernel.start(Cell("1"))
     with widgets.cell(execution, None, screen):  # type: ignore[arg-type] # see above
         other.execute("for n in range(50): print(n, flush=True)\ndisplay(1)\n2")
         other.execute("from comm import create_comm\ncreate_comm(target_name='theirs').send({})")
@@ -342,7 +343,7 @@ def test_of_other_clients_only_comm_messages_wait_with_a_cell(
         left = [it for it in execution.leftovers() if isinstance(it, Message)]
     theirs = {it.msg_type for it in left if it.parent_header.get("session") != kernel._transport.client_id}
     assert theirs <= {"comm_msg", "comm_close"}
-    execution = kernel.start("import threading\nthreading.Timer(0.3, print, ['late'], {'end': ''}).start()")
+    execution = kernel.start(Cell("import threading\nthreading.Timer(0.3, print, ['late'], {'end': ''}).start()"))
     with widgets.cell(execution, None, screen):  # type: ignore[arg-type]
         for _ in execution:
             pass
@@ -356,7 +357,7 @@ def test_a_cell_whose_end_cannot_be_shown_is_over(
     kernel = connect(shared_kernel)
     widgets = WidgetBridge(kernel, screen := Screen(), pump)
     screen.problem = OSError("disk full")
-    execution = kernel.start("1")
+    execution = kernel.start(Cell("1"))
     with pytest.raises(OSError, match="disk full"), widgets.cell(execution, None, screen):  # type: ignore[arg-type]
         for _ in execution:
             pass

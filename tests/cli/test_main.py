@@ -25,7 +25,7 @@ from kernel_bridge_magic.cli.main import _print_json, main
 from kernel_bridge_magic.contract import json_contract
 from tests.support.asked import answered
 from tests.support.hostile import HostileServer
-from tests.support.scripted import AskingKernel, Cell, ScriptedKernel
+from tests.support.scripted import AskingKernel, ScriptedCell, ScriptedKernel
 from tests.support.servers import ConsoleKernel, JupyterServer, private_env, wait_for
 
 CANARY = "canary-5d02"
@@ -775,7 +775,7 @@ def test_no_line_of_our_stdin_goes_to_a_kernel_that_asks_all_the_same(tmp_path: 
 
 
 def test_of_a_cell_that_ends_its_kernel_that_is_said_since_no_next_cell_will_tell(tmp_path: Path) -> None:
-    def quit_or_not(cell: Cell) -> None:
+    def quit_or_not(cell: ScriptedCell) -> None:
         cell.busy()
         exits = cell.content["code"] == "quit()"
         cell.reply(payload=[{"source": "ask_exit", "keepkernel": not exits}])

@@ -12,6 +12,7 @@ import ipykernel
 import pytest
 
 from kernel_bridge_magic.connection import beside
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.subshells import Subshell
 from kernel_bridge_magic.errors import RemoteError, TimedOut
@@ -100,7 +101,7 @@ def pictures(events: list[Event]) -> list[str]:
 
 def drawn(connection: KernelConnection, code: str) -> list[str]:
     """Run a cell beside the owner's; give the titles of what it displayed."""
-    execution = connection.start(code, if_busy="subshell")
+    execution = connection.start(Cell(code, if_busy="subshell"))
     events = list(execution)
     assert execution.result is not None
     execution.result.raise_for_error()
@@ -172,9 +173,9 @@ def test_payloads_and_values_are_those_of_their_own_cell(
         beside.look_busy(guest._transport)
         events: Iterator[Event] = iter(())
     else:
-        found = texts(list(guest.start("get_ipython().set_next_input('a guest\\'s'); 7", if_busy="subshell")))
+        found = texts(list(guest.start(Cell("get_ipython().set_next_input('a guest\\'s'); 7", if_busy="subshell"))))
         beyond = f"print('on')\nwhile not os.path.exists({str(tmp_path / 'on')!r}): time.sleep(0.02)\n8"
-        events = iter(guest.start(beyond, if_busy="subshell"))
+        events = iter(guest.start(Cell(beyond, if_busy="subshell")))
         assert any(isinstance(event, Stream) for event in events)
     assert owner.unharmed()
     (tmp_path / "on").touch()
@@ -208,7 +209,7 @@ def test_each_cell_draws_its_own(owner: Owner, guest: KernelConnection) -> None:
 
 @with_subshells
 def test_an_error_does_not_keep_the_guest_s_picture(owner: Owner, guest: KernelConnection) -> None:
-    execution = guest.start("plt.title('a guest'); 1 / 0", if_busy="subshell")
+    execution = guest.start(Cell("plt.title('a guest'); 1 / 0", if_busy="subshell"))
     assert pictures(list(execution)) == ["a guest"]
     assert execution.result is not None and isinstance(execution.result.error, RemoteError)
 
@@ -236,7 +237,7 @@ plt.title('a guest')"""
 
 @with_subshells
 def test_a_cell_that_draws_beyond_the_owner_s(owner: Owner, guest: KernelConnection) -> None:
-    execution = guest.start("plt.plot([9]); print('on'); time.sleep(1); plt.title('a guest')", if_busy="subshell")
+    execution = guest.start(Cell("plt.plot([9]); print('on'); time.sleep(1); plt.title('a guest')", if_busy="subshell"))
     events = []
     for event in execution:
         events.append(event)
@@ -248,7 +249,7 @@ def test_a_cell_that_draws_beyond_the_owner_s(owner: Owner, guest: KernelConnect
 @with_subshells
 def test_two_guests_at_once(owner: Owner, guest: KernelConnection, connect: Connect, plotting: str) -> None:
     other = connect(plotting)
-    execution = guest.start("plt.plot([9]); print('on'); time.sleep(1); plt.title('a guest')", if_busy="subshell")
+    execution = guest.start(Cell("plt.plot([9]); print('on'); time.sleep(1); plt.title('a guest')", if_busy="subshell"))
     events = []
     for event in execution:
         events.append(event)
@@ -260,7 +261,7 @@ def test_two_guests_at_once(owner: Owner, guest: KernelConnection, connect: Conn
 
 @with_subshells
 def test_the_interrupt_of_a_cell_that_draws(owner: Owner, guest: KernelConnection) -> None:
-    execution = guest.start("plt.title('a guest'); print('on')\nwhile True: time.sleep(0.05)", if_busy="subshell")
+    execution = guest.start(Cell("plt.title('a guest'); print('on')\nwhile True: time.sleep(0.05)", if_busy="subshell"))
     events = []
     for event in execution:
         events.append(event)
@@ -283,9 +284,9 @@ def test_a_fetch_leaves_a_durable_cell_its_plot(
 ) -> None:
     go = tmp_path / "go"
     code = DRAWS.format(go=str(go)).replace("while not", "print('on')\nwhile not")
-    execution = guest.start(code, durable=True)
+    execution = guest.start(Cell(code, durable=True))
     events = []
-    kept = execution._durable
+    kept = execution.durable
     assert kept is not None
     for event in execution:
         events.append(event)

@@ -17,6 +17,7 @@ import pytest
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.connection.execution import Execution
@@ -189,7 +190,7 @@ def test_errors_of_every_kind_fail_the_cell(kernel: KernelConnection, code: str,
 
 
 def test_input_is_asked_and_answered(kernel: KernelConnection) -> None:
-    execution = kernel.start("import getpass\n[input('name? '), getpass.getpass('word? ')]", stdin=True)
+    execution = kernel.start(Cell("import getpass\n[input('name? '), getpass.getpass('word? ')]", stdin=True))
     asked = []
     for event in execution:
         if isinstance(event, InputRequest):
@@ -204,7 +205,7 @@ def test_what_was_shown_before_a_question_comes_before_it(kernel: KernelConnecti
     # Questions and output come on channels of their own, in no order between them.
     code = "for n in range(10):\n    display(n)\n    print('line', n)\ninput('? ')"
     for _ in range(10):
-        execution = kernel.start(code, stdin=True)
+        execution = kernel.start(Cell(code, stdin=True))
         events = []
         for event in execution:
             events.append(event)
@@ -222,7 +223,7 @@ def test_a_question_is_asked_though_output_never_ends(kernel: KernelConnection) 
         "thread = threading.Thread(target=talk); thread.start()\n"
         "try: input('? ')\nfinally: end.set(); thread.join()"
     )
-    execution = kernel.start(code, stdin=True)
+    execution = kernel.start(Cell(code, stdin=True))
     for event in execution:
         if isinstance(event, InputRequest):
             execution.answer("")
@@ -247,7 +248,7 @@ def test_a_hundred_thousand_lines_arrive_whole_and_in_order_over_zmq(
 def test_what_the_rate_limit_drops_is_reported(jupyter_server: JupyterServer, shared_kernel: str) -> None:
     connection, _ = road_to(jupyter_server, found(jupyter_server, shared_kernel), "ws")
     with connection:
-        execution = connection.start("for n in range(30): print('x' * 1_000_000, flush=True)")
+        execution = connection.start(Cell("for n in range(30): print('x' * 1_000_000, flush=True)"))
         events = list(execution)
     (lost,) = (event for event in events if isinstance(event, Lost))
     assert "iopub_data_rate_limit" in lost.reason and "messages missing" in lost.reason
@@ -272,7 +273,7 @@ def test_a_large_message_comes_whole(kernel: KernelConnection) -> None:
 def test_the_owner_s_count_stands_still_and_its_queue_is_not_aborted(connect: Connect, own_kernel: str) -> None:
     owner, guest = connect(own_kernel), connect(own_kernel)
     count = owner.execute("None", store_history=True).kernel and _count(owner)
-    slow, slow_events = run_beside(guest.start("import time; time.sleep(0.5); 1 / 0"))
+    slow, slow_events = run_beside(guest.start(Cell("import time; time.sleep(0.5); 1 / 0")))
     until(slow_events, Started)
     queued = owner.execute("'not aborted'")
     slow.join(30)
@@ -309,9 +310,9 @@ def test_the_owner_s_semicolon_hides_no_result_of_ours(connect: Connect, own_ker
 
 def test_a_queued_cell_is_told_of_and_detached_without_harm(connect: Connect, own_kernel: str) -> None:
     owner, guest = connect(own_kernel), connect(own_kernel)
-    busy, events = run_beside(owner.start("import time\nfor _ in range(30): time.sleep(0.1)\n'done'"))
+    busy, events = run_beside(owner.start(Cell("import time\nfor _ in range(30): time.sleep(0.1)\n'done'")))
     until(events, Started)
-    execution = guest.start("ran = True")
+    execution = guest.start(Cell("ran = True"))
     for event in execution:
         if isinstance(event, Queued):
             execution.interrupt()
@@ -330,7 +331,7 @@ def waits_for(connection: KernelConnection, *, subshell: bool = False) -> tuple[
     if subshell:
         assert connection.execute("1 + 1", if_busy="subshell").text == "2"
     told: list[Queued] = []
-    execution = connection.start("1")
+    execution = connection.start(Cell("1"))
     for event in execution:
         if isinstance(event, Queued):
             told.append(event)
@@ -341,7 +342,7 @@ def waits_for(connection: KernelConnection, *, subshell: bool = False) -> tuple[
 
 def left_to_run(connection: KernelConnection, code: str) -> None:
     """Run a cell until it has begun, and leave it running."""
-    execution = connection.start(code)
+    execution = connection.start(Cell(code))
     for event in execution:
         if isinstance(event, Started):
             execution.leave("it goes on")
@@ -401,7 +402,7 @@ def test_a_frozen_kernel_is_not_said_to_run_anybody_s_cell(connect: Connect, own
 
 
 def test_the_first_interrupt_ends_the_cell_there(kernel: KernelConnection) -> None:
-    execution = kernel.start("import time\ntry:\n    print('on'); time.sleep(60)\nfinally:\n    print('drained')")
+    execution = kernel.start(Cell("import time\ntry:\n    print('on'); time.sleep(60)\nfinally:\n    print('drained')"))
     seen: list[Event] = []
     for event in execution:
         seen.append(event)
@@ -428,7 +429,7 @@ def test_an_interrupt_that_comes_too_late_does_not_hit_the_next_cell(
         _, transport = road_to(jupyter_server, found_there, "ws")
         with KernelConnection(found_there, transport, Control(found_there, api)) as kernel:
             for seconds in (0.3, 0.5, 0.55, 0.6):  # to the interrupt it takes 0.6
-                execution = kernel.start(f"import time; print('on', flush=True); time.sleep({seconds})")
+                execution = kernel.start(Cell(f"import time; print('on', flush=True); time.sleep({seconds})"))
                 for event in execution:
                     if isinstance(event, Stream):
                         execution.interrupt()
@@ -438,7 +439,7 @@ def test_an_interrupt_that_comes_too_late_does_not_hit_the_next_cell(
 def test_the_second_interrupt_leaves_it_running(connect: Connect, own_kernel: str) -> None:
     kernel = connect(own_kernel)
     code = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('on')\ntime.sleep(2)\nleft = 1"
-    execution = kernel.start(code)
+    execution = kernel.start(Cell(code))
     for event in execution:
         if isinstance(event, Stream):
             execution.interrupt()
@@ -527,7 +528,7 @@ def test_a_running_cell_ends_with_its_kernel(
 ) -> None:
     kernel = connect(own_kernel)
     pid = _pid(kernel)
-    execution = kernel.start("print('one')\nimport time; time.sleep(60)")
+    execution = kernel.start(Cell("print('one')\nimport time; time.sleep(60)"))
     thread, events = run_beside(execution)
     until(events, Stream)
     _end(how, jupyter_server, own_kernel, pid)
@@ -553,9 +554,9 @@ def test_a_queued_cell_is_never_said_to_have_run(
 ) -> None:
     owner, guest = connect(own_kernel), connect(own_kernel)
     pid = _pid(owner)
-    busy, events = run_beside(owner.start("import time; time.sleep(60)"))
+    busy, events = run_beside(owner.start(Cell("import time; time.sleep(60)")))
     until(events, Started)
-    execution = guest.start("open('ran-twice', 'a').write('x')")
+    execution = guest.start(Cell("open('ran-twice', 'a').write('x')"))
     thread, queued = run_beside(execution)
     until(queued, Queued)
     _end(how, jupyter_server, own_kernel, pid)
@@ -593,7 +594,7 @@ def test_a_server_that_is_killed_ends_the_cell(tmp_path: object, road: str) -> N
     with JupyterServer(Path(str(tmp_path))) as server:
         kernel_id = server.start_kernel(path="a.ipynb")
         connection, _ = road_to(server, found(server, kernel_id), road)
-        execution = connection.start("import time; time.sleep(60)")
+        execution = connection.start(Cell("import time; time.sleep(60)"))
         thread, events = run_beside(execution)
         until(events, Started)
         server.kill()
@@ -627,7 +628,7 @@ def test_a_restart_between_cells_is_told_once(
     value = "True"
     while value == "True":  # the old life may have time for a cell yet
         try:
-            execution = connection.start("'x' in globals()")
+            execution = connection.start(Cell("'x' in globals()"))
         except NotRun as problem:  # ZMQ: its sockets closed in the very moment
             told.append(str(problem))
             break
@@ -709,7 +710,7 @@ def test_a_kernel_without_a_server_is_interrupted_by_message(tmp_path_factory: p
         transport.open(10)
         with KernelConnection(kernel, transport, Control(kernel, None)) as connection:
             # Before the code itself runs, an interrupt would take the reply away.
-            execution = connection.start("print('runs', end='', flush=True); import time; time.sleep(60)")
+            execution = connection.start(Cell("print('runs', end='', flush=True); import time; time.sleep(60)"))
             for event in execution:
                 if isinstance(event, Stream):
                     execution.interrupt()

@@ -13,6 +13,7 @@ import pytest
 
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.connection import control
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control, listening_process
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, CannotConnect, RemoteError
@@ -23,7 +24,7 @@ from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.roads import found, known, road_to
-from tests.support.scripted import Cell, ScriptedKernel, ScriptedServer
+from tests.support.scripted import ScriptedCell, ScriptedKernel, ScriptedServer
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
 
 SLEEP = "import time; print('begun', flush=True); time.sleep(60)"
@@ -31,7 +32,7 @@ SLEEP = "import time; print('begun', flush=True); time.sleep(60)"
 
 def interrupted_by(connection: KernelConnection, how: Control, transport: ZMQTransport | None = None) -> RemoteError:
     """Run a cell that would take a minute, interrupt it once it has begun; give the error that it ends with."""
-    execution = connection.start(SLEEP, timeout=30)
+    execution = connection.start(Cell(SLEEP, timeout=30))
     for event in execution:
         if isinstance(event, Stream):
             how.interrupt(transport)
@@ -69,7 +70,7 @@ def test_what_ended_at_the_last_moment_is_not_interrupted(
 
     with connection:
         for api in (ServerAPI(where, vault), None):
-            execution = connection.start("import time; print('begun', flush=True); time.sleep(0.5)")
+            execution = connection.start(Cell("import time; print('begun', flush=True); time.sleep(0.5)"))
             for event in execution:
                 if isinstance(event, Stream):
                     Control(kernel, api).interrupt(transport, wanted)
@@ -217,7 +218,7 @@ def test_a_heart_is_heard_where_the_kernel_is_on_this_machine(tmp_path: Path) ->
 
 
 def test_interrupts_of_the_connection_take_the_same_way(tmp_path: Path) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         raise AssertionError("no cell was sent")
 
     with ScriptedKernel(script, tmp_path) as kernel:

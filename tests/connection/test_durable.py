@@ -11,6 +11,7 @@ import ipykernel
 import pytest
 
 from kernel_bridge_magic.connection import durable as durable_module
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.durable import Durable, Overdue
 from kernel_bridge_magic.connection.execution import Execution
@@ -58,8 +59,8 @@ class Going:
 
     @property
     def durable(self) -> Durable:
-        assert self.execution._durable is not None
-        return self.execution._durable
+        assert self.execution.durable is not None
+        return self.execution.durable
 
     @property
     def text(self) -> str:
@@ -120,9 +121,9 @@ def test_a_fetch_and_the_end_of_the_keeping_leave_a_busy_kernel_busy(
     kernel, owner = connect(own_kernel), connect(own_kernel)
     seen: queue.SimpleQueue[Message] = queue.SimpleQueue()
     owner.subscribe(seen)
-    cell = Going(kernel.start("import time\nprint('on')\ntime.sleep(1)\nprint('off')", durable=True))
+    cell = Going(kernel.start(Cell("import time\nprint('on')\ntime.sleep(1)\nprint('off')", durable=True)))
     cell.until(Started)
-    busy = Going(owner.start("import time\nfor _ in range(100): time.sleep(0.1); print(_, flush=True)"))
+    busy = Going(owner.start(Cell("import time\nfor _ in range(100): time.sleep(0.1); print(_, flush=True)")))
     cell.fetch()
     wait_for(lambda: state() == "busy", "busy")
     cell.thread.join(30)
@@ -152,9 +153,9 @@ def test_a_cell_that_is_left_queued_leaves_the_kernel_busy_for_its_owner(
     seen: queue.SimpleQueue[Message] = queue.SimpleQueue()
     watcher.execute("0")  # before that its server may not have subscribed for it
     watcher.subscribe(seen)
-    busy = Going(owner.start(PRINTS_UNTIL.format(path=str(tmp_path / "free"))))
+    busy = Going(owner.start(Cell(PRINTS_UNTIL.format(path=str(tmp_path / "free")))))
     busy.until(Started)
-    cell = Going(kernel.start("ran = 1", durable=True))
+    cell = Going(kernel.start(Cell("ran = 1", durable=True)))
     cell.until(Queued)
     cell.execution.interrupt()
     cell.thread.join(30)
@@ -185,7 +186,7 @@ print('parent', flush=True)
     kernel = connect(own_kernel)
     late: queue.SimpleQueue[Message] = queue.SimpleQueue()
     kernel.subscribe(late)
-    cell = Going(kernel.start(fork, durable=True))
+    cell = Going(kernel.start(Cell(fork, durable=True)))
     cell.thread.join(30)
     # What the kernel hands on of a child's only behind the cell's end does not stand in the cell.
     kids = cell.text + "".join(
@@ -207,7 +208,7 @@ def test_what_is_held_back_is_given_if_the_kernel_does_not_answer(
     block_control(other)
     file = tmp_path / "go"
     code = f"print('on', flush=True)\n{WAITS.format(path=str(file))}print('off', flush=True); _blocked.n = 1"
-    cell = Going(kernel.start(code, durable=True))
+    cell = Going(kernel.start(Cell(code, durable=True)))
     cell.until(Started)
     cell.fetch_in_vain()
     file.touch()
@@ -237,7 +238,7 @@ print('on', flush=True)
 print('held', flush=True)
 {WAITS.format(path=str(last))}
 """
-    cell = Going(kernel.start(code, durable=True))
+    cell = Going(kernel.start(Cell(code, durable=True)))
     cell.until(Stream)
     cell.fetch_in_vain()
     first.touch()
@@ -260,7 +261,7 @@ def test_a_cell_that_cannot_be_sent_leaves_nothing_behind(jupyter_server: Jupyte
             BadCell,
             match=r"a message of 11,\d{3},\d{3} bytes was not sent, since the server takes 10,484,736 at most",
         ):
-            connection.start("#" * 11 * 2**20, durable=True)
+            connection.start(Cell("#" * 11 * 2**20, durable=True))
         assert not transport._inboxes
         assert connection.execute(SEND).text == AS_IT_WAS
 
@@ -286,7 +287,7 @@ def test_only_an_answer_that_others_overtake_is_overdue() -> None:
 def test_a_kernel_that_is_restarted_is_told_of_as_ever(
     connect: Connect, jupyter_server: JupyterServer, own_kernel: str
 ) -> None:
-    cell = Going(connect(own_kernel).start("print('on', flush=True)\nimport time; time.sleep(60)", durable=True))
+    cell = Going(connect(own_kernel).start(Cell("print('on', flush=True)\nimport time; time.sleep(60)", durable=True)))
     cell.until(Started)
     jupyter_server.rest("POST", f"api/kernels/{own_kernel}/restart", {})
     cell.thread.join(30)
@@ -302,8 +303,8 @@ def test_a_kernel_that_is_restarted_is_told_of_as_ever(
 def test_of_those_who_never_came_back_the_last_three_are_kept(connect: Connect, own_kernel: str) -> None:
     kernel = connect(own_kernel)
     for _ in range(5):
-        execution = kernel.start("1", durable=True)
-        execution._durable.end = lambda: None  # type: ignore[union-attr,method-assign]  # as if our process had ended
+        execution = kernel.start(Cell("1", durable=True))
+        execution.durable.end = lambda: None  # type: ignore[union-attr,method-assign]  # as if our process had ended
         for _ in execution:
             pass
     kept = "list(get_ipython().kernel.session.send.spools.cells)"
@@ -328,7 +329,7 @@ def test_a_kernel_that_cannot_is_refused_and_nothing_is_run(connect: Connect, ca
     kernel = connect(cannot)
     kernel.execute("1" if OLD else "true")
     with pytest.raises(BadOption, match="needs ipykernel 7 or newer in that kernel; this one is"):
-        kernel.start("ran=1", durable=True)
+        kernel.start(Cell("ran=1", durable=True))
     answer = kernel.execute("'ran' in globals()" if OLD else 'echo "<$ran>"')
     assert "False" in str(answer.outputs) if OLD else "<>" in str(answer.outputs)
 
@@ -339,7 +340,7 @@ def test_a_kernel_that_has_not_said_what_it_is_and_cannot_says_so_with_the_cell(
     watcher.subscribe(seen)
     kernel._transport.ask("kernel_info_request", {}, seconds=10)  # the answers to earlier ones are in, too
     kernel._transport.info = {}  # as of a kernel that has been busy since we came
-    cell = Going(kernel.start("print(1)" if OLD else "echo 1", durable=True))
+    cell = Going(kernel.start(Cell("print(1)" if OLD else "echo 1", durable=True)))
     note = cell.until(Note)
     assert isinstance(note, Note) and "runs without" in note.text
     cell.thread.join(30)

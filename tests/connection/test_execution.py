@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from kernel_bridge_magic.access.vault import Vault
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import Fate
@@ -15,7 +16,7 @@ from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.frames import V1
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
-from tests.support.scripted import LIFE, Cell, Script, ScriptedServer
+from tests.support.scripted import LIFE, Script, ScriptedCell, ScriptedServer
 from tests.support.servers import wait_for
 
 SINCE = "since the last cell. Its variables are gone"
@@ -59,7 +60,7 @@ class Restarting(ScriptedServer):
         self.handlers[-1].send("iopub", msg_type, content, {"msg_id": "another client's", "session": "another"})
 
 
-def by_the_book(cell: Cell) -> None:
+def by_the_book(cell: ScriptedCell) -> None:
     cell.busy()
     cell.iopub("execute_input", {"code": "", "execution_count": 1})
     cell.reply()
@@ -68,7 +69,7 @@ def by_the_book(cell: Cell) -> None:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Restarting]:
-    monkeypatch.setattr("kernel_bridge_magic.connection.execution._PROOF_SECONDS", 0.3)
+    monkeypatch.setattr("kernel_bridge_magic.connection.sending._PROOF_SECONDS", 0.3)
     with Restarting() as server:
         yield server
         server.begin()
@@ -85,7 +86,7 @@ def connection(server: Restarting) -> Iterator[KernelConnection]:
 
 def run(connection: KernelConnection) -> tuple[Fate, list[str]]:
     """A cell's fate, and all that is told of the kernel's end: notes, and what the cell ends with."""
-    execution = connection.start("1")
+    execution = connection.start(Cell("1"))
     told = [event.text for event in execution if isinstance(event, Note)]
     result = execution.result
     assert result is not None
@@ -115,7 +116,7 @@ def test_two_restarts_before_a_cell(server: Restarting, connection: KernelConnec
 
 
 def test_a_new_life_that_begins_under_the_cell(server: Restarting, connection: KernelConnection) -> None:
-    def late(cell: Cell) -> None:
+    def late(cell: ScriptedCell) -> None:
         server.begin()
         by_the_book(cell)
 
@@ -144,7 +145,7 @@ def test_a_new_life_that_has_lost_the_cell(server: Restarting, connection: Kerne
 
 
 def test_a_restart_of_a_queued_cell_s_kernel(server: Restarting, connection: KernelConnection) -> None:
-    def restarted(cell: Cell) -> None:
+    def restarted(cell: ScriptedCell) -> None:
         server.goodbye()
         server.begin()
         by_the_book(cell)
@@ -157,7 +158,7 @@ def test_a_restart_of_a_queued_cell_s_kernel(server: Restarting, connection: Ker
 
 @pytest.mark.parametrize("again", [False, True])
 def test_a_crash_before_a_cell_and_a_slow_start(server: Restarting, connection: KernelConnection, again: bool) -> None:
-    def late(cell: Cell) -> None:
+    def late(cell: ScriptedCell) -> None:
         if again:
             server.crash()
         server.begin()
@@ -180,12 +181,12 @@ def test_a_restart_of_which_no_session_tells(server: Restarting, connection: Ker
 
 
 def test_a_restart_that_ends_the_cell_is_no_news_for_the_next(server: Restarting, connection: KernelConnection) -> None:
-    def ended(cell: Cell) -> None:
+    def ended(cell: ScriptedCell) -> None:
         cell.busy()
         server.goodbye()
         cell.idle()
 
-    def late(cell: Cell) -> None:
+    def late(cell: ScriptedCell) -> None:
         server.begin()
         by_the_book(cell)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from kernel_bridge_magic.connection.outcome import outcome
+from kernel_bridge_magic.connection.outcome import Outcome
 from kernel_bridge_magic.errors import Fate, KernelDied, LeftRunning, RemoteError
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.fate.watch import Link
 from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.protocol.events import ExecuteResult
 from kernel_bridge_magic.protocol.request import Request
-from kernel_bridge_magic.results import RemoteResult, RemoteValue
+from kernel_bridge_magic.results import RemoteResult
 from tests.support.wire import CELL, error, msg, reply, status, stream
 
 T = timing.current
@@ -26,8 +27,9 @@ def ended(*messages: object, sign: Sign | None = None, kernel: Kernel = KERNEL) 
     if sign is not None:
         link.sign(sign, 0.0)
         link.tick(T.settle)
-    value = RemoteValue({"text/plain": "2"}, {})
-    return outcome(link, kernel, outputs=None, value=value, seconds=1.5, interrupted=False)
+    collected = Outcome(kernel)
+    collected.add(ExecuteResult({"text/plain": "2"}, {}))
+    return collected.result(link, seconds=1.5)
 
 
 def test_ok() -> None:
@@ -65,9 +67,7 @@ def test_whether_it_was_interrupted_is_kept(interrupted: bool) -> None:
     link = Link(Request(CELL), now=0.0)
     link.receive(reply(), 0.0)
     link.receive(status("idle"), 0.0)
-    assert (
-        outcome(link, KERNEL, outputs=None, value=None, seconds=0, interrupted=interrupted).interrupted is interrupted
-    )
+    assert Outcome(KERNEL).result(link, seconds=0, interrupted=interrupted).interrupted is interrupted
 
 
 def test_it_tells_whether_the_cell_had_begun() -> None:
@@ -77,7 +77,7 @@ def test_it_tells_whether_the_cell_had_begun() -> None:
             link.receive(message, 0.0)  # type: ignore[arg-type]
         link.tick(seconds)
         link.leave("told to end")
-        return outcome(link, KERNEL, outputs=None, value=None, seconds=seconds, interrupted=False)
+        return Outcome(KERNEL).result(link, seconds=seconds)
 
     begun, queued, just_sent = left(status("busy")), left(seconds=T.queued_after), left()
     for result, started in ((begun, True), (queued, False), (just_sent, None)):

@@ -12,6 +12,7 @@ import ipykernel
 import pytest
 
 from kernel_bridge_magic.connection.beside import look_busy
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.connection.subshells import is_busy
@@ -96,7 +97,7 @@ def test_fail_sends_nothing(owner: Owner, guest: KernelConnection) -> None:
 @pytest.mark.alone
 def test_waiting_is_told_of_within_a_second(owner: Owner, guest: KernelConnection) -> None:
     began = time.monotonic()
-    for event in (execution := guest.start("1")):
+    for event in (execution := guest.start(Cell("1"))):
         if isinstance(event, Queued):
             assert time.monotonic() - began < 1
             execution.interrupt()
@@ -114,7 +115,7 @@ def test_a_kernel_that_was_heard_to_end_a_cell_is_free_until_the_next_one(
     wait_for(lambda: guest._transport.turns.free, "the end of our cell")
     owner = Owner(connect(own_kernel), tmp_path / "go")
     wait_for(lambda: not guest._transport.turns.free, "the beginning of the owner's")
-    for event in (execution := guest.start("1")):
+    for event in (execution := guest.start(Cell("1"))):
         if isinstance(event, Queued):
             assert event.since and event.ours, "another connection's, but this process's"
             execution.interrupt()
@@ -147,7 +148,7 @@ def test_an_error_in_a_subshell_leaves_none_behind(owner: Owner, guest: KernelCo
 
 @with_subshells
 def test_an_interrupt_hits_the_subshell_s_cell_only(owner: Owner, guest: KernelConnection) -> None:
-    execution = guest.start("import time\nprint('on')\nwhile True: time.sleep(0.05)", if_busy="subshell")
+    execution = guest.start(Cell("import time\nprint('on')\nwhile True: time.sleep(0.05)", if_busy="subshell"))
     for event in execution:
         if event == Stream("stdout", "on\n"):
             execution.interrupt()
@@ -321,7 +322,7 @@ def test_nothing_is_sent_to_another_kernel_that_announces_subshells(name: str, k
         before = len(kernel.received)
         guest = KernelConnection(kernel.kernel, transport, Control(kernel.kernel, None))
         with guest, pytest.raises(NotRun, match=re.escape(f"no subshells ({name} 1.2".replace("( ", "("))):
-            guest.start("1", if_busy="subshell")
+            guest.start(Cell("1", if_busy="subshell"))
         looked = [] if known else ["kernel_info_request", *["execute_request"] * (name == "ipython")]
         assert kernel.received[before:] == looked
 
@@ -332,7 +333,7 @@ def test_an_owner_s_question_is_asked_though_a_guest_cannot_be(
 ) -> None:
     go = tmp_path / "go"
     wait = f"import time, pathlib\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.02)\n"
-    owner = connect(own_kernel).start(wait + "input('owner? ')", stdin=True)
+    owner = connect(own_kernel).start(Cell(wait + "input('owner? ')", stdin=True))
     events = iter(owner)
     assert any(isinstance(event, Started) for event in events)
     guest = connect(own_kernel)

@@ -13,6 +13,7 @@ from pathlib import Path
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import Stream
 from tests.support.shells import private_shell
@@ -33,7 +34,7 @@ def main(url: str, token: str, kernel: str, file: str, road: str, how: str) -> N
     connection = bridge.connect(kernel_at(url, token, kernel, file, bridge.vault), road)
     assert connection.execute("1 + 1").text == "2"
     if how in ("running", "thread", "broken"):
-        cell = connection.start("import time\nfor n in range(2000): print('L', flush=True); time.sleep(0.02)")
+        cell = connection.start(Cell("import time\nfor n in range(2000): print('L', flush=True); time.sleep(0.02)"))
         shown = iter(cell)
         next(event for event in shown if isinstance(event, Stream))
     if how == "thread":

@@ -18,7 +18,7 @@ from typing import Any
 from tests.support.shells import private_shell
 
 #: A connection's; the thread that shows late output is one for the shell, and stays.
-OURS = ("kernel-bridge-ws", "kernel-bridge-zmq", "kernel-bridge-probe", "kernel-bridge-aside")
+OURS = ("kernel-bridge-ws", "kernel-bridge-zmq", "kernel-bridge-probe", "kernel-bridge-action")
 
 
 class Press:

@@ -16,6 +16,7 @@ import pytest
 
 from kernel_bridge_magic.bridge.runner import run as run_cell
 from kernel_bridge_magic.bridge.widgets import Pump, WidgetBridge
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.terminal import TerminalSink
@@ -76,11 +77,11 @@ def test_f40_a_queued_cell_says_whom_it_waits_for_and_since_when(
         since = time.strftime("%H:%M:%S")
         first = other.send("import time; print('on', flush=True); time.sleep(3)")
         other.until(first, lambda ran: ran.text)
-        theirs = Run(guest.start("1"), tmp_path / "none", 0).start()
+        theirs = Run(guest.start(Cell("1")), tmp_path / "none", 0).start()
         theirs.join()
-        busy = Run(owner.start("import time; time.sleep(3)"), tmp_path / "none", 0).start()
+        busy = Run(owner.start(Cell("import time; time.sleep(3)")), tmp_path / "none", 0).start()
         busy.until(lambda: busy.started)
-        cells = [Run(connection.start("1"), tmp_path / "none", 0).start() for connection in (guest, owner)]
+        cells = [Run(connection.start(Cell("1")), tmp_path / "none", 0).start() for connection in (guest, owner)]
         for cell in (*cells, busy):
             cell.join()
         whose = [[event for _, event in cell.events if isinstance(event, Queued)] for cell in (theirs, *cells)]
@@ -213,7 +214,7 @@ def test_f48_a_thread_that_prints_on_after_the_cell_prints_below_that_cell(
         widgets = WidgetBridge(connection, front, pump)
         try:
             sink = TerminalSink(shell)
-            execution = connection.start(code)
+            execution = connection.start(Cell(code))
             with widgets.cell(execution, {"header": {"msg_id": "the cell"}}, sink):
                 assert run_cell(execution, Relay(sink, connection.kernel), sink).fate is Fate.OK
             gate.touch()  # the cell is over, and nobody has waited for what may come

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kernel_bridge_magic.access.vault import Vault
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import Fate, FateUnknown
@@ -60,7 +61,7 @@ def test_f27_whatever_the_code_the_link_is_opened_again_under_the_same_session(c
     with ScriptedServer(script) as server:
         connection, transport = open_to(server)
         with connection:
-            execution = connection.start("run")
+            execution = connection.start(Cell("run"))
             events = list(execution)
         assert [event.text for event in events if isinstance(event, Stream)] == ["one\n", "two\n"]
         assert execution.result is not None and execution.result.fate is Fate.OK
@@ -151,7 +152,7 @@ def test_ids_that_are_no_counters_are_not_counted_and_that_is_said() -> None:
     with ScriptedServer(script) as server:  # its ids begin anew with each connection
         connection, _ = open_to(server)
         with connection:
-            execution = connection.start("run")
+            execution = connection.start(Cell("run"))
             notes = [event.text for event in execution if isinstance(event, Note)]
         assert sum("cannot be told" in note for note in notes) == 1
         assert execution.result is not None

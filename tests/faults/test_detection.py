@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Queued, Stream
@@ -66,7 +67,7 @@ def while_it_runs(server: JupyterServer, kernel: str, directory: Path) -> float:
 def while_it_ignores_signals(server: JupyterServer, kernel: str, directory: Path) -> float:
     idle(server, kernel)
     with road_to(server, found(server, kernel), "ws")[0] as connection:
-        cell = Run(connection.start(STUBBORN), directory / "no-truth", 0).start()
+        cell = Run(connection.start(Cell(STUBBORN)), directory / "no-truth", 0).start()
         cell.until(lambda: any(isinstance(event, Stream) for _, event in cell.events))
         began = cell.now
         asked = restart(server, kernel)
@@ -83,7 +84,7 @@ def while_it_is_queued(server: JupyterServer, kernel: str, directory: Path) -> f
         return road_to(server, found(server, kernel), "ws")[0]
 
     with connect() as owner, connect() as guest:
-        busy = Run(owner.start("import time; time.sleep(60)"), directory / "no-truth", 0).start()
+        busy = Run(owner.start(Cell("import time; time.sleep(60)")), directory / "no-truth", 0).start()
         busy.until(lambda: busy.started)
         cell = run(guest, directory, 3, 0.0)
         cell.until(lambda: any(isinstance(event, Queued) for _, event in cell.events))

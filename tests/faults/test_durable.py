@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Queued, Stream
@@ -115,7 +116,7 @@ def test_more_than_one_chunk_is_fetched_before_the_cell_is_called_over(
     lines = "for i in range(130): sys.stdout.write(f'L{i}\\n' + '.' * 100_000 + '\\n'); sys.stdout.flush()"
     code = f"print('on', flush=True)\n{WAITS.format(path=str(go))}{lines}"
     with other, connection:
-        cell = Run(connection.start(code, durable=True), tmp_path / "none", 130).start()
+        cell = Run(connection.start(Cell(code, durable=True)), tmp_path / "none", 130).start()
         cell.until(lambda: any(isinstance(event, Stream) for _, event in cell.events))
         with proxy.away():
             go.touch()
@@ -138,7 +139,7 @@ def test_a_link_that_breaks_while_the_cell_is_queued_leaves_the_kernel_busy_and_
     with owner, watcher, connection:
         go = tmp_path / "go"
         code = f"import os, time\nwhile not os.path.exists({str(go)!r}): print('.', flush=True); time.sleep(0.05)"
-        busy = Run(owner.start(code), tmp_path / "none", 0).start()
+        busy = Run(owner.start(Cell(code)), tmp_path / "none", 0).start()
         busy.until(lambda: busy.started)
         cell = run(connection, tmp_path, 30, 0.02, durable=True)
         cell.until(lambda: any(isinstance(event, Queued) for _, event in cell.events))
@@ -148,7 +149,7 @@ def test_a_link_that_breaks_while_the_cell_is_queued_leaves_the_kernel_busy_and_
                 wait_for(lambda: len(cell.printed) == 30, "the last line")
                 owner.execute("1")  # behind the cell: it has ended
         wait_for(lambda: transport.reconnects == 1, "the link", 90)
-        durable = cell.execution._durable
+        durable = cell.execution.durable
         assert durable is not None
         wait_for(lambda: durable._fetches, "the fetch")
         if free == "later":
@@ -186,7 +187,7 @@ for number in range(30): say(f'L{{number}}\\n')
 open({str(last)!r}, 'w').close()
 """
     with other, connection:
-        cell = Run(connection.start(code, durable=True), tmp_path / "none", 30).start()
+        cell = Run(connection.start(Cell(code, durable=True)), tmp_path / "none", 30).start()
 
         def text() -> str:
             return "".join(event.text for _, event in cell.events if isinstance(event, Stream))

@@ -14,6 +14,7 @@ from kernel_bridge_magic.access.vault import Secret
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.bridge.runner import run as run_cell
 from kernel_bridge_magic.bridge.widgets import Pump, WidgetBridge
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.terminal import TerminalSink
@@ -52,7 +53,7 @@ def pid_of(connection: KernelConnection) -> int:
 
 
 def start(connection: KernelConnection, code: str, directory: Path) -> Run:
-    return Run(connection.start(code), directory / "no-truth", 0).start()
+    return Run(connection.start(Cell(code)), directory / "no-truth", 0).start()
 
 
 @pytest.mark.bounded
@@ -225,7 +226,7 @@ def test_f8_a_kernel_that_exits_behind_a_cell_is_told_once_by_the_next_cell(
         widgets = WidgetBridge(connection, front, pump)
         try:
             sink = TerminalSink(shell)
-            execution = connection.start("quit()")
+            execution = connection.start(Cell("quit()"))
             with widgets.cell(execution, {"header": {"msg_id": "cell"}}, sink):
                 assert run_cell(execution, Relay(sink, connection.kernel), sink).fate is Fate.OK
             wait_for(lambda: connection.has_news, "the kernel's end")
@@ -364,9 +365,9 @@ def test_f37_who_shows_slowly_loses_nothing(
         f"    while n % 500 == 499 and not pathlib.Path({str(tmp_path)!r}, str(n)).exists(): time.sleep(0.01)"
     )
     with open_to(jupyter_server, own_kernel, "zmq") as connection:
-        execution = connection.start(code)
+        execution = connection.start(Cell(code))
         for last in range(499, 5000, 500):
-            wait_for(lambda last=last: len(execution._inbox) > last, "all of it, unread", 60)
+            wait_for(lambda last=last: execution.unread > last, "all of it, unread", 60)
             (tmp_path / str(last)).touch()
         count = sum(type(event).__name__ == "DisplayData" for event in execution)
         assert count == 5000
@@ -381,9 +382,9 @@ def test_f37_what_waits_here_has_an_end_and_what_is_dropped_is_counted(
     with open_to(jupyter_server, own_kernel, road) as connection:
         connection.execute("import time")
         execution = connection.start(
-            "for n in range(20):\n    display({'text/plain': 'x' * 1_000_000}, raw=True)\n1 / 0"
+            Cell("for n in range(20):\n    display({'text/plain': 'x' * 1_000_000}, raw=True)\n1 / 0")
         )
-        wait_for(lambda: execution._inbox.dropped == 16, "the last one", 60)
+        wait_for(lambda: execution.dropped == 16, "the last one", 60)
         events = list(execution)
         assert sum(type(event).__name__ == "DisplayData" for event in events) == 4
         assert [event.reason.split(" (")[0] for event in events if isinstance(event, Lost)] == ["16 messages missing"]

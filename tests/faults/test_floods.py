@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from kernel_bridge_magic.bridge.runner import run
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.errors import Fate
@@ -82,7 +83,7 @@ class Screen:
 def flood(kernel: KernelConnection, code: str, screen: Screen) -> float:
     """Run it, and give the seconds it took."""
     began = time.monotonic()
-    execution = kernel.start(code, stdin=False, timeout=None, keep_outputs=False)
+    execution = kernel.start(Cell(code, stdin=False, timeout=None, keep_outputs=False))
     result = run(execution, Relay(screen, kernel.kernel), screen)
     assert result.fate is Fate.OK
     screen.missing = result.missing
@@ -233,7 +234,7 @@ def notebook(jupyter_server: JupyterServer, own_kernel: str) -> Iterator[Callabl
         connection.execute("%load_ext kernel_bridge_magic")
 
         def run_cell(code: str) -> RemoteResult:
-            execution = connection.start(code, stdin=True)
+            execution = connection.start(Cell(code, stdin=True))
             for _ in execution:
                 pass
             assert execution.result is not None

@@ -19,6 +19,7 @@ from nbclient.exceptions import CellExecutionError
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.bridge.pool import Pool
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.errors import Fate, FateUnknown
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.models import Kernel, Server
@@ -134,7 +135,7 @@ def test_a_tunnel_that_is_refused_for_a_while_is_tried_for_as_long_as_anything(
     with FaultProxy(jupyter_server.port, port) as tunnel:
         vault, kernel = proxied(jupyter_server, tunnel, own_kernel)
         connection = Pool(vault).open(kernel, "ws")
-        execution = connection.start("import time; time.sleep(1); 42")
+        execution = connection.start(Cell("import time; time.sleep(1); 42"))
         events = iter(execution)
         assert next(events) == Started()
     # Nobody listens any more, for longer than the quick tries take.
@@ -163,7 +164,7 @@ def test_the_next_cell_goes_by_a_new_connection_and_says_once_what_is_not_known(
     notes: list[Event] = []
     first = pool.connect(kernel, "ws", note=notes.append)
     first.reconnect_timeout = LIMIT
-    execution = first.start("import time; time.sleep(4)")
+    execution = first.start(Cell("import time; time.sleep(4)"))
     events = iter(execution)
     next(events)
     with lost(proxy):
@@ -188,7 +189,7 @@ def test_it_is_said_though_another_kernel_was_used_meanwhile(
     notes: list[Event] = []
     first = pool.connect(kernel, "ws")
     first.reconnect_timeout = LIMIT
-    execution = first.start("import time; time.sleep(1)")
+    execution = first.start(Cell("import time; time.sleep(1)"))
     with lost(proxy):
         for _ in execution:
             pass

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kernel_bridge_magic.access.vault import Vault
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.connection.execution import Execution
@@ -27,7 +28,7 @@ from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.faults.proxy import FaultProxy
 from tests.faults.truth import through
 from tests.support.roads import found, road_to
-from tests.support.scripted import Cell, Script, ScriptedKernel, ScriptedServer
+from tests.support.scripted import Script, ScriptedCell, ScriptedKernel, ScriptedServer
 from tests.support.servers import JupyterServer
 
 T = timing.current
@@ -97,7 +98,7 @@ class Road:
     def run(self, code: str, *, then: Callable[[], object] = bool, **how: Any) -> Seen:
         """Run a cell, and do something when it has begun."""
         self.loss.on, self.loss.idle_at, self.loss.lost = True, 0.0, []
-        execution = self.connection.start(code, **how)
+        execution = self.connection.start(Cell(code, **how))
         seen = see(execution, then)
         seen.seconds = time.monotonic() - self.loss.idle_at
         self.loss.on = False
@@ -167,7 +168,7 @@ def test_a_server_that_loses_what_answers_our_questions_as_well(lossy: Road, cod
 def test_a_cell_beside_a_busy_one(jupyter_server: JupyterServer, lossy: Road) -> None:
     other, _ = road_to(jupyter_server, found(jupyter_server, lossy.kernel), "ws")
     with other:
-        busy = other.start("import time; time.sleep(5)")
+        busy = other.start(Cell("import time; time.sleep(5)"))
         assert next(iter(busy)) == Started()
         seen = lossy.run("print('x')", if_busy="subshell")
         assert seen.result.fate is Fate.OK, seen.result.error
@@ -218,7 +219,7 @@ def scripted(road: str, script: Script, directory: Path) -> Iterator[tuple[Kerne
                 yield connection, kernel
 
 
-def bare(cell: Cell) -> None:
+def bare(cell: ScriptedCell) -> None:
     """A cell whose reply never comes; the reply takes a number all the same."""
     cell.busy()
     cell.iopub("execute_input", {"code": "x", "execution_count": 1})
@@ -229,31 +230,31 @@ def bare(cell: Cell) -> None:
 def test_a_scripted_kernel_that_numbers_is_believed_and_told_soon(road: str, tmp_path: Path) -> None:
     with scripted(road, bare, tmp_path) as (connection, _):
         began = time.monotonic()
-        seen = see(connection.start("x"))
+        seen = see(connection.start(Cell("x")))
         assert (seen.result.fate, len(seen.notes)) == (Fate.OK, 1)
         assert time.monotonic() - began < SOON
 
 
 def test_a_flood_of_somebody_else_s_between_the_idle_and_the_later_question(road: str, tmp_path: Path) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         bare(cell)
         for number in range(5_000):
             cell.print(f"{number}\n", OTHER)
 
     with scripted(road, script, tmp_path) as (connection, _):
-        seen = see(connection.start("x"))
+        seen = see(connection.start(Cell("x")))
         assert (seen.result.fate, len(seen.notes), seen.result.missing) == (Fate.OK, 1, 0)
 
 
 @pytest.mark.parametrize("error", [True, False])
 def test_a_reply_that_is_late_but_comes_gives_its_own_end(road: str, error: bool, tmp_path: Path) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         bare(cell)
         time.sleep(T.reply_grace * 0.75)  # the fault itself
         cell.reply(**({"status": "error", "ename": "OSError", "evalue": "late"} if error else {}))
 
     with scripted(road, script, tmp_path) as (connection, _):
-        seen = see(connection.start("x"))
+        seen = see(connection.start(Cell("x")))
         assert seen.result.fate is (Fate.FAILED if error else Fate.OK)
         assert seen.notes == []
 
@@ -264,7 +265,7 @@ def test_where_a_restart_in_between_cannot_be_excluded_nothing_is_called_ok(
 ) -> None:
     plays: list[Any] = []
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         kernel = plays[0]
         kernel.numbers = how != "no numbers"
         cell.busy()
@@ -281,7 +282,7 @@ def test_where_a_restart_in_between_cannot_be_excluded_nothing_is_called_ok(
     with scripted(road, script, tmp_path) as (connection, kernel):
         plays.append(kernel)
         began = time.monotonic()
-        seen = see(connection.start("x"))
+        seen = see(connection.start(Cell("x")))
         assert seen.result.fate in (Fate.UNKNOWN, Fate.DIED), seen.events
         assert seen.notes == []
         assert time.monotonic() - began < SOON

@@ -18,6 +18,7 @@ import websocket
 
 from kernel_bridge_magic.access.vault import Secret
 from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Queued, Started
@@ -50,7 +51,7 @@ def our_cells(connection: KernelConnection, cells: int, wrong: list[str]) -> Non
     """Do all that may harm a neighbour: raise, interrupt what runs, detach from what is queued, give up in time."""
     for number in range(cells):
         code = ("1 / 0", "number = 1", FOREVER, "print('x' * 1000)", "late = 1")[number % 5]
-        execution = connection.start(code, timeout=0.02 if number % 5 == 4 else 110)
+        execution = connection.start(Cell(code, timeout=0.02 if number % 5 == 4 else 110))
         pressed = False
         for event in execution:
             if number % 5 == 2 and isinstance(event, Queued | Started) and not pressed:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from IPython.utils.capture import capture_output
 
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.errors import Fate, TimedOut
@@ -150,7 +151,7 @@ def test_f10_a_cell_that_only_computes_is_told_nothing_of_and_looks_busy_to_ever
     connection, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), road)
     with connection:
         code = "import time\nend = time.monotonic() + 13\nwhile time.monotonic() < end: pass"
-        execution = connection.start(code, timeout=60)
+        execution = connection.start(Cell(code, timeout=60))
         states = set()
         for event in execution:
             assert not isinstance(event, Note), event
@@ -230,7 +231,7 @@ def test_f39_a_clock_that_jumps_ends_nothing_and_stretches_nothing(
     real = time.time
     connection, transport = road_to(jupyter_server, found(jupyter_server, own_kernel), road)
     with connection:
-        execution = connection.start("import time; print('on', flush=True); time.sleep(7); 'done'", timeout=60)
+        execution = connection.start(Cell("import time; print('on', flush=True); time.sleep(7); 'done'", timeout=60))
         events = []
         for event in execution:
             events.append(event)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import RemoteError
 from tests.support.roads import found, road_to
@@ -22,7 +23,7 @@ def work(connection: KernelConnection, number: int, cells: int, start: threading
         mine = f"client {number} cell {cell}"
         code = f"for part in range(3): print('{mine} part', part)\n"
         code += f"raise ValueError('{mine}')" if cell % FAILING == 0 else f"'{mine}'"
-        execution = connection.start(code, timeout=110)
+        execution = connection.start(Cell(code, timeout=110))
         for _ in execution:
             pass
         result = execution.result

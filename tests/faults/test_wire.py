@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kernel_bridge_magic.access.vault import Vault
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import Fate
@@ -92,7 +93,7 @@ def test_f28_mutated_messages_end_neither_the_reader_nor_the_cell(
     with ScriptedServer(script, subprotocol=subprotocol) as server:
         connection, transport = open_to(server)
         with connection:
-            execution = connection.start("run", timeout=500, keep_outputs=False)
+            execution = connection.start(Cell("run", timeout=500, keep_outputs=False))
             events = list(execution)
             assert execution.result is not None and execution.result.fate is Fate.OK
             texts = [event.text for event in events if isinstance(event, Stream)]
@@ -129,7 +130,7 @@ def test_f31_a_cell_is_over_when_reply_and_idle_are_in_whatever_the_order(order:
     with ScriptedServer(script) as server:
         connection, _ = open_to(server)
         with connection:
-            execution = connection.start("run", timeout=60)
+            execution = connection.start(Cell("run", timeout=60))
             size = sum(len(event.text) for event in execution if isinstance(event, Stream))
             assert execution.result is not None
             assert (execution.result.fate, execution.result.missing) == (Fate.OK, 0)

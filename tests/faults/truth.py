@@ -18,6 +18,7 @@ from pathlib import Path
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.connection.execution import Execution
@@ -193,7 +194,7 @@ class Run:
             # What is told counts messages; all but the cell's frame are lines.
             messages = lost if self.came is None else self.count + FRAME - self.came[self.execution.msg_id]
             # A cell whose reply is in is not waited for any longer than R1 says: an idle that comes later is no loss.
-            least = messages - (self.came is not None and not self.execution._link.request.idle)
+            least = messages - (self.came is not None and not self.execution.has_idle)
             what = (self.missing_told, least, messages, lost, self.notes, self.losses)
             if self.uncounted:
                 return lost
@@ -220,6 +221,6 @@ def run(
     """Send a cell that prints `count` lines, `pause` seconds apart."""
     path = directory / f"truth-{uuid.uuid4().hex[:8]}"
     code = CODE.format(count=count, path=str(path), pause=pause)
-    execution = connection.start(code, timeout=timeout, durable=durable)
+    execution = connection.start(Cell(code, timeout=timeout, durable=durable))
     came = getattr(connection._transport, "came", None)
     return Run(execution, path, count, came=came).start()

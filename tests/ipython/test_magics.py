@@ -24,6 +24,7 @@ import trustme
 from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.errors import (
     BadCell,
     BadInput,
@@ -239,7 +240,7 @@ def test_an_error_with_a_plot_behind_it_is_shown_once_and_raised(shell: Interact
 def test_a_busy_kernel_is_left_alone_or_run_beside(shell: InteractiveShell, capsys: Capture) -> None:
     run(shell, "%remote analysis 1")
     (connection,) = magics(shell).bridge.pool._connections.values()
-    busy = iter(connection.start("print('on', flush=True)\nimport time; time.sleep(3)"))
+    busy = iter(connection.start(Cell("print('on', flush=True)\nimport time; time.sleep(3)")))
     assert any(isinstance(event, Stream) for event in busy)
     with pytest.raises(NotRun, match="busy"):
         run(shell, "%%remote --if-busy fail analysis\nran = 1")

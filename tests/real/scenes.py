@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.errors import AuthRefused, RemoteError, TimedOut
 from kernel_bridge_magic.models import Kernel, Listing, ServerReport
 from kernel_bridge_magic.protocol.events import InputRequest, Stream
@@ -90,12 +91,12 @@ def basics(bridge: Bridge, kernel: Kernel) -> str:
         assert error.traceback
     else:
         raise AssertionError("no error")
-    asks = connection.start("print(input('who? '), len(__import__('getpass').getpass('secret: ')))", stdin=True)
+    asks = connection.start(Cell("print(input('who? '), len(__import__('getpass').getpass('secret: ')))", stdin=True))
     for event in asks:
         if isinstance(event, InputRequest):
             asks.answer("hunter22" if event.password else "ann")
     assert asks.result is not None and asks.result.outputs[-1]["text"] == "ann 8\n", asks.result
-    sleeps = connection.start("print('on', flush=True)\nimport time; time.sleep(60)")
+    sleeps = connection.start(Cell("print('on', flush=True)\nimport time; time.sleep(60)"))
     for event in sleeps:
         if isinstance(event, Stream) and not sleeps.interrupted:  # the line may be two messages
             sleeps.interrupt()

@@ -6,6 +6,7 @@ import queue
 import threading
 from pathlib import Path
 
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.protocol.events import Event, ExecuteResult, Started
 
@@ -20,7 +21,7 @@ class Owner:
         self._go = go
         code = before + code.format(go=str(go))
         started: queue.SimpleQueue[None] = queue.SimpleQueue()
-        execution = connection.start(code)
+        execution = connection.start(Cell(code))
 
         def work() -> None:
             for event in execution:

@@ -43,10 +43,10 @@ from kernel_bridge_magic.protocol.messages import Message
 
 LIFE = "scripted-life"
 INFO = {"status": "ok", "implementation": "scripted", "protocol_version": "5.3", "language_info": {"name": "none"}}
-Script = Callable[["Cell"], None]
+Script = Callable[["ScriptedCell"], None]
 
 
-class Cell:
+class ScriptedCell:
     """One `execute_request` that came in, and the ways to answer it."""
 
     def __init__(self, header: dict[str, Any], content: dict[str, Any]) -> None:
@@ -115,7 +115,7 @@ class Cell:
 # -- behind a WebSocket
 
 
-class _WSCell(Cell):
+class _WSCell(ScriptedCell):
     def __init__(self, message: Message, handler: _Channels) -> None:
         super().__init__(message.header, message.content)
         self.handler = handler
@@ -301,7 +301,7 @@ class ScriptedServer:
             (r"/api/kernels/([^/]+)/interrupt", _Model, {"owner": self}),
         ]
 
-    def run_script(self, cell: Cell) -> None:
+    def run_script(self, cell: ScriptedCell) -> None:
         def work() -> None:
             assert self.script is not None
             self.script(cell)
@@ -367,7 +367,7 @@ class ScriptedServer:
 # -- behind ZMQ
 
 
-class _ZMQCell(Cell):
+class _ZMQCell(ScriptedCell):
     def __init__(self, kernel: ScriptedKernel, idents: list[bytes], message: dict[str, Any]) -> None:
         super().__init__(message["header"], message["content"])
         self.kernel = kernel
@@ -538,7 +538,7 @@ class AskingKernel(ScriptedKernel):
         self.answers: list[str | None] = []
         super().__init__(self._ask, directory)
 
-    def _ask(self, cell: Cell) -> None:
+    def _ask(self, cell: ScriptedCell) -> None:
         cell.busy()
         is_late = "late" in cell.content["code"]
         if is_late:
@@ -554,7 +554,7 @@ class AskingKernel(ScriptedKernel):
         if not is_late:
             self._end(cell)
 
-    def _end(self, cell: Cell) -> None:
+    def _end(self, cell: ScriptedCell) -> None:
         cell.reply()
         cell.idle()
 
@@ -565,7 +565,7 @@ def main(directory: str) -> None:
     signal.signal(signal.SIGINT, lambda number, frame: interrupted.set())
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         cell.print("waiting\n")
         while not interrupted.wait(0.05) and not ended.is_set():

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from kernel_bridge_magic.access.vault import Vault
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import Fate
@@ -16,7 +17,7 @@ from kernel_bridge_magic.protocol.frames import V1
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.hostile import HostileServer
-from tests.support.scripted import Cell
+from tests.support.scripted import ScriptedCell
 
 
 def open_to(server: HostileServer) -> KernelConnection:
@@ -54,7 +55,7 @@ def test_it_closes_a_connection_that_it_promised_to_keep() -> None:
 
 @pytest.mark.parametrize("subprotocol", [V1, ""], ids=["v1", "json"])
 def test_it_sends_every_byte_that_a_test_names_and_loses_what_it_names(subprotocol: str) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         cell.text("iopub", "stream", header={"msg_id": "x"}, content='{"name": "stdout", "text": "one\\n"}')
         cell.text("iopub", "stream", content='{"name": "stdout", NO JSON')
@@ -73,14 +74,14 @@ def test_it_sends_every_byte_that_a_test_names_and_loses_what_it_names(subprotoc
 def test_it_lets_nobody_in_again_when_its_doors_are_shut() -> None:
     server: HostileServer
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         server.cut()
 
     with HostileServer(script) as server:
         server.doors = 1
         with open_to(server) as connection:
-            execution = connection.start("run", timeout=3)
+            execution = connection.start(Cell("run", timeout=3))
             list(execution)
             assert execution.result is not None and execution.result.fate is Fate.LEFT_RUNNING
             assert len(server.handlers) == 1 and len(server.handshakes) == 1

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from kernel_bridge_magic.access.vault import Vault
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import Fate, KernelDied, LinkLost, RemoteError
@@ -29,7 +30,7 @@ from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.items import Closed
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport
-from tests.support.scripted import Cell, Script, ScriptedKernel, ScriptedServer
+from tests.support.scripted import Script, ScriptedCell, ScriptedKernel, ScriptedServer
 from tests.support.servers import wait_for
 
 Open = Callable[[Script], tuple[KernelConnection, Transport]]
@@ -62,7 +63,7 @@ def shown(connection: KernelConnection, code: str = "run") -> list[Event]:
     return list(connection.stream(code, timeout=20))
 
 
-def by_the_book(cell: Cell) -> None:
+def by_the_book(cell: ScriptedCell) -> None:
     cell.busy()
     cell.print(f"{cell.content['code']}\n")
     cell.reply()
@@ -76,7 +77,7 @@ def test_a_cell_by_the_book(opened: Open) -> None:
 
 
 def test_idle_may_come_before_the_reply(opened: Open) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         cell.print("1\n")
         cell.idle()
@@ -88,7 +89,7 @@ def test_idle_may_come_before_the_reply(opened: Open) -> None:
 
 
 def test_the_reply_may_come_before_the_output(opened: Open) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         cell.reply()
         for number in range(100):
@@ -109,7 +110,7 @@ def test_output_that_comes_long_after_the_reply_is_waited_for(
     monkeypatch.setattr(ScriptedServer, "in_order", True)
     pause = threading.Event()
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.reply()
         for number in range(10):
             pause.wait(0.1)
@@ -128,7 +129,7 @@ def test_an_idle_that_never_comes_is_given_up(opened: Open, monkeypatch: pytest.
     monkeypatch.setattr(timing, "current", replace(timing.current, reply_grace=0.3, iopub_backlog=3.0))
     ended = threading.Event()
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         cell.reply()
         while cell.content["code"] == "beside others" and not ended.wait(0.05):
@@ -145,7 +146,7 @@ def test_an_idle_that_never_comes_is_given_up(opened: Open, monkeypatch: pytest.
 
 
 def test_a_second_idle_and_a_second_reply_change_nothing(opened: Open) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         by_the_book(cell)
         cell.idle()
         cell.reply("error", ename="Late", evalue="")
@@ -156,7 +157,7 @@ def test_a_second_idle_and_a_second_reply_change_nothing(opened: Open) -> None:
 
 
 def test_what_is_another_s_is_not_shown(opened: Open) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         other = {"msg_id": "somebody-else_1", "session": "somebody-else"}
         cell.busy()
         for parent in (other, {}, None, {"msg_id": None}, {"msg_id": 3}):
@@ -184,7 +185,7 @@ def iter_queue(inbox: queue.SimpleQueue[object]) -> Iterator[object]:
 
 def test_a_null_parent_reaches_nobody_s_cell(opened: Open) -> None:
     # IRkernel and xeus send it
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.print("nobody's", None)
         by_the_book(cell)
 
@@ -195,7 +196,7 @@ def test_a_null_parent_reaches_nobody_s_cell(opened: Open) -> None:
 
 @pytest.mark.parametrize("content", [None, [], "text", {"name": 3, "text": None}, {}])
 def test_content_of_a_wrong_type_ends_nothing(opened: Open, content: object) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.iopub("stream", content)
         cell.iopub("status", content)
         cell.iopub("error_or_so", content)
@@ -207,7 +208,7 @@ def test_content_of_a_wrong_type_ends_nothing(opened: Open, content: object) -> 
 
 
 def test_unknown_types_are_no_errors(opened: Open) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         for kind in ("iopub_welcome", "debug_event", "new_in_2030", ""):
             cell.iopub(kind, {"a": 1})
         by_the_book(cell)
@@ -218,9 +219,9 @@ def test_unknown_types_are_no_errors(opened: Open) -> None:
 
 
 def test_one_connection_carries_several_cells_at_once(opened: Open) -> None:
-    waiting: list[Cell] = []
+    waiting: list[ScriptedCell] = []
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         waiting.append(cell)
         if len(waiting) == 3:
             for each in waiting:
@@ -233,7 +234,7 @@ def test_one_connection_carries_several_cells_at_once(opened: Open) -> None:
                 each.reply()
 
     connection, _ = opened(script)
-    executions = [connection.start(f"cell {n}") for n in range(3)]
+    executions = [connection.start(Cell(f"cell {n}")) for n in range(3)]
     for n, execution in enumerate(executions):
         for _ in execution:
             pass
@@ -245,13 +246,13 @@ def test_one_connection_carries_several_cells_at_once(opened: Open) -> None:
 def test_a_cell_that_is_not_begun_is_queued_and_then_runs(opened: Open) -> None:
     go = threading.Event()
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         go.wait(20)
         by_the_book(cell)
 
     connection, _ = opened(script)
     events = []
-    for event in connection.start("run"):
+    for event in connection.start(Cell("run")):
         events.append(event)
         if isinstance(event, Queued):
             go.set()
@@ -266,15 +267,15 @@ def test_a_cell_whose_beginning_waits_behind_something_else_is_not_called_queued
     monkeypatch.setattr("kernel_bridge_magic.connection.execution._TICK", 0.0)
     go = threading.Event()
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         go.wait(20)
         by_the_book(cell)
 
     connection, _ = opened(script)
-    execution = connection.start("run")
+    execution = connection.start(Cell("run"))
     execution.hand(Aside("first"))
     go.set()
-    wait_for(lambda: len(execution._inbox) > 2, "the word that it runs, and what it prints")
+    wait_for(lambda: execution.unread > 2, "the word that it runs, and what it prints")
     events = list(execution)
     assert events == [Aside("first"), Started(), Stream("stdout", "run\n")]
 
@@ -284,7 +285,7 @@ def test_a_cell_that_begins_as_it_is_called_queued_waits_for_no_cell_of_ours(
 ) -> None:
     go, runs = threading.Event(), threading.Event()
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         go.wait(20)
         cell.busy()
         runs.wait(20)
@@ -307,7 +308,7 @@ def test_a_cell_that_begins_as_it_is_called_queued_waits_for_no_cell_of_ours(
 
 
 def test_an_error_only_in_the_reply_is_an_error(opened: Open) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         cell.reply("error", ename="UsageError", evalue="no such magic", traceback=["UsageError: no such magic"])
         cell.idle()
@@ -319,19 +320,19 @@ def test_an_error_only_in_the_reply_is_an_error(opened: Open) -> None:
 
 
 def test_an_abort_of_a_queued_cell_is_not_run(opened: Open) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.reply("aborted")
         cell.idle()
 
     connection, _ = opened(script)
-    execution = connection.start("run")
+    execution = connection.start(Cell("run"))
     assert [event for event in execution if not isinstance(event, Note)] == []
     assert execution.result is not None
     assert execution.result.fate is Fate.NOT_RUN
 
 
 def test_a_kernel_that_says_goodbye_ends_the_cell(opened: Open) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         cell.print("1\n")
         cell.iopub("status", {"execution_state": "dead"}, {})
@@ -398,7 +399,7 @@ ODD_IDS: list[Any] = ["9" * 5000, str(10**15), "", "²", "\x00", "7" * 100_000]
 
 
 def test_no_id_of_a_message_ends_the_thread_or_is_counted_with(opened: Open) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         life, pid, _ = cell.next_id().rsplit("_", 2)
         for number in ODD_IDS:
@@ -414,7 +415,7 @@ def test_no_id_of_a_message_ends_the_thread_or_is_counted_with(opened: Open) -> 
 
     connection, transport = opened(script)
     for _ in range(2):
-        execution = connection.start("run", timeout=20)
+        execution = connection.start(Cell("run", timeout=20))
         events = list(execution)
         result = execution.result
         assert result is not None and result.fate is Fate.OK and result.missing == 0
@@ -440,7 +441,7 @@ class Raising:
     "problem", [ValueError("x"), SystemExit(3), RecursionError()], ids=lambda it: type(it).__name__
 )
 def test_a_subscriber_that_raises_is_told_of_and_taken_off(opened: Open, problem: BaseException) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         for number in range(3):
             cell.print(f"{number}\n", parent={"msg_id": "of-nobody"})
@@ -469,7 +470,7 @@ def test_a_message_that_our_own_code_cannot_take_is_dropped_and_counted_and_no_m
                 raise LookupError
             super()._dispatch(message)
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         cell.print("fatal")
         cell.print("fatal")
@@ -492,6 +493,7 @@ sys.path.insert(0, {root!r})
 from pathlib import Path
 import IPython, jupyter_client, websocket, zmq
 from kernel_bridge_magic.access.vault import Vault
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.models import Kernel
@@ -517,7 +519,7 @@ with KernelConnection(kernel, transport, Control(kernel, None)) as connection:
     most = pages * resource.getpagesize() + {room}
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     for _ in range(2):
-        execution = connection.start("run", timeout=60)
+        execution = connection.start(Cell("run", timeout=60))
         for event in execution:
             if isinstance(event, Stream | Note):
                 print(repr(event.text[:200]))
@@ -529,7 +531,7 @@ with KernelConnection(kernel, transport, Control(kernel, None)) as connection:
 def test_that_no_memory_is_left_is_said_and_ends_nothing(road: str, tmp_path: Path) -> None:
     size = 100 << 20
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         if cell.content["code"] == "run":
             cell.busy()
             cell.text("iopub", "stream", content='{"name": "stdout", "text": "' + "x" * size + '"}')

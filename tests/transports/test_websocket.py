@@ -15,6 +15,7 @@ import pytest
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import (
@@ -39,7 +40,7 @@ from kernel_bridge_magic.transports.websocket import LARGEST_SENT, WebSocketTran
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.roads import found, known, road_to
-from tests.support.scripted import Cell, ScriptedServer
+from tests.support.scripted import ScriptedCell, ScriptedServer
 from tests.support.servers import JupyterServer, wait_for
 
 CANARY = "canary-5f1c77"
@@ -77,7 +78,7 @@ def refused(server: ScriptedServer) -> KernelBridgeError:
     return raised.value
 
 
-def finish(cell: Cell) -> None:
+def finish(cell: ScriptedCell) -> None:
     cell.print("done\n")
     cell.reply()
     cell.idle()
@@ -292,7 +293,7 @@ def test_a_message_without_a_channel_is_from_iopub() -> None:
 
 @FRAMINGS
 def test_large_messages_come_whole(framing: str) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         cell.iopub("display_data", {"data": {"text/plain": "x" * 30_000_000}, "metadata": {}})
         finish(cell)
@@ -336,7 +337,7 @@ def test_what_announces_more_than_may_come_ends_the_connection_at_once(
 
     with ScriptedServer(script) as server:
         connection, transport = open_to(server)
-        execution = connection.start("run", timeout=20)
+        execution = connection.start(Cell("run", timeout=20))
         began = time.monotonic()
         assert Stream("stdout", "one\n") in list(execution)
         ended.set()
@@ -447,7 +448,7 @@ def test_an_end_in_mid_run_is_told_by_what_the_server_says(
 
     with ScriptedServer(script) as server:
         connection, transport = open_to(server)
-        execution = connection.start("run")
+        execution = connection.start(Cell("run"))
         began = time.monotonic()
         assert Stream("stdout", "one\n") in list(execution)
         assert time.monotonic() - began < 4
@@ -484,7 +485,7 @@ def test_a_frame_that_is_none_ends_the_connection_at_once(frame: bytes) -> None:
 
     with ScriptedServer(script) as server:
         connection, _ = open_to(server)
-        execution = connection.start("run", timeout=20)
+        execution = connection.start(Cell("run", timeout=20))
         for _ in execution:
             pass
         assert execution.result is not None
@@ -510,7 +511,7 @@ def test_pings_are_answered_while_nobody_looks() -> None:
     with ScriptedServer(script) as server:
         connection, _ = open_to(server)
         with connection:
-            execution = connection.start("run")
+            execution = connection.start(Cell("run"))
             assert ponged.wait(10), "nobody has iterated yet"
             assert list(execution)[-1] == Stream("stdout", "done\n")
 
@@ -534,7 +535,7 @@ def test_after_each_message_comes_a_pong_that_ends_the_server_s_wait() -> None:
 
 
 def test_interrupts_go_to_the_server() -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         wait_for(lambda: server.interrupts, "the interrupt")
         finish(cell)
@@ -542,7 +543,7 @@ def test_interrupts_go_to_the_server() -> None:
     with ScriptedServer(script) as server:
         connection, _ = open_to(server)
         with connection:
-            execution = connection.start("run")
+            execution = connection.start(Cell("run"))
             for event in execution:
                 if isinstance(event, Started):
                     execution.interrupt()
@@ -552,7 +553,7 @@ def test_interrupts_go_to_the_server() -> None:
 
 
 def test_a_result_that_comes_after_the_idle_is_a_result() -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         cell.reply()
         cell.idle()

@@ -17,6 +17,7 @@ import ipykernel
 import pytest
 import zmq
 
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import CannotConnect, Fate, KernelDied, LinkLost, NotRun
@@ -26,7 +27,7 @@ from kernel_bridge_magic.protocol.messages import execute_content
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
-from tests.support.scripted import Cell, ScriptedKernel, _ZMQCell
+from tests.support.scripted import ScriptedCell, ScriptedKernel, _ZMQCell
 from tests.support.servers import ConsoleKernel, private_env, wait_for
 
 
@@ -36,7 +37,7 @@ def connected(kernel: Kernel) -> tuple[KernelConnection, ZMQTransport]:
     return KernelConnection(kernel, transport, Control(kernel, None)), transport
 
 
-def finish(cell: Cell) -> None:
+def finish(cell: ScriptedCell) -> None:
     cell.busy()
     cell.print("done\n")
     cell.reply()
@@ -209,7 +210,7 @@ def test_a_port_that_another_program_has_is_told_in_seconds(tmp_path: Path) -> N
 
 def test_a_kernel_that_does_not_greet_loses_no_output(tmp_path: Path) -> None:
     # the subscription takes its time; older kernels have no iopub_welcome to prove it
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         for number in range(3):
             cell.print(f"{number}\n")
         finish(cell)
@@ -223,7 +224,7 @@ def test_a_kernel_that_does_not_greet_loses_no_output(tmp_path: Path) -> None:
 
 
 def test_a_greeting_that_was_dropped_may_be_among_what_is_missing(tmp_path: Path) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         if cell.content["code"] == "greet":
             cell.iopub("iopub_welcome", {}, {})
@@ -259,7 +260,7 @@ def test_a_kernel_that_is_busy_is_connected_to_at_once_and_runs_the_cell_later(t
         assert time.monotonic() - began < 2
         with connection:
             events: list[Event] = []
-            for event in connection.start("run", timeout=20):
+            for event in connection.start(Cell("run", timeout=20)):
                 events.append(event)
                 if isinstance(event, Queued):
                     kernel.busy.clear()
@@ -269,14 +270,14 @@ def test_a_kernel_that_is_busy_is_connected_to_at_once_and_runs_the_cell_later(t
 def test_a_kernel_that_leaves_is_noticed_at_once(tmp_path: Path) -> None:
     leave = threading.Event()
 
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         cell.print("last words\n")
         leave.set()
 
     with ScriptedKernel(script, tmp_path) as kernel:
         connection, _ = connected(kernel.kernel)
-        execution = connection.start("run")
+        execution = connection.start(Cell("run"))
         assert leave.wait(10)
         kernel.stop()
         began = time.monotonic()
@@ -389,7 +390,7 @@ def _listens(port: int) -> bool:
 
 def test_output_without_end_is_read_while_nobody_looks(tmp_path: Path) -> None:
     # a subscriber that does not read loses messages (FACTS, head 3)
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         cell.busy()
         for number in range(5_000):
             cell.print(f"{number}\n")
@@ -398,8 +399,8 @@ def test_output_without_end_is_read_while_nobody_looks(tmp_path: Path) -> None:
     with ScriptedKernel(script, tmp_path) as kernel:
         connection, _ = connected(kernel.kernel)
         with connection:
-            execution = connection.start("run")
-            wait_for(lambda: len(execution._inbox) >= 5_003, "everything, unread")
+            execution = connection.start(Cell("run"))
+            wait_for(lambda: execution.unread >= 5_003, "everything, unread")
             for _ in execution:
                 pass
             assert execution.result is not None
@@ -465,7 +466,7 @@ def test_a_key_that_is_heard_to_be_another_while_the_cell_waits_ends_it_as_not_r
         kernel.connection_file.write_text(json.dumps({**info, "key": "another-key"}))
         connection, _ = connected(kernel.kernel)
         with connection:
-            execution = connection.start("1", timeout=30)
+            execution = connection.start(Cell("1", timeout=30))
             for event in execution:
                 if isinstance(event, Queued):
                     owner = {"msg_id": "x", "msg_type": "execute_request", "session": "the owner's"}
@@ -478,7 +479,7 @@ def test_a_key_that_is_heard_to_be_another_while_the_cell_waits_ends_it_as_not_r
 
 
 def test_one_message_that_is_wrongly_signed_proves_nothing_of_a_kernel_that_has_answered(tmp_path: Path) -> None:
-    def script(cell: Cell) -> None:
+    def script(cell: ScriptedCell) -> None:
         assert isinstance(cell, _ZMQCell)
         cell.send_parts("iopub", cell.parts("status", {"execution_state": "busy"}, key=b"another-key"))
         finish(cell)
@@ -494,7 +495,7 @@ def test_a_kernel_that_answers_nothing_while_it_is_busy_is_waited_for(tmp_path: 
         connected(kernel.kernel)[0] as connection,
     ):
         events: list[Event] = []
-        for event in connection.start("run", timeout=30):
+        for event in connection.start(Cell("run", timeout=30)):
             events.append(event)
             if isinstance(event, Queued):
                 kernel.busy.clear()

@@ -1,0 +1,112 @@
+"""What goes out for one cell: the requests that prepare the kernel for it, then the cell itself."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from kernel_bridge_magic.connection.cell import Cell
+from kernel_bridge_magic.connection.durable import Durable
+from kernel_bridge_magic.errors import LinkLost, NotRun
+from kernel_bridge_magic.fate.life import Sign, told_of
+from kernel_bridge_magic.interrupts import check
+from kernel_bridge_magic.protocol.messages import execute_content
+from kernel_bridge_magic.remote_code import displayhook_patch, record
+from kernel_bridge_magic.transports.base import Transport
+from kernel_bridge_magic.transports.inbox import Inbox
+
+__all__ = ["Sent", "send"]
+
+_PROOF_SECONDS = 3.0  # for a restarted kernel's output to find its way here
+_ARM_SECONDS = 0.3  # an idle kernel answers in milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A cell that was sent, and how things stood just before."""
+
+    #: the `msg_id` of its `execute_request`
+    msg_id: str
+    #: when its sending began, on the monotonic clock
+    began: float
+    #: what the cell is to tell of an end of the kernel before it
+    news: Sign | None
+    #: the sign of an end of the kernel behind which no new life was heard yet
+    awaited: Sign | None
+    #: the kernel's last message, as `Transport.position` returns it
+    position: str
+    #: how often the link had broken
+    breaks: int
+    #: messages that had been dropped: damaged ones, and those for which no memory was left
+    malformed: int
+    unheld: int
+    #: what has the kernel keep the cell's messages
+    durable: Durable | None
+
+
+def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: str, subshell: str) -> Sent:
+    """Send a cell; what comes of it goes to `inbox`.
+
+    `kernel` is the name that errors call the kernel by. `subshell` is the id of the subshell to run in, "" for the
+    main shell.
+
+    Raises:
+        NotRun: the kernel has ended since it was found.
+        BadOption: that kernel cannot run a durable cell.
+        LinkLost: the connection is closed.
+    """
+    began = time.monotonic()
+    malformed, unheld = transport.malformed, transport.unheld
+    durable: Durable | None = None
+    try:
+        _prepare(transport, subshell)
+        check()  # the last moment at which nothing is done for it over there
+        # A cell behind whose kernel's end no new life was heard tells of that end once its own fate shows what it was.
+        news = transport.take_news() if transport.life.awaited is None else None
+        durable = Durable(transport, inbox) if cell.durable else None
+        position, breaks = transport.position(), transport.breaks
+        msg_id = durable.cell if durable else transport.new_id()
+        transport.send(
+            "execute_request",
+            _content(cell, subshell),
+            inbox=inbox,
+            metadata={displayhook_patch.GUEST: cell.metadata or {}, **record.mark(msg_id)},
+            subshell=subshell,
+            msg_id=msg_id,
+        )
+    except BaseException as problem:
+        if durable is not None:
+            durable.end()  # nobody else would
+        if isinstance(problem, LinkLost) and (sign := transport.take_news(told=True)) is not None:
+            raise NotRun(_ended_before(kernel, sign), kernel=kernel) from None
+        raise
+    return Sent(msg_id, began, news, transport.life.awaited, position, breaks, malformed, unheld, durable)
+
+
+def _content(cell: Cell, subshell: str) -> dict[str, Any]:
+    # A subshell's request that forbids questions would forbid them to the main shell's cell as well.
+    may_ask = cell.stdin or bool(subshell)
+    return execute_content(cell.code, store_history=cell.store_history, allow_stdin=may_ask)
+
+
+def _prepare(transport: Transport, subshell: str) -> None:
+    """Send what an IPython kernel needs before it shows our cells' results.
+
+    Over a link that may break the answer is waited for, unless the kernel is busy. The answer tells where the kernel's
+    messages stand before the cell. Without that nobody could tell later whether the cell has made any.
+    """
+    transport.prove(_PROOF_SECONDS)
+    if not transport.displayhook_patch.must_arm(transport.life.session, now=time.monotonic(), breaks=transport.breaks):
+        return
+    transport.farewell = displayhook_patch.disarm()
+    if transport.reopens:
+        arm = displayhook_patch.arm()
+        transport.ask("execute_request", arm, subshell=subshell, seconds=_ARM_SECONDS, harmless=True, whole=True)
+    else:
+        transport.send("execute_request", displayhook_patch.arm(), subshell=subshell)
+
+
+def _ended_before(kernel: str, sign: Sign) -> str:
+    rest = "Its variables are gone" if sign.comes_back else "It has no kernel now"
+    return f"{told_of(kernel, sign.told)} before the cell was sent, so it is safe to run the cell again. {rest}"
