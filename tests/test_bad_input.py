@@ -25,7 +25,8 @@ from kernel_bridge_magic.errors import BadAnswer, BadServer, KernelBridgeError, 
 from kernel_bridge_magic.ipython.line_parser import split_words
 from kernel_bridge_magic.matching.find import find_one
 from kernel_bridge_magic.matching.selectors import selector
-from kernel_bridge_magic.models import Kernel, Listing, Session
+from kernel_bridge_magic.models import Kernel, Session
+from kernel_bridge_magic.reports import Listing
 from kernel_bridge_magic.servers.registry import Registry, read_url
 from kernel_bridge_magic.servers.rest import ServerAPI
 from tests.support.raw import RawServer, http

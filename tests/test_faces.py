@@ -18,7 +18,8 @@ from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.faces import COMMAND_LINE, INTERRUPT, MAGICS, PYTHON, Face
 from kernel_bridge_magic.matching.find import find_by_id, find_one, find_only
 from kernel_bridge_magic.matching.misses import none_matches
-from kernel_bridge_magic.models import Kernel, Listing, Server, ServerReport, Session, Skipped
+from kernel_bridge_magic.models import Kernel, Server, Session
+from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
 
 LAB = Server("http://localhost:8888/", "localhost:8888", parse_base_url("http://localhost:8888/").origin)
 A = Kernel("3f9c1c0e-0000-4000-8000-000000000001", sessions=(Session("work/a.ipynb", "a.ipynb"),), server=LAB)

@@ -23,7 +23,7 @@ FLOORS = [
     {"fate", "matching", "remote_code", "sanitize", "servers"},
     {"results"},
     {"access", "protocol"},
-    {"choices", "errors", "faces", "interrupts", "models", "reloads", "text"},
+    {"choices", "errors", "faces", "interrupts", "models", "reloads", "reports", "text"},
 ]
 #: Modules that do no I/O: no socket, file, clock, thread, logging. A folder stands for all its modules.
 PURE = {
@@ -43,6 +43,7 @@ PURE = {
     "models",
     "protocol",
     "remote_code",
+    "reports",
     "results",
     "sanitize",
     "servers.entries",

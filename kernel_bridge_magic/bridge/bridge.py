@@ -22,8 +22,9 @@ from kernel_bridge_magic.faces import PYTHON, Face
 from kernel_bridge_magic.matching.find import find_by_id, find_one, find_only
 from kernel_bridge_magic.matching.levels import candidates, clean, could_mean, row_of
 from kernel_bridge_magic.matching.misses import none_matches
-from kernel_bridge_magic.models import Checkup, Kernel, Listing, Server, ServerReport
+from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import Event
+from kernel_bridge_magic.reports import Checkup, Listing, ServerReport
 from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.servers.registry import Ask, Registry
 from kernel_bridge_magic.servers.rest import ServerAPI

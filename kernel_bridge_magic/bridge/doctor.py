@@ -25,7 +25,8 @@ from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery.asking import LIST_KERNELS
 from kernel_bridge_magic.discovery.hubs import other_user, servers_of
 from kernel_bridge_magic.errors import AuthRefused, Cause, KernelBridgeError, ServerError
-from kernel_bridge_magic.models import Checkup, Kernel, Server, Session, Step, may_have_unread
+from kernel_bridge_magic.models import Kernel, Server, Session, may_have_unread
+from kernel_bridge_magic.reports import Checkup, Step
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.text import count
 from kernel_bridge_magic.transports.handshake import knock

@@ -12,7 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kernel_bridge_magic.models import Kernel, Listing, Origin
+from kernel_bridge_magic.models import Kernel, Origin
+from kernel_bridge_magic.reports import Listing
 
 __all__ = ["Meaning", "Meanings"]
 

@@ -21,7 +21,8 @@ from kernel_bridge_magic.discovery.this_kernel import own_connection_file, own_k
 from kernel_bridge_magic.errors import BadInput, BadServer, KernelBridgeError
 from kernel_bridge_magic.faces import PYTHON, Face
 from kernel_bridge_magic.matching.levels import clean
-from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, ServerReport
+from kernel_bridge_magic.models import Kernel, Origin, Server
+from kernel_bridge_magic.reports import Listing, ServerReport
 from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.servers.registry import Registry, read_url
 

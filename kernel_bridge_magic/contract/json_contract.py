@@ -11,7 +11,8 @@ from typing import Any
 
 from kernel_bridge_magic.errors import AmbiguousKernel, Fate, FateError, KernelBridgeError, OwnKernel, RemoteError
 from kernel_bridge_magic.matching.selectors import selector
-from kernel_bridge_magic.models import Checkup, Kernel, Listing, ServerReport
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.reports import Checkup, Listing, ServerReport
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.text import visible, without_colours
 

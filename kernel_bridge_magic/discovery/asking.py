@@ -17,7 +17,8 @@ from kernel_bridge_magic.access.sockets import no_answer
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery.hubs import other_user, servers_of
 from kernel_bridge_magic.errors import AuthRefused, Cause, KernelBridgeError, ServerError, ServerUnreachable
-from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, ServerReport, Session
+from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Session
+from kernel_bridge_magic.reports import ServerReport
 from kernel_bridge_magic.servers.rest import ServerAPI
 
 __all__ = ["LIST_KERNELS", "Answer", "ask_all", "join"]

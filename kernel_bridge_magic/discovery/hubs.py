@@ -16,7 +16,8 @@ from kernel_bridge_magic.access.deadline import NEVER, Deadline
 from kernel_bridge_magic.access.urls import hub_and_user, server_url
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError
-from kernel_bridge_magic.models import Server, ServerReport
+from kernel_bridge_magic.models import Server
+from kernel_bridge_magic.reports import ServerReport
 from kernel_bridge_magic.servers.login import is_hub
 from kernel_bridge_magic.servers.rest import ServerAPI
 

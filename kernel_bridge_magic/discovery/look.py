@@ -30,7 +30,8 @@ from kernel_bridge_magic.discovery.runtime_files import (
 )
 from kernel_bridge_magic.discovery.standalone import endpoints, file_kernel_id, standalone_kernel
 from kernel_bridge_magic.discovery.unused import may_be_unused, with_unused
-from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, ServerReport, Session, Skipped, is_uuid
+from kernel_bridge_magic.models import Kernel, Origin, Server, Session, is_uuid
+from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
 
 __all__ = ["last_answer", "last_listing", "look"]
 

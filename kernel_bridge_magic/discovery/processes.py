@@ -16,7 +16,7 @@ from kernel_bridge_magic.access import descriptors, peers
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
 from kernel_bridge_magic.discovery.standalone import endpoint
-from kernel_bridge_magic.models import Usage
+from kernel_bridge_magic.reports import Usage
 
 __all__ = ["is_at_work", "listening_pids", "usages"]
 

@@ -25,7 +25,8 @@ from kernel_bridge_magic.access.files import open_file
 from kernel_bridge_magic.access.urls import server_url, socket_url
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.errors import BadServer, sentence
-from kernel_bridge_magic.models import Server, Skipped
+from kernel_bridge_magic.models import Server
+from kernel_bridge_magic.reports import Skipped
 
 __all__ = [
     "FileContent",
@@ -313,7 +314,6 @@ def _server(file: FileContent, vault: Vault) -> Server:
         origin,
         "runtime",
         pid,
-        root_dir=text(file.data, "root_dir") or text(file.data, "notebook_dir"),
         version=text(file.data, "version"),
         socket_path=socket_path,
         strangers=strangers,

@@ -15,7 +15,8 @@ from kernel_bridge_magic.access import descriptors, peers
 from kernel_bridge_magic.access.files import open_file
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, number, text
-from kernel_bridge_magic.models import Kernel, KernelSpec, Session, Skipped
+from kernel_bridge_magic.models import Kernel, KernelSpec, Session
+from kernel_bridge_magic.reports import Skipped
 
 __all__ = ["endpoint", "endpoints", "file_kernel_id", "kernelspec_on_disk", "standalone_kernel", "starter"]
 

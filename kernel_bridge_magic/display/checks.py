@@ -7,7 +7,7 @@ from html import escape
 
 from kernel_bridge_magic.display.grid import NO_TERMINAL, Table
 from kernel_bridge_magic.faces import MAGICS, Face
-from kernel_bridge_magic.models import Checkup, Step
+from kernel_bridge_magic.reports import Checkup, Step
 from kernel_bridge_magic.text import visible
 
 __all__ = ["CheckList"]

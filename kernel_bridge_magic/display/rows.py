@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from kernel_bridge_magic.display.grid import NONE
 from kernel_bridge_magic.errors import sentence
-from kernel_bridge_magic.models import Kernel, ServerReport, Usage
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.reports import ServerReport, Usage
 from kernel_bridge_magic.text import visible
 
 __all__ = ["Row", "claim_lines", "problem_line", "row_of", "transport", "usage_words"]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from kernel_bridge_magic.display.grid import NO_TERMINAL, NONE, STYLE, Column, Table, fit, html_table, shown, wrap
 from kernel_bridge_magic.display.rows import problem_line
 from kernel_bridge_magic.faces import MAGICS, Face
-from kernel_bridge_magic.models import Listing, ServerReport
+from kernel_bridge_magic.reports import Listing, ServerReport
 from kernel_bridge_magic.text import cut_middle, visible
 
 __all__ = ["ServerList"]

@@ -18,7 +18,8 @@ from kernel_bridge_magic.display.grid import NO_TERMINAL, STYLE, Column, Table, 
 from kernel_bridge_magic.display.rows import Row, claim_lines, problem_line, row_of, transport
 from kernel_bridge_magic.faces import PYTHON, Face
 from kernel_bridge_magic.matching.misses import none_matches
-from kernel_bridge_magic.models import Kernel, Listing, Server, ServerReport
+from kernel_bridge_magic.models import Kernel, Server
+from kernel_bridge_magic.reports import Listing, ServerReport
 from kernel_bridge_magic.text import count, cut_end, cut_middle, visible
 
 __all__ = ["KernelList"]

@@ -19,7 +19,8 @@ from kernel_bridge_magic.matching.levels import (
     without_own,
 )
 from kernel_bridge_magic.matching.misses import ambiguous, no_such_id, none_running, not_found
-from kernel_bridge_magic.models import Kernel, ServerReport, Skipped
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.reports import ServerReport, Skipped
 from kernel_bridge_magic.text import visible
 
 __all__ = ["find_by_id", "find_one", "find_only"]

@@ -21,7 +21,8 @@ from kernel_bridge_magic.access.urls import is_server, servers_named
 from kernel_bridge_magic.errors import BadMatch, KernelNotFound, OwnKernel
 from kernel_bridge_magic.faces import MAGICS, PYTHON, Face
 from kernel_bridge_magic.matching.safe_regex import search_all
-from kernel_bridge_magic.models import Kernel, Listing, is_uuid
+from kernel_bridge_magic.models import Kernel, is_uuid
+from kernel_bridge_magic.reports import Listing
 from kernel_bridge_magic.text import cut_end, fold, hide, visible
 
 __all__ = [

@@ -19,7 +19,8 @@ from kernel_bridge_magic.matching.levels import (
     split_server,
 )
 from kernel_bridge_magic.matching.selectors import pastes, selector_among
-from kernel_bridge_magic.models import Kernel, Server, ServerReport, Skipped
+from kernel_bridge_magic.models import Kernel, Server
+from kernel_bridge_magic.reports import ServerReport, Skipped
 from kernel_bridge_magic.text import count, fold, visible
 
 __all__ = ["ambiguous", "no_such_id", "none_matches", "none_running", "not_found"]

@@ -16,7 +16,8 @@ import trustme
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.bridge.doctor import STEPS, check
-from kernel_bridge_magic.models import Checkup, Origin, Server, Step
+from kernel_bridge_magic.models import Origin, Server
+from kernel_bridge_magic.reports import Checkup, Step
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.servers import JupyterServer

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from kernel_bridge_magic.bridge.meanings import Meaning, Meanings
-from kernel_bridge_magic.models import Kernel, Listing, Origin, Server, ServerReport, Session, Skipped
+from kernel_bridge_magic.models import Kernel, Origin, Server, Session
+from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
 
 
 def server(name: str, hub: Server | None = None) -> Server:

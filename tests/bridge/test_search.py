@@ -13,7 +13,8 @@ import pytest
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.bridge.search import Search, only
 from kernel_bridge_magic.errors import BadServer, KernelNotFound
-from kernel_bridge_magic.models import Kernel, Listing, ServerReport, Skipped
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
 from tests.support.raw import RawServer, http
 from tests.support.servers import wait_for
 

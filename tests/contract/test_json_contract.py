@@ -10,7 +10,8 @@ import pytest
 
 from kernel_bridge_magic.contract import json_contract
 from kernel_bridge_magic.errors import AmbiguousKernel, BadMatch, Fate, OwnKernel, fate_error, remote_error
-from kernel_bridge_magic.models import Checkup, Kernel, KernelSpec, Listing, Origin, Server, ServerReport, Session, Step
+from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Session
+from kernel_bridge_magic.reports import Checkup, Listing, ServerReport, Step
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 
 SCHEMA: dict[str, Any] = json.loads(Path(json_contract.__file__).with_name("contract.schema.json").read_text("utf-8"))

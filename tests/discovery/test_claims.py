@@ -9,7 +9,8 @@ from kernel_bridge_magic.discovery import claims
 from kernel_bridge_magic.discovery.asking import Answer
 from kernel_bridge_magic.discovery.claims import listed_by, of_frozen_servers
 from kernel_bridge_magic.discovery.runtime_files import FileContent
-from kernel_bridge_magic.models import Kernel, Server, ServerReport
+from kernel_bridge_magic.models import Kernel, Server
+from kernel_bridge_magic.reports import ServerReport
 
 
 def server(path: str, source: str = "added") -> Server:

@@ -15,7 +15,8 @@ from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.bridge.doctor import check
 from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.errors import KernelBridgeError
-from kernel_bridge_magic.models import Listing, Server
+from kernel_bridge_magic.models import Server
+from kernel_bridge_magic.reports import Listing
 from tests.support.raw import RawServer, http
 
 TOKENS = {"of-ann": "ann", "of-bob": "bob", "no-list": "ann"}

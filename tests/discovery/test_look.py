@@ -26,7 +26,8 @@ from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.discovery.runtime_files import FileContent
 from kernel_bridge_magic.discovery.standalone import endpoint
 from kernel_bridge_magic.matching.levels import servers_named
-from kernel_bridge_magic.models import Kernel, KernelSpec, Listing, Server
+from kernel_bridge_magic.models import Kernel, KernelSpec, Server
+from kernel_bridge_magic.reports import Listing
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for

@@ -3,7 +3,8 @@ from __future__ import annotations
 from IPython.lib.pretty import pretty
 
 from kernel_bridge_magic.display.checks import CheckList
-from kernel_bridge_magic.models import Checkup, Origin, Server, Step
+from kernel_bridge_magic.models import Origin, Server
+from kernel_bridge_magic.reports import Checkup, Step
 
 LAB = Server("https://lab.example/", "lab", Origin("https", "lab.example", 443, "/"))
 STEPS = (

@@ -9,7 +9,8 @@ from wcwidth import wcswidth
 
 from kernel_bridge_magic.display.servers import ServerList
 from kernel_bridge_magic.faces import COMMAND_LINE
-from kernel_bridge_magic.models import Origin, Server, ServerReport
+from kernel_bridge_magic.models import Origin, Server
+from kernel_bridge_magic.reports import ServerReport
 
 LAB = Server("https://lab.example/user/ann/", "lab", Origin("https", "lab.example", 443, "/user/ann/"), trusted=True)
 HERE = Server(

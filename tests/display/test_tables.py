@@ -16,7 +16,8 @@ from wcwidth import wcswidth
 from kernel_bridge_magic import text as texts
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.faces import MAGICS
-from kernel_bridge_magic.models import Kernel, KernelSpec, Listing, Origin, Server, ServerReport, Session, Skipped
+from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Session
+from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
 from kernel_bridge_magic.text import cells, cut_end, cut_middle, visible
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)

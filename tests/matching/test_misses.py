@@ -11,7 +11,8 @@ from kernel_bridge_magic.errors import KernelNotFound
 from kernel_bridge_magic.faces import MAGICS
 from kernel_bridge_magic.matching.find import find_one, find_only
 from kernel_bridge_magic.matching.misses import none_matches, not_found
-from kernel_bridge_magic.models import Kernel, ServerReport, Skipped
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.reports import ServerReport, Skipped
 from tests.support.matches import (
     ALL,
     ANALYSIS,

@@ -13,8 +13,9 @@ from typing import Any
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.errors import AuthRefused, RemoteError, TimedOut
-from kernel_bridge_magic.models import Kernel, Listing, ServerReport
+from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import InputRequest, Stream
+from kernel_bridge_magic.reports import Listing, ServerReport
 from kernel_bridge_magic.servers.rest import ServerAPI
 from tests.real.servers import TOKEN, Gateway, Hub, Notebook6, RealServer, Server2
 from tests.real.venvs import proxy_command, version_of
