@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kernel_bridge_magic.connection.control import Control
-from kernel_bridge_magic.connection.subshells import Subshell, interrupt_thread
+from kernel_bridge_magic.connection.subshells import Subshell
 from kernel_bridge_magic.errors import KernelBridgeError, LinkError
 from kernel_bridge_magic.fate.watch import Action, Link
 from kernel_bridge_magic.protocol.events import Event, Note
@@ -129,7 +129,7 @@ class Actions:
             if self._subshell is None:
                 self._control.interrupt(self._transport, self._runs_there)
             elif self._runs_there():
-                interrupt_thread(self._transport, self._subshell.thread)
+                self._subshell.interrupt()
         except KernelBridgeError as problem:
             self._inbox.put(Note(f"the interrupt was not sent ({problem})"))
         finally:

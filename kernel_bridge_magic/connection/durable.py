@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 
-from kernel_bridge_magic.connection import beside
+from kernel_bridge_magic.connection import control_channel
 from kernel_bridge_magic.errors import BadOption, LinkError
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.fate.spool import Catch, Spool
@@ -171,7 +171,7 @@ class Durable:
         with contextlib.suppress(LinkError):  # it is fetched when the link is back
             content = spool.fetch(self.cell, kept.start)
             if self._armed:
-                self._fetch = beside.send(self._transport, content, inbox=self._inbox, msg_id=msg_id)
+                self._fetch = control_channel.send(self._transport, content, inbox=self._inbox, msg_id=msg_id)
             else:
                 # On shell it comes behind the cell, and tells whether anything was kept.
                 self._fetch = self._transport.send("execute_request", content, inbox=self._inbox, msg_id=msg_id)
@@ -188,7 +188,7 @@ class Durable:
         msg_id = spool.quiet_id(self.cell, spool.DROP)
         with contextlib.suppress(LinkError):
             if self._armed:
-                beside.ask(self._transport, spool.drop(), seconds=_DROP_SECONDS, msg_id=msg_id)
+                control_channel.ask(self._transport, spool.drop(), seconds=_DROP_SECONDS, msg_id=msg_id)
             else:
                 # Behind the cell, which waits for its turn: nobody waits for it here.
                 self._transport.send("execute_request", spool.drop(), msg_id=msg_id)

@@ -11,23 +11,23 @@ import threading
 import time
 from typing import Any
 
-from kernel_bridge_magic.connection import beside
+from kernel_bridge_magic.connection.control_channel import ANSWER_SECONDS, interrupt_thread, look_busy
 from kernel_bridge_magic.errors import CannotConnect, LinkError, NotRun
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.protocol.messages import Message, describe_kernel, has_subshells
+from kernel_bridge_magic.remote_code import subshell as remote
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Closed
 
-__all__ = ["Subshell", "interrupt_thread", "is_busy", "subshell_for"]
-
+__all__ = ["Subshell", "is_busy", "subshell_for"]
 
 _BUSY_SECONDS = 0.5  # an idle kernel answers in milliseconds
 _LATE_SECONDS = 600.0  # for a subshell that native code has held up, and that somebody must delete
 
 
 def is_busy(transport: Transport) -> bool:
-    """Whether the kernel leaves a question on its shell channel unanswered for half a second.
+    """Return whether the kernel leaves a question on its shell channel unanswered for half a second.
 
     Raises:
         LinkLost: the connection is closed.
@@ -36,10 +36,12 @@ def is_busy(transport: Transport) -> bool:
 
 
 def subshell_for(transport: Transport, if_busy: str, kernel: str) -> Subshell | None:
-    """Give the subshell that a cell must go to, None for the main shell. `kernel` is the kernel's name.
+    """Return the subshell that a cell must go to, None for the main shell. Errors call the kernel `kernel`.
+
+    `if_busy` is the cell's: nothing is asked where that is `wait`.
 
     Raises:
-        NotRun: the kernel is busy, and the cell shall not wait; or it can run nothing beside that.
+        NotRun: the kernel is busy and the cell must not wait, or the kernel can run nothing beside that.
         LinkLost: the connection is closed.
     """
     if if_busy == "wait" or not is_busy(transport):
@@ -50,12 +52,14 @@ def subshell_for(transport: Transport, if_busy: str, kernel: str) -> Subshell | 
     asked = not transport.info
     if asked:
         # The answer tells the transport.
-        transport.ask("kernel_info_request", {}, channel="control", seconds=beside.ANSWER_SECONDS, harmless=True)
+        transport.ask("kernel_info_request", {}, channel="control", seconds=ANSWER_SECONDS, harmless=True)
     if not has_subshells(transport.info):
-        if asked:
-            _put_right_if_it_can(transport)
+        is_ipython = transport.info.get("implementation") == "ipython"
+        if asked and is_ipython:  # other kernels would be asked to run Python
+            with contextlib.suppress(LinkError):
+                look_busy(transport)
         what = describe_kernel(transport.info) or "it does not say what it is"
-        hint = "; ipykernel 7 has" if transport.info.get("implementation") == "ipython" else ""
+        hint = "; ipykernel 7 has" if is_ipython else ""
         raise NotRun(f"{kernel} has no subshells ({what}{hint}); nothing was sent", kernel=kernel)
     try:
         return Subshell(transport, kernel)
@@ -63,15 +67,11 @@ def subshell_for(transport: Transport, if_busy: str, kernel: str) -> Subshell | 
         raise NotRun(f"{problem}; nothing was sent", kernel=kernel) from None
 
 
-def _put_right_if_it_can(transport: Transport) -> None:
-    # Other kernels would be asked to run Python.
-    if transport.info.get("implementation") == "ipython":
-        with contextlib.suppress(LinkError):
-            beside.look_busy(transport)
-
-
 class Subshell:
-    """A subshell of ours, for one cell. It outlives our connection: whoever makes it deletes it. `kernel` is named so.
+    """A subshell of ours, for one cell. It outlives our connection, so whoever makes it deletes it.
+
+    It is guarded until it goes: what main is drawing when a request of the subshell ends stays main's. Errors call the
+    kernel `kernel`.
 
     Raises:
         CannotConnect: the kernel did not make one.
@@ -84,7 +84,7 @@ class Subshell:
         self.id = ""
         inbox = Inbox()
         asked = transport.send("create_subshell_request", {}, channel="control", inbox=inbox)
-        reply = _reply(inbox, beside.ANSWER_SECONDS)
+        reply = _reply(inbox, ANSWER_SECONDS)
         if reply is None:
             # It may be made yet, and nobody else would delete it.
             late = threading.Thread(
@@ -93,21 +93,21 @@ class Subshell:
             late.start()
             raise CannotConnect(f"{kernel} did not make a subshell in time")
         transport.forget(asked)
-        if not self._take(reply):
+        if not self._is_made(reply):
             raise CannotConnect(f"{kernel} made no subshell")
-        #: the identity of the thread that runs its cells: what `interrupt_thread` needs
-        self.thread = beside.arrive(transport, self.id)
+        #: the identity of the thread that runs its cells
+        self.thread = self._arrive()
         if not self.thread:
             self.delete()
             raise CannotConnect(f"{kernel}'s subshell does not answer")
 
-    def _take(self, reply: dict[str, Any]) -> bool:
-        """Take the answer, and tell whether there is a subshell; if not, have the request's own idle put right."""
+    def _is_made(self, reply: dict[str, Any]) -> bool:
+        """Record the id in an answer and return whether it has one. If not, correct what the request's idle told."""
         made = reply.get("subshell_id")
         self.id = made if reply.get("status") == "ok" and isinstance(made, str) else ""
         if not self.id and reply:
             with contextlib.suppress(LinkError):
-                beside.look_busy(self._transport)
+                look_busy(self._transport)
         return bool(self.id)
 
     def _delete_when_made(self, asked: str, inbox: Inbox) -> None:
@@ -116,38 +116,45 @@ class Subshell:
             reply = _reply(inbox, _LATE_SECONDS)
         finally:
             self._transport.forget(asked)
-        if reply is not None and self._take(reply):
+        if reply is not None and self._is_made(reply):
             self.delete()
 
+    def _arrive(self) -> int:
+        """Guard it until it goes; return the identity of its thread, 0 if it does not answer."""
+        reply = self._transport.ask("execute_request", remote.arrive(), subshell=self.id, seconds=ANSWER_SECONDS)
+        return remote.thread(reply or {})
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt in its thread: the kernel's own interrupt hits the main shell only.
+
+        Raises:
+            CannotConnect, LinkLost: it could not be done.
+        """
+        if not interrupt_thread(self._transport, self.thread):
+            raise CannotConnect("the subshell's thread was not reached")
+
     def leave(self, *, ended: bool) -> None:
-        """Delete it now that we have done with it. `ended`: its cell's idle has come.
+        """Delete it, now that we have done with it. `ended`: its cell's idle has come.
 
         The kernel's shell channel waits for a subshell that is at work (FACTS 6). So such a one deletes itself behind
-        its cell.
+        its cell, whether or not we are there still. If main is at work then, the kernel says once more that it is busy.
         """
         if ended:
             self.delete()
-        else:
-            self._delete_itself()
+            return
+        with contextlib.suppress(LinkError):
+            self._transport.send("execute_request", remote.leave(), subshell=self.id)
 
     def delete(self) -> None:
         """Delete it, while it runs nothing."""
         with contextlib.suppress(LinkError):
             content = {"subshell_id": self.id}
-            self._transport.ask("delete_subshell_request", content, channel="control", seconds=beside.ANSWER_SECONDS)
-            beside.look_busy(self._transport)
-
-    def _delete_itself(self) -> None:
-        """Have it deleted over there behind the cell that it runs, whether or not we are there still.
-
-        If main is at work then, the kernel says once more that it is busy, as after `delete`.
-        """
-        with contextlib.suppress(LinkError):
-            beside.leave(self._transport, self.id)
+            self._transport.ask("delete_subshell_request", content, channel="control", seconds=ANSWER_SECONDS)
+            look_busy(self._transport)
 
 
 def _reply(inbox: Inbox, seconds: float) -> dict[str, Any] | None:
-    """Give the content of the reply on control; {} if the end came first, None if nothing came within `seconds`."""
+    """Return the content of the reply on control; {} if the end came first, None if nothing came within `seconds`."""
     deadline = time.monotonic() + seconds
     with contextlib.suppress(queue.Empty):
         while True:
@@ -157,13 +164,3 @@ def _reply(inbox: Inbox, seconds: float) -> dict[str, Any] | None:
             if isinstance(item, Message) and item.channel == "control":
                 return item.content
     return None
-
-
-def interrupt_thread(transport: Transport, ident: int) -> None:
-    """Raise KeyboardInterrupt in a subshell's thread: the kernel's own interrupt hits the main shell only.
-
-    Raises:
-        CannotConnect, LinkLost: it could not be done.
-    """
-    if not beside.interrupt(transport, ident):
-        raise CannotConnect("the subshell's thread was not reached")

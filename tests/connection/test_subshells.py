@@ -11,10 +11,10 @@ from pathlib import Path
 import ipykernel
 import pytest
 
-from kernel_bridge_magic.connection.beside import look_busy
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
+from kernel_bridge_magic.connection.control_channel import look_busy
 from kernel_bridge_magic.connection.subshells import is_busy
 from kernel_bridge_magic.errors import BadOption, NotRun, RemoteError, TimedOut
 from kernel_bridge_magic.protocol.events import ExecuteResult, InputRequest, Queued, Started, Stream

@@ -1,9 +1,8 @@
-"""What is asked of an IPython kernel beside its main shell: on its control channel, or in a subshell of ours.
+"""Our own code on the control channel of an IPython kernel: it runs beside what the main shell runs.
 
-Each `execute_request` on control goes through this module, and each subshell that is made, for both do harm. The end of
-any such request, a silent one too, takes away the plot that the main shell's cell is drawing, and its payloads:
-`remote_code` guards one request on control, and a subshell until it goes. And its idle is taken for the kernel's own:
-afterwards the kernel must say that it is busy (FACTS 15).
+Each `execute_request` on control goes through this module, for it can do harm in two ways. The end of any such request,
+a silent one too, takes away the plot that the main shell's cell is drawing, and its payloads: so each is guarded while
+it runs. And servers take its idle for the kernel's own: afterwards the kernel must say that it is busy (FACTS 15).
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Closed
 
-__all__ = ["ANSWER_SECONDS", "arrive", "ask", "interrupt", "leave", "look_busy", "send"]
+__all__ = ["ANSWER_SECONDS", "ask", "interrupt_thread", "look_busy", "send"]
 
 #: A control thread answers in milliseconds, unless native code holds the GIL.
 ANSWER_SECONDS = 2.0
 
 
 def send(transport: Transport, content: Mapping[str, Any], *, inbox: Inbox | None = None, msg_id: str = "") -> str:
-    """Send an `execute_request` of expressions on control; what answers it goes to `inbox`.
+    """Send an `execute_request` of expressions, and return its `msg_id`; what answers it goes to `inbox`.
 
-    Whoever sends it sees to it that the kernel says afterwards whether it is busy: by `look_busy`, or by an id that is
+    The caller sees to it that the kernel says afterwards whether it is busy: by `look_busy`, or by a `msg_id` that is
     kept quiet over there (see `remote_code.spool`).
 
     Raises:
@@ -42,7 +41,7 @@ def send(transport: Transport, content: Mapping[str, Any], *, inbox: Inbox | Non
 def ask(
     transport: Transport, content: Mapping[str, Any], *, seconds: float = ANSWER_SECONDS, msg_id: str = ""
 ) -> dict[str, Any]:
-    """Send as `send` does and give the reply's content; {} if none came within `seconds`.
+    """Send as `send` does and return the reply's content; {} if none came within `seconds`.
 
     Raises:
         LinkLost: the connection is closed.
@@ -51,30 +50,8 @@ def ask(
     return reply or {}
 
 
-def arrive(transport: Transport, subshell: str) -> int:
-    """Guard a new subshell until it goes; give the identity of its thread, 0 if it does not answer.
-
-    Raises:
-        LinkLost: the connection is closed.
-    """
-    # The code guards this very request as well; the expression only tells.
-    reply = transport.ask("execute_request", remote.arrive(), subshell=subshell, seconds=ANSWER_SECONDS)
-    return remote.thread(reply or {})
-
-
-def leave(transport: Transport, subshell: str) -> None:
-    """Have a subshell deleted over there behind the cell that it runs, whether or not we are there still.
-
-    If main is at work then, the kernel says once more that it is busy, as after `look_busy`.
-
-    Raises:
-        LinkLost: the connection is closed.
-    """
-    transport.send("execute_request", remote.leave(), subshell=subshell)
-
-
-def interrupt(transport: Transport, ident: int) -> bool:
-    """Raise KeyboardInterrupt in a thread over there; tell whether it was reached.
+def interrupt_thread(transport: Transport, ident: int) -> bool:
+    """Raise KeyboardInterrupt in a thread over there; return whether the thread was reached.
 
     Raises:
         LinkLost: the connection is closed.
@@ -88,9 +65,9 @@ def interrupt(transport: Transport, ident: int) -> bool:
 def look_busy(transport: Transport) -> None:
     """Have a kernel whose main shell is busy say so again.
 
-    Its server and its owner's front end take the idle of any request, beside the main shell too, for the kernel's
-    own, and a server that culls idle kernels might then end one at work (FACTS 15). A question on the main shell,
-    behind all that, ends in the truth if it has become idle meanwhile.
+    Its server and its owner's front end take the idle of any request for the kernel's own. A server that culls idle
+    kernels might then end one at work (FACTS 15). If the kernel has become idle meanwhile, a question on the main
+    shell, behind all that, has it say so.
 
     Raises:
         LinkLost: the connection is closed.

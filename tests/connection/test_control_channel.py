@@ -11,7 +11,7 @@ from pathlib import Path
 import ipykernel
 import pytest
 
-from kernel_bridge_magic.connection import beside
+from kernel_bridge_magic.connection import control_channel
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.subshells import Subshell
@@ -73,7 +73,7 @@ def owners(connect: Connect, plotting: str) -> Iterator[KernelConnection]:
     yield connection
     wait_for(lambda: connection.execute(LEFT).text == NOTHING, "an end of all that is ours")
     # A cell that begins just within a request on control has its layer left until the next request.
-    beside.ask(connection._transport, evaluate_content())
+    control_channel.ask(connection._transport, evaluate_content())
     reply = connection._transport.ask("execute_request", evaluate_content(value=WRITES), seconds=10)
     assert evaluated(reply or {}, "value") == "'OutStream.write'"
 
@@ -109,13 +109,13 @@ def drawn(connection: KernelConnection, code: str) -> list[str]:
 
 
 def test_a_question_on_control(owner: Owner, guest: KernelConnection) -> None:
-    reply = beside.ask(guest._transport, evaluate_content(value="6 * 7"))
+    reply = control_channel.ask(guest._transport, evaluate_content(value="6 * 7"))
     assert reply["user_expressions"]["value"]["data"]["text/plain"] == "42"
-    beside.look_busy(guest._transport)
+    control_channel.look_busy(guest._transport)
 
 
 def test_a_question_whose_expression_fails(owner: Owner, guest: KernelConnection) -> None:
-    reply = beside.ask(guest._transport, evaluate_content(value="nobody"))
+    reply = control_channel.ask(guest._transport, evaluate_content(value="nobody"))
     assert reply["user_expressions"]["value"]["ename"] == "NameError"
 
 
@@ -127,12 +127,12 @@ def test_hooks_of_the_owner_s_run_once_before_a_question_and_not_behind_it(
     forget = "[e.pop() for e in __import__('IPython').get_ipython().events.callbacks.values()]"
     forget += " and __import__('builtins').__dict__.pop('seen')"
     try:
-        beside.ask(guest._transport, evaluate_content(value=hooks))
+        control_channel.ask(guest._transport, evaluate_content(value=hooks))
         for _ in range(2):
-            beside.ask(guest._transport, evaluate_content())
-        reply = beside.ask(guest._transport, evaluate_content(value="__import__('builtins').seen[:]"))
+            control_channel.ask(guest._transport, evaluate_content())
+        reply = control_channel.ask(guest._transport, evaluate_content(value="__import__('builtins').seen[:]"))
     finally:
-        beside.ask(guest._transport, evaluate_content(value=forget))
+        control_channel.ask(guest._transport, evaluate_content(value=forget))
     assert reply["user_expressions"]["value"]["data"]["text/plain"] == str(["pre_execute"] * 3)
 
 
@@ -141,7 +141,7 @@ def test_what_runs_there_asks_for_no_name_of_the_owner_s_and_leaves_none(
 ) -> None:
     owners.execute("names = None; names = sorted(globals()); get_ipython = exec = eval = None")
     owner = Owner(owners, tmp_path / "go", DRAWS)
-    beside.look_busy(guest._transport)
+    control_channel.look_busy(guest._transport)
     assert owner.unharmed() and pictures(owner.events) == ["the owner's, whole"]
     text = "sorted(set(globals()) - set(names) - {'get_ipython', 'exec', 'eval', 'fig', 'ax', 'os', 'time'})"
     assert owners.execute(text).text == "[]"
@@ -169,8 +169,8 @@ def test_payloads_and_values_are_those_of_their_own_cell(
 ) -> None:
     owner = Owner(owners, tmp_path / "go", ASKS)
     if place == "control":
-        found = beside.ask(guest._transport, evaluate_content(value="1"))["payload"]
-        beside.look_busy(guest._transport)
+        found = control_channel.ask(guest._transport, evaluate_content(value="1"))["payload"]
+        control_channel.look_busy(guest._transport)
         events: Iterator[Event] = iter(())
     else:
         found = texts(list(guest.start(Cell("get_ipython().set_next_input('a guest\\'s'); 7", if_busy="subshell"))))
@@ -255,7 +255,7 @@ def test_two_guests_at_once(owner: Owner, guest: KernelConnection, connect: Conn
         events.append(event)
         if isinstance(event, Stream):
             assert drawn(other, "plt.title('another')") == ["another"]
-            beside.look_busy(other._transport)
+            control_channel.look_busy(other._transport)
     assert pictures(events) == ["a guest"]
 
 
@@ -308,14 +308,14 @@ def test_a_subshell_whose_guest_was_killed_goes_by_itself(
     there = "[t.kernel_bridge_guest for t in __import__('threading').enumerate() if hasattr(t, 'kernel_bridge_guest')]"
     age = f"[(vars(g).update(last=-1000.0), g.in_shell_channel(0, g.look)) for g in {there}]"
     assert subshell.thread
-    beside.ask(guest._transport, evaluate_content(value=f"len({age})"))
+    control_channel.ask(guest._transport, evaluate_content(value=f"len({age})"))
 
     def left() -> str:
-        reply = beside.ask(guest._transport, evaluate_content(value=f"len({there})"))
+        reply = control_channel.ask(guest._transport, evaluate_content(value=f"len({there})"))
         return str(reply["user_expressions"]["value"]["data"]["text/plain"])
 
     wait_for(lambda: left() == "0", "its end")
-    beside.look_busy(guest._transport)
+    control_channel.look_busy(guest._transport)
 
 
 @with_subshells
