@@ -24,7 +24,7 @@ __all__ = ["Control"]
 
 _HEARTBEAT_SECONDS = 1.5  # it is answered in 1 ms, also while native code holds the GIL (FACTS 2)
 _MOST_NAMES, _LONGEST_NAME = 3, 16  # kernels that one line names, and cells of each
-_ANSWER_SECONDS = 2.0  # a kernel's control thread answers in milliseconds, unless native code holds the GIL
+_INTERRUPT_SECONDS = 2.0  # a kernel's control thread answers in milliseconds, unless native code holds the GIL
 
 
 class Control:
@@ -109,7 +109,7 @@ class Control:
 
     def _interrupt_by_message(self, transport: Transport) -> bool:
         try:
-            reply = transport.ask("interrupt_request", {}, channel="control", seconds=_ANSWER_SECONDS)
+            reply = transport.ask("interrupt_request", {}, channel="control", seconds=_INTERRUPT_SECONDS)
         except LinkError:
             return False
         return reply is not None and reply.get("status") == "ok"

@@ -20,10 +20,10 @@ from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Closed
 
-__all__ = ["ANSWER_SECONDS", "ask", "interrupt_thread", "look_busy", "send"]
+__all__ = ["REPLY_SECONDS", "ask", "interrupt_thread", "look_busy", "send"]
 
 #: A control thread answers in milliseconds, unless native code holds the GIL.
-ANSWER_SECONDS = 2.0
+REPLY_SECONDS = 2.0
 
 
 def send(transport: Transport, content: Mapping[str, Any], *, inbox: Inbox | None = None, msg_id: str = "") -> str:
@@ -39,7 +39,7 @@ def send(transport: Transport, content: Mapping[str, Any], *, inbox: Inbox | Non
 
 
 def ask(
-    transport: Transport, content: Mapping[str, Any], *, seconds: float = ANSWER_SECONDS, msg_id: str = ""
+    transport: Transport, content: Mapping[str, Any], *, seconds: float = REPLY_SECONDS, msg_id: str = ""
 ) -> dict[str, Any]:
     """Send as `send` does and return the reply's content; {} if none came within `seconds`.
 
@@ -74,7 +74,7 @@ def look_busy(transport: Transport) -> None:
     """
     inbox = Inbox()
     msg_id = send(transport, remote.look_busy(), inbox=inbox)
-    deadline, came = time.monotonic() + ANSWER_SECONDS, 0
+    deadline, came = time.monotonic() + REPLY_SECONDS, 0
     with contextlib.suppress(queue.Empty):
         while came < 2:  # the request's own, and the one that it makes
             item = inbox.get(timeout=max(deadline - time.monotonic(), 0.0))

@@ -23,7 +23,7 @@ __all__ = ["Durable"]
 _PAUSE = 0.2  # seconds between two fetches: a flood has many holes
 _HEADLESS = 0.5  # seconds between a cell's reply and its idle, until that is fetched
 _DROP_SECONDS = 1.0  # for a kernel to end its keeping
-_ANSWER_SECONDS = 10.0  # for the answer to a fetch while something is held back for it; it takes milliseconds
+_FETCH_SECONDS = 10.0  # for the answer to a fetch while something is held back for it; it takes milliseconds
 _MOMENT = 1.0  # what was under way already comes within it
 _SILENT_SECONDS = 95.0  # a link that says nothing for that long is declared broken before (R7)
 
@@ -216,4 +216,4 @@ class Overdue:
         if heard >= self._since + _MOMENT:
             self._proven_at = min(self._proven_at, now)
         enough = min(self._proven_at + _MOMENT, self._since + _SILENT_SECONDS)
-        return now >= max(self._since + _ANSWER_SECONDS, enough) and now - receiving >= _MOMENT
+        return now >= max(self._since + _FETCH_SECONDS, enough) and now - receiving >= _MOMENT

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any
 
-from kernel_bridge_magic.connection.control_channel import ANSWER_SECONDS, interrupt_thread, look_busy
+from kernel_bridge_magic.connection.control_channel import REPLY_SECONDS, interrupt_thread, look_busy
 from kernel_bridge_magic.errors import CannotConnect, LinkError, NotRun
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.protocol.messages import Message, describe_kernel, has_subshells
@@ -52,7 +52,7 @@ def subshell_for(transport: Transport, if_busy: str, kernel: str) -> Subshell | 
     asked = not transport.info
     if asked:
         # The answer tells the transport.
-        transport.ask("kernel_info_request", {}, channel="control", seconds=ANSWER_SECONDS, harmless=True)
+        transport.ask("kernel_info_request", {}, channel="control", seconds=REPLY_SECONDS, harmless=True)
     if not has_subshells(transport.info):
         is_ipython = transport.info.get("implementation") == "ipython"
         if asked and is_ipython:  # other kernels would be asked to run Python
@@ -84,7 +84,7 @@ class Subshell:
         self.id = ""
         inbox = Inbox()
         asked = transport.send("create_subshell_request", {}, channel="control", inbox=inbox)
-        reply = _reply(inbox, ANSWER_SECONDS)
+        reply = _reply(inbox, REPLY_SECONDS)
         if reply is None:
             # It may be made yet, and nobody else would delete it.
             late = threading.Thread(
@@ -121,7 +121,7 @@ class Subshell:
 
     def _arrive(self) -> int:
         """Guard it until it goes; return the identity of its thread, 0 if it does not answer."""
-        reply = self._transport.ask("execute_request", remote.arrive(), subshell=self.id, seconds=ANSWER_SECONDS)
+        reply = self._transport.ask("execute_request", remote.arrive(), subshell=self.id, seconds=REPLY_SECONDS)
         return remote.thread(reply or {})
 
     def interrupt(self) -> None:
@@ -149,7 +149,7 @@ class Subshell:
         """Delete it, while it runs nothing."""
         with contextlib.suppress(LinkError):
             content = {"subshell_id": self.id}
-            self._transport.ask("delete_subshell_request", content, channel="control", seconds=ANSWER_SECONDS)
+            self._transport.ask("delete_subshell_request", content, channel="control", seconds=REPLY_SECONDS)
             look_busy(self._transport)
 
 

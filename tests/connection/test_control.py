@@ -139,7 +139,7 @@ def deaf_kernel(tmp_path: Path) -> Iterator[Kernel]:
 def test_a_kernel_that_does_not_answer_on_control_is_signalled(
     deaf_kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "_ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(control, "_INTERRUPT_SECONDS", 0.3)
     transport = ZMQTransport(deaf_kernel)
     transport.open(10)
     how = Control(deaf_kernel, None)

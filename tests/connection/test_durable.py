@@ -203,7 +203,7 @@ print('parent', flush=True)
 def test_what_is_held_back_is_given_if_the_kernel_does_not_answer(
     connect: Connect, own_kernel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(durable_module, "_ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(durable_module, "_FETCH_SECONDS", 1.0)
     kernel, other = connect(own_kernel), connect(own_kernel)
     block_control(other)
     file = tmp_path / "go"

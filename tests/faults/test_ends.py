@@ -191,7 +191,7 @@ def test_f8_quit_in_the_cell_is_told_on_the_next_use(
         cell = start(connection, "print('bye')\nquit()", tmp_path).join()
         assert (cell.fate, cell.notes) == (Fate.OK, [])
         assert cell.ended < 2, "nobody waits for what may come"
-        wait_for(lambda: connection._transport._news, "the kernel's end")
+        wait_for(lambda: connection.has_news, "the kernel's end")
         after = start(connection, "1 + 1", tmp_path).join()
         assert after.fate is Fate.OK
         (note,) = after.notes

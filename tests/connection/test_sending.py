@@ -1,0 +1,111 @@
+"""What goes out for a cell. What is told of an end of the kernel before it is in test_execution.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kernel_bridge_magic.connection.cell import Cell
+from kernel_bridge_magic.connection.sending import send
+from kernel_bridge_magic.errors import BadOption, LinkLost, NotRun
+from kernel_bridge_magic.transports.inbox import Inbox
+from tests.support.still import StillTransport
+from tests.support.wire import msg, stream
+
+IPYKERNEL_7 = {"implementation": "ipython", "implementation_version": "9.0", "language_info": {"name": "python"}}
+
+
+@pytest.fixture
+def transport() -> StillTransport:
+    return StillTransport()
+
+
+def put(transport: StillTransport, inbox: Inbox | None = None, subshell: str = "", **options: Any) -> Any:
+    return send(transport, Cell("1", **options), Inbox() if inbox is None else inbox, kernel="there", subshell=subshell)
+
+
+def test_a_cell_goes_out_once_with_a_guest_s_manners(transport: StillTransport) -> None:
+    sent = put(transport)
+    *_, request = transport.of("execute_request")
+    assert (request.msg_id, request.channel) == (sent.msg_id, "shell")
+    assert request.content == {
+        "code": "1",
+        "silent": False,
+        "store_history": False,
+        "user_expressions": {},
+        "allow_stdin": False,
+        "stop_on_error": False,
+    }
+    assert request.metadata == {"kernel_bridge": {}, "cellId": sent.msg_id}
+
+
+def test_an_ipython_kernel_is_prepared_first_so_that_it_shows_our_results(transport: StillTransport) -> None:
+    put(transport)
+    first, cell = transport.of("execute_request")
+    assert (first.content["silent"], cell.content["silent"]) == (True, False)
+    assert transport.farewell is not None
+    transport.receive(msg("kernel_info_reply", {"implementation": "xeus"}, channel="shell"))
+    put(transport)
+    assert len(transport.of("execute_request")) == 3
+
+
+def test_what_the_cell_says_goes_along(transport: StillTransport) -> None:
+    put(transport, store_history=True, stdin=True, metadata={"chain": ["a"]})
+    *_, request = transport.of("execute_request")
+    assert (request.content["store_history"], request.content["allow_stdin"]) == (True, True)
+    assert request.metadata["kernel_bridge"] == {"chain": ["a"]}
+
+
+def test_a_subshell_s_cell_forbids_no_questions(transport: StillTransport) -> None:
+    put(transport, subshell="s-1")
+    *_, request = transport.of("execute_request")
+    assert (request.content["allow_stdin"], request.header["subshell_id"]) == (True, "s-1")
+
+
+def test_what_answers_it_comes_into_the_inbox(transport: StillTransport) -> None:
+    inbox = Inbox()
+    sent = put(transport, inbox)
+    transport.receive(stream("on", parent=sent.msg_id))
+    transport.receive(stream("off", parent="another's"))
+    assert len(inbox) == 1
+    assert inbox.get().content["text"] == "on"
+
+
+def test_how_things_stood_before_is_kept(transport: StillTransport) -> None:
+    transport.breaks, transport.malformed, transport.unheld = 2, 3, 4
+    sent = put(transport)
+    assert (sent.breaks, sent.malformed, sent.unheld) == (2, 3, 4)
+    assert (sent.durable, sent.news, sent.awaited) == (None, None, None)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_over_a_closed_connection_nothing_is_left_behind(transport: StillTransport, durable: bool) -> None:
+    transport.down = True
+    inbox = Inbox()
+    with pytest.raises(LinkLost):
+        put(transport, inbox, durable=durable)
+    assert transport.sent == []
+    transport.receive(stream("on", parent=f"{transport.client_id}_1"))
+    assert inbox.empty()
+
+
+def test_a_kernel_that_ended_before_ran_nothing(transport: StillTransport) -> None:
+    transport.receive(msg("status", {"execution_state": "dead"}, parent=""))
+    transport.down = True
+    with pytest.raises(NotRun, match=r"there: .* before the cell was sent, so it is safe to run the cell again"):
+        put(transport)
+
+
+def test_a_kernel_that_can_keep_nothing_is_sent_nothing(transport: StillTransport) -> None:
+    transport.receive(msg("kernel_info_reply", {"implementation": "xeus"}, channel="shell"))
+    with pytest.raises(BadOption):
+        put(transport, durable=True)
+    assert transport.sent == []
+
+
+def test_what_keeps_the_messages_goes_out_before_the_cell(transport: StillTransport) -> None:
+    sent = put(transport, durable=True)
+    *_, first, second = transport.of("execute_request")
+    assert sent.durable is not None and sent.durable.cell == second.msg_id == sent.msg_id
+    assert first.content["silent"] and sent.msg_id in str(first.content["user_expressions"])
