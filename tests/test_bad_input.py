@@ -33,7 +33,6 @@ from tests.support.raw import RawServer, http
 from tests.support.servers import private_env
 
 TESTS = Path(__file__).parent
-NOT_BUILT = "not built yet"
 HERE = "test_bad_input.py::"
 
 ROWS: dict[str, tuple[str, ...]] = {
@@ -85,7 +84,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "B23 password": (
         "cli/test_main.py::exec_on_a_password_server",
         "cli/test_main.py::a_token_is_asked_for_on_a_terminal",
-        "servers/test_rest.py::a_password_is_dropped_when_it_is_refused",
+        "servers/test_login.py::a_password_is_dropped_when_it_is_refused",
     ),
     "B24 TLS": ("servers/test_rest.py::tls", "security/test_canaries.py::tls"),
     "B25 odd paths": (
@@ -121,7 +120,6 @@ ROWS: dict[str, tuple[str, ...]] = {
         "ipython/test_magics.py::a_whole_word_is_expanded",
         "ipython/test_magics.py::a_regular_expression_survives",
     ),
-    "B39 fetch of what cannot be": (NOT_BUILT,),
     "B40 fetch into a bad name": ("ipython/test_magics.py::names_that_are_not_one_s_own_are_refused",),
     "B41 own kernel": (
         "matching/test_find.py::its_own_name_is_no_other_kernel",
@@ -152,14 +150,13 @@ ROWS: dict[str, tuple[str, ...]] = {
 
 
 def test_every_row_is_there() -> None:
-    assert [row.split(" ")[0] for row in ROWS] == [f"B{number}" for number in range(1, 50)]
+    numbers = [number for number in range(1, 50) if number != 39]  # variables are not transferred: there is no fetch
+    assert [row.split(" ")[0] for row in ROWS] == [f"B{number}" for number in numbers]
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_a_row_has_tests(row: str) -> None:
     for pointer in ROWS[row]:
-        if pointer == NOT_BUILT:
-            return
         file, _, name = pointer.partition("::")
         assert re.search(rf"def test_{name}", (TESTS / file).read_text(encoding="utf-8")), pointer
 
