@@ -1,10 +1,10 @@
-"""Every error of this package, drawn by whom to blame.
+"""Every error of this package, ordered by what is to blame.
 
 ::
 
     KernelBridgeError
     ├── BadInput                 the user's input: nothing was sent, nothing is lost
-    │   ├── BadOption            an option that does not exist, or a value it does not take
+    │   ├── BadOption            an option that does not exist, or a value that it does not accept
     │   ├── BadCell              a cell that cannot be sent (NUL byte, lone surrogate, too large)
     │   ├── BadMatch             a MATCH that cannot be understood (a broken regular expression)
     │   ├── BadServer            a server's URL, name or token reference that cannot be used
@@ -16,8 +16,8 @@
     │   ├── NotRun               proven not to have run: safe to run again
     │   ├── KernelDied           the kernel ended, was restarted or deleted under the cell
     │   ├── FateUnknown          it may have run: check before running again
-    │   └── LeftRunning          we stopped waiting; it goes on over there
-    │       └── TimedOut         because the time that was given is up
+    │   └── LeftRunning          we stopped waiting; it goes on in the other kernel
+    │       └── TimedOut         because the given time is up
     ├── ServerError              a Jupyter server
     │   ├── ServerUnreachable    nobody answered in time
     │   ├── AuthRefused          it answered, but not to us
@@ -26,8 +26,8 @@
         ├── CannotConnect        it could not be opened
         └── LinkLost             it was open, and broke
 
-Errors of libraries are mapped to these once, where they happen; their text, which may hold tokens and
-cookies, is not passed on.
+Errors of libraries become one of these where they happen. Their text is not passed on: it may hold tokens and
+cookies.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _NO_TERMINAL = 80  # columns, where a text goes to a notebook, a file or a pipe
 
 
 class Fate(enum.StrEnum):
-    """What became of a cell. Exactly one of these holds for every cell that was asked for."""
+    """What became of a cell. Each cell has exactly one of these fates."""
 
     OK = "ok"
     FAILED = "failed"
@@ -109,8 +109,8 @@ class KernelBridgeError(Exception):
         return visible(sentence("", self.problem, self.remedy))
 
     def _render_traceback_(self) -> list[str]:
-        # IPython asks for this (core/interactiveshell.py, showtraceback). Our own frames explain
-        # nothing to somebody whose kernel is gone: the one line does.
+        # IPython calls this (core/interactiveshell.py, showtraceback). The frames of this package explain nothing to
+        # somebody whose kernel is gone; the one line does.
         return [f"{type(self).__name__}: {self}"]
 
 
@@ -119,11 +119,11 @@ class BadInput(KernelBridgeError):
 
 
 class BadOption(BadInput):
-    """An option that does not exist, or a value that it does not take."""
+    """An option that does not exist, or a value that it does not accept."""
 
 
 class BadCell(BadInput):
-    """A cell that no kernel could be sent."""
+    """A cell that can be sent to no kernel."""
 
 
 class BadMatch(BadInput):
@@ -142,7 +142,7 @@ class AmbiguousKernel(BadInput):
     """Several kernels are meant by this MATCH.
 
     `candidates` is a tuple of `(selector, Kernel)`: the selector, pasted in place of MATCH, means that
-    kernel alone. `more` is how many there are beside these. `remedy` asks to choose one of them.
+    kernel alone. `more` is how many others there are. `remedy` asks the user to choose one.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class AmbiguousKernel(BadInput):
         return visible(". ".join(filter(None, (self.problem, self.remedy))))
 
     def choices(self, width: int) -> list[str]:
-        """Return one line for each candidate, to be shown below the message: its selector, whole, and what it is."""
+        """Return one line for each candidate, to stand below the message: its selector, never cut, and what it is."""
         rows = [
             (
                 visible(selector),
@@ -176,7 +176,7 @@ class AmbiguousKernel(BadInput):
 
 
 class OwnKernel(BadInput):
-    """The target, `kernel`, is the kernel that asks, directly or through others: it would wait for itself."""
+    """The target, `kernel`, is the kernel that runs this code, directly or through others: it would wait for itself."""
 
     def __init__(self, message: str, kernel: Kernel | None = None) -> None:
         super().__init__(message)
@@ -186,9 +186,9 @@ class OwnKernel(BadInput):
 class RemoteError(KernelBridgeError):
     """The remote code raised.
 
-    `ename`, `evalue` (str) and `traceback` (list of lines, ANSI colours kept) are the `error` message's, as
-    the other kernel sent them; `kernel` names that kernel. It is raised as a subclass that bears the remote
-    exception's name, so that what front ends and nbclient save is what the other kernel would have saved.
+    `ename`, `evalue` (str) and `traceback` (list of lines, with ANSI colours) are those of the `error` message that
+    the other kernel sent; `kernel` names that kernel. What is raised is a subclass with the remote exception's name,
+    so that front ends and nbclient save what they would have saved in the other kernel.
     """
 
     def __init__(self, ename: str, evalue: str, traceback: Sequence[str] = (), kernel: str = "") -> None:
@@ -198,16 +198,16 @@ class RemoteError(KernelBridgeError):
         self.evalue = evalue
         self.traceback = list(traceback)
         self.kernel = kernel
-        #: what stands behind its text, "in work/analysis.ipynb", "" where all can see whose error it is
+        #: where it was raised, as it stands behind the text ("in work/analysis.ipynb"); "" where that is plain anyway
         self.where = ""
-        #: who interrupted the cell, where it was interrupted and nobody here did that; "" if not
+        #: who interrupted the cell, if nobody here did; else ""
         self.interruption = ""
-        #: the `RemoteResult` of the cell, with what it had shown until then
+        #: the `RemoteResult` of the cell, with its output until then
         self.result: Any = None
 
     @property
     def summary(self) -> str:
-        """Its name and value in one line. A shell's kernel sends no name, and the exit status as the value."""
+        """Name and value in one line. A shell's kernel sends no name, and the exit status as the value."""
         if not self.ename and self.evalue.isascii() and self.evalue.isdecimal():
             return f"exit status {self.evalue}"
         return ": ".join(part for part in (self.ename, self.evalue) if part) or "error"
@@ -216,14 +216,14 @@ class RemoteError(KernelBridgeError):
         return f"{self.evalue} ({self.where})".lstrip() if self.where else self.evalue
 
     def say_where(self) -> None:
-        """Name the kernel from now on, and whose interrupt it was where it was none of ours."""
+        """Add to the text which kernel raised it, and who interrupted the cell if nobody here did."""
         self.where = ", ".join(filter(None, (f"in {visible(self.kernel)}" if self.kernel else "", self.interruption)))
 
     def __repr__(self) -> str:
         return f"RemoteError({self.ename!r}, {self.evalue!r}, kernel={self.kernel!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The subclasses are made at run time, where pickle cannot find them by name.
+        # The subclasses are made at run time; pickle cannot find them by name.
         return remote_error, (self.ename, self.evalue, self.traceback, self.kernel)
 
     def _render_traceback_(self) -> list[str]:
@@ -243,9 +243,9 @@ _MOST_NAMES = 1000  # a kernel that makes up names must not fill our memory with
 
 
 def remote_error(ename: str, evalue: str, traceback: Sequence[str] = (), kernel: str = "") -> RemoteError:
-    """Make the `RemoteError` whose class bears the remote exception's name.
+    """Return a `RemoteError` whose class has the name of the remote exception.
 
-    The same name gives the same class, so that `except type(error)` works a second time.
+    The same name means the same class, so that `except type(error)` works a second time.
     """
     # A class name may hold anything but NUL and lone surrogates (measured: `type()` refuses both).
     name = ename.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")
@@ -260,10 +260,10 @@ def remote_error(ename: str, evalue: str, traceback: Sequence[str] = (), kernel:
 class FateError(KernelBridgeError):
     """The cell did not come to its end, as far as we can tell.
 
-    `reason` is the text, which names the kernel. `fate` is the `Fate`, `kernel` the kernel's name, `shown` the
-    number of outputs (stream lines count one each) that had arrived, `missing` how many messages are known to be lost
-    (None: not known), `seconds` how long we had waited, `started` whether the kernel had begun with the cell (None: not
-    known).
+    `reason` is the text, which names the kernel. `fate` is the `Fate` and `kernel` the kernel's name. `shown` is the
+    number of outputs that had arrived (each line of a stream counts as one), `missing` the number of messages that are
+    known to be lost (None: not known), `seconds` how long we had waited. `started` is whether the kernel had begun the
+    cell (None: not known).
     """
 
     fate: Fate = Fate.UNKNOWN
@@ -285,12 +285,12 @@ class FateError(KernelBridgeError):
         self.missing = missing
         self.seconds = seconds
         self.started = started
-        #: the `RemoteResult` of the cell, with what it had shown until then
+        #: the `RemoteResult` of the cell, with its output until then
         self.result: Any = None
 
 
 class NotRun(FateError):
-    """The cell is proven not to have run. Safe to run again."""
+    """The cell is proven not to have run. It is safe to run it again."""
 
     fate = Fate.NOT_RUN
 
@@ -302,7 +302,7 @@ class KernelDied(FateError):
 
 
 class FateUnknown(FateError):
-    """The cell may have run, wholly, in part, or not at all."""
+    """The cell may have run wholly, in part, or not at all."""
 
     fate = Fate.UNKNOWN
 
@@ -314,14 +314,14 @@ class LeftRunning(FateError):
 
 
 class TimedOut(LeftRunning):
-    """The time that was given is up; the cell goes on, or stays queued, in the other kernel."""
+    """The given time is up; the cell goes on, or stays queued, in the other kernel."""
 
 
 _BY_FATE: dict[Fate, type[FateError]] = {cls.fate: cls for cls in (NotRun, KernelDied, FateUnknown, LeftRunning)}
 
 
 def fate_error(fate: Fate, reason: str, *, timed_out: bool = False, **fields: Any) -> FateError:
-    """Make the error that stands for `fate`, which is none of *ok* and *failed*."""
+    """Return the error for `fate`, which must be neither *ok* nor *failed*; `fields` are those of `FateError`."""
     return (TimedOut if timed_out else _BY_FATE[fate])(reason, **fields)
 
 
@@ -330,7 +330,7 @@ class Cause(enum.Enum):
 
     OTHER = enum.auto()
     NO_SERVER = enum.auto()  # what answers there is no Jupyter server, so that the URL may be wrong
-    NOBODY = enum.auto()  # it is certain that nobody listens there, rather than that nobody was heard
+    NOBODY = enum.auto()  # it is certain that nobody listens there; without this, perhaps nobody was heard
     CERTIFICATE = enum.auto()  # its certificate does not hold
     NO_KERNEL = enum.auto()  # it has no such kernel, or none any more
 
@@ -368,7 +368,7 @@ class ServerUnreachable(ServerError):
 
 
 class AuthRefused(ServerError):
-    """The server answered, but does not accept who we are."""
+    """The server answered, but does not accept our token, password or login."""
 
 
 class BadAnswer(ServerError):

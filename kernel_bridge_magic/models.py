@@ -45,14 +45,14 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Server:
-    """A Jupyter server: where it is, and how we know of it. It holds no secret: those are in `auth`.
+    """A Jupyter server: where it is, and how we know of it. It holds no secret: secrets are in the `Vault`.
 
     `url` is the base URL with a final slash (`http://127.0.0.1:8888/base/`); for a unix socket, which `socket_path`
     names, it is `http+unix://%2Frun%2Fj.sock/base/`. `source` is `"runtime"` for a server found in this user's
-    runtime files with that very pid listening, else `"added"`, `"saved"`, `"config"` or `"option"`. `ca_file` is a
-    PEM file of the authorities that sign its certificate, "" for the system's. `allow_plain_http` lets its secret
-    go over a network unencrypted. `hub` is the JupyterHub that told of it. `strangers` are loopback addresses with its
-    port where another process listens.
+    runtime files with that very pid listening, else `"added"`, `"saved"`, `"config"` or `"option"`. `trusted` is
+    whether the user said so. `ca_file` is the CA bundle (PEM) for its certificate, "" for the system's.
+    `allow_plain_http` allows its secret to cross a network unencrypted. `hub` is the JupyterHub that told of it.
+    `strangers` are loopback addresses with its port where another process listens.
     """
 
     url: str
@@ -70,12 +70,12 @@ class Server:
 
     @property
     def own(self) -> bool:
-        """Whether what it sends may act with our rights (FAULTS 0: loopback alone is no proof of that)."""
+        """Whether what it sends may act with the user's rights. That it is on loopback proves nothing (FAULTS 0)."""
         return self.source == "runtime" or self.trusted
 
     @property
     def trust(self) -> str:
-        """What that means for its output: `yours` is shown as it is, `sandboxed` is not."""
+        """How its output is shown, in a word: `yours` as it is, `sandboxed` not."""
         return "yours" if self.own else "sandboxed"
 
     @property
@@ -84,9 +84,9 @@ class Server:
         return _KNOWN_BY.get(self.source, self.source)
 
     def is_ours_at(self, origin: Origin) -> bool:
-        """Whether a process of ours was seen to listen there, by whatever name of this machine.
+        """Return whether a process of this user was seen to listen at `origin`, by whatever name of this machine.
 
-        Not where another one does: a tunnel that finds 127.0.0.1 taken is content with ::1.
+        It is not where another process listens: a tunnel that finds 127.0.0.1 taken is content with ::1.
         """
         if {self.origin.host, origin.host} <= _LOOPBACK_NAMES and origin.host not in self.strangers:
             origin = origin._replace(host=self.origin.host)
@@ -128,7 +128,7 @@ class KernelSpec:
 
     @classmethod
     def from_json(cls, name: str, spec: object) -> KernelSpec:
-        """Build it from a kernelspec's JSON, as servers send it and `kernel.json` holds it; no text becomes ""."""
+        """Build it from a kernelspec's JSON, as in `kernel.json`; a field that is not text becomes ""."""
         fields = spec if isinstance(spec, Mapping) else {}
         return cls(name, _text(fields.get("display_name")), _text(fields.get("language")).lower())
 
@@ -189,12 +189,12 @@ class Kernel:
 
     @property
     def place(self) -> Origin | str:
-        """Where its id counts: its server's origin, else its connection file."""
+        """The place within which its id is unique: its server's origin, else its connection file."""
         return self.server.origin if self.server else self.connection_file
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths of its sessions, in the order the server gave."""
+        """The paths of its sessions, in the server's order."""
         return tuple(session.path for session in self.sessions if session.path)
 
     @property
@@ -224,9 +224,9 @@ class Kernel:
 
     @property
     def here(self) -> bool:
-        """Whether its server is a process that we see on this machine, and its end would be the kernel's.
+        """Whether it would end with its server, a process that is seen on this machine; true without a server.
 
-        A URL may mean a tunnel or a proxy, and a server may stand before a gateway: those end alone.
+        A URL may lead to a tunnel or a proxy, and a server may stand before a gateway: those end alone.
         """
         return self.server is None or (self.server.source == "runtime" and bool(self.connection_file))
 
@@ -243,17 +243,17 @@ class Kernel:
 
 
 def label(session: Session) -> str:
-    """Name a session: a notebook by its path, anything else (a console) by its name."""
+    """Return what a session is called: a notebook by its path, anything else (a console) by its name."""
     return (session.path if session.type == "notebook" else session.name) or session.name or session.path
 
 
 def is_uuid(kernel_id: str) -> bool:
-    """Tell an id that nobody can guess, so that two sources which know it mean one kernel."""
+    """Return whether nobody can guess this id, so that two sources which name it mean one kernel."""
     return re.fullmatch(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", kernel_id) is not None
 
 
 def parse_time(value: object) -> datetime | None:
-    """Read an ISO 8601 time as servers write it (`2026-01-02T03:04:05.678901Z`); None if it is none."""
+    """Return the time of a text in ISO 8601, as servers write it (`2026-01-02T03:04:05.678901Z`); else None."""
     if not isinstance(value, str):
         return None
     try:
@@ -268,7 +268,10 @@ def _text(value: object) -> str:
 
 
 def may_have_unread(kernel: Kernel, now: datetime) -> bool:
-    """Whether the server may keep output for a tab that is closed: a new session throws it away (H2)."""
+    """Return whether the server may keep output for a closed tab, which a new session would throw away (H2).
+
+    `now` is an aware time.
+    """
     if kernel.connections != 0 or not kernel.sessions:
         return False
     recent = kernel.last_activity is not None and now - kernel.last_activity < _RECENTLY

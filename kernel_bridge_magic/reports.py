@@ -14,12 +14,12 @@ __all__ = ["Checkup", "Listing", "ServerReport", "Skipped", "Step", "Usage"]
 
 @dataclass(frozen=True)
 class Listing:
-    """Everything that one look around gave: each kernel once, each server once, each file skipped.
+    """Everything that one look around found: each kernel once, each server once, each file that was skipped.
 
-    `notes` are lines about the user's own configuration, of what in it could not be used. `claims` are what foreign
-    servers list under ids of kernels of ours: nothing means them but `SERVER::MATCH`. `when` is when it was begun, by
-    the monotonic clock. `copies` says of connection files that were named, and are a second one of a kernel, what
-    means that kernel: its own file's path, or its id.
+    `notes` are lines about parts of the user's own configuration that could not be used. `claims` are kernels that
+    foreign servers list under ids of this user's kernels: only `SERVER::MATCH` means them. `when` is the time at which
+    the look began, on the monotonic clock. `copies` has connection files that were named and are a kernel's second
+    one, each with what means that kernel: the path of its own file, or its id.
     """
 
     kernels: tuple[Kernel, ...] = ()
@@ -35,9 +35,10 @@ class Listing:
 class ServerReport:
     """What one server answered: how many kernels, or why none (`problem`) and what to do (`remedy`).
 
-    `misplaced` is whether no Jupyter server is there at all, as at a wrong URL; `elsewhere` is then the URL of a server
-    of ours that listens on that port, if one does. `late` is whether it had not answered in full when its time was up.
-    `auth` is how we say who we are: `token`, `password` or `none`. `is_named` is whether `problem` names the server.
+    `seconds` is how long that took. `misplaced` is whether no Jupyter server is there at all, as at a wrong URL;
+    `elsewhere` is then the URL of this user's server that listens on that port, if there is one. `late` is whether the
+    time was up before it had answered in full. `auth` is how we authenticate: `token`, `password` or `none`.
+    `is_named` is whether `problem` names the server itself.
     """
 
     server: Server
@@ -54,10 +55,10 @@ class ServerReport:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that was not used, and the one line that says why. The file is left as it is.
+    """A file that was not used, and one line that says why. The file is left as it is.
 
-    `silent` is whether it is a directory that did not answer, or that of a kernel that listens and did not.
-    `stale` is one whose process has ended: killed servers and kernels leave theirs for ever.
+    `silent` is whether it is a directory that did not answer, or the file of a kernel that listens but did not answer.
+    `stale` is whether its process has ended: killed servers and kernels leave their files for ever.
     """
 
     path: str
@@ -67,7 +68,7 @@ class Skipped:
 
 
 class Usage(NamedTuple):
-    """What a kernel's process uses: bytes of memory, per cent of one CPU. `started` is local time."""
+    """What a kernel's process uses: `memory` in bytes, `cpu` in per cent of one CPU. `started` is local time."""
 
     pid: int
     memory: int
@@ -77,7 +78,7 @@ class Usage(NamedTuple):
 
 @dataclass(frozen=True)
 class Checkup:
-    """The road to one server, step by step."""
+    """What came of connecting to one server, step by step."""
 
     server: Server
     steps: tuple[Step, ...] = ()
@@ -90,7 +91,7 @@ class Checkup:
 
 @dataclass(frozen=True)
 class Step:
-    """One step on the road to a server; `ok` is None where it was not tried or does not apply."""
+    """One step of connecting to a server; `ok` is None where it was not tried or does not apply."""
 
     name: str
     ok: bool | None

@@ -1,4 +1,4 @@
-"""Text that others chose (paths, names), made safe to show and fitted into columns of a terminal. Pure."""
+"""Make text that others chose (paths, names) safe to show, and fit it into a terminal's columns. Pure."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _COLUMN_GAP = "  "
 _ACCENT = 200  # the combining class that accents begin with
-_FIRST_COLUMN = 0.6  # of the width: what a first column takes that is not cut
-_LEAST_DETAIL = 8  # cells; fewer tell nothing
+_FIRST_COLUMN = 0.6  # of the width: as much as a first column may use that is never cut
+_LEAST_DETAIL = 8  # columns; fewer say nothing
 
 
 class Hidden(str):
-    """What holds a secret and is sent: text for http.client, `'***'` for tracebacks that show local variables."""
+    """Text with a secret in it: http.client can send it; tracebacks that show local variables show `'***'`."""
 
     __slots__ = ()
 
@@ -48,43 +48,43 @@ _Value = TypeVar("_Value")
 
 
 def hide(value: _Value) -> _Value:
-    """Give a text that may be a URL with a secret in it as one that no traceback shows; all else as it is."""
+    """Return a text that may be a URL with a secret as `Hidden`, which no traceback shows; all else unchanged."""
     if not isinstance(value, str) or value.startswith("re:") or not any(char in value for char in "?#@"):
         return value
     return cast(_Value, Hidden(value))
 
 
 def visible(text: str) -> str:
-    r"""Spell out what a terminal or a browser would act on: `\x1b`, `\n`, `\u202e`. The rest stays as it is."""
+    r"""Return `text` with the characters spelt out that a terminal or browser would obey: `\x1b`, `\n`, `\u202e`."""
     return _UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def without_colours(text: str) -> str:
-    """Take the colour sequences (SGR) out of `text`, as they come in tracebacks."""
+    """Return `text` without its colour sequences (SGR), which tracebacks have."""
     return _COLOURS.sub("", text)
 
 
 def fold(text: str) -> str:
-    """Give `text` as people compare names: without its case and its accents.
+    """Return `text` without case and accents, as people compare names.
 
-    Accents are the marks above and below a letter (combining classes from 200 on). Those of a lower class make
-    another letter, as the voicing mark does that turns か into が; what has nothing but marks keeps them.
+    Accents are the marks above and below a letter (combining classes from 200 on). Marks of a lower class make another
+    letter: the voicing mark turns か into が. A text of nothing but marks keeps them.
     """
     if text.isascii():
         return text.lower()
-    # Folded before and after: a dotted capital İ becomes an i and a mark, ǰ with a mark is another letter's capital.
+    # Decomposed before and after casefold(): a dotted capital İ becomes an i and a mark, and ǰ a j and a mark.
     apart = unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).casefold())
     bare = "".join(char for char in apart if unicodedata.combining(char) < _ACCENT)
     return unicodedata.normalize("NFC", bare or apart)
 
 
 def count(number: int, noun: str) -> str:
-    """Say how many: `1 kernel`, `2 kernels`."""
+    """Return a number with its noun: `1 kernel`, `2 kernels`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def cells(text: str) -> int:
-    """Count the cells that `text` takes in a terminal: wide characters two, combining ones none."""
+    """Return the display width of `text` in columns: two for a wide character, none for a combining one."""
     if text.isascii():
         return len(text)
     return max(_measure()(text), 0)
@@ -97,7 +97,7 @@ def _measure() -> Callable[[str], int]:
     global _measured
     if _measured is None:
         try:
-            # IPython brings it, by way of prompt_toolkit. Loaded late: a listing of ASCII names needs it never.
+            # IPython depends on it by way of prompt_toolkit. Imported late: a listing of ASCII names never needs it.
             from wcwidth import wcswidth
         except ImportError:
             _measured = _measure_roughly
@@ -114,7 +114,7 @@ def _measure_roughly(text: str) -> int:
 
 
 def cut_end(text: str, width: int) -> str:
-    """Shorten `text` to at most `width` cells, with … at its end where something is missing."""
+    """Return `text` cut to at most `width` columns, with … at its end where something is missing."""
     if width <= 0:
         return ""
     if _fits(text, width):
@@ -123,7 +123,7 @@ def cut_end(text: str, width: int) -> str:
 
 
 def cut_middle(text: str, width: int) -> str:
-    """Shorten `text` to at most `width` cells, with … in its middle: a path is known by its end."""
+    """Return `text` cut to at most `width` columns, with … in its middle: a path is known by its end."""
     if width <= 0:
         return ""
     if _fits(text, width):
@@ -133,7 +133,7 @@ def cut_middle(text: str, width: int) -> str:
 
 
 def _fits(text: str, width: int) -> bool:
-    # Combining marks take no cells: without a limit on characters one name could hold a million of them.
+    # Combining marks have no width: without a limit on characters, one name could hold a million of them.
     return len(text) <= 4 * width and cells(text) <= width
 
 
@@ -152,12 +152,12 @@ def _tail(text: str, width: int) -> str:
 
 
 def _joins(char: str) -> bool:
-    """Whether it would join what stands before it, which is then the … and not its own letter."""
+    """Return whether `char` would combine with what stands before it, which is then the … and not its own letter."""
     return unicodedata.category(char) in ("Mn", "Me", "Cf") or "\U0001f3fb" <= char <= "\U0001f3ff"
 
 
 def align(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
-    """Lay `rows` of equal length out in columns, two spaces apart; columns in `right` are flush right."""
+    """Return `rows` (of equal length) as lines, in columns two spaces apart; the columns in `right` are flush right."""
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
     return [
         _COLUMN_GAP.join(
@@ -168,15 +168,15 @@ def align(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) ->
 
 
 def fit_columns(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Lay `rows` out in lines of at most `width` cells, but for the first column, which is never cut.
+    """Return one line of at most `width` columns for each of `rows`; their first cell is never cut.
 
-    A column that says the same in each row is left out, but for the first.
+    A further column that says the same in each row is left out.
     """
     columns = list(zip(*rows, strict=True))
     varied = [column for column in columns[1:] if len(set(column)) > 1]
     details = align(list(zip(*varied, strict=True))) if varied else [""] * len(rows)
     heads = [row[0] for row in rows]
-    # One long name must not push what is known of the others out of sight.
+    # One long name must not push the details of the other rows out of sight.
     first = max((cells(head) for head in heads if cells(head) <= width * _FIRST_COLUMN), default=0)
     lines = []
     for head, detail in zip(heads, details, strict=True):

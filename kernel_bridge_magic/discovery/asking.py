@@ -1,4 +1,4 @@
-"""Asking all servers at once: one daemon thread each, so that a frozen one holds neither the others nor exit up."""
+"""Ask all servers at once: in a daemon thread each, so that a frozen one holds up neither the others nor exit."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _ASK_SPECS_AGAIN = 30.0  # seconds, when a kernel's name is not among those that
 
 @dataclass
 class Answer:
-    """What one server gave: its kernels, and how it went."""
+    """What one server answered: its kernels, and how it went."""
 
     report: ServerReport
     kernels: list[Kernel] = field(default_factory=list)
-    #: the server's own time when it gave them, None where it does not say
+    #: the server's own time when it answered, None where it does not say
     clock: datetime | None = None
 
 
@@ -47,12 +47,10 @@ def ask_all(
     seconds: float,
     skip: Mapping[Origin, str] = MappingProxyType({}),
 ) -> list[list[Answer]]:
-    """Ask every server for its kernels, until `until` has passed; answers for each, in order.
+    """Ask every server for its kernels, until `until` has passed; return the answers of each, in order.
 
-    There is one, but a hub gives one for each server of its user. Those in `skip` are not asked: the text there is
-    their problem.
-
-    `seconds` is what a server that says nothing is said to have had.
+    A server has one answer; a hub has one for each server of its user. Those in `skip` are not asked: the text there
+    is reported as their problem. `seconds` is the time that a silent server is said to have had.
     """
     answers: queue.SimpleQueue[tuple[int, list[Answer]]] = queue.SimpleQueue()
     start = time.monotonic()
@@ -61,7 +59,7 @@ def ask_all(
         try:
             answer = _ask(server, vault, until, seconds, skip)
         except Exception:
-            # What a server sends must not end a listing, whatever we forgot to think of (FAULTS B44).
+            # Whatever a server sends, it must not end a listing (FAULTS B44).
             answer = [Answer(ServerReport(server, problem="its answer cannot be understood"))]
         if until.left <= _SLACK:
             for one in answer:
@@ -149,7 +147,7 @@ LIST_KERNELS = (
 
 
 def _is_gateway_without_list(api: ServerAPI) -> bool:
-    """Tell a gateway with list_kernels off, which answers 403 to this one question, from a token not accepted."""
+    """Return whether only listing is refused: a gateway with list_kernels off answers 403 to that question alone."""
     try:
         api.kernelspecs()
     except KernelBridgeError:
@@ -158,10 +156,10 @@ def _is_gateway_without_list(api: ServerAPI) -> bool:
 
 
 def join(server: Server, models: Sequence[Mapping[str, Any]], sessions: Sequence[Mapping[str, Any]]) -> list[Kernel]:
-    """Make kernels of `GET /api/kernels` and `GET /api/sessions`: each id once, with all its sessions.
+    """Return the kernels of `GET /api/kernels` and `GET /api/sessions`, each id once, with all its sessions.
 
-    A session's kernel that is not in the list counts as well: gateways may list none (FACTS 13). Items without
-    an id, and ids that occur again, are left out.
+    A session's kernel counts though it is not in the list: gateways may list none (FACTS 13). Items without an id are
+    left out, and so are ids that occur again.
     """
     found: dict[str, Kernel] = {}
     owned: dict[str, list[Session]] = {}
@@ -184,13 +182,13 @@ def join(server: Server, models: Sequence[Mapping[str, Any]], sessions: Sequence
 
 
 def _specs(api: ServerAPI, names: set[str]) -> dict[str, KernelSpec]:
-    """Give the server's kernelspecs, from memory where that has these names; {} if the server does not say."""
+    """Return the server's kernelspecs, from memory if it has these names; {} if the server does not say."""
     origin, now = api.server.origin, time.monotonic()
     when, known = _SPECS.get(origin, (-_SPECS_SECONDS, {}))
     fresh = _ASK_SPECS_AGAIN if names - known.keys() else _SPECS_SECONDS
     if not names or now - when < fresh:
         return known
-    with contextlib.suppress(KernelBridgeError):  # display names are a nicety
+    with contextlib.suppress(KernelBridgeError):  # display names are not worth a failure
         known = api.kernelspecs()
     if len(_SPECS) >= _MOST_SERVERS:
         _SPECS.clear()

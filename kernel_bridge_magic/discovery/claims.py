@@ -1,7 +1,7 @@
-"""Which ids are ours, where a foreign server lists them too: whoever is trusted owns the id, the other only claims it.
+"""Tell which ids are the user's own where a foreign server lists them too: who is trusted owns an id, others claim it.
 
-An id is ours also while that cannot be seen at the moment: while our server is frozen or does not list its kernels,
-and while the kernel itself is stopped.
+An id stays owned while that cannot be seen: while the trusted server is frozen or does not list its kernels, and while
+the kernel itself is stopped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_SERVERS = 200
 
 
 def listed_by(ours: Sequence[Answer]) -> set[str]:
-    """Return the ids that servers of ours list, and of those that do not answer, what they listed before."""
+    """Return the ids that trusted servers list; of those that do not answer, the ids that they listed before."""
     groups: dict[Origin, list[Answer]] = {}
     for answer in ours:
         server = answer.report.server
@@ -41,8 +41,8 @@ def listed_by(ours: Sequence[Answer]) -> set[str]:
 def of_frozen_servers(ours: Sequence[Answer], files: Sequence[FileContent]) -> set[str]:
     """Return the ids of all connection files here if a server of this machine does not list its kernels.
 
-    Only then: files of ended kernels stay for ever, and on a home that machines share they are those of kernels that
-    a server of the other machine rightly lists.
+    Only then: files of ended kernels stay for ever. On a home that machines share, they may belong to kernels that a
+    server of the other machine lists rightly.
     """
     frozen = any(answer.report.server.source == "runtime" and _lists_nothing(answer) for answer in ours)
     return {file_kernel_id(file.path) for file in files} if frozen else set()

@@ -1,7 +1,7 @@
-"""JupyterHub: the servers that a user runs there, and whose server it is that a token would go to.
+"""Ask a JupyterHub which servers a user runs, and whose token it is that would go to a server.
 
-On a hub a server runs as its owner, who can read what it is sent. A token therefore goes to its own user's servers
-only (FAULTS T14), and the hub, which has made it, is asked whose it is.
+On a hub each server runs as its owner, who can read what is sent to it. So a token goes to the servers of its own user
+only (FAULTS T14). The hub made the token, and is asked whose it is.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _MOST_CHILDREN = 100  # a thread each
 
 
 def other_user(server: Server, vault: Vault, seconds: float, until: Deadline = NEVER) -> tuple[str, str]:
-    """Say why our token must not go to a server, and what to do; `("", "")` if it may.
+    """Return why our token must not go to a server, and what to do; `("", "")` if it may.
 
-    The hub is asked once, and the answer kept in the vault, which withholds the token until it is there.
+    The hub is asked once. The vault keeps the answer, and withholds the token until it has one.
 
     Raises:
-        ServerError: it cannot be known whether there is a hub, or that does not answer or does not know the token.
+        ServerError: it cannot be known whether there is a hub, or the hub does not answer or does not know the token.
     """
     hub_path, user = hub_and_user(server.origin.base_path)
     if not user or server.source == "runtime" or server.trusted or not vault.has(server.origin):
@@ -52,14 +52,14 @@ def other_user(server: Server, vault: Vault, seconds: float, until: Deadline = N
 
 
 def _owner(hub: Server, server: Server, vault: Vault, seconds: float, until: Deadline) -> str:
-    """Ask whose token it is; "" where there is no hub."""
+    """Ask the hub whose token it is; "" where there is no hub."""
     try:
         if not is_hub(hub, seconds, until):
             return ""
     except AuthRefused as error:
         problem = f"{error.problem}, so it cannot be known whether this is a hub"
         raise AuthRefused(error.server, problem, "add it with --trust if the server is yours") from None
-    # With no other secret: who was given what for the hub itself is another question.
+    # With no other secret than the server's: whoever has a token for the hub itself may be somebody else.
     api = ServerAPI(hub, vault.alone(server.origin, hub.origin), seconds, until=until)
     page = f"{hub.url}hub/token"
     try:
@@ -77,7 +77,7 @@ def _at(server: Server, base_path: str) -> Server:
 
 
 def servers_of(hub: Server, vault: Vault, seconds: float, until: Deadline) -> tuple[list[Server], list[ServerReport]]:
-    """Give the running servers of the token's user, and reports of what does not run or cannot be known.
+    """Return the running servers of the token's user, and reports on those that do not run or cannot be known.
 
     `([], [])` if there is no hub at this URL.
     """
@@ -124,7 +124,7 @@ def _state(item: Mapping[str, Any]) -> str:
 
 
 def _child(hub: Server, item: Any) -> Server | None:
-    """Make a server of what the hub tells: below the hub's own scheme, host and port in any case."""
+    """Return a server that the hub lists, always below the hub's own scheme, host and port; None if it is unusable."""
     name, path = (item.get("name"), item.get("url")) if isinstance(item, Mapping) else (None, None)
     if not isinstance(name, str) or not isinstance(path, str) or not _CHILD_PATH.fullmatch(path):
         return None

@@ -1,6 +1,6 @@
-"""Which kernels there are: servers of this user, servers given, and kernels without a server, merged.
+"""Look which kernels there are: on servers of this user, on servers that were named, and without a server.
 
-REST and heartbeats only: no WebSocket is opened and no kernel asked anything, so that looking disturbs nobody
+Only REST and heartbeats are used. No WebSocket is opened and no kernel is asked anything, so looking disturbs nobody
 (FAULTS H1, FACTS 3 and 15). What that tells of a kernel's state is in `Kernel.state`.
 """
 
@@ -56,20 +56,19 @@ def look(
 ) -> Listing:
     """Look around once: runtime files (if `local`), all servers at the same time, kernels without a server.
 
-    `own_id` and `own_file` are the id and connection file of the kernel that asks; it is marked `is_own`.
+    `own_id` and `own_file` are the id and connection file of the kernel that runs this code, which is marked.
     `deadline` is in seconds, for everything. Servers whose origin is in `skip` are not asked; the text there is
-    reported as their problem. With `only` nobody is asked but the servers that this URL means, of `servers` and
-    those of runtime files. Tokens of runtime files are put into `vault`, each for its own server.
+    reported as their problem. With `only`, a URL, only the servers that it means are asked, of `servers` and those of
+    runtime files. Tokens of runtime files are put into `vault`, each for its own server. `named` are connection files
+    that are looked at as those of the runtime directories are (see `named_files`).
 
-    `named` are connection files that are looked at as those of the runtime directories are (see `named_files`).
+    Where a trusted and an untrusted server list the same id, the kernel is the trusted one's (see `claims`); the
+    other's is among the listing's claims. With `only` the caller named the server, and gets what that lists.
 
-    An id that origins of different trust name is the trusted one's (see `claims`); the others' are the listing's
-    claims. With `only` the caller has named the server, and gets what that lists.
-
-    Nothing that files hold or servers send raises: what is wrong with them is in the listing.
+    Nothing raises for what files hold or servers send: what is wrong with them is in the listing.
 
     Raises:
-        CannotConnect: this process can open nothing more: all would look as if nothing was there.
+        CannotConnect: this process can open nothing more, so that everything would look absent.
     """
     require()
     began = time.monotonic()
@@ -154,10 +153,10 @@ def _note(began: float, reports: Sequence[ServerReport]) -> None:
 
 
 def _without_doubles(found: Sequence[Server], given: Sequence[Server], vault: Vault) -> list[Server]:
-    """Put servers of runtime files and given ones together, each once, sorted by name and URL.
+    """Return the servers of runtime files and the given ones, each once, sorted by name and URL.
 
-    `localhost`, 127.0.0.1 and ::1 with the port of a server of ours are that server: its pid was seen to listen
-    there. It then has the name that its user gave it, and the secret.
+    `localhost`, 127.0.0.1 and ::1 with the port of a server found in runtime files mean that server: its pid was seen
+    to listen there. It has the name and the secret then that the user gave.
     """
     whole: dict[Origin, Server] = {}
     for server in found:
@@ -176,7 +175,7 @@ def _without_doubles(found: Sequence[Server], given: Sequence[Server], vault: Va
 
 
 def _whereabouts(report: ServerReport, known: Sequence[Server]) -> ServerReport:
-    """Say of a URL where no server is which one of ours listens on its port."""
+    """Return the report on a URL without a server with the server of this user that listens on its port, if any."""
     at = report.server.origin
     for server in known if report.problem else ():
         there = at._replace(scheme=server.origin.scheme, base_path=server.origin.base_path)
@@ -188,9 +187,9 @@ def _whereabouts(report: ServerReport, known: Sequence[Server]) -> ServerReport:
 
 
 def _merge(answers: Sequence[Answer]) -> list[Kernel]:
-    """Put the kernels of servers of one trust together, each once: a server before a gateway lists the gateway's.
+    """Return the kernels of servers of one trust, each once: a server before a gateway lists the gateway's kernels.
 
-    Only ids that cannot be guessed are taken for one kernel.
+    Only two equal ids that nobody can guess mean one kernel.
     """
     rows: list[Kernel] = []
     seen: dict[str, int] = {}
@@ -207,7 +206,7 @@ def _merge(answers: Sequence[Answer]) -> list[Kernel]:
 
 
 def _attach(rows: Sequence[Kernel], files: Sequence[FileContent], own_id: str) -> list[Kernel]:
-    """Give kernels behind a server of this machine their connection files, and mark our own kernel."""
+    """Return the kernels with their connection files, where their server is of this machine, and mark this kernel."""
     by_id = {file_kernel_id(file.path): file.path for file in reversed(files)}  # not a copy that was named
     whole = []
     for kernel in rows:
@@ -218,7 +217,7 @@ def _attach(rows: Sequence[Kernel], files: Sequence[FileContent], own_id: str) -
 
 
 def _copies(files: Sequence[FileContent], where: Mapping[str, Endpoint], places: Sequence[str]) -> dict[str, str]:
-    """Return which files that were named are copies of another one, which is given: the same ports and the same key."""
+    """Return the named files that are copies, each with its original: a file with the same ports and the same key."""
     first: dict[tuple[object, ...], str] = {}
     copies = {}
     for file in files:
@@ -229,7 +228,7 @@ def _copies(files: Sequence[FileContent], where: Mapping[str, Endpoint], places:
 
 
 def _meant_by(copies: Mapping[str, str], named: Sequence[str], rows: Sequence[Kernel]) -> dict[str, str]:
-    """Say of each file that was named, and is no row's own, what means its kernel."""
+    """Return what means the kernel of each named file that is not itself the file of a row."""
     files = {kernel.connection_file for kernel in rows}
     ids = {kernel.id for kernel in rows if is_uuid(kernel.id)}
     meant = {}

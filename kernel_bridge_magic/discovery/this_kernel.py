@@ -1,4 +1,4 @@
-"""Which kernel is this? Asked without importing anything: a kernel has imported it already."""
+"""Find out which kernel runs this code, without importing anything: a kernel has imported what it takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["own_connection_file", "own_kernel_id"]
 
 
 def own_connection_file() -> str:
-    """Give the absolute path of the connection file of the ipykernel that runs this code; "" outside of one."""
+    """Return the absolute path of the connection file of the ipykernel that runs this code; "" outside of one."""
     module: Any = sys.modules.get("ipykernel.kernelapp")
     application = getattr(module, "IPKernelApp", None)
     if application is None or not application.initialized():
@@ -21,6 +21,6 @@ def own_connection_file() -> str:
 
 
 def own_kernel_id() -> str:
-    """Give this kernel's id: its file's name without `kernel-` and ending, which is the REST id behind a server."""
+    """Return this kernel's id: its file's name without `kernel-` and ending. Behind a server it is the REST id."""
     stem = os.path.splitext(os.path.basename(own_connection_file()))[0]
     return stem.removeprefix("kernel-")

@@ -1,7 +1,7 @@
-"""Which kernels are ready, though their server calls them `starting`: it hears of a kernel's state from what the
-kernel says to a client, and there has been none yet.
+"""Tell which kernels are ready though their server calls them `starting`.
 
-No request is sent to find out: it would be somebody's first.
+A server learns a kernel's state from what the kernel tells a client, and there has been none yet. No request is sent
+to find out: it would be the kernel's first.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def with_unused(
     beats: Callable[[str], bool],
     clocks: Mapping[Origin, datetime | None],
 ) -> list[Kernel]:
-    """Return the kernels, `unused` in place of `starting` where they are ready.
+    """Return the kernels, with the state `unused` in place of `starting` where they are ready.
 
-    One of this machine is ready when its heartbeat answers (`beats`, by connection file) and its process waits: a
-    heartbeat is answered before the kernel has imported all that its profile wants. Of one elsewhere only time tells,
-    by the clock of its own server (`clocks`).
+    A kernel of this machine is ready when its heartbeat answers (`beats`, by connection file) and its process waits:
+    a heartbeat is answered before the kernel has imported all that its profile wants. For a kernel elsewhere only time
+    can tell, by the clock of its own server (`clocks`).
     """
     beating = {k.connection_file for k in kernels if may_be_unused(k) and k.connection_file in where}
     beating = {path for path in beating if beats(path)}

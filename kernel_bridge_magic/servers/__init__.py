@@ -1,1 +1,1 @@
-"""Jupyter servers: their REST API, what they refuse, and which of them the user has named."""
+"""Jupyter servers: their REST API and login, what they refuse, and which of them the user has named."""

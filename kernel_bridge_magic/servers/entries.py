@@ -1,4 +1,4 @@
-"""Servers as configuration names them, in `kernel_bridge.json` and in `c.KernelBridge.servers`. Pure.
+"""Read servers as configuration names them, in `kernel_bridge.json` and in `c.KernelBridge.servers`. Pure.
 
 A secret is named by where it is (`env:VAR`, `file:PATH`, `ask`) and never written out.
 """
@@ -43,7 +43,7 @@ class Entry:
     allow_plain_http: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """Give what a file keeps under the server's name: what is not its default."""
+        """Return what a file keeps under the server's name: each field that has not its default."""
         pairs = ((it, getattr(self, it.name)) for it in fields(self) if it.name != "name")
         return {it.name: value for it, value in pairs if value != it.default}
 
@@ -52,7 +52,7 @@ _FIELDS = {it.name: it for it in fields(Entry) if it.name != "name"}
 
 
 def check_name(name: str) -> None:
-    """Refuse names that would mean something else in a command.
+    """Refuse a name that would mean something else in a command.
 
     Raises:
         BadServer: it cannot be a server's name.
@@ -66,15 +66,15 @@ def check_name(name: str) -> None:
 
 
 def is_reference(text: str) -> bool:
-    """Tell a reference to a secret from a secret."""
+    """Return whether `text` is a reference to a secret, and not a secret itself."""
     kind, colon, place = text.partition(":")
     return text == "ask" or (kind in ("env", "file") and bool(colon and place))
 
 
 def read_entry(name: str, value: object) -> tuple[Entry, list[tuple[str, str]]]:
-    """Read one entry; give it, and what was passed over in it as pairs of field and reason.
+    """Return the entry, and what of `value` was passed over, as pairs of field and reason.
 
-    No text of an error or a reason repeats a value: it may be a secret.
+    No error and no reason repeats a value: it may be a secret.
 
     Raises:
         BadEntry: it cannot be used.

@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 
     @property
     def is_redirect(self) -> bool:
-        """Whether it sends the client elsewhere."""
+        """Whether it redirects."""
         return 300 <= self.status < 400
 
     def __repr__(self) -> str:
@@ -75,7 +75,7 @@ class HttpClient:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the other end has closed the connection that is kept, or says something that was not asked for."""
+        """Whether the other end has closed the kept connection, or has sent something unasked."""
         return self._kept is not None and _timed(self._kept).is_over()
 
     def drop(self) -> None:

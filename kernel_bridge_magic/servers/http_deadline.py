@@ -1,4 +1,4 @@
-"""A socket for http.client with one deadline for all that is read."""
+"""A socket for http.client with one deadline for all reads."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Timed"]
 
 
 class Timed:
-    """What http.client takes for a socket, with a deadline for all reads together.
+    """A socket as http.client uses it, with a deadline for all reads together.
 
-    A plain socket timeout is for each read, so that a server that drips one byte a second holds a call for
+    The timeout of a plain socket is for each read: a server that drips one byte a second would hold up a call for
     ever (FAULTS T24). `heard` is whether anything has come since the last sending.
     """
 
@@ -34,7 +34,7 @@ class Timed:
         self._sock.sendall(data)
 
     def is_over(self) -> bool:
-        """Return whether the other end has closed the connection, or says something that was not asked for."""
+        """Return whether the other end has closed the connection, or has sent something unasked."""
         poll = select.poll()
         try:
             poll.register(self._sock, select.POLLIN)
@@ -43,27 +43,27 @@ class Timed:
         return bool(poll.poll(0))
 
     def makefile(self, mode: str = "rb") -> io.BufferedReader:
-        """Give a file to read from, by the deadline."""
+        """Return a file to read from, by the deadline."""
         self._files += 1
         return io.BufferedReader(_Reader(self))
 
     def receive_into(self, buffer: Any) -> int:
-        """Read what is there, by the deadline."""
+        """Read what is there into `buffer`, by the deadline; return the number of bytes."""
         self._sock.settimeout(self.deadline.require())
         number = self._sock.recv_into(buffer)
         self.heard = self.heard or number > 0
         return number
 
     def close(self) -> None:
-        """Close the connection, once no file reads from it any more.
+        """Close the connection as soon as no file reads from it any more.
 
-        http.client closes first and reads the body then, when the server says `Connection: close`.
+        When the server says `Connection: close`, http.client closes first and reads the body then.
         """
         self._closed = True
         self._close_if_unused()
 
     def file_closed(self) -> None:
-        """One of the files is closed."""
+        """Record that one of the files is closed."""
         self._files -= 1
         self._close_if_unused()
 

@@ -1,6 +1,6 @@
 """Answers that no Jupyter server should give, each as an error that says what is wrong and what to do.
 
-Nothing of what the server wrote is repeated but the host of a redirect: it may hold cookies, and it may lie.
+Nothing that the server wrote is repeated, apart from the host of a redirect: it may hold cookies, and it may lie.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The servers that the user named: added in this process, saved in `kernel_bridge.json`, or configured."""
+"""Know the servers that the user named: added in this process, saved in `kernel_bridge.json`, or configured."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class _Known:
 
 
 class Registry:
-    """Safe to use from several threads. Nothing is read before `servers` is asked for the first time.
+    """The servers that the user named. Nothing is read before they are asked for. Safe to use from several threads.
 
-    `configured` gives what `c.KernelBridge.servers` holds now.
+    `configured` returns what `c.KernelBridge.servers` holds now.
     """
 
     def __init__(self, vault: Vault, configured: Callable[[], Mapping[str, Any]] = dict) -> None:
@@ -52,7 +52,7 @@ class Registry:
         self._seen: object = None
 
     def servers(self) -> list[Server]:
-        """Give all of them: those of the configuration first, each with its secret in the vault if that can be had."""
+        """Return all of them, those of the configuration first; secrets that can be had are in the vault then."""
         with self._lock:
             self._refresh()
             for known in self._known.values():
@@ -60,12 +60,12 @@ class Registry:
             return [known.server for known in self._known.values()]
 
     def unready(self) -> dict[Origin, str]:
-        """Give the servers that need not be asked, since their secret cannot be had; with the reason."""
+        """Return the origins of servers that need not be asked, since their secret cannot be had, with the reason."""
         with self._lock:
             return {known.server.origin: known.problem for known in self._known.values() if known.problem}
 
     def ask_for_secrets(self, ask: Ask, name: str | None = None) -> None:
-        """Ask for the secrets that are to be asked for: all, or that of one server, by name or URL.
+        """Ask the user for each secret that is to be typed in, or for that of one server, by name or URL.
 
         Where nobody can be asked, or what was typed cannot be a secret, `unready` has the reason.
         """
@@ -76,10 +76,10 @@ class Registry:
                     self._make_ready(known, ask)
 
     def add(self, entry: Entry, *, save: bool = False, ask: Ask | None = None) -> Server:
-        """Remember a server for this process, and with `save` for all.
+        """Remember a server for this process, and with `save` for all; return it.
 
         Raises:
-            BadServer: something of it cannot be used. Nothing is remembered then, unless only saving failed.
+            BadServer: a part of it cannot be used. Nothing is remembered then, unless only saving failed.
         """
         server, secret = read_url(entry.url, name=entry.name, source="saved" if save else "added", entry=entry)
         ca_file = os.path.abspath(os.path.expanduser(entry.ca_file)) if entry.ca_file else ""
@@ -103,7 +103,7 @@ class Registry:
         return server
 
     def _name_for(self, server: Server, *, chosen: bool) -> str:
-        """Give the name that a server is added under: one name means one server, and one server has one name.
+        """Return the name under which a server is added: one name means one server, and one server has one name.
 
         Raises:
             BadServer: the name is another server's, or the server has another name and this one was `chosen`.
@@ -121,10 +121,10 @@ class Registry:
         return server.name
 
     def override(self, given: Server, *, secret: bool) -> Server:
-        """Let what the user says now of a server that is known win over what is kept of it, in this process.
+        """Return the server to use where the user gives options for one that may be known already.
 
-        With `secret` it is given now: that which is kept is neither read nor asked for. Gives the server as it is
-        used from now on; one that is not known as it is.
+        What they say now wins over what is kept of it, in this process. With `secret` they give the secret as well:
+        the kept one is neither read nor asked for. A server that is not known is returned unchanged.
         """
         with self._lock:
             self._refresh()
@@ -142,7 +142,7 @@ class Registry:
             return given
 
     def remove(self, name: str) -> Server:
-        """Forget a server and its secret, here and in `kernel_bridge.json`, whichever way it was added last.
+        """Forget a server and its secret, here and in `kernel_bridge.json`; return the server.
 
         Raises:
             BadServer: there is none of that name, or it is the configuration's, or the file cannot be written.
@@ -158,7 +158,7 @@ class Registry:
                 raise BadServer(f"{name!r} comes from c.KernelBridge.servers; take it out there")
             self._seen = None  # another entry of that name or server may count now
             if known is None:
-                # The second name of a server that stands in the file twice, see `_replace`.
+                # It is the second name of a server that stands in the file twice, see `_replace`.
                 assert saved is not None
                 config_file.remove_entry(path, name)
                 return read_url(saved.url, name=name, source="saved", entry=saved)[0]
@@ -196,12 +196,12 @@ class Registry:
         self.notes = (*notes, *self._replace({entry.name: (source, entry) for source, entry in entries}))
 
     def _replace(self, wanted: Mapping[str, tuple[str, Entry]]) -> list[str]:
-        """Know what is wanted, and what was added; give one line for each that is a server under a second name."""
+        """Keep the wanted entries and the added ones; return a line for each that is a second name of a server."""
         added = {name: known for name, known in self._known.items() if name in self._added}
         names = {known.server.origin: name for name, known in added.items()}
         fresh: dict[str, _Known] = {}
         doubles = []
-        # The configuration first: as of two servers with one name, it counts of two names for one server.
+        # The configuration comes first: it wins for two names of one server, as it does for two servers of one name.
         for name, (source, entry) in sorted(wanted.items(), key=lambda item: item[1][0] != "config"):
             if name in added:
                 fresh[name] = added[name]
@@ -249,12 +249,12 @@ class Registry:
 
 
 def _reader(reference: str, typed: Secret) -> Callable[[], Secret]:
-    """Keep what was typed, but read what can be read again when it is wanted."""
+    """Return what reads the secret when it is wanted: what was typed is kept, the rest is read again."""
     return (lambda: typed) if reference == "ask" else (lambda: read_secret(reference, what="password"))
 
 
 def read_url(url: str, *, name: str = "", source: str, entry: Entry | None = None) -> tuple[Server, Secret | None]:
-    """Make a server of its URL, and of the token in the URL a secret; `entry` has what else is known of it.
+    """Return the server for a URL, and the token in the URL as a secret; `entry` has what else is known of it.
 
     Raises:
         BadServer: the URL or the name cannot be used.
