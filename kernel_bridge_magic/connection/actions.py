@@ -22,13 +22,13 @@ from kernel_bridge_magic.remote_code import record
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 
-__all__ = ["Actions", "InterruptDone", "ServerSays"]
+__all__ = ["Actions", "InterruptDone"]
 
 _GREETING_SECONDS = 2.0  # it takes milliseconds, unless native code holds the GIL
 
 
 @dataclass(frozen=True, slots=True)
-class ServerSays:
+class _ServerSays:
     """The server's word on the kernel, see `Control.look`. `there` names the kernels that it has instead."""
 
     state: str | None
@@ -59,8 +59,6 @@ class Actions:
         self._inbox = inbox
         self._subshell = subshell
         self._asked_info = self._asked_record = ""  # the `msg_id` of what was asked last
-        #: whether the server is being asked
-        self.asks_server = False
         #: whether an interrupt is under way
         self.interrupts = False
         #: whether one was ever sent
@@ -69,7 +67,6 @@ class Actions:
     def do(self, action: Action) -> None:
         """Begin an action. Nothing is waited for."""
         if action is Action.ASK_SERVER:
-            self.asks_server = True
             self._in_a_thread(self._ask_server)
         elif action is Action.ASK_KERNEL:
             if self._asked_info:
@@ -88,8 +85,7 @@ class Actions:
             if item.channel == "shell":
                 return self._watch.kernel_recorded(record.read(item.content, self._watch.request.msg_id), now)
             self._watch.record_heard(item, now)
-        elif isinstance(item, ServerSays):
-            self.asks_server = False
+        elif isinstance(item, _ServerSays):
             self._watch.server_says(
                 item.state, now, connections=item.connections, asked_at=item.asked_at, there=item.there
             )
@@ -120,7 +116,7 @@ class Actions:
         asked_at = time.monotonic()
         state, connections = self._control.look()
         there = self._control.others() if state is None and self._watch.outage.happened else ""
-        self._inbox.put(ServerSays(state, connections, asked_at, there))
+        self._inbox.put(_ServerSays(state, connections, asked_at, there))
         beats = self._control.beats()
         self._inbox.put(_Heartbeat(beats, self._transport.greets(_GREETING_SECONDS) if beats else None))
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from kernel_bridge_magic.connection.actions import Actions, InterruptDone, ServerSays
+from kernel_bridge_magic.connection.actions import Actions, InterruptDone
 from kernel_bridge_magic.connection.answers import Answers
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.control import Control
@@ -39,7 +39,6 @@ __all__ = ["Execution"]
 
 _TICK = 0.1  # seconds between looks at the clock while nothing comes
 _INTERRUPT_SECONDS = 4.0  # for an interrupt that is under way to be done; a server has 3 s
-_SERVER_SECONDS = 0.5  # it answers in milliseconds
 _LINGER = 0.05  # seconds for what an unorderly kernel sends after its idle
 
 
@@ -246,7 +245,7 @@ class Execution:
         self._watch.reconnect_timeout = None if is_kept else self._reconnect_timeout
         steps = [*self._answers.tick(now), *self._watch.tick(now)]
         if self._watch.wants_proof:
-            self._watch.proven(self._transport.unexplained(self._sent.position))
+            self._watch.proven(self._transport.unexplained(self.msg_id))
         # At a verdict durable mode returns what it holds back.
         return [*steps, *self._tick_durable(now), *self._count(now)]
 
@@ -304,34 +303,10 @@ class Execution:
             steps.append(self._watch.losses.no_room(dropped, "more than can wait here while nothing is shown"))
         if self.durable is not None and self.durable.usable:
             return steps  # it fetches what is missing
-        if self._watch.verdict is not None:
-            steps += self._watch.overran(self._transport.overran(self.msg_id, dropped=self._watch.was_limited))
         if self._watch.wants_count(now):
-            self._await_server()
-            first, last = self._watch.bounds
-            first = first or self._sent.position
-            # A connection that broke again may have taken requests of its own along, which leave numbers as well.
-            alone = self._watch.alone and self._transport.breaks - self._sent.breaks == 1
-            gap = self._transport.missing(self.msg_id, first, last, alone=alone)
-            steps += self._watch.count(gap)
+            dropped = bool(self._watch.losses.limited)
+            steps += self._watch.count(self._transport.missing(self.msg_id, self._watch.behind, dropped=dropped))
         return steps
-
-    def _await_server(self) -> None:
-        """Wait a moment for what the server says, if it was asked: whether anybody else is connected to the kernel.
-
-        And for the end of its own questions to the kernel, where the link has only just come back.
-        """
-        end = time.monotonic() + _SERVER_SECONDS
-        while self._watch.verdict is not None and (now := time.monotonic()) < end:
-            if not self._actions.asks_server and not self._watch.outage.is_fresh(now):
-                break
-            check()
-            with contextlib.suppress(queue.Empty):
-                item = self._inbox.get(timeout=PATIENCE)
-                if isinstance(item, ServerSays):
-                    self._actions.receive(item, time.monotonic())
-                else:
-                    self._late.append(item)
 
     # -- the end
 

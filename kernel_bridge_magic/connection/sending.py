@@ -34,10 +34,6 @@ class Sent:
     news: Sign | None
     #: the sign of an end of the kernel behind which no new life was heard yet
     awaited: Sign | None
-    #: the kernel's last message, as `Transport.position` returns it
-    position: str
-    #: how often the link had broken
-    breaks: int
     #: messages that had been dropped: damaged ones, and those for which no memory was left
     malformed: int
     unheld: int
@@ -65,7 +61,6 @@ def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: str, subshel
         # A cell behind whose kernel's end no new life was heard tells of that end once its own fate shows what it was.
         news = transport.take_news() if transport.life.awaited is None else None
         durable = Durable(transport, inbox) if cell.durable else None
-        position, breaks = transport.position(), transport.breaks
         msg_id = durable.cell if durable else transport.new_id()
         transport.send(
             "execute_request",
@@ -81,7 +76,7 @@ def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: str, subshel
         if isinstance(problem, LinkLost) and (sign := transport.take_news(told=True)) is not None:
             raise NotRun(_ended_before(kernel, sign), kernel=kernel) from None
         raise
-    return Sent(msg_id, began, news, transport.life.awaited, position, breaks, malformed, unheld, durable)
+    return Sent(msg_id, began, news, transport.life.awaited, malformed, unheld, durable)
 
 
 def _content(cell: Cell, subshell: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Its `execute_input`, its idle and the idle of a later question say so, if one process of the kernel sent all three: it
 has done with the cell, and went on. That it was one is known only where messages are numbered over all channels,
-`<session>_<pid>_<number>` (`gaps`). A session alone may be the same in each life of a kernel, or echo ours; and a
+`<session>_<pid>_<number>` (`ledger`). A session alone may be the same in each life of a kernel, or echo ours; and a
 restart in between, which ends a cell with the same idle, would pass for its end.
 
 None of this says how the cell ended: that an `error` does, which must not be among what did not come. So no number

@@ -7,8 +7,6 @@ from kernel_bridge_magic.protocol.events import Event, Note
 
 __all__ = ["Outage", "spoken"]
 
-FRESH = 0.3  # the server's own questions to the kernel when the link is back: they leave numbers as well
-
 
 class Outage:
     """Whether the link broke while a cell was under way, is down, or is back.
@@ -56,10 +54,6 @@ class Outage:
     def closed(self) -> None:
         """Nobody opens it any more."""
         self._down_at = None
-
-    def is_fresh(self, now: float) -> bool:
-        """Whether it is back for so short a time that what the server itself asks may not be answered yet."""
-        return self._back_at is not None and now - self._back_at < FRESH
 
     def settled(self, now: float) -> bool:
         """Whether it has been back for so long that the server has given again what it had kept."""

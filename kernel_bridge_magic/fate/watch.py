@@ -1,5 +1,5 @@
 """What to believe when something does not come back: R2, R3 and R5 of FAULTS 2. The others are in `request` (R1),
-`life` (R4), `gaps` (R6) and `patience` (R7, R8).
+`life` (R4), `ledger` (R6) and `patience` (R7, R8).
 
 `Link` watches one cell, from *sent* to a `Verdict`. It is pure; time comes in as `now`, seconds on a monotonic
 clock. What it makes of everything that may come is data, in `rules`, where each row is held against it by a test. In
@@ -23,10 +23,10 @@ from typing import Any
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.completion import Completion
-from kernel_bridge_magic.fate.gaps import Gap
 from kernel_bridge_magic.fate.heart import Heart
+from kernel_bridge_magic.fate.ledger import Gap
 from kernel_bridge_magic.fate.life import ANNOUNCED, Sign, since_the_last_cell, told_of
-from kernel_bridge_magic.fate.losses import Losses
+from kernel_bridge_magic.fate.losses import NO_BUSY, Losses
 from kernel_bridge_magic.fate.outage import Outage, spoken
 from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL, Proof, Step
@@ -69,8 +69,6 @@ _STILL = {
 }
 _QUEUED = "no longer waiting. The cell is still queued{behind} and cannot be withdrawn; it will run when its turn comes"
 _UNCONFIRMED = "no longer waiting. The kernel had not confirmed the cell, so it was not interrupted; it may run there"
-_NO_IDLE = "the kernel's end-of-cell message is missing; some output may be, too"
-_NO_BUSY = "the kernel's start-of-cell message is missing; some output may be, too"
 _MUTE = (
     "its server hands nothing on, and does not call the kernel busy; still waiting. A server before a gateway is "
     "stopped by a widget's binary data"
@@ -168,9 +166,8 @@ class Link:
         self.free = False
         #: whether something has come that was not handed to `receive` yet, perhaps the word that the cell has begun
         self.unread = False
-        #: whether the server said, when the link was back, that nobody else is connected to the kernel
-        self.alone = False
-        self._busy_id = self._last_id = ""
+        #: the `msg_id` of the kernel's answer from behind the cell, once a link that broke is back; "" for none
+        self.behind = ""
         self._probe = ""
         self._probe_at: float | None = None  # when the kernel was first asked
         self._probed_at = now  # and when last
@@ -188,7 +185,6 @@ class Link:
         self._unrecorded = False  # there is none
         self._reply_lost = False
         self._idle_lost = False
-        self._limited = ""  # why the server has dropped output
         self._asked_server_at = now
         self._idle_answers = 0
         self._idle_since_asked = False  # the kernel was free after our last question to it
@@ -211,7 +207,6 @@ class Link:
             elif message.channel == "iopub":
                 self._take_later(message, now)
             return []
-        self._note_id(message)
         if message.parent_id == self.request.msg_id and message.channel != "shell":
             self._completion.receive(message)
         was_started = self.request.started
@@ -237,11 +232,6 @@ class Link:
         self.shown += sum(_weight(event) for event in shown)
         return shown
 
-    @property
-    def bounds(self) -> tuple[str, str]:
-        """The `msg_id` of the cell's busy, which is its first message, and of its last on IOPub; "" for none."""
-        return self._busy_id, self._last_id
-
     def broke(self, why: str, clock: str, now: float) -> None:
         """Take the break of a link that is being opened again. `clock` is the time of day."""
         self.outage.broke(why, clock, now)
@@ -260,9 +250,7 @@ class Link:
         return [note, Action.ASK_SERVER, Action.ASK_KERNEL]
 
     def wants_count(self, now: float) -> bool:
-        """Whether it is time to count what the broken link lost, and to give it to `count`."""
-        if not self.outage.happened:
-            return False
+        """Whether it is time to count what is missing, and to give it to `count`."""
         if self.verdict is not None:
             return self.verdict.fate is not Fate.NOT_RUN
         # Between idle and reply the reply's own number is a hole: they come by channels of their own. And a cell of
@@ -271,30 +259,12 @@ class Link:
 
     def count(self, gap: Gap | None) -> list[Event]:
         """Take what is missing; None where nobody can tell. Give what to say of it, once."""
+        if not self.outage.happened:
+            return self.losses.by_kernel(gap, idle_lost=self._idle_lost)
+        idle_lost = self._idle_lost and not self._probe_seen
+        uncounted = [] if self.verdict is None else self.losses.uncountable(idle_lost=idle_lost)
         # A reply that is lost is told of by itself.
-        return self.losses.by_link(gap, self.outage.span, told=int(self._reply_lost))
-
-    @property
-    def was_limited(self) -> bool:
-        """Whether the server said that it drops output of the cell."""
-        return bool(self._limited)
-
-    def overran(self, gap: Gap | None) -> list[Event]:
-        """Take what never came though the link held, None where nobody can tell; give what to say of it."""
-        limited = f"some output was {self._limited}" if self._limited else ""
-        if self.outage.happened:
-            # What the link has lost is counted by itself, and up to the last message that is known.
-            uncounted = limited or (_NO_IDLE if self._idle_lost and not self._probe_seen else "")
-        elif gap is None:
-            uncounted = limited or (_NO_IDLE if self._idle_lost else "")
-        else:
-            uncounted = "" if gap.size else limited
-        if uncounted:
-            return [self.losses.uncounted(uncounted)]
-        if not gap or not gap.size or self.outage.happened or self.losses.missing is None:
-            return []  # nothing, or told already
-        why = self._limited or "made faster than the kernel can send; --durable loses none"
-        return [self.losses.no_room(gap.size, why, exact=gap.exact)]
+        return [*uncounted, *self.losses.by_link(gap, self.outage.span, told=int(self._reply_lost))]
 
     def wait_for(self, what: Queued, now: float) -> None:
         """Take what the kernel does first, as far as that is known, while the cell has not begun."""
@@ -341,8 +311,6 @@ class Link:
         `connections` is how many it has to the kernel, None if it does not say; it was asked at `asked_at`. `there`
         names, after a 404, the kernels that the server has instead.
         """
-        if self.outage.is_back:
-            self.alone = connections == 1
         if self.verdict is not None:
             return
         if self._proof is not None and state:
@@ -535,7 +503,7 @@ class Link:
         return self._wants_proof
 
     def proven(self, unexplained: int | None) -> None:
-        """Take how many messages may have been the cell's, see `Gaps.unexplained`."""
+        """Take how many messages may have been the cell's, see `Ledger.unexplained`."""
         if unexplained is not None and unexplained < MESSAGES_OF_A_CELL:
             self._judge(Fate.NOT_RUN, f"{self._kernel}: the link was lost before the cell reached the kernel; {_SAFE}")
         else:
@@ -661,9 +629,7 @@ class Link:
             self._held_back = [event]
             return None
         if isinstance(event, Stream) and event.name == "stderr" and is_rate_limit(event.text):
-            first = not self._limited
-            self._limited = f"dropped by the server's rate limit; ZMQ has none, or raise {_setting(event.text)}"
-            return Note("the server drops output beyond its rate limit; how much is told at the end") if first else None
+            return self.losses.limit(event.text)
         return event
 
     def _finish(self) -> list[Event]:
@@ -671,7 +637,7 @@ class Link:
         ended = self.verdict is not None and self.verdict.fate in (Fate.OK, Fate.FAILED)
         if ended and not self.request.started and not self.outage.happened:
             # Seen where a kernel had just been restarted: the server subscribes anew, and what comes before is lost.
-            events.append(self.losses.uncounted(_NO_BUSY))
+            events.append(self.losses.uncounted(NO_BUSY))
         return events
 
     def _judge_reply(self) -> list[Event]:
@@ -721,13 +687,6 @@ class Link:
         self._take_probe(message, now)
         return []
 
-    def _note_id(self, message: Message) -> None:
-        by_server = message.sender == message.parent_header.get("session")
-        if message.channel == "iopub" and message.parent_id == self.request.msg_id and not by_server:
-            self._last_id = message.msg_id
-            if message.execution_state == "busy":
-                self._busy_id = message.msg_id
-
     @property
     def _lacks_reply(self) -> bool:
         """Whether the cell has begun and ended, and its reply is not in."""
@@ -751,7 +710,7 @@ class Link:
         self._probe_answered_at, self._heard = now, now
         self._probe_seen = True
         if not self.request.done:
-            self._last_id = message.msg_id
+            self.behind = message.msg_id
 
     def _conclude_probe(self, now: float) -> list[Event | Action]:
         self._probe_answered_at = None
@@ -795,7 +754,7 @@ class Link:
     def _conclude_unrecorded(self, now: float) -> list[Event]:
         """The kernel does not remember how the cell ended: what it said on IOPub must do, if that is enough."""
         self._unrecorded = True
-        faultless = self.request.error is None and not self._limited and self._completion.is_whole
+        faultless = self.request.error is None and not self.losses.limited and self._completion.is_whole
         if faultless and self._completion.is_proven:
             return self._stand_in({"status": "ok"}, _COMPLETED)
         in_time = self._record_due is not None and now < self._record_due
@@ -878,11 +837,6 @@ def _behind(queued: Queued) -> str:
         return ""
     whose = "your earlier cell" if queued.ours else "another client's cell"
     return f" (behind {whose})" if queued.sure else f" (probably behind {whose})"
-
-
-def _setting(text: str) -> str:
-    kind = "data" if "data rate" in text.split(".", 1)[0] else "msg"
-    return f"iopub_{kind}_rate_limit"
 
 
 def _weight(event: Event) -> int:

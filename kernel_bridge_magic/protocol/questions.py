@@ -1,6 +1,6 @@
 """When a question of the cell is asked: behind what the cell has shown before it, which comes on another channel. Pure.
 
-An ipykernel numbers its messages over all channels (`gaps`), and flushes its output before it asks: once the IOPub
+An ipykernel numbers its messages over all channels (`numbering`), and flushes its output before it asks: once the IOPub
 message with the number before the question's is in, or a later one, all is. Where that number never comes (it was a
 reply to another client, or is lost), or where messages are not numbered, silence must do.
 """

@@ -18,9 +18,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkLost
-from kernel_bridge_magic.fate.gaps import Gap
+from kernel_bridge_magic.fate.ledger import Gap, Ledger
 from kernel_bridge_magic.fate.life import Life, Sign
-from kernel_bridge_magic.fate.overruns import Overruns
 from kernel_bridge_magic.interrupts import PATIENCE, check, held
 from kernel_bridge_magic.models import Kernel, is_uuid
 from kernel_bridge_magic.protocol.events import Note
@@ -70,7 +69,7 @@ class Transport:
         self.client_id = uuid.uuid4().hex
         self.life = Life(self.client_id)
         self.displayhook_patch = DisplayhookPatch(self.client_id)
-        self._overruns = Overruns(self.client_id)
+        self._ledger = Ledger(self.client_id)
         #: what is sent on shell as the last thing when we close the connection
         self.farewell: Mapping[str, Any] | None = None
         #: messages that were dropped because nobody could make sense of them
@@ -192,7 +191,7 @@ class Transport:
             with self._lock:
                 self._inboxes[msg_id] = inbox
                 if msg_type == "execute_request" and not content.get("silent"):
-                    self._overruns.expect(msg_id)
+                    self._ledger.expect(msg_id)
         if msg_type == "execute_request" and channel == "control":
             self.turns.send_aside(msg_id)
         elif msg_type == "execute_request" and not content.get("silent") and not subshell:
@@ -327,7 +326,7 @@ class Transport:
         """Stop routing the answers of a request; what still comes goes to the subscribers."""
         with self._lock:
             self._inboxes.pop(msg_id, None)
-            self._overruns.take(msg_id)
+            self._ledger.forget(msg_id)
         self._used = time.monotonic()
 
     def use(self) -> None:
@@ -365,22 +364,15 @@ class Transport:
         """When the last bytes came of a message that is not whole yet; -inf for none, or where that is not known."""
         return float("-inf")
 
-    def position(self) -> str:
-        """The kernel's last message so far, by its `msg_id`: what `missing` counts from. "" if nothing is counted."""
-        return ""
-
-    def missing(self, cell: str, first: str, last: str, *, alone: bool) -> Gap | None:
-        """Count what broken links lost of a cell, see `Gaps.missing`; None if nobody can tell."""
-        return None
-
-    def unexplained(self, first: str) -> int | None:
-        """See `Gaps.unexplained`; None if nobody can tell."""
-        return None
-
-    def overran(self, cell: str, *, dropped: bool) -> Gap | None:
-        """Count what never came of a cell though the link held, see `Overruns.take`."""
+    def missing(self, cell: str, behind: str = "", *, dropped: bool = False) -> Gap | None:
+        """Return how many messages of a cell never came, see `Ledger.missing`; None if nobody can tell."""
         with self._lock:
-            return self._overruns.take(cell, dropped=dropped)
+            return self._ledger.missing(cell, behind, dropped=dropped)
+
+    def unexplained(self, cell: str) -> int | None:
+        """Return how many messages since a cell was sent may have been the cell's, see `Ledger.unexplained`."""
+        with self._lock:
+            return self._ledger.unexplained(cell)
 
     # -- for subclasses
 
@@ -447,7 +439,7 @@ class Transport:
             self._unproven = True
             self._tell_all(sign)
         with self._lock:
-            self._overruns.receive(message)
+            self._ledger.receive(message)
             inbox = self._inboxes.get(message.parent_id)
             subscribers = list(self._subscribers)
         if inbox is not None:

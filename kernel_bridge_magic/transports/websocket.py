@@ -30,7 +30,6 @@ from kernel_bridge_magic.errors import (
     ServerUnreachable,
 )
 from kernel_bridge_magic.fate import timing
-from kernel_bridge_magic.fate.gaps import Gap, Gaps
 from kernel_bridge_magic.fate.patience import Failure, Incoming, Retry, Silence, Step, Wake
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import Note
@@ -94,7 +93,6 @@ class WebSocketTransport(Transport):
         self._wake_up = Wake()
         self._subprotocol = ""
         self._status: int | None = None  # of the last handshake that was refused
-        self._gaps = Gaps(self.client_id)
         self._repeats = Repeats()
         self._retry: Retry | None = None
         self.reopens = True
@@ -254,7 +252,7 @@ class WebSocketTransport(Transport):
         self.breaks += 1
         self._hear(False)
         with self._lock:
-            self._gaps.broke()
+            self._ledger.broke()
             self._repeats.broke()
         self._tell_running(Broken(end.reason, _clock(end.silent)))
         retry = self._retry
@@ -376,8 +374,6 @@ class WebSocketTransport(Transport):
     def _dispatch(self, message: Message) -> None:
         with self._lock:
             repeat = self._repeats.is_repeat(message)
-            if not repeat:
-                self._gaps.receive(message)
         if repeat:
             self.repeated += 1
             return
@@ -390,21 +386,6 @@ class WebSocketTransport(Transport):
         if connection is None or not (self._fragments.begun or connection.under_way[1]):
             return float("-inf")
         return connection.heard
-
-    def position(self) -> str:
-        """The kernel's last message so far, by its `msg_id`, "" before the first."""
-        with self._lock:
-            return self._gaps.position
-
-    def missing(self, cell: str, first: str, last: str, *, alone: bool) -> Gap | None:
-        """Count what broken links lost of a cell, see `Gaps.missing`."""
-        with self._lock:
-            return self._gaps.missing(cell, first, last, alone=alone)
-
-    def unexplained(self, first: str) -> int | None:
-        """See `Gaps.unexplained`."""
-        with self._lock:
-            return self._gaps.unexplained(first)
 
     def _send(self, message: Message) -> None:
         payload = encode(message, self._subprotocol)
@@ -421,9 +402,6 @@ class WebSocketTransport(Transport):
         if connection is None:
             raise LinkLost("the link is down; nothing was sent")
         self._largest = max(self._largest, len(payload))
-        if message.channel == "shell" and not message.header.get("subshell_id"):
-            with self._lock:
-                self._gaps.sent(message.msg_id)
         try:
             connection.send(payload, opcode)
         except (websocket.WebSocketException, OSError, ValueError):

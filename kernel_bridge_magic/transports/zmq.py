@@ -19,7 +19,6 @@ from typing import Any
 from kernel_bridge_magic.access import peers as ports
 from kernel_bridge_magic.access.descriptors import require
 from kernel_bridge_magic.errors import CannotConnect, LinkLost
-from kernel_bridge_magic.fate.gaps import Gap
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.messages import Message, read_json
@@ -69,7 +68,6 @@ class ZMQTransport(Transport):
         self._greeted = threading.Event()
         self._has_greeted = False
         self._pid_there: int | None = None
-        self._unheard_greetings = 0  # that were asked for and did not come before the next was
 
     # -- opening
 
@@ -263,7 +261,8 @@ class ZMQTransport(Transport):
         """
         if not self._has_greeted:
             return None
-        self._unheard_greetings += not self._greeted.is_set()
+        with self._lock:
+            self._ledger.share()  # the greeting has a number as well, and is none of a cell's
         self._greeted.clear()
         self._topic = _new_topic()
         try:
@@ -271,13 +270,6 @@ class ZMQTransport(Transport):
         except LinkLost:
             return None
         return self._greeted.wait(seconds)
-
-    def overran(self, cell: str, *, dropped: bool) -> Gap | None:
-        """See `Overruns.take`; a greeting that was dropped has a number as well, and is none of the cell's."""
-        gap = super().overran(cell, dropped=dropped)
-        unheard = self._unheard_greetings or (self._has_greeted and not self._greeted.is_set())
-        self._unheard_greetings = 0
-        return gap._replace(exact=False) if gap is not None and gap.size and unheard else gap
 
     def _left(self) -> str:
         """The kernel's process closed its sockets. What it had sent before is still here: hand it on."""

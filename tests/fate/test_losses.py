@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from kernel_bridge_magic.fate.gaps import Gap
+import pytest
+
+from kernel_bridge_magic.fate.ledger import Gap
 from kernel_bridge_magic.fate.losses import Losses
 from kernel_bridge_magic.protocol.events import Event, Lost, Note
 
@@ -37,3 +39,31 @@ def test_what_nobody_can_count_is_said_once_and_stays_so() -> None:
     assert losses.no_room(4, "no room").reason == "4 messages missing (no room)"
     assert losses.missing is None
     assert losses.uncounted("dropped") == Lost("dropped")
+
+
+def test_what_the_server_drops_is_said_once_and_counted_at_the_end() -> None:
+    losses = Losses()
+    note = losses.limit("IOPub data rate exceeded.\nmessage rate")
+    assert isinstance(note, Note) and "rate limit" in note.text
+    assert losses.limit("IOPub message rate exceeded.") is None
+    (lost,) = losses.by_kernel(Gap(3, False), idle_lost=True)
+    assert isinstance(lost, Lost) and lost.count == losses.missing == 3
+    assert lost.reason == (
+        "up to 3 messages missing (dropped by the server's rate limit; ZMQ has none, or raise iopub_msg_rate_limit)"
+    )
+
+
+@pytest.mark.parametrize("gap", [Gap(0, True), None])
+@pytest.mark.parametrize("limited", [False, True])
+def test_what_no_number_tells_is_told_without_one(limited: bool, gap: Gap | None) -> None:
+    losses = Losses()
+    assert losses.by_kernel(gap, idle_lost=False) == []
+    if limited:
+        losses.limit("IOPub data rate exceeded.")
+    told = reasons(losses.by_kernel(gap, idle_lost=True))
+    if limited:
+        assert told[0].startswith("some output was dropped by the server's rate limit")
+    else:
+        assert told == (["the kernel's end-of-cell message is missing; some output may be, too"] if gap is None else [])
+    assert losses.missing == (None if told else 0)
+    assert losses.by_kernel(Gap(3, True), idle_lost=False) == [] or not told, "told already"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernel_bridge_magic.fate import timing
-from kernel_bridge_magic.fate.outage import FRESH, Outage
+from kernel_bridge_magic.fate.outage import Outage
 from kernel_bridge_magic.protocol.events import Note
 
 T = timing.current
@@ -25,7 +25,6 @@ def test_a_break_and_the_return() -> None:
     assert outage.tick(200.0) == [], "once"
     assert outage.back(3.0, "10:00:03", 103.0) == Note("link lost at 10:00:00, back after 3.0 s")
     assert outage.happened and outage.is_back and not outage.is_down
-    assert outage.is_fresh(103.0) and not outage.is_fresh(103.01 + FRESH)
     assert not outage.settled(103.0 + T.stragglers - 0.1)
     assert outage.settled(103.0 + T.stragglers)
     assert outage.span == ("10:00:00", "10:00:03")

@@ -9,7 +9,7 @@ import pytest
 
 import kernel_bridge_magic
 from kernel_bridge_magic.errors import Fate
-from kernel_bridge_magic.fate.gaps import Gap
+from kernel_bridge_magic.fate.ledger import Gap
 from kernel_bridge_magic.fate.life import Life, Sign
 from kernel_bridge_magic.fate.patience import Silence, Step
 from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL
@@ -49,7 +49,7 @@ class Player:
         self.asked = self.answered = 0
         self.number: int | None = None
         self.gap: Gap | str | None = ""
-        self.overran = False
+        self.counted = False
         if row.state == RUNNING:
             self.get(status("busy"))
 
@@ -71,12 +71,9 @@ class Player:
     def tick(self) -> None:
         self.now += TICK
         self.keep(self.link.tick(self.now))
-        if self.gap != "" and self.link.verdict is not None and not self.overran:
+        if self.gap != "" and not self.counted and self.link.wants_count(self.now):
             assert not isinstance(self.gap, str)
-            self.overran = True
-            self.keep(self.link.overran(self.gap))
-        if self.gap != "" and self.link.wants_count(self.now):
-            assert not isinstance(self.gap, str)
+            self.counted = self.link.verdict is not None
             self.keep(self.link.count(self.gap))
 
     def wait(self, seconds: float) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import timing
-from kernel_bridge_magic.fate.gaps import Gap
+from kernel_bridge_magic.fate.ledger import Gap
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL
@@ -176,7 +176,7 @@ def test_an_idle_that_was_lost_in_a_flood_is_told_once_the_kernel_speaks_of_what
     assert Action.ASK_KERNEL not in cell.said
     cell.get(status("busy", parent="probe"))
     assert cell.fate is Fate.OK
-    assert cell.link.overran(Gap(7, True)) == [
+    assert cell.link.count(Gap(7, True)) == [
         Lost("7 messages missing (made faster than the kernel can send; --durable loses none)", 7)
     ]
     assert cell.link.losses.missing == 7
@@ -185,7 +185,7 @@ def test_an_idle_that_was_lost_in_a_flood_is_told_once_the_kernel_speaks_of_what
 def test_an_idle_that_was_lost_by_a_kernel_that_numbers_nothing_is_told() -> None:
     cell = running().get(reply()).wait(T.reply_grace + 0.1).asked_kernel().get(status("busy", parent="probe"))
     assert cell.fate is Fate.OK
-    (lost,) = cell.link.overran(None)
+    (lost,) = cell.link.count(None)
     assert isinstance(lost, Lost) and "end-of-cell" in lost.reason
     assert cell.link.losses.missing is None
 
@@ -195,7 +195,7 @@ def test_output_that_is_long_behind_the_reply_is_waited_for() -> None:
     cell.get(stream("at last"), status("idle"), status("busy", parent="probe"))
     assert cell.fate is Fate.OK
     assert Stream("stdout", "at last") in cell.said
-    assert cell.link.overran(Gap(0, True)) == []
+    assert cell.link.count(Gap(0, True)) == []
 
 
 def test_what_the_kernel_said_of_an_older_question_proves_nothing() -> None:
@@ -216,15 +216,15 @@ def test_where_iopub_says_no_more_the_reply_is_enough_in_the_end() -> None:
 @pytest.mark.parametrize(("text", "setting"), [(DATA_RATE, "data"), ("IOPub message rate exceeded.\n…", "msg")])
 def test_what_the_server_drops_is_reported_not_printed(text: str, setting: str) -> None:
     cell = running()
-    assert not cell.link.was_limited
+    assert not cell.link.losses.limited
     for _ in range(3):
         cell.get(stream(text, "stderr", sender=OURS))
     cell.get(reply(), status("idle"))
     assert sum(isinstance(event, Note) and "rate limit" in event.text for event in cell.said) == 1
     assert not any(isinstance(event, Stream) for event in cell.said)
     assert cell.fate is Fate.OK
-    assert cell.link.was_limited
-    (lost,) = cell.link.overran(Gap(14_000, True))
+    assert cell.link.losses.limited
+    (lost,) = cell.link.count(Gap(14_000, True))
     assert isinstance(lost, Lost)
     assert lost.reason.startswith("14000 messages missing (dropped by the server's rate limit; ")
     assert f"iopub_{setting}_rate_limit" in lost.reason
@@ -238,8 +238,9 @@ def test_what_the_server_drops_and_nobody_can_count_is_told(breaks: bool, gap: G
     if breaks:
         back(cell)
     cell.get(reply(), status("idle"))
-    (lost,) = cell.link.overran(Gap(5, True) if breaks else gap)
+    lost, *more = cell.link.count(gap)
     assert isinstance(lost, Lost) and "iopub_data_rate_limit" in lost.reason
+    assert bool(more) is (breaks and gap is None), "what the link lost is told by itself"
     assert cell.link.losses.missing is None
 
 
@@ -354,7 +355,7 @@ def test_who_does_not_wait_for_the_rest_is_told_what_is_known() -> None:
     cell.link.interrupt(cell.now)
     cell.link.interrupt(cell.now)
     assert cell.fate is Fate.OK
-    assert any(isinstance(event, Lost) for event in cell.link.overran(None))
+    assert any(isinstance(event, Lost) for event in cell.link.count(None))
     cell = running().get(status("idle"))
     cell.link.interrupt(cell.now)
     cell.link.interrupt(cell.now)
@@ -405,7 +406,7 @@ def test_an_error_that_was_held_back_is_shown_by_whoever_waits_no_longer(end: st
         cell.said += cell.link.leave("told to end")
     assert cell.fate is (Fate.FAILED if more else Fate.LEFT_RUNNING)
     assert [event.ename for event in cell.said if isinstance(event, Error)] == ["KeyboardInterrupt"]
-    assert not any(isinstance(event, Lost) for event in cell.link.overran(Gap(0, True)))
+    assert not any(isinstance(event, Lost) for event in cell.link.count(Gap(0, True)))
 
 
 def test_an_interrupt_that_does_not_help_gets_one_line() -> None:
@@ -996,8 +997,7 @@ def test_an_idle_that_was_lost_with_the_link_is_counted_once_iopub_has_come_to_w
     cell.get(*([PROBE_ANSWER, word] if answer_first else [word]))
     assert cell.fate is None, "what the server kept for us may come behind"
     assert cell.wait(T.settle + 0.2).fate is Fate.OK
-    assert cell.link.bounds[1] == word.msg_id, "up to here it is counted"
-    assert cell.link.overran(None) == []
+    assert cell.link.behind == word.msg_id, "up to here it is counted"
     (lost,) = cell.link.count(Gap(1, True))
     assert lost == Lost("1 message missing between 14:02:07 and 14:02:10 (link lost)", 1)
     assert cell.link.losses.missing == 1
@@ -1035,9 +1035,10 @@ def test_a_kernel_that_numbers_nothing_is_told_of_once() -> None:
     assert cell.link.losses.missing is None
 
 
-def test_a_link_that_never_broke_is_never_counted() -> None:
-    cell = running().get(reply(), status("idle"))
+def test_over_a_link_that_never_broke_is_counted_at_the_end_alone() -> None:
+    cell = running().get(stream("more")).wait(T.stragglers + 0.5)
     assert not cell.link.wants_count(cell.now)
+    assert cell.get(reply(), status("idle")).link.wants_count(cell.now)
 
 
 def test_a_cell_whose_beginning_was_not_heard_says_so() -> None:
@@ -1190,14 +1191,14 @@ def test_no_action_can_run_a_cell() -> None:
 
 def test_what_the_kernel_could_not_send_is_told_once_and_not_beside_another_loss() -> None:
     cell = running().get(reply(), status("idle"))
-    assert cell.link.overran(Gap(0, True)) == []
-    assert cell.link.overran(None) == []
-    (lost,) = cell.link.overran(Gap(500, True))
+    assert cell.link.count(Gap(0, True)) == []
+    assert cell.link.count(None) == []
+    (lost,) = cell.link.count(Gap(500, True))
     assert isinstance(lost, Lost) and lost.reason.startswith("500 messages missing") and cell.link.losses.missing == 500
-    (lost,) = running().get(reply(), status("idle")).link.overran(Gap(1, False))
+    (lost,) = running().get(reply(), status("idle")).link.count(Gap(1, False))
     assert isinstance(lost, Lost) and lost.reason.startswith("up to 1 message missing")
-    cell = back(running())
-    assert cell.link.overran(Gap(500, True)) == []
+    (lost,) = back(running()).link.count(Gap(500, True))
+    assert isinstance(lost, Lost) and lost.reason.endswith("(link lost)"), "told once, whatever it was lost by"
 
 
 def test_f24_a_message_that_is_still_coming_may_be_what_the_idle_stands_behind() -> None:

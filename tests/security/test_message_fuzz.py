@@ -22,9 +22,8 @@ import pytest
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.widget_text import TextWidgets
 from kernel_bridge_magic.errors import RemoteError, remote_error
-from kernel_bridge_magic.fate.gaps import Gaps
+from kernel_bridge_magic.fate.ledger import Ledger
 from kernel_bridge_magic.fate.life import Life
-from kernel_bridge_magic.fate.overruns import Overruns
 from kernel_bridge_magic.fate.watch import Action, Link
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import COMM_TYPES, Comms
@@ -115,9 +114,8 @@ class Everything:
         self.kernel = KERNELS[number % 2]
         self.now = 0.0
         self.life, self.displayhook_patch, self.comms, self.outputs = Life(OURS), DisplayhookPatch(), Comms(), Outputs()
-        self.gaps, self.overruns, self.repeats = Gaps(OURS), Overruns(OURS), Repeats()
-        self.gaps.sent(CELL)
-        self.overruns.expect(CELL)
+        self.ledger, self.repeats = Ledger(OURS), Repeats()
+        self.ledger.expect(CELL)
         self.link = Link(Request(CELL), now=0.0, timeout=None)
         self.relay = Relay(Nowhere(), self.kernel)
         self.texts = TextWidgets(lambda model_id, text: None)
@@ -126,10 +124,9 @@ class Everything:
     def take(self, message: Message) -> None:
         self.now += 0.01
         self.repeats.is_repeat(message)
-        self.gaps.receive(message)
-        self.overruns.receive(message)
+        self.ledger.receive(message)
         if message.msg_type == "shutdown_reply":
-            self.gaps.broke()
+            self.ledger.broke()
             self.repeats.broke()
         self.displayhook_patch.receive(message)
         sign = self.life.receive(message)
@@ -162,11 +159,11 @@ class Everything:
 
     def end(self) -> None:
         self.relay.finish()
-        for first, last in (("", ""), (f"{KERNEL}_1_{'3' * 5000}", f"{KERNEL}_1_2"), (self.gaps.position, "x_y")):
-            for gap in (self.gaps.missing(CELL, first, last), self.overruns.take(CELL)):
+        for behind in ("", f"{KERNEL}_1_{'3' * 5000}", f"{KERNEL}_1_2", "x_y"):
+            for dropped in (False, True):
+                gap = self.ledger.missing(CELL, behind, dropped=dropped)
                 assert gap is None or 0 <= gap.size <= 500 * MOST_AHEAD
-            assert (self.gaps.unexplained(first) or 0) >= 0
-            self.overruns.expect(CELL)
+        assert (self.ledger.unexplained(CELL) or 0) >= 0
         items = self.outputs.items
         json.dumps(items, ensure_ascii=False, allow_nan=False).encode()
         cell = nbformat.v4.new_code_cell("x", outputs=[nbformat.from_dict(item) for item in items])
