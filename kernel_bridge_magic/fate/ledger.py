@@ -153,14 +153,14 @@ class Ledger:
         if self._numbering.life != self._life:
             self._reset()
         if number is None:
-            self._note_child(message)
-            return
-        parent = message.parent_id
+            return self._note_child(message)
+        parent, on_iopub = message.parent_id, message.channel == "iopub"
         self._note_parent(message, parent, number)
         if number <= self._top:
-            self._repeated += number == self._top and message.channel == "iopub"
+            self._repeated += number == self._top and on_iopub
+            self._followers += number == self._top - 1 and not on_iopub  # a reply comes behind the idle that follows it
             self._fill(number, parent)
-        elif message.channel != "iopub":
+        elif not on_iopub:
             self._ahead[number] = parent
         else:
             # The first message of all follows nobody.

@@ -298,6 +298,14 @@ def test_that_the_numbers_are_a_counter_may_be_learnt_after_the_break() -> None:
     assert cell.get(*map(message, range(6, 9))).lost() == Gap(3, True)
 
 
+def test_one_question_and_the_beginning_of_a_cell_show_that_the_numbers_are_a_counter() -> None:
+    # The reply is often read behind the idle that follows it.
+    question = [state(1, "busy", parent=EARLIER), state(3, "idle", parent=EARLIER), answer(2, parent=EARLIER)]
+    cell = Cell(*question, heard=0).get(state(4, "busy"))
+    assert cell.lost() is None
+    assert cell.get(message(5), message(40)).lost() == Gap(34, True)
+
+
 def test_a_cell_that_is_forgotten_is_not_counted_and_its_holes_are_not_kept() -> None:
     cell = running().get(message(36))
     cell.forget(CELL)
