@@ -1,4 +1,4 @@
-"""`KernelConnection`: an open road to one kernel."""
+"""`KernelConnection`: an open connection to one kernel, and the cells that are sent over it."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _STATE_SECONDS, _STATE_LOOK = 0.5, 0.05  # for a server's word on a kernel that 
 
 
 class KernelConnection:
-    """An open road to one kernel. A context manager; closing it does not touch the kernel.
+    """An open connection to one kernel. A context manager; closing it does not touch the kernel.
 
-    Safe to use from several threads: the kernel runs their cells one after the other.
+    It is safe to use from several threads: the kernel runs their cells one after the other.
     """
 
     def __init__(self, kernel: Kernel, transport: Transport, control: Control) -> None:
@@ -57,12 +57,15 @@ class KernelConnection:
 
     @property
     def transport(self) -> str:
-        """Which road this is: `zmq` or `ws`."""
+        """Which transport this is: `zmq` or `ws`."""
         return self._transport.name
 
     @property
     def busy_since(self) -> str:
-        """The time of day at which we saw what the kernel runs now begin; "" if we did not, or the link is down."""
+        """The time of day at which what the kernel runs now was seen to begin.
+
+        "" if that was not seen, or the link is down.
+        """
         runs = self._transport.turns.ahead_of("")
         return runs.since if runs.sure and self._transport.lost_since is None else ""
 
@@ -155,7 +158,10 @@ class KernelConnection:
     # -- beside cells
 
     def take_news(self) -> str:
-        """Say, once, that the kernel has ended since the last cell, or that its end is not known; "" for neither."""
+        """Return a line, once, where the kernel has ended since the last cell, or nobody knows how that one ended.
+
+        "" for neither.
+        """
         sign, unknown = self._transport.take_news(), self._transport.left_unknown
         self._transport.left_unknown = False
         if sign is not None:
@@ -168,7 +174,7 @@ class KernelConnection:
         return self._transport.has_news
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Give `subscriber` what comes and is no answer to a request that waits."""
+        """Pass to `subscriber` what comes and is no answer to a request that waits."""
         self._transport.subscribe(subscriber)
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
@@ -176,11 +182,11 @@ class KernelConnection:
         self._transport.unsubscribe(subscriber)
 
     def use(self) -> None:
-        """Take word that what comes is shown, so that the connection stays open while more may come."""
+        """Record that what comes is shown, so that the connection stays open while more may come."""
         self._transport.use()
 
     def keep(self, wanted: bool) -> None:
-        """Keep the connection open, or let it go as usual, when it is not used for a while."""
+        """Keep the connection open when it is not used for a while, if that is `wanted`; else it is closed then."""
         self._transport.kept = wanted
 
     def post(
@@ -191,7 +197,7 @@ class KernelConnection:
         metadata: Mapping[str, Any],
         buffers: Sequence[bytes] = (),
     ) -> str:
-        """Send a message on shell and wait for nothing; give its `msg_id`.
+        """Send a message on shell and wait for nothing; return its `msg_id`.
 
         Raises:
             LinkLost: the connection is closed.
@@ -199,9 +205,10 @@ class KernelConnection:
         return self._transport.send(msg_type, content, metadata=metadata, buffers=buffers)
 
     def is_idle(self) -> bool:
-        """Whether the kernel answers at once, and its server, if it has one, does not call it busy.
+        """Return whether the kernel answers at once and its server, if it has one, does not call it busy.
 
-        Both: some kernels answer beside a cell, and servers call a busy kernel idle after any control request.
+        Both are asked: some kernels answer beside a cell, and servers call a busy kernel idle after any control
+        request.
 
         Raises:
             LinkLost: the connection is closed.
@@ -216,7 +223,7 @@ class KernelConnection:
         return not busy
 
     def interrupt(self) -> None:
-        """Interrupt whatever the kernel runs now, also if it is somebody else's.
+        """Interrupt whatever the kernel runs now, whoever sent it.
 
         Raises:
             KernelBridgeError: it could not be done.

@@ -1,5 +1,8 @@
-"""Interrupt a kernel, and ask whether it is still there: by its server; else by its control channel; else the
-process that listens on its port; else it cannot be done, and that is said."""
+"""`Control`: interrupts a kernel, and asks whether it is still there.
+
+Its server is asked first, then its control channel, then the process that listens on its port. Where none of these is
+at hand it cannot be done, and the error says so.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,10 @@ class Control:
         self._api = api
 
     def look(self) -> tuple[str | None, int | None]:
-        """The server's word on the kernel: its `execution_state`, and how many connections it has to it.
+        """Return the server's word on the kernel: its `execution_state`, and how many connections there are to it.
 
-        The state is None if it has the kernel no more, "" if it is silent; the number is None if it does not say.
+        The state is None if the server has the kernel no more, "" if it does not answer. The number is None if it does
+        not say.
         """
         if self._api is None:
             return "", None
@@ -58,11 +62,11 @@ class Control:
         return self._api is not None
 
     def serve(self, api: ServerAPI) -> None:
-        """Take the server as it is since it was started anew."""
+        """Ask the server by `api` from now on: it was started anew."""
         self._api = api
 
     def others(self) -> str:
-        """Name the kernels that the server has, three at most: "there now: a.ipynb, b.ipynb"; "" for none."""
+        """Return a line that names the kernels of the server, three at most: "there now: a.ipynb"; "" for none."""
         if self._api is None:
             return ""
         try:
@@ -74,7 +78,7 @@ class Control:
         return f"there now: {', '.join(names)}{more}" if names else ""
 
     def beats(self) -> bool | None:
-        """Whether the kernel's heartbeat answers; None where it cannot be asked from here."""
+        """Return whether the kernel's heartbeat answers; None where it cannot be asked from here."""
         path = self._kernel.connection_file
         if not path:
             return None
@@ -88,9 +92,9 @@ class Control:
         return not heart.problem(path)
 
     def interrupt(self, transport: Transport | None = None, wanted: Callable[[], bool] = lambda: True) -> None:
-        """Interrupt whatever the kernel runs now. Returns when that is done, not only on its way.
+        """Interrupt whatever the kernel runs now. Return when that is done, not only under way.
 
-        `wanted` is asked at the last moment: what is to be interrupted may have ended meanwhile.
+        `wanted` is called at the last moment, and may forbid it: what is to be interrupted may have ended meanwhile.
 
         Raises:
             ServerError: the server would not.
@@ -122,7 +126,7 @@ class Control:
 
 
 def listening_process(connection_file: str) -> int | None:
-    """The pid of this user's process that listens on the connection file's shell port; None if there is none."""
+    """Return the pid of this user's process that listens on the connection file's shell port; None for none."""
     try:
         with open(connection_file, encoding="utf-8") as file:
             return ports.listening_process(json.load(file)["shell_port"])

@@ -1,4 +1,4 @@
-"""`Durable`: has the other kernel keep one cell's messages, and fetches from there what did not come.
+"""`Durable`: has the other kernel keep one cell's messages, and fetches from there those that did not come.
 
 It drives `fate.spool` over a transport; `remote_code.spool` has the requests.
 """
@@ -23,8 +23,8 @@ __all__ = ["Durable"]
 _PAUSE = 0.2  # seconds between two fetches: a flood has many holes
 _HEADLESS = 0.5  # seconds between a cell's reply and its idle, until that is fetched
 _DROP_SECONDS = 1.0  # for a kernel to end its keeping
-_FETCH_SECONDS = 10.0  # for the answer to a fetch while something is held back for it; it takes milliseconds
-_MOMENT = 1.0  # what was under way already comes within it
+_FETCH_SECONDS = 10.0  # for the answer to a fetch that something is held back for; it takes milliseconds
+_MOMENT = 1.0  # seconds within which what was under way already comes
 _SILENT_SECONDS = 95.0  # a link that says nothing for that long is declared broken before (R7)
 
 _NOT_KEPT = "it does not keep this cell's output (--durable needs ipykernel 7 there); the cell runs without"
@@ -33,10 +33,10 @@ _CHILDREN = "the cell's child processes print, too; whether any of that was lost
 
 
 class Durable:
-    """The keeping of one cell. The cell itself is sent by the caller, as `cell`, behind this.
+    """What has the kernel keep the messages of one cell. The caller sends the cell behind this, under the id `cell`.
 
-    The requests beside the cell go over the control channel only once it is known that the kernel keeps the cell's
-    messages. Before that their idle is seen, and would turn a kernel that is busy for its owner to idle (FACTS 15).
+    Requests beside the cell go over the control channel only once the kernel is known to keep the cell's messages.
+    Before that everybody would see their idle, and take a kernel that is busy for its owner to be idle (FACTS 15).
 
     Raises:
         BadOption: that kernel is known to have no way to keep anything; nothing was sent.
@@ -50,12 +50,15 @@ class Durable:
         self._inbox = inbox
         #: the `msg_id` that the cell must be sent with
         self.cell = transport.new_id()
-        self._spool = Spool(self.cell)
-        self._armed = False  # the kernel is known to keep the cell's messages
+        #: what is known here of the messages that are kept
+        self.spool = Spool(self.cell)
+        #: whether the kernel is known to keep the cell's messages
+        self.armed = False
         self._gone = False  # with the kernel's process, or with our connection; or it never did
         self._asked: set[str] = set()
         self._fetch = ""  # the request that is under way
-        self._fetches = 0
+        #: how many requests to fetch were sent
+        self.fetches = 0
         self._fetched_at = 0.0
         self._headless_at = 0.0
         self._overdue = Overdue()
@@ -67,27 +70,32 @@ class Durable:
     @property
     def usable(self) -> bool:
         """Whether what is missing can be fetched."""
-        return self._spool.usable
+        return self.spool.usable
 
     @property
     def uncounted(self) -> bool:
         """Whether nobody can tell how much is missing."""
-        return self._spool.uncounted
+        return self.spool.uncounted
+
+    @property
+    def fetching(self) -> bool:
+        """Whether a fetch is under way."""
+        return bool(self._fetch)
 
     def newly_lost(self) -> int:
-        """Give how many messages the ring lost since the last call."""
-        lost = self._spool.lost
+        """Return how many messages the ring lost since the last call."""
+        lost = self.spool.lost
         more, self._told_lost = lost - self._told_lost, lost
         return more
 
-    def take(self, item: object, now: float) -> list[object]:
-        """Take what came; give what is to be handled in its place, in order."""
-        kept = self._spool
+    def receive(self, item: object, now: float) -> list[object]:
+        """Handle one item of the cell's inbox; return what is to be handled in its place, in order."""
+        kept = self.spool
         if isinstance(item, Message) and item.parent_id in self._asked:
-            return self._take_answer(item, now)
+            return self._receive_answer(item, now)
         if isinstance(item, Message):
             if item.parent_id == self.cell and item.sender != self._transport.client_id:
-                self._take_begin()
+                self._note_begun()
             return list(kept.receive(item))
         if isinstance(item, Broken):
             self._fetch = ""
@@ -95,49 +103,52 @@ class Durable:
         elif isinstance(item, Back):
             kept.back()
         elif isinstance(item, Sign | Closed):
-            self._armed, self._gone = False, True
+            self.armed, self._gone = False, True
             return [*kept.give_up(), item]
         return [item]
 
-    def _take_begin(self) -> None:
-        """The kernel has come to the cell, and so to the request before it, whose answer may be lost."""
+    def _note_begun(self) -> None:
+        """Conclude that the messages are kept: a kernel that has come to the cell has come to the request before it.
+
+        The answer to that may be lost.
+        """
         info = dict(self._transport.info)
         if not self._gone and info and not spool.needs(info):
-            self._take_armed()
+            self._note_armed()
 
-    def _take_armed(self) -> None:
-        if not self._armed:
-            self._armed = True
+    def _note_armed(self) -> None:
+        if not self.armed:
+            self.armed = True
             if self._fetch:  # on shell, where it waits for the cell's end
-                self._fetch, self._spool.wanted = "", True
+                self._fetch, self.spool.wanted = "", True
 
-    def _take_answer(self, message: Message, now: float) -> list[object]:
-        self._spool.beside(message)
+    def _receive_answer(self, message: Message, now: float) -> list[object]:
+        self.spool.beside(message)
         if message.parent_id == self._arming:
             if message.channel != "shell":
                 return []
             if spool.is_armed(message.content):
                 self._gone = False  # whatever had ended before, this is a kernel that keeps
-                self._take_armed()
+                self._note_armed()
                 return []
-            self._armed, self._gone = False, True
-            return [Note(_NOT_KEPT), *self._spool.give_up()]
+            self.armed, self._gone = False, True
+            return [Note(_NOT_KEPT), *self.spool.give_up()]
         if message.channel not in ("control", "shell") or message.parent_id != self._fetch:
             return []
         self._fetch, self._fetched_at = "", now
         catch = Catch.parse(message.content)
         if catch is not None:
-            self._take_armed()
-            return list(self._spool.fetched(catch))
-        self._gone = not self._armed
+            self._note_armed()
+            return list(self.spool.fetched(catch))
+        self._gone = not self.armed
         return self._give_up("the kernel has nothing of this cell")
 
     def _give_up(self, why: str) -> list[object]:
-        return [Note(_UNFETCHED.format(why)), *self._spool.give_up()]
+        return [Note(_UNFETCHED.format(why)), *self.spool.give_up()]
 
-    def mind(self, now: float) -> list[object]:
-        """Fetch if that is wanted, while the cell's fate is not known; give what is to be handled, in order."""
-        kept = self._spool
+    def tick(self, now: float) -> list[object]:
+        """Fetch if that is wanted, while the cell's fate is not known; return what is to be handled, in order."""
+        kept = self.spool
         if not kept.headless:
             self._headless_at = now
         elif not kept.holding and now - self._headless_at >= _HEADLESS:
@@ -152,34 +163,34 @@ class Durable:
         return self._note_children()
 
     def let_go(self) -> list[object]:
-        """The cell's fate is known, and nothing more is fetched: give what is to be handled, in order."""
-        held = self._spool.give_up() if self._spool.holding else []
+        """Fetch no more, for the cell's fate is known; return what is to be handled, in order."""
+        held = self.spool.give_up() if self.spool.holding else []
         return [*held, *self._note_children()]
 
     def _note_children(self) -> list[object]:
-        if self._told_children or not self._spool.uncounted:
+        if self._told_children or not self.spool.uncounted:
             return []
         self._told_children = True
         return [Note(_CHILDREN)]
 
     def _ask(self) -> None:
-        kept = self._spool
+        kept = self.spool
         kept.asked()
-        self._fetches += 1
-        msg_id = spool.quiet_id(self.cell, str(self._fetches))
+        self.fetches += 1
+        msg_id = spool.quiet_id(self.cell, str(self.fetches))
         self._asked.add(msg_id)
         with contextlib.suppress(LinkError):  # it is fetched when the link is back
             content = spool.fetch(self.cell, kept.start)
-            if self._armed:
+            if self.armed:
                 self._fetch = control_channel.send(self._transport, content, inbox=self._inbox, msg_id=msg_id)
             else:
                 # On shell it comes behind the cell, and tells whether anything was kept.
                 self._fetch = self._transport.send("execute_request", content, inbox=self._inbox, msg_id=msg_id)
 
     def end(self) -> None:
-        """Have the other side forget the cell's messages; wait a moment until it has, if it can do so now.
+        """Have the kernel forget the cell's messages; wait a moment until it has, if it can do so now.
 
-        Sends nothing where nothing is kept. A link that is lost is no error.
+        Where nothing is kept nothing is sent. A link that is lost is no error.
         """
         for asked in self._asked:
             self._transport.forget(asked)
@@ -187,7 +198,7 @@ class Durable:
             return
         msg_id = spool.quiet_id(self.cell, spool.DROP)
         with contextlib.suppress(LinkError):
-            if self._armed:
+            if self.armed:
                 control_channel.ask(self._transport, spool.drop(), seconds=_DROP_SECONDS, msg_id=msg_id)
             else:
                 # Behind the cell, which waits for its turn: nobody waits for it here.
@@ -195,10 +206,10 @@ class Durable:
 
 
 class Overdue:
-    """Tells whether an answer that is waited for will not come, though the link holds. Pure.
+    """Tells whether an answer will not come, though the link holds. Pure.
 
-    A silence proves nothing: a network that is away without a word, a kernel that is stopped or whose Python does not
-    run. What else comes meanwhile tells that both are there.
+    Silence proves nothing: the network may be away without a word, the kernel may be stopped, or native code may hold
+    its Python. What else comes meanwhile tells that both are there.
     """
 
     def __init__(self) -> None:
@@ -206,9 +217,9 @@ class Overdue:
         self._proven_at = float("inf")
 
     def tick(self, now: float, heard: float, receiving: float, *, waits: bool) -> bool:
-        """Tell, and begin anew where nothing waits. Times are in seconds on a monotonic clock.
+        """Return whether it will not come; begin anew where nothing `waits`. Times are on a monotonic clock.
 
-        `heard` is when something last came, `receiving` when the last bytes of a message that is not whole yet.
+        `heard` is when something last came, `receiving` when the last bytes of an incomplete message arrived.
         """
         if not waits or self._since is None:
             self._since, self._proven_at = now if waits else None, float("inf")

@@ -260,7 +260,7 @@ class Execution:
     # -- what comes
 
     def _receive(self, item: object, now: float) -> list[Event | Action]:
-        items = [item] if self.durable is None else self.durable.take(item, now)
+        items = [item] if self.durable is None else self.durable.receive(item, now)
         return [step for one in items for step in self._receive_one(one, now)]
 
     def _receive_one(self, item: object, now: float) -> list[Event | Action]:
@@ -289,7 +289,7 @@ class Execution:
     def _tick_durable(self, now: float) -> list[Event | Action]:
         if self.durable is None:
             return []
-        items = self.durable.mind(now) if self._fate is None else self.durable.let_go()
+        items = self.durable.tick(now) if self._fate is None else self.durable.let_go()
         steps = [step for item in items for step in self._receive_one(item, now)]
         if lost := self.durable.newly_lost():
             steps.append(self._watch.losses.no_room(lost, "more than the other side keeps"))

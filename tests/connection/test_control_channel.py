@@ -291,10 +291,10 @@ def test_a_fetch_leaves_a_durable_cell_its_plot(
     for event in execution:
         events.append(event)
         if isinstance(event, Stream):
-            wait_for(lambda: kept._armed, "the kernel's word that it keeps")
-            kept._spool.hold()
-            kept.mind(time.monotonic())
-            wait_for(lambda: len(kept._inbox), "the chunk")
+            wait_for(lambda: kept.armed, "the kernel's word that it keeps")
+            kept.spool.hold()
+            kept.tick(time.monotonic())
+            wait_for(lambda: execution.unread, "the chunk")
             go.touch()
     assert pictures(events) == ["the owner's, whole"]
     assert any(isinstance(event, ExecuteResult) for event in events)

@@ -72,14 +72,14 @@ class Going:
 
     def fetch(self) -> None:
         """Have it fetch, as after a break, and wait until it has."""
-        before = self.durable._fetches
-        self.durable._spool.hold()
-        wait_for(lambda: self.durable._fetches > before and not self.durable._fetch, "the fetch")
+        before = self.durable.fetches
+        self.durable.spool.hold()
+        wait_for(lambda: self.durable.fetches > before and not self.durable.fetching, "the fetch")
 
     def fetch_in_vain(self) -> None:
         """Have it fetch from a kernel that does not answer."""
-        self.durable._spool.hold()
-        wait_for(lambda: self.durable._fetch, "the request")
+        self.durable.spool.hold()
+        wait_for(lambda: self.durable.fetching, "the request")
 
 
 def block_control(kernel: KernelConnection) -> None:
@@ -196,7 +196,7 @@ print('parent', flush=True)
         kids += str(late.get(timeout=10).content.get("text"))
     assert (kids.count("kid"), cell.text.count("parent")) == (200, 1)
     assert cell.execution.result is not None and cell.execution.result.missing == 0
-    assert cell.durable._fetches < 3  # others' requests leave holes, too
+    assert cell.durable.fetches < 3  # others' requests leave holes, too
 
 
 @new_enough
@@ -242,7 +242,7 @@ print('held', flush=True)
     cell.until(Stream)
     cell.fetch_in_vain()
     first.touch()
-    wait_for(lambda: cell.durable._spool.waiting, "what is held")
+    wait_for(lambda: cell.durable.spool.waiting, "what is held")
     cell.execution.interrupt()
     cell.execution.interrupt()
     cell.thread.join(30)

@@ -151,7 +151,7 @@ def test_a_link_that_breaks_while_the_cell_is_queued_leaves_the_kernel_busy_and_
         wait_for(lambda: transport.reconnects == 1, "the link", 90)
         durable = cell.execution.durable
         assert durable is not None
-        wait_for(lambda: durable._fetches, "the fetch")
+        wait_for(lambda: durable.fetches, "the fetch")
         if free == "later":
             shown = len(busy.events)
             busy.until(lambda: len(busy.events) > shown + 10)  # whatever answered us would have come meanwhile
