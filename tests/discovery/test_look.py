@@ -20,7 +20,6 @@ import pytest
 from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.discovery.asking import join
 from kernel_bridge_magic.discovery.heartbeat import Heartbeats
 from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.discovery.runtime_files import FileContent
@@ -447,20 +446,6 @@ def test_five_thousand_kernels() -> None:
     with RawServer(scripted(models, sessions)) as raw:
         listing = within(2.0, lambda: look([raw.server()], Vault()))
     assert len(listing.kernels) == 5000 and len({kernel.id for kernel in listing.kernels}) == 5000
-
-
-def test_join_counts_each_once() -> None:
-    server = parse_base_url("http://h/")
-    given = Server(server.url, "h", server.origin)
-    kernels = [{"id": "a"}, {"id": "a", "name": "again"}, {"id": "b"}]
-    sessions = [
-        {"path": "1.ipynb", "type": "notebook", "kernel": {"id": "a"}},
-        {"path": "2.ipynb", "type": "notebook", "kernel": {"id": "a"}},
-        {"path": "1.ipynb", "type": "notebook", "kernel": {"id": "a"}},
-        {"path": "3.ipynb", "type": "notebook", "kernel": {"id": "c", "name": "r"}},
-    ]
-    found = {kernel.id: kernel.paths for kernel in join(given, kernels, sessions)}
-    assert found == {"a": ("1.ipynb", "2.ipynb"), "b": (), "c": ("3.ipynb",)}
 
 
 @pytest.mark.alone

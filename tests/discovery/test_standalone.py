@@ -15,7 +15,6 @@ import pytest
 
 from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.bridge.bridge import Bridge
-from kernel_bridge_magic.discovery import heartbeat
 from kernel_bridge_magic.discovery.heartbeat import Endpoint, Heartbeats
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, read_runtime_files
 from kernel_bridge_magic.discovery.standalone import (
@@ -222,20 +221,6 @@ def test_jupyter_console(tmp_path: Path) -> None:
         assert kernel.name == "python3" and kernel.display_name.startswith("Python 3")
     finally:
         console.close(force=True)
-
-
-def test_time_to_answer_begins_when_a_kernel_is_asked(console: ConsoleKernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    refusals = heartbeat._refusals
-
-    def on_a_loaded_machine(where: Sequence[Endpoint]) -> dict[str, str]:
-        time.sleep(1.0)  # all of the time that the kernel has
-        return refusals(where)
-
-    monkeypatch.setattr(heartbeat, "_refusals", on_a_loaded_machine)
-    where = endpoint(*read_runtime_files([str(console.connection_file.parent)]).kernels)
-    beats = Heartbeats([where], 1.0)
-    beats.wait([where.path], Deadline.after(10))
-    assert beats.problem(where.path) == ""
 
 
 def test_others_behind_the_port(tmp_path: Path) -> None:
