@@ -22,13 +22,13 @@ from kernel_bridge_magic.remote_code import record
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 
-__all__ = ["Actions", "InterruptDone"]
+__all__ = ["Actions", "InterruptDone", "ServerSays"]
 
 _GREETING_SECONDS = 2.0  # it takes milliseconds, unless native code holds the GIL
 
 
 @dataclass(frozen=True, slots=True)
-class _ServerSays:
+class ServerSays:
     """The server's word on the kernel, see `Control.look`. `there` names the kernels that it has instead."""
 
     state: str | None
@@ -85,7 +85,7 @@ class Actions:
             if item.channel == "shell":
                 return self._watch.kernel_recorded(record.read(item.content, self._watch.request.msg_id), now)
             self._watch.record_heard(item, now)
-        elif isinstance(item, _ServerSays):
+        elif isinstance(item, ServerSays):
             self._watch.server_says(
                 item.state, now, connections=item.connections, asked_at=item.asked_at, there=item.there
             )
@@ -116,7 +116,7 @@ class Actions:
         asked_at = time.monotonic()
         state, connections = self._control.look()
         there = self._control.others() if state is None and self._watch.outage.happened else ""
-        self._inbox.put(_ServerSays(state, connections, asked_at, there))
+        self._inbox.put(ServerSays(state, connections, asked_at, there))
         beats = self._control.beats()
         self._inbox.put(_Heartbeat(beats, self._transport.greets(_GREETING_SECONDS) if beats else None))
 
