@@ -4,13 +4,14 @@ Before anything else is imported, which takes a while, the signals that would en
 `--json` prints its object from the first moment on.
 """
 
-import signal
 import sys
+
+from kernel_bridge_magic.access.signals import postpone
 
 
 def main() -> int:
-    """Run the command line as a process of its own; give the exit status."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    """Run the command line as a process of its own; return the exit status."""
+    mask = postpone()
     from kernel_bridge_magic.cli.main import main
 
     return main(mask=mask)

@@ -28,7 +28,7 @@ def require(number: int = PLENTY) -> None:
     try:
         with contextlib.suppress(OSError):
             while len(opened) < number:
-                opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+                opened.append(os.open(os.devnull, os.O_RDONLY))
     finally:
         for descriptor in opened:
             os.close(descriptor)

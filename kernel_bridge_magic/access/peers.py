@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
-import sys
-from collections.abc import Iterator
+from collections.abc import Container
 from typing import Any
 
-from kernel_bridge_magic.access import descriptors
+from kernel_bridge_magic.access import descriptors, linux
 
 __all__ = [
     "LOOPBACK",
+    "UNSEEN",
+    "has_bound",
+    "interrupt",
+    "is_asleep",
     "is_loopback",
     "is_ours",
     "is_suspended",
@@ -25,6 +29,7 @@ __all__ = [
     "stranger",
     "unix_address",
     "unix_listener",
+    "unix_socket",
     "who_listens",
 ]
 
@@ -44,10 +49,19 @@ def is_ours(pid: int) -> bool:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        return not hasattr(os, "getuid") or bool(process.uids().real == os.getuid())
+        return _is_this_user_s(process)
     except (psutil.Error, OSError, ValueError, OverflowError) as error:
         descriptors.check(error)
         return False
+
+
+def _is_this_user_s(process: Any) -> bool:
+    """Return whether a process is this user's; raises what psutil raises."""
+    if hasattr(os, "getuid"):
+        return bool(process.uids().real == os.getuid())
+    import psutil
+
+    return bool(process.username() == psutil.Process().username())
 
 
 def listening_addresses(pid: int, port: int) -> list[str]:
@@ -55,30 +69,39 @@ def listening_addresses(pid: int, port: int) -> list[str]:
     import psutil
 
     try:
-        process = psutil.Process(pid)
-        # psutil 6 renamed it, and warns about the old name.
-        connections: Any = getattr(process, "net_connections", None) or process.connections
-        found = [c.laddr.ip for c in connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr.port == port]
+        found = _listening_at(psutil.Process(pid), port)
     except (psutil.Error, OSError, ValueError, OverflowError) as error:
         descriptors.check(error)
         return []
     return sorted({LOOPBACK.get(ip, ip) for ip in found}, key=lambda ip: (ip != "127.0.0.1", ip != "::1", ip))
 
 
-def listening_process(port: int) -> int | None:
-    """Return the pid of this user's process that listens on a TCP port; None if there is none."""
+def listening_process(port: int, ips: Container[str] = ()) -> int | None:
+    """Return the pid of this user's process that listens on a TCP port, at one of `ips` if any are given; else None."""
     import psutil
 
     for process in psutil.process_iter():
         try:
-            if process.uids().real != os.getuid():
+            if not _is_this_user_s(process):
                 continue
-            connections = getattr(process, "net_connections", None) or process.connections
-            if any(item.status == psutil.CONN_LISTEN and item.laddr.port == port for item in connections("tcp")):
+            if any(not ips or ip in ips for ip in _listening_at(process, port)):
                 return int(process.pid)
         except psutil.Error:
             continue
     return None
+
+
+def _listening_at(process: Any, port: int) -> list[str]:
+    """Return the addresses at which a process listens on a TCP port; raises what psutil raises."""
+    import psutil
+
+    rows = _connections(process, "tcp")
+    return [row.laddr.ip for row in rows if row.status == psutil.CONN_LISTEN and row.laddr.port == port]
+
+
+def _connections(process: Any, kind: str) -> list[Any]:
+    # psutil 6 renamed it, and warns about the old name.
+    return list((getattr(process, "net_connections", None) or process.connections)(kind))
 
 
 def is_suspended(pid: int) -> bool:
@@ -91,26 +114,43 @@ def is_suspended(pid: int) -> bool:
         return False
 
 
-def is_taken(ip: str, port: int) -> bool:
-    """Tell whether anybody, of whatever user, listens at an address of this machine; False where that is not known."""
-    name, everywhere = ("tcp6", "::") if ":" in ip else ("tcp", "0.0.0.0")
+def is_asleep(pid: int) -> bool:
+    """Return whether the first thread of a process sleeps for a time, rather than waits for somebody; on Linux only."""
     try:
-        # The table costs milliseconds. Where this may be bound nobody listens, and it is in nobody's way.
+        with open(f"/proc/{pid}/wchan", encoding="ascii", errors="replace") as file:
+            return "nanosleep" in file.read(100)
+    except OSError:
+        return False
+
+
+def interrupt(pid: int) -> bool:
+    """Send SIGINT to a process of ours, as Ctrl-C does; return False on Windows, where that would end it.
+
+    Raises:
+        OSError: it has ended, or is another user's.
+    """
+    if os.name != "posix":
+        return False
+    os.kill(pid, signal.SIGINT)
+    return True
+
+
+def is_taken(ip: str, port: int) -> bool:
+    """Return whether anybody, of whatever user, listens at an address of this machine, or may do so.
+
+    False where the address cannot be used at all.
+    """
+    try:
+        # Linux's table costs milliseconds. Where this may be bound nobody listens, and it is in nobody's way.
         with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if os.name == "posix":  # elsewhere it would let us share a port that is in use
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((ip, port))
             return False
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             return False
-    # A socket for both families is in the other's table.
-    listening = {_written(ip, port), _written(everywhere, port)}
-    for _, local, _, state, *_ in _rows(f"/proc/net/{name}"):
-        if state != _LISTEN:
-            return False  # listeners stand first
-        if local in listening:
-            return True
-    return False
+    return not linux.has_tables() or linux.is_listened_at(ip, port)
 
 
 def who_listens(port: int) -> str:
@@ -146,7 +186,7 @@ def peer(sock: socket.socket) -> tuple[int, int] | None:
 def unix_listener(path: str) -> int | None:
     """Return the pid of who listens on a unix socket; None where nobody does, or that cannot be known."""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        with unix_socket() as sock:
             sock.settimeout(1.0)
             sock.connect(path)
             seen = peer(sock)
@@ -167,7 +207,7 @@ def unix_address(directory: str, path: str, ending: str) -> str:
     import psutil
 
     try:
-        rows: list[Any] = psutil.net_connections("unix") if _is_bound(path + ending) else []
+        rows: list[Any] = psutil.net_connections("unix") if linux.is_bound(path + ending) else []
         for row in rows:
             if row.laddr == path + ending and row.pid and is_ours(row.pid):
                 there = os.path.join(psutil.Process(row.pid).cwd(), path)
@@ -176,15 +216,6 @@ def unix_address(directory: str, path: str, ending: str) -> str:
     except (psutil.Error, OSError):
         pass
     return absolute
-
-
-def _is_bound(path: str) -> bool:
-    """Tell whether any process listens under this very path, which costs less than to ask all of them."""
-    try:
-        with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as file:
-            return any(line.rstrip("\n").endswith(f" {path}") for line in file)
-    except OSError:
-        return True  # no Linux
 
 
 def is_loopback(address: str) -> bool:
@@ -198,7 +229,7 @@ def is_within(sock: socket.socket) -> bool:
     Raises:
         OSError: the connection has broken.
     """
-    if sock.family == getattr(socket, "AF_UNIX", None):
+    if _is_unix(sock):
         return True
     ip = sock.getpeername()[0]
     return is_loopback(ip) or bool(ip == sock.getsockname()[0])
@@ -207,12 +238,17 @@ def is_within(sock: socket.socket) -> bool:
 def stranger(sock: socket.socket) -> str:
     """Name the user at the other end of a connection within this machine: `user bob`.
 
-    "" if that is ourselves or root, or cannot be known, or if it leads to another machine.
+    "" if that is ourselves or root, if it leads to another machine, or in a container that knows no users but ours.
+    `UNSEEN` where this system does not tell whose a listener is, and no process of ours is seen to be it.
 
     Raises:
         OSError: the connection has broken.
     """
-    uid = owner(sock) if is_within(sock) else None
+    if not is_within(sock):
+        return ""
+    if not _shows_owners(sock):
+        return "" if _is_seen_to_be_ours(sock) else UNSEEN
+    uid = owner(sock)
     if uid is None or uid in (0, os.getuid()):
         return ""
     import pwd
@@ -223,77 +259,67 @@ def stranger(sock: socket.socket) -> str:
         return f"uid {uid}"
 
 
+#: What `stranger` says where nobody can tell who it is.
+UNSEEN = "somebody who cannot be seen to be you on this system"
+
+
+def _shows_owners(sock: socket.socket) -> bool:
+    """Return whether this system tells whose the listener of such a connection is."""
+    return hasattr(socket, "SO_PEERCRED") if _is_unix(sock) else linux.has_tables()
+
+
+def _is_seen_to_be_ours(sock: socket.socket) -> bool:
+    """Return whether a process of this user's listens where a connection leads to."""
+    if _is_unix(sock):
+        return any(has_bound(pid, sock.getpeername()) for pid in _own_pids())
+    ip, port = linux.plain(sock.getpeername())
+    return listening_process(port, {ip, f"::ffff:{ip}", "0.0.0.0", "::", "::ffff:0.0.0.0"}) is not None
+
+
+def _own_pids() -> list[int]:
+    import psutil
+
+    return [process.pid for process in psutil.process_iter() if is_ours(process.pid)]
+
+
+def has_bound(pid: int, path: str) -> bool:
+    """Return whether a process is seen to have bound a unix socket under this absolute path."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        rows = _connections(process, "unix")
+        return any(row.laddr and os.path.join(process.cwd(), row.laddr) == path for row in rows)
+    except (psutil.Error, OSError):
+        return False
+
+
+def _is_unix(sock: socket.socket) -> bool:
+    return sock.family == getattr(socket, "AF_UNIX", None)
+
+
+def unix_socket() -> socket.socket:
+    """Return a new unix socket.
+
+    Raises:
+        OSError: there are none on this system.
+    """
+    family = getattr(socket, "AF_UNIX", None)
+    if family is None:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+    return socket.socket(family, socket.SOCK_STREAM)
+
+
 def owner(sock: socket.socket) -> int | None:
     """Give the uid of who listens at the other end of a connection within this machine; None where it is not known.
 
     Raises:
         OSError: the connection has broken.
     """
-    if sock.family == getattr(socket, "AF_UNIX", None):
+    if _is_unix(sock):
         seen = peer(sock)
         uid = seen[1] if seen else None
     else:
-        uid = _listener(sock)
+        uid = linux.listener(linux.plain(sock.getpeername()), linux.plain(sock.getsockname()))
     # In a container that knows no users but ours, root outside it looks like a stranger.
-    return None if uid == _UNMAPPED and not _sees_all_users() else uid
-
-
-_UNMAPPED = 65534  # how Linux shows a uid that has none here, /proc/sys/kernel/overflowuid; else it is `nobody`
-
-
-def _sees_all_users() -> bool:
-    try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
-            return file.read().split() == ["0", "0", str(2**32 - 1)]
-    except OSError:
-        return True
-
-
-def _listener(sock: socket.socket) -> int | None:
-    """Look the listener's uid up in Linux's table of TCP sockets, which names those of other users, too.
-
-    Listeners stand first in it. If there is none any more, the uid is that of who has accepted the connection: a
-    thief who closes the port at once is seen nevertheless. Where root listens, any of its servants may accept.
-    """
-    (ip, port), (own_ip, own_port) = (_plain(address) for address in (sock.getpeername(), sock.getsockname()))
-    tables = [("tcp6", "", ["::"])]
-    if ":" not in ip:
-        tables = [("tcp", "", ["0.0.0.0"]), ("tcp6", "::ffff:", ["::", "::ffff:0.0.0.0"])]
-    for name, prefix, everywhere in tables:
-        listening = {_written(address, port) for address in [prefix + ip, *everywhere]}
-        ends = [_written(prefix + ip, port), _written(prefix + own_ip, own_port)]
-        accepted = None
-        for _, local, remote, state, _, _, _, uid, _, inode in _rows(f"/proc/net/{name}"):
-            if state == _LISTEN and local in listening:
-                return int(uid)
-            if [local, remote] == ends and inode != "0":  # 0: not accepted yet
-                accepted = int(uid)
-        if accepted is not None:
-            return accepted
-    return None
-
-
-_LISTEN = "0A"  # TCP_LISTEN of the kernel's tcp_states.h
-
-
-def _rows(path: str) -> Iterator[list[str]]:
-    """Give the first ten words of each line but the heading; nothing where there is no such table."""
-    try:
-        with open(path, encoding="ascii") as file:
-            next(file, "")
-            for line in file:
-                yield line.split()[:10]
-    except OSError:
-        return
-
-
-def _plain(address: tuple[Any, ...]) -> tuple[str, int]:
-    """Give address and port without a zone; IPv4 is written as such, also where an IPv6 socket speaks it."""
-    return address[0].partition("%")[0].removeprefix("::ffff:"), address[1]
-
-
-def _written(ip: str, port: int) -> str:
-    """Write an address as the table does: hexadecimal, in words of the machine's byte order."""
-    packed = socket.inet_pton(socket.AF_INET6 if ":" in ip else socket.AF_INET, ip)
-    words = (int.from_bytes(packed[start : start + 4], sys.byteorder) for start in range(0, len(packed), 4))
-    return "".join(f"{word:08X}" for word in words) + f":{port:04X}"
+    return None if uid == linux.UNMAPPED and not linux.sees_all_users() else uid

@@ -90,7 +90,7 @@ def stages(server: Server, timeout: float, *, secret: bool) -> Iterator[tuple[st
     addresses = [] if server.socket_path else resolve(server, *where, deadline)
     yield "DNS", addresses
     path = server.socket_path
-    sock = _dial(socket.AF_UNIX, path, timeout) if path else _tcp(addresses, deadline)
+    sock = _dial(peers.unix_socket(), path, timeout) if path else _tcp(addresses, deadline)
     try:
         if proxy is not None:
             tunnel(server, proxy, sock, deadline)
@@ -109,12 +109,11 @@ def stages(server: Server, timeout: float, *, secret: bool) -> Iterator[tuple[st
         raise
 
 
-def _dial(family: int, address: Any, seconds: float) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+def _dial(sock: socket.socket, address: Any, seconds: float) -> socket.socket:
     try:
         sock.settimeout(seconds)
         sock.connect(address)
-        if family in (socket.AF_INET, socket.AF_INET6):
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
             # Small requests must not wait for the acknowledgement of the one before.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
@@ -132,7 +131,7 @@ def _tcp(addresses: Sequence[tuple[int, Any]], deadline: Deadline) -> socket.soc
             seconds = deadline.require()
             if others:  # one that is silent, as IPv6 is in some networks, must not hide them (FAULTS F47)
                 seconds = min(seconds, max(1.0, min(3.0, seconds / (len(others) + 1))))
-            return _dial(family, address, seconds)
+            return _dial(socket.socket(family, socket.SOCK_STREAM), address, seconds)
         except OSError as error:
             failure = error
     raise failure
@@ -231,8 +230,9 @@ def _look_at_peer(server: Server, sock: socket.socket) -> None:
         raise ServerUnreachable(server.name, problem, _START, cause=Cause.NOBODY)
     if server.socket_path:
         seen = peers.peer(sock)
-        if seen is not None and seen != (pid, os.getuid()):
-            problem = f"its socket is now served by process {seen[0]}, so nothing was sent"
+        if not (peers.has_bound(pid, server.socket_path) if seen is None else seen == (pid, os.getuid())):
+            other = "another process" if seen is None else f"process {seen[0]}"
+            problem = f"its socket is now served by {other}, so nothing was sent"
             raise ServerUnreachable(server.name, problem, _START)
     elif server.origin.host not in peers.listening_addresses(pid, port):
         who = f"{peers.who_listens(port)}, not by the server's process {pid}"

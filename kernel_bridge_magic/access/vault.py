@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import NoReturn
 from urllib.parse import urlencode
 
-from kernel_bridge_magic.access.files import open_file
+from kernel_bridge_magic.access.files import is_foreign, open_file, others_may
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.models import Origin
 from kernel_bridge_magic.text import Hidden
@@ -172,9 +172,9 @@ def _shown(path: str) -> str:
 def _refusal(path: str, status: os.stat_result) -> tuple[str, str]:
     if not stat.S_ISREG(status.st_mode):
         return "is not a regular file", ""
-    if hasattr(os, "getuid") and status.st_uid not in (os.getuid(), 0):
+    if is_foreign(status):
         return "belongs to another user", ""
-    if hasattr(os, "getuid") and status.st_mode & 0o077:
+    if others_may(status, 0o077):
         return "can be read by others", f"chmod 600 {path!r}"
     return "", ""
 

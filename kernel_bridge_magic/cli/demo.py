@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kernel_bridge_magic.access.signals import ENDING
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError
 
 __all__ = ["demo"]
@@ -82,7 +83,7 @@ def _cleaned_up() -> Iterator[contextlib.ExitStack]:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 stack.callback(signal.signal, number, signal.signal(number, end))
         yield stack

@@ -15,9 +15,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, AnyStr
 
+from kernel_bridge_magic.access.signals import ENDING, resume
 from kernel_bridge_magic.cli.arguments import parse
 from kernel_bridge_magic.cli.login import add_server, give_secret, refuse_alone, refuse_unless_added, server_url
 from kernel_bridge_magic.errors import (
@@ -48,12 +49,12 @@ OK, RAISED, UNUSABLE, LOST, TIMEOUT, INTERRUPTED = 0, 1, 2, 3, 124, 130
 _LARGEST_CODE = 64 << 20
 _TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BY_SIGNAL = 128  # and its number: what a shell says of a process that a signal ended
-PIPE_CLOSED = _BY_SIGNAL + signal.SIGPIPE
+PIPE_CLOSED = _BY_SIGNAL + 13  # SIGPIPE
 _EXITS = "kernel exited after this cell; its variables are gone"  # told here: no next cell comes that would
 _LAST_SECONDS = 5.0  # for what is left to be done when a signal has told us to end: nobody may read what we write
 
 
-def main(argv: Sequence[str] | None = None, *, mask: Iterable[int] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, mask: frozenset[int] | None = None) -> int:
     """Run the command line; give the exit status (INTERFACE 5).
 
     With `mask` it is the whole process: until here SIGINT, SIGTERM and SIGHUP were made to wait, and now only the
@@ -64,9 +65,9 @@ def main(argv: Sequence[str] | None = None, *, mask: Iterable[int] | None = None
         stack.enter_context(_streams())
         if arguments[:1] != ["demo"]:  # which has a shell of its own to interrupt, and its own way to end
             then = _end_soon if mask is not None else None
-            stack.enter_context(held(signal.SIGTERM, signal.SIGHUP, then=then))
+            stack.enter_context(held(*ENDING, then=then))
         if mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            resume(mask)
         try:
             return _main(arguments)
         finally:

@@ -7,8 +7,6 @@ at hand it cannot be done, and the error says so.
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Callable
 
 from kernel_bridge_magic.access import peers as ports
@@ -120,9 +118,8 @@ class Control:
 
     def _interrupt_by_signal(self) -> None:
         pid = listening_process(self._kernel.connection_file)
-        if pid is None:
+        if pid is None or not ports.interrupt(pid):
             raise CannotConnect(f"{self._kernel.title} cannot be interrupted from here: no server, no process of ours")
-        os.kill(pid, signal.SIGINT)
 
 
 def listening_process(connection_file: str) -> int | None:

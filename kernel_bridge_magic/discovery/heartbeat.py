@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import socket
 import threading
 from collections.abc import Iterable, Sequence
+from selectors import EVENT_WRITE
 from typing import Any, NamedTuple
 
-from kernel_bridge_magic.access import descriptors
+from kernel_bridge_magic.access import descriptors, peers
 from kernel_bridge_magic.access.deadline import Deadline
+from kernel_bridge_magic.access.readiness import selector
 from kernel_bridge_magic.errors import CannotConnect, sentence
 
 __all__ = ["Endpoint", "Heartbeats"]
@@ -148,12 +149,11 @@ def _refusals(endpoints: Sequence[Endpoint]) -> dict[str, str]:
     Gives the problem of each that is stale, by path.
     """
     problems: dict[str, str] = {}
-    pending: dict[int, tuple[socket.socket, str]] = {}
-    poll = select.poll()
+    poll = selector()
     with contextlib.ExitStack() as sockets:
         for endpoint in endpoints:
             try:
-                sock = sockets.enter_context(socket.socket(_family(endpoint), socket.SOCK_STREAM))
+                sock = sockets.enter_context(_socket(endpoint))
                 sock.setblocking(False)
                 number = sock.connect_ex(_address(endpoint))
             except (OSError, ValueError, OverflowError) as error:
@@ -162,25 +162,24 @@ def _refusals(endpoints: Sequence[Endpoint]) -> dict[str, str]:
                     sentence("", *descriptors.none_left()) if out else "its address cannot be used"
                 )
                 continue
-            if number == errno.EINPROGRESS:
-                pending[sock.fileno()] = sock, endpoint.path
-                poll.register(sock, select.POLLOUT)
+            if number in (errno.EINPROGRESS, errno.EWOULDBLOCK):
+                poll.register(sock, EVENT_WRITE, (sock, endpoint.path))
             elif problem := _problem(number):
                 problems[endpoint.path] = problem
         end = Deadline.after(_CONNECT_SECONDS)
-        while pending and not end.is_over:
-            for descriptor, _event in poll.poll(end.left * 1000):
-                poll.unregister(descriptor)
-                sock, path = pending.pop(descriptor)
+        while poll.get_map() and not end.is_over:
+            for key, _events in poll.select(end.left):
+                poll.unregister(key.fileobj)
+                sock, path = key.data
                 if problem := _problem(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
                     problems[path] = problem
     return problems
 
 
-def _family(endpoint: Endpoint) -> int:
+def _socket(endpoint: Endpoint) -> socket.socket:
     if endpoint.transport == "ipc":
-        return socket.AF_UNIX
-    return socket.AF_INET6 if ":" in endpoint.ip else socket.AF_INET
+        return peers.unix_socket()
+    return socket.socket(socket.AF_INET6 if ":" in endpoint.ip else socket.AF_INET, socket.SOCK_STREAM)
 
 
 def _address(endpoint: Endpoint) -> Any:

@@ -60,9 +60,7 @@ def is_at_work(pid: int) -> bool:
     with contextlib.suppress(psutil.Error):
         if psutil.Process(pid).status() in (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP):
             return True
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/wchan", encoding="ascii", errors="replace") as file:
-        return "nanosleep" in file.read(100)
-    return False
+    return peers.is_asleep(pid)
 
 
 def usages(connection_files: Iterable[str]) -> dict[str, Usage]:

@@ -7,7 +7,6 @@ Whoever can write there can say where our tokens go, so that owner and mode of f
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple
 
 from kernel_bridge_magic.access import descriptors, peers
 from kernel_bridge_magic.access.deadline import Deadline
-from kernel_bridge_magic.access.files import open_file
+from kernel_bridge_magic.access.files import Directory, is_foreign, others_may
 from kernel_bridge_magic.access.urls import server_url, socket_url
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.errors import BadServer, sentence
@@ -160,73 +159,57 @@ def _read_directory(
     files = RuntimeFiles()
     identity = (0, 0)
     try:
-        handle = os.open(directory, os.O_RDONLY | os.O_NONBLOCK | os.O_DIRECTORY | os.O_CLOEXEC)
+        with Directory(directory) as opened:
+            status = opened.status()
+            identity = (status.st_dev, status.st_ino)
+            refusal = _directory_refusal(status)
+            if refusal:
+                there = [directory] if only is None else [os.path.join(directory, it) for it in only if opened.has(it)]
+                files.skipped += [Skipped(path, refusal) for path in there]
+            else:
+                private = not others_may(status, 0o077)
+                if only is None:
+                    _read_all(directory, opened, private, files)
+                for name in named:
+                    if not any(file.path == os.path.join(directory, name) for file in files.kernels):
+                        _read_one(directory, name, opened, private, files.kernels, files.skipped)
     except FileNotFoundError:
-        answers.put((directory, identity, files))
-        return
+        pass
     except (OSError, ValueError) as error:
         files.skipped.append(Skipped(directory, _reason(error)))
-        answers.put((directory, identity, files))
-        return
-    try:
-        status = os.fstat(handle)
-        identity = (status.st_dev, status.st_ino)
-        refusal = _directory_refusal(status)
-        if refusal:
-            there = [directory] if only is None else [os.path.join(directory, name) for name in _present(handle, only)]
-            files.skipped += [Skipped(path, refusal) for path in there]
-        else:
-            private = not status.st_mode & 0o077
-            if only is None:
-                _read_all(directory, handle, private, files)
-            for name in named:
-                if not any(file.path == os.path.join(directory, name) for file in files.kernels):
-                    _read_one(directory, name, handle, private, files.kernels, files.skipped)
-    except OSError as error:
-        files.skipped.append(Skipped(directory, _reason(error)))
     finally:
-        os.close(handle)
         answers.put((directory, identity, files))
 
 
 def _directory_refusal(status: os.stat_result) -> str:
-    if status.st_uid != os.getuid():
+    if is_foreign(status, root=False):
         return f"the directory belongs to another user (uid {status.st_uid})"
-    if status.st_mode & 0o002:
+    if others_may(status, 0o002):
         return "everybody may write in this directory; chmod o-w it"
     return ""
 
 
-def _read_all(directory: str, handle: int, private: bool, files: RuntimeFiles) -> None:
-    names = sorted(os.listdir(handle))
+def _read_all(directory: str, opened: Directory, private: bool, files: RuntimeFiles) -> None:
+    names = sorted(opened.names())
     kinds = ((SERVER_FILES, files.servers), (KERNEL_FILES, files.kernels))
     for name in names[:_MOST_FILES]:
         target = next((into for patterns, into in kinds if any(fnmatchcase(name, p) for p in patterns)), None)
         if target is None:
             continue
-        _read_one(directory, name, handle, private, target, files.skipped)
+        _read_one(directory, name, opened, private, target, files.skipped)
 
 
 def _read_one(
-    directory: str, name: str, handle: int, private: bool, target: list[FileContent], skipped: list[Skipped]
+    directory: str, name: str, opened: Directory, private: bool, target: list[FileContent], skipped: list[Skipped]
 ) -> None:
     path = os.path.join(directory, name)
     try:
-        target.append(FileContent(path, *_read_file(name, handle, private)))
+        target.append(FileContent(path, *_read_file(name, opened, private)))
     except FileNotFoundError:
         return  # its server or kernel ended while we looked
     except (OSError, ValueError, RecursionError) as error:
         if not any(it.path == path for it in skipped):
             skipped.append(Skipped(path, _reason(error)))
-
-
-def _present(handle: int, names: Sequence[str]) -> list[str]:
-    found = []
-    for name in names:
-        with contextlib.suppress(OSError):
-            os.stat(name, dir_fd=handle, follow_symlinks=False)
-            found.append(name)
-    return found
 
 
 class Refused(ValueError):
@@ -237,16 +220,15 @@ class Stale(Refused):
     """A file whose process does not run here any more."""
 
 
-def _read_file(name: str, directory: int, private: bool) -> tuple[dict[str, Any], float]:
-    # O_NOFOLLOW: a link would show what is elsewhere.
-    with open_file(name, flags=os.O_NOFOLLOW | os.O_NOCTTY, directory=directory) as file:
+def _read_file(name: str, directory: Directory, private: bool) -> tuple[dict[str, Any], float]:
+    with directory.open_file(name) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise Refused("not a regular file")
-        if status.st_uid not in (os.getuid(), 0):
+        if is_foreign(status):
             raise Refused(f"it belongs to another user (uid {status.st_uid})")
         # In a directory that only we can enter, modes of files do not matter (Notebook 6 writes 0644).
-        if not private and status.st_mode & 0o022:
+        if not private and others_may(status, 0o022):
             raise Refused("others may write to it")
         data = file.read(_LARGEST + 1)
     if len(data) > _LARGEST:

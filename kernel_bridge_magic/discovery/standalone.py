@@ -168,7 +168,7 @@ def _pid_by_port(file: FileContent, where: Endpoint) -> int | None:
         rows: list[Any] = psutil.net_connections("tcp")
     except (psutil.Error, OSError) as error:
         descriptors.check(error)
-        return None
+        return peers.listening_process(where.shell_port)  # macOS lists those of all processes to root only
     return next(
         (row.pid for row in rows if row.status == psutil.CONN_LISTEN and row.laddr.port == where.shell_port), None
     )

@@ -14,11 +14,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from kernel_bridge_magic.access.files import create, truncate
+
 __all__ = ["Kept", "Overflow", "Shelf"]
 
 _MOST = 1 << 30  # bytes: a cell that prints for ever must not fill the disk
 _DAY = 86400.0  # seconds
-_FLAGS = os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class Overflow:
@@ -70,7 +71,7 @@ class Overflow:
         self.size, self.problem = 0, ""
         if self.path and self._pid == os.getpid():
             with contextlib.suppress(OSError):
-                self._descriptor = os.open(self.path, _FLAGS | os.O_TRUNC)
+                self._descriptor = truncate(self.path)
                 return
             atexit.unregister(self.remove)
         self.path, self._pid = "", os.getpid()
@@ -89,7 +90,7 @@ class Overflow:
         directory = jupyter_runtime_dir()
         os.makedirs(directory, mode=0o700, exist_ok=True)
         path = os.path.join(directory, f"kernel-bridge-{self.kind}-{os.getpid()}-{secrets.token_hex(6)}.txt")
-        self._descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        self._descriptor = create(path)
         self.path = path
         self._see_to_its_end(directory)
 

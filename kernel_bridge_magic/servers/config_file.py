@@ -7,7 +7,6 @@ beside a notebook comes with the notebook, and could say where tokens go (FAULTS
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kernel_bridge_magic.access.deadline import Deadline
-from kernel_bridge_magic.access.files import open_file
+from kernel_bridge_magic.access.files import create, is_foreign, open_file, others_may, try_lock
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.servers.entries import BadEntry, Entry, read_entry
 from kernel_bridge_magic.text import Hidden
@@ -114,7 +113,7 @@ def _locked(path: str, otherwise: str) -> Iterator[None]:
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         while handle is None:
-            handle = _lock(lock)
+            handle = try_lock(lock)
             if handle is None:
                 if end.is_over:
                     raise BadServer(f"{NAME} cannot be written, since another process is writing it; {otherwise}")
@@ -129,30 +128,6 @@ def _locked(path: str, otherwise: str) -> Iterator[None]:
         os.close(handle)
 
 
-def _lock(path: str) -> int | None:
-    """Return the open lock; None if another process holds it, or has just taken it away."""
-    import fcntl
-
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    try:
-        with contextlib.suppress(BlockingIOError):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                # Some network disks have no locks: the file is written as well as can be there.
-                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                    raise
-            if os.path.samestat(os.fstat(handle), os.lstat(path)):
-                held, handle = handle, -1
-                return held
-    except FileNotFoundError:
-        pass
-    finally:
-        if handle >= 0:
-            os.close(handle)
-    return None
-
-
 def _text(path: str) -> str | None:
     if not path:
         raise BadServer(f"{NAME} is not read, since JUPYTER_CONFIG_DIR is not an absolute path")
@@ -162,9 +137,9 @@ def _text(path: str) -> str | None:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 problem = "is not a regular file"
-            elif status.st_uid not in (os.getuid(), 0):
+            elif is_foreign(status):
                 problem = f"belongs to another user (uid {status.st_uid})"
-            elif status.st_mode & 0o022:
+            elif others_may(status, 0o022):
                 problem = "may be written by others, who could say where tokens go (chmod 600 it)"
             data = b"" if problem else file.read(_LARGEST + 1)
     except FileNotFoundError:
@@ -237,10 +212,9 @@ def _content(path: str) -> dict[str, Any]:
 def _write(path: str, content: dict[str, Any], otherwise: str) -> None:
     data = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
     new = f"{path}.{secrets.token_hex(8)}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
+        with os.fdopen(create(new), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

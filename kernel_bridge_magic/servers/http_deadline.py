@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import select
 import socket
 from typing import Any
 
 from kernel_bridge_magic.access.deadline import Deadline
+from kernel_bridge_magic.access.readiness import is_ready
 
 __all__ = ["Timed"]
 
@@ -35,12 +35,7 @@ class Timed:
 
     def is_over(self) -> bool:
         """Return whether the other end has closed the connection, or has sent something unasked."""
-        poll = select.poll()
-        try:
-            poll.register(self._sock, select.POLLIN)
-        except (OSError, ValueError):
-            return True
-        return bool(poll.poll(0))
+        return is_ready(self._sock, 0)
 
     def makefile(self, mode: str = "rb") -> io.BufferedReader:
         """Return a file to read from, by the deadline."""

@@ -1,41 +1,40 @@
-"""A pipe that wakes whoever polls it."""
+"""A pair of sockets that wakes whoever waits for one of them: a selector of Windows knows nothing but sockets."""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import socket
 import threading
 
 __all__ = ["Bell"]
 
 
 class Bell:
-    """Can be polled by its `fileno`; any thread may ring it, also after it was closed."""
+    """Can be waited for by its `fileno`; any thread may ring it, also after it was closed."""
 
     def __init__(self) -> None:
-        self._out, self._in = os.pipe()
-        os.set_blocking(self._out, False)
-        os.set_blocking(self._in, False)
+        self._out, self._in = socket.socketpair()
+        self._out.setblocking(False)
+        self._in.setblocking(False)
         self._lock = threading.Lock()
 
     def fileno(self) -> int:
-        """The descriptor that has bytes to read once it was rung."""
-        return self._out
+        """Return the descriptor that has bytes to read once it was rung; -1 when it is closed."""
+        return self._out.fileno()
 
     def ring(self) -> None:
-        """Wake whoever polls."""
-        with self._lock, contextlib.suppress(OSError):  # a full pipe rings already
-            if self._in >= 0:
-                os.write(self._in, b"x")
+        """Wake whoever waits."""
+        with self._lock, contextlib.suppress(OSError):  # a full buffer rings already
+            self._in.send(b"x")
 
     def hush(self) -> None:
         """Take back that it was rung."""
         with contextlib.suppress(OSError):
-            os.read(self._out, 4096)
+            while self._out.recv(4096):
+                pass
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close both ends."""
         with self._lock:
-            os.close(self._in)
-            os.close(self._out)
-            self._in = self._out = -1
+            self._in.close()
+            self._out.close()

@@ -6,7 +6,6 @@ Imported when the first one is opened: websocket-client takes 7 ms.
 from __future__ import annotations
 
 import contextlib
-import select
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 
 import websocket
 
+from kernel_bridge_magic.access.readiness import is_ready
 from kernel_bridge_magic.interrupts import PATIENCE, check
 
 __all__ = ["TooLarge", "WatchedSocket"]
@@ -58,7 +58,7 @@ class WatchedSocket(websocket.WebSocket):  # type: ignore[misc] # the library is
         sock = self.sock
         if sock is not None:
             end = time.monotonic() + (sock.gettimeout() or 0.0)
-            while not _takes_bytes(sock, PATIENCE) and time.monotonic() < end:
+            while not is_ready(sock, PATIENCE, write=True) and time.monotonic() < end:
                 check()
         return super()._send(data)
 
@@ -86,7 +86,7 @@ class WatchedSocket(websocket.WebSocket):  # type: ignore[misc] # the library is
             return True  # the receive says what is wrong
         if getattr(sock, "pending", lambda: 0)():  # TLS may hold bytes that poll cannot see
             return True
-        return _is_ready(sock, select.POLLIN, wait_ms)
+        return is_ready(sock, wait_ms / 1000)
 
     def ping_if_possible(self) -> bool:
         """Send a ping, unless that would wait for other things to go out first; tell whether it is out."""
@@ -106,7 +106,7 @@ class WatchedSocket(websocket.WebSocket):  # type: ignore[misc] # the library is
 
     def _can_send(self) -> bool:
         sock = self.sock
-        return sock is not None and not self.torn and _takes_bytes(sock, 0)
+        return sock is not None and not self.torn and is_ready(sock, 0, write=True)
 
 
 class _Turn:
@@ -121,17 +121,3 @@ class _Turn:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._lock.release()
-
-
-def _takes_bytes(sock: Any, seconds: float) -> bool:
-    """Whether a send would not wait, or would fail, within `seconds`."""
-    return _is_ready(sock, select.POLLOUT, seconds * 1000)
-
-
-def _is_ready(sock: Any, what: int, wait_ms: float) -> bool:
-    poll = select.poll()  # select() fails on descriptors above 1023, which notebooks reach
-    try:
-        poll.register(sock, what)
-    except ValueError:
-        return True  # another thread has closed it meanwhile: whoever uses it is told
-    return bool(poll.poll(wait_ms))

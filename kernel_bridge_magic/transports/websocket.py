@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import random
-import select
 import socket
 import threading
 import time
 from collections.abc import Callable
+from selectors import EVENT_READ
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from kernel_bridge_magic.access.deadline import Deadline
+from kernel_bridge_magic.access.readiness import is_ready, selector
 from kernel_bridge_magic.access.sockets import open_socket
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.errors import (
@@ -190,15 +191,15 @@ class WebSocketTransport(Transport):
         connection = self._socket
         assert connection is not None
         silence, incoming = Silence(), Incoming()
-        poll = select.poll()
-        poll.register(connection.sock, select.POLLIN)
-        poll.register(self._bell, select.POLLIN)
+        poll = selector()
+        poll.register(connection.sock, EVENT_READ)
+        poll.register(self._bell, EVENT_READ)
         while not self._closing:
             ready = connection.has_bytes(0)
             if not ready:
                 self._dozing = not self._is_running()
                 wait = _LOOK_AROUND if self._dozing else _LOOK_CLOSELY
-                ready = any(fd != self._bell.fileno() for fd, _ in poll.poll(wait * 1000))
+                ready = any(key.fileobj is not self._bell for key, _ in poll.select(wait))
                 self._dozing = False
                 self._bell.hush()
             if self._closing or (not ready and self._expired()):
@@ -308,13 +309,11 @@ class WebSocketTransport(Transport):
     def _wait(self, seconds: float) -> bool:
         """Wait; tell whether the link is still wanted then."""
         until = time.monotonic() + seconds
-        poll = select.poll()
-        poll.register(self._bell, select.POLLIN)
         while self._is_running() and not self._closing:
             left = until - time.monotonic()
             if left <= 0:
                 return True
-            poll.poll(min(left, _LOOK_CLOSELY) * 1000)
+            is_ready(self._bell, min(left, _LOOK_CLOSELY))
             self._bell.hush()
         return False
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from kernel_bridge_magic.access import peers as ports
 from kernel_bridge_magic.access.descriptors import require
+from kernel_bridge_magic.access.files import others_may
 from kernel_bridge_magic.errors import CannotConnect, LinkLost
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.models import Kernel
@@ -155,8 +156,7 @@ class ZMQTransport(Transport):
         if info.transport == "ipc":
             info.ip = ports.unix_address(os.path.dirname(self._path), info.ip, f"-{info.shell_port}")
             return
-        mode = os.stat(self._path).st_mode
-        if mode & stat.S_IWOTH:
+        if others_may(os.stat(self._path), stat.S_IWOTH):
             what = "has a connection file that can be written by everybody, so it is not used"
             raise CannotConnect(f"{self._title} {what}. Take that right away with chmod 600")
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.access.files import open_file
+from kernel_bridge_magic.access.files import Directory, create, is_foreign, open_file, others_may, truncate, try_lock
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
 
 
@@ -26,3 +29,91 @@ def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with open_file(str(tmp_path / "fifo")) as file:
         assert file.read(1) == b""
+
+
+@pytest.fixture(params=[True, False], ids=["below", "by path"])
+def directory(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Directory]:
+    if not request.param:
+        monkeypatch.setattr(os, "supports_dir_fd", set())
+    with Directory(str(tmp_path)) as opened:
+        yield opened
+
+
+def test_a_directory_gives_what_stands_in_it(directory: Directory, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    assert directory.names() == ["file"]
+    assert directory.has("file") and not directory.has("other")
+    assert directory.status().st_ino == tmp_path.stat().st_ino
+    with directory.open_file("file") as file:
+        assert file.read() == b"text"
+
+
+def test_a_link_is_there_and_not_followed(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to("/etc/hostname")
+    assert directory.has("link")
+    with pytest.raises(OSError) as problem:
+        directory.open_file("link")
+    assert problem.value.errno == errno.ELOOP
+
+
+def test_a_link_is_refused_where_no_flag_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "supports_dir_fd", set())
+    monkeypatch.setattr("kernel_bridge_magic.access.files._NO_LINK", 0)
+    (tmp_path / "link").symlink_to("/etc/hostname")
+    with Directory(str(tmp_path)) as directory, pytest.raises(OSError) as problem:
+        directory.open_file("link")
+    assert problem.value.errno == errno.ELOOP
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_what_is_no_directory_is_refused(below: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not below:
+        monkeypatch.setattr(os, "supports_dir_fd", set())
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        Directory(str(tmp_path / "file"))
+    with pytest.raises(FileNotFoundError):
+        Directory(str(tmp_path / "none"))
+
+
+def test_a_file_of_ours_is_ours_only_and_takes_no_other_s_place(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    os.close(create(str(path)))
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        create(str(path))
+    path.write_text("text")
+    os.close(truncate(str(path)))
+    assert path.read_text() == ""
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(OSError):
+        truncate(str(tmp_path / "link"))
+
+
+def test_whose_a_file_is_and_what_others_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch(0o606)
+    status = (tmp_path / "file").stat()
+    root = os.stat("/etc")
+    assert not is_foreign(status) and others_may(status, 0o004) and not others_may(status, 0o040)
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    assert is_foreign(status, root=False) and is_foreign(root, root=False) and not is_foreign(root)
+    monkeypatch.delattr(os, "getuid")
+    assert not is_foreign(status, root=False) and not others_may(status, 0o777)
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_a_lock_is_held_by_one(locks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not locks:
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+    held = try_lock(str(tmp_path / "lock"))
+    assert held is not None
+    other = try_lock(str(tmp_path / "lock"))
+    assert (other is None) == locks
+    for handle in (held, other):
+        if handle is not None:
+            os.close(handle)
+    again = try_lock(str(tmp_path / "lock"))
+    assert again is not None
+    os.close(again)

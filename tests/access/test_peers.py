@@ -177,3 +177,79 @@ def test_where_somebody_listens(where: str, taken: set[str]) -> None:
             pass
     assert not peers.is_taken("127.0.0.1", port) and not peers.is_taken("::1", port), "a connection that has ended"
     assert not peers.is_taken("127.0.0.1", 1), "not even looked at by a user"
+
+
+# -- where the system does not tell whose a listener is
+
+
+@pytest.fixture
+def told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kernel_bridge_magic.access.linux.has_tables", lambda: False)
+    monkeypatch.delattr(socket, "SO_PEERCRED")
+
+
+@contextlib.contextmanager
+def connected(kind: str, directory: Path) -> Iterator[socket.socket]:
+    """A connection to a listener of ours."""
+    if kind == "unix":
+        with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as sock:
+            listener.bind(str(directory / "s"))
+            listener.listen()
+            sock.connect(str(directory / "s"))
+            yield sock
+    else:
+        with listen(kind) as listener:
+            port = listener.getsockname()[1]
+            with socket.create_connection(("::1" if kind == "::1" else "127.0.0.1", port), 5) as sock:
+                yield sock
+
+
+KINDS = pytest.mark.parametrize("kind", ["127.0.0.1", "0.0.0.0", "::", "::1", "unix"])
+
+
+@pytest.mark.usefixtures("told_nothing")
+@KINDS
+def test_a_process_of_ours_that_is_seen_to_listen_is_no_stranger(kind: str, tmp_path: Path) -> None:
+    with connected(kind, tmp_path) as sock:
+        assert peers.stranger(sock) == ""
+
+
+@pytest.mark.usefixtures("told_nothing")
+@KINDS
+def test_who_is_not_seen_to_be_ours_is_a_stranger(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "_is_this_user_s", lambda process: False)
+    with connected(kind, tmp_path) as sock:
+        assert peers.stranger(sock) == peers.UNSEEN
+
+
+@pytest.mark.usefixtures("told_nothing")
+def test_a_port_that_is_ours_at_another_address_proves_nothing() -> None:
+    with listen("127.0.0.1") as elsewhere, listen("127.0.0.2", elsewhere.getsockname()[1]) as listener:
+        where = listener.getsockname()
+        with socket.create_connection(where, 5) as sock:
+            accepted, _ = listener.accept()
+            with accepted:
+                assert peers.stranger(sock) == ""
+                listener.close()
+                assert peers.stranger(sock) == peers.UNSEEN
+
+
+@pytest.mark.usefixtures("told_nothing")
+def test_an_address_that_is_in_use_may_be_anybodys() -> None:
+    with listen("127.0.0.1") as listener:
+        port = listener.getsockname()[1]
+        assert peers.is_taken("127.0.0.1", port) and not peers.is_taken("::1", port)
+
+
+def test_users_are_told_by_their_names_where_they_have_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "getuid")
+    assert peers.is_ours(os.getpid())
+    monkeypatch.setattr("psutil.Process.username", lambda process: str(process.pid))
+    assert not peers.is_ours(os.getppid())
+
+
+def test_an_interrupt_is_not_sent_where_it_would_end_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        assert peers.interrupt(os.getpid())
+    monkeypatch.setattr(os, "name", "nt")
+    assert not peers.interrupt(os.getpid())

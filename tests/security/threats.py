@@ -36,6 +36,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             f"{SERVER}::test_listener_of_another_user_gets_nothing",
             f"{SERVER}::test_port_taken_by_another_process_gets_nothing",
             "tests/access/test_sockets.py::test_a_secret_does_not_go_to_another_user_of_this_machine",
+            "tests/access/test_peers.py::test_who_is_not_seen_to_be_ours_is_a_stranger",
         ),
     ),
     3: (
