@@ -1,13 +1,13 @@
-"""Why a result may be missing from an IPython kernel, and what brings it back. Pure.
+"""Have an IPython kernel show the results of our cells: when to patch its display hook, and with which request. Pure.
 
-IPython shows no result where the last input of its *history* ends with `;` (IPython, core/displayhook.py,
-`quiet`). Our cells are not in the owner's history: after the owner's `plot();` none of our results would come,
-and our own `;` would not be obeyed. So, while we are connected, `quiet` looks at the input that is running if
-that is a guest's (its metadata say so), and else does what it always did. That is put there by a silent request
-that runs no statement and leaves no name and no line of history, and taken away when we leave.
+IPython shows no result if the last input of its *history* ends with `;` (`quiet` in IPython's core/displayhook.py). Our
+cells are not in the owner's history. So, after the owner's `plot();`, none of our results would come, and our own `;`
+would have no effect. While we are connected, `quiet` looks at the input that is running if that is a guest's (its
+metadata say so); else it does what it always did. A silent request puts that there, and another takes it away.
 
-Guests share it, and who was killed cannot be told from who is silent: whoever leaves takes it away for all. Whoever has
-heard of another guest arms before each cell. It goes by itself ten minutes after a guest's last cell or arming.
+All guests share one patch. Nobody can tell a guest that was killed from one that is silent, so whoever leaves takes
+the patch away for all, and whoever has heard of another guest patches before each cell. It goes by itself ten minutes
+after a guest's last cell or request for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kernel_bridge_magic.remote_code import call
 
 __all__ = ["GUEST", "DisplayhookPatch", "arm", "disarm"]
 
-#: The key in a cell's metadata that tells it from the owner's.
+#: The key in a cell's metadata that marks it as a guest's.
 GUEST = "kernel_bridge"
 
 _AGAIN_SECONDS = 300.0  # half of what it lasts without us
@@ -27,17 +27,17 @@ _FILES = ("displayhook_patch",)
 
 
 def arm() -> dict[str, Any]:
-    """The content of the `execute_request` before our first cell."""
+    """Build the content of the `execute_request` before our first cell."""
     return evaluate_content(quiet=call("arm", files=_FILES))
 
 
 def disarm() -> dict[str, Any]:
-    """The content of the `execute_request` behind our last cell."""
+    """Build the content of the `execute_request` behind our last cell."""
     return evaluate_content(quiet=call("disarm", files=_FILES))
 
 
 class DisplayhookPatch:
-    """Whether one connection's kernel must still be armed. `client_id` is the `session` in our headers."""
+    """Know whether one connection's kernel must be patched. `client_id` is the `session` in our headers."""
 
     def __init__(self, client_id: str = "") -> None:
         self._client_id = client_id
@@ -48,7 +48,7 @@ class DisplayhookPatch:
         self._others = False  # other guests are there, or were
 
     def receive(self, message: Message) -> None:
-        """Take any message of the connection: it may tell what the kernel is, and of other guests."""
+        """Learn from any message of the connection what the kernel is, and whether there are other guests."""
         if message.msg_type == "kernel_info_reply":
             self._ipython = message.content.get("implementation") == "ipython"
         parent = message.parent_header
@@ -58,11 +58,11 @@ class DisplayhookPatch:
             self._others = self._others or evaluated(message.content, "quiet") == "True"
 
     def must_arm(self, life: str, *, now: float, breaks: int) -> bool:
-        """Whether the kernel must be armed before the next cell. If so it is taken to be.
+        """Return whether the kernel must be patched before the next cell. If so, assume that it is from now on.
 
-        `life` is which life of the kernel this is, `now` the monotonic clock, `breaks` how often the link broke: other
-        guests may have come and gone meanwhile. A kernel that has not said what it is, being busy, is armed too: it
-        does not harm another language's kernel.
+        `life` names the kernel's life (its session). `now` is in seconds on the monotonic clock. `breaks` is how often
+        the link broke: other guests may have come and gone meanwhile. A kernel that is too busy to say what it is
+        counts as IPython: the request does no harm to kernels of other languages.
         """
         if self._ipython is False:
             return False

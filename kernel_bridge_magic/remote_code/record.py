@@ -1,8 +1,8 @@
-"""How a cell ended when its reply was lost: what its kernel remembers. Pure.
+"""Ask a kernel how a cell ended whose reply was lost. Pure.
 
 IPython keeps the result of what it ran last, and with it the `cellId` of the request's metadata. Ours is the cell's
-`msg_id`, so that no other client's cell can be taken for it. The question is a silent request; it runs nothing of the
-user's, and leaves no name, no history and no counter. It is itself what the kernel ran last then: it can be asked once.
+`msg_id`, so that no other client's cell can be mistaken for it. The question is a silent request. Then that is what the
+kernel ran last, so it can be asked once only.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import collections
 import io
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -35,6 +36,13 @@ def test_an_expression_has_the_value_of_what_is_called_and_leaves_no_name() -> N
     assert eval(expression, names) == threading.get_ident()
     assert set(names) - {"__builtins__"} == {"exec", "eval"}
     assert "\n" not in expression
+
+
+def test_the_contract_names_each_file_and_no_other() -> None:
+    page = (ROOT / "remote_code" / "README.md").read_text("utf-8")
+    assert set(re.findall(r"\(there/(\w+\.py)\)", page)) == {path.name for path in THERE}
+    modules = {path.name for path in (ROOT / "remote_code").glob("*.py")} - {"__init__.py"}
+    assert set(re.findall(r"requests: `(\w+\.py)`", page)) == modules
 
 
 def test_requests_on_control_are_sent_by_one_module_only() -> None:

@@ -1,19 +1,21 @@
-"""Show a guest's result, or none, by the `;` of the guest's own cell.
+"""Let the `;` of a guest's own cell decide whether the cell's result is shown.
 
-IPython decides by the last input of its history, where no cell of a guest's is. So, while guests are there, the display
-hook's `quiet` is replaced on that instance. They share what stands there. Whoever leaves takes it away for all, for it
-cannot be known who was killed; whoever knows of others arms anew before each cell.
+IPython decides by the last input of its history, which has no cell of a guest's. So, while guests are there, `quiet` of
+the display hook is replaced on that instance. All guests share one replacement. Whoever leaves takes it away for all,
+since nobody can know who was killed; whoever knows of others puts it there again before each cell.
 """
 
 import threading
 import time
 
 GUEST = "kernel_bridge"  # in a cell's metadata
-AWAY_SECONDS = 600
-MOMENT = 0.5  # the cell follows the request that arms at once
+AWAY_SECONDS = 600  # after a guest's last cell it goes by itself
+MOMENT = 0.5  # seconds; the cell follows the request that arms at once
 
 
 class Quiet(object):
+    """What stands in the place of `quiet`. It returns whether the result of the running cell is hidden."""
+
     def __init__(self, shell):
         self.shell = shell
         self.hook = shell.displayhook
@@ -36,7 +38,7 @@ class Quiet(object):
         return self.found["quiet"]() if self.found else type(self.hook).quiet(self.hook)
 
     def arm(self, guest):
-        """Take note of a guest whose cell comes next; tell whether somebody else had armed before."""
+        """Note a guest whose cell comes next; return whether another guest had armed before."""
         shared = self.guest not in ("", guest)
         self.guest, self.shown, self.armed = guest, False, time.monotonic()
         self.last = self.armed
@@ -50,7 +52,7 @@ class Quiet(object):
             self.go()
 
     def go(self):
-        """Put back what was found, unless a cell of a guest's runs in a subshell or the owner put something there."""
+        """Put back what was found, unless a guest's cell runs in a subshell, or the owner put something else there."""
         places = vars(self.hook)
         self.subshells = {thread for thread in self.subshells if thread.is_alive()}
         if places.get("quiet") is self and not self.subshells:
@@ -63,7 +65,7 @@ def session(shell):
 
 
 def arm():
-    """Have results shown by the guest's own `;`; tell whether other guests are, or were, there."""
+    """Put a guest's `quiet` there; return whether other guests are, or were, there."""
     shell = __import__("IPython").get_ipython()
     places = vars(shell.displayhook)
     quiet = places.get("quiet")

@@ -1,10 +1,14 @@
 """Keep what a guest's thread does from ending, or taking, what the owner's thread has begun.
 
-IPython has one of each for all threads. Every request, a silent one too, ends in its event `post_execute`, and there
-matplotlib's inline backend shows and closes *all* figures: also the one that the main thread is drawing at that moment.
-A reply takes all payloads along: a text for the owner's next cell, a page. And the value of a cell goes to whichever
-cell began last. So, while a guest is at work in a thread that is not the main shell's, the methods that matter are
-replaced on the shell's parts.
+IPython has one display hook, one list of events and one list of payloads for all threads.
+
+- Every request, a silent one too, ends in the event `post_execute`. There matplotlib's inline backend shows and closes
+  *all* figures, also the one that the main thread is drawing at that moment.
+- A reply takes all payloads along: a text for the owner's next cell, a page.
+- The value of a cell goes to whichever cell began last.
+
+So, while a guest is at work in a thread other than the main shell's, the methods that matter are replaced on the
+shell's parts.
 """
 
 import functools
@@ -18,7 +22,7 @@ class Guard(object):
     def __init__(self, shell):
         self.displayhook = shell.displayhook
         self.lock = threading.RLock()
-        self.kernel_bridge_guests = {}  # of each thread of a guest: what takes its events
+        self.kernel_bridge_guests = {}  # by thread of a guest: what handles its events
         self.gone = False
         self.here = {"trigger": self.trigger, "register": self.register, "fill_exec_result": self.fill_exec_result}
         self.here["clear_payload"] = self.clear_payload
@@ -29,7 +33,7 @@ class Guard(object):
             self.parts.update((name, part) for name in self.here if hasattr(type(part), name))
         self.found = {}  # what the owner had put there
 
-    # -- in the places
+    # -- the methods that stand there
 
     def trigger(self, event, *args, **kwargs):
         guest = self.guest()
@@ -48,7 +52,7 @@ class Guard(object):
         return method(*args, **kwargs)
 
     def clear_payload(self):
-        """The last that is done of a request."""
+        """Clear the payloads: the last step of each request."""
         guest = self.guest()
         self.payload("clear_payload")
         if guest is not None:
@@ -56,9 +60,9 @@ class Guard(object):
             guest.end(self)
 
     def put_right(self):
-        """Give the owner's cell back what IPython took from it at the end of the guest's."""
+        """Return to the owner's cell what IPython took from it at the end of the guest's."""
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
-            return  # the frames of other threads must be left alone there
+            return  # without a GIL the frames of other threads must be left alone
         frames = sys._current_frames()
         if self.displayhook.exec_result is None:
             self.displayhook.exec_result = result_of(frames.get(threading.main_thread().ident))
@@ -73,18 +77,18 @@ class Guard(object):
         else:
             result.result = value
 
-    # -- taking them
+    # -- putting them there
 
     def guest(self):
         return self.kernel_bridge_guests.get(threading.current_thread())
 
     def before(self, name):
-        """What is called where we are not concerned."""
+        """Return what is called where no guest is concerned."""
         part = self.parts[name]
         return self.found.get(name) or functools.partial(getattr(type(part), name), part)
 
     def stand(self):
-        """Take the places, unless another guest's guard has them; give the one that has."""
+        """Put the methods there, unless another guest's guard has done so; return the guard that has."""
         places = vars(self.parts["trigger"])
         found = places.get("trigger")
         if not hasattr(getattr(found, "__self__", None), "kernel_bridge_guests"):
@@ -99,7 +103,7 @@ class Guard(object):
         return found.__self__
 
     def leave(self, thread):
-        """Let a thread go, and all that have ended; with the last one put back what was found."""
+        """Forget a thread, and all that have ended; with the last one put back what was found."""
         with self.lock:
             guests = self.kernel_bridge_guests
             for other in list(guests):
@@ -116,7 +120,7 @@ class Guard(object):
 
 
 def cells(frame, method):
-    """The calls of a method that runs a cell on the stack of a thread, the innermost first."""
+    """Yield the frames of a method on the stack of a thread, the innermost first."""
     while frame is not None:
         if frame.f_code.co_name == method:
             yield frame
@@ -124,15 +128,15 @@ def cells(frame, method):
 
 
 def result_of(frame):
-    """The `ExecutionResult` of the cell that a thread runs; None if it runs none."""
+    """Return the `ExecutionResult` of the cell that a thread runs; None if it runs none."""
     return next((cell.f_locals.get("result") for cell in cells(frame, "run_cell_async")), None)
 
 
 def peel(stream, tees):
-    """Leave only the newest `tees` layers of IPython's `_tee` round a stream's `write`.
+    """Remove all but the newest `tees` layers of IPython's `_tee` around a stream's `write`.
 
-    Each cell puts back the `write` that it found: the layer of a cell that ended within a guest's, too, and for good.
-    One that began within a guest's has ended by the next request, which finds what it left.
+    Each cell puts back the `write` that it found. If that was a layer of a cell that ended during the guest's, it would
+    stay for good. The next request finds what a cell left that began during the guest's.
     """
     layers, write = [], getattr(stream, "write", None)
     while getattr(write, "__qualname__", "") == "InteractiveShell._tee.<locals>.write":
@@ -145,7 +149,7 @@ def peel(stream, tees):
 
 
 class Aside(object):
-    """One request on the control channel: nothing is done at its end."""
+    """A guest of one request on the control channel. No hook runs at its end."""
 
     def take(self, guard, event, *args, **kwargs):
         if event != "post_execute":
@@ -159,7 +163,7 @@ class Aside(object):
 
 
 def enter(guest):
-    """Have `guest` take the events of this thread from now on; give the guard."""
+    """Let `guest` handle the events of this thread from now on; return the guard."""
     shell = __import__("IPython").get_ipython()
     guest.payloads = type(shell.payload_manager)()
     while True:

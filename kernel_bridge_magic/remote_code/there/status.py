@@ -1,11 +1,11 @@
-"""What a kernel is told to say of itself, and done to its threads, from the control channel."""
+"""From the control channel: have the kernel say that it is busy, and interrupt a guest's thread."""
 
 import ctypes
 import threading
 
 
 def look_busy():
-    """Say on IOPub that the kernel is busy, a moment after the idle of the request that asks for it."""
+    """Say on IOPub that the kernel is busy, a moment after the idle of this request."""
     kernel = __import__("IPython").get_ipython().kernel
     parent = kernel.get_parent("control")
 
@@ -17,9 +17,9 @@ def look_busy():
 
 
 def interrupt(ident):
-    """Raise KeyboardInterrupt in a guest's thread; give how many were reached.
+    """Raise KeyboardInterrupt in a guest's thread; return how many threads were reached: 0 or 1.
 
-    A thread that has ended leaves its identity to another one, which may be the owner's.
+    The identity of a thread that has ended may be another one's by now, and that one the owner's.
     """
     if not any(thread.ident == ident and hasattr(thread, "kernel_bridge_guest") for thread in threading.enumerate()):
         return 0

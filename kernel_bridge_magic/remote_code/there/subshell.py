@@ -1,4 +1,4 @@
-# Runs behind guard.py, in the same names: what a guest's subshell needs.
+# What a guest's subshell needs. It runs behind guard.py, in the same namespace.
 import collections
 import copy
 import time
@@ -7,7 +7,7 @@ AWAY_SECONDS = 600  # after its last request a subshell whose guest never delete
 
 
 class Figures(object):
-    """pyplot's figures (`Gcf.figs`) while guests draw: their threads see their own, all others see the owner's.
+    """pyplot's figures (`Gcf.figs`) while guests draw: their threads see their own figures, all others the owner's.
 
     Without that, `plt.plot()` of a guest would draw into the figure that the owner's cell is drawing.
     """
@@ -47,7 +47,7 @@ class Figures(object):
 
 
 class Subshell(object):
-    """A guest's subshell. At the end of its cells it shows and closes their own figures, never the owner's."""
+    """A guest's subshell. At the end of its cells it shows and closes those cells' figures, never the owner's."""
 
     def __init__(self, shell):
         self.shell = shell
@@ -72,7 +72,7 @@ class Subshell(object):
         finally:
             self.running, self.last = False, time.monotonic()
             self.mind()
-        # The owner's hooks, but neither matplotlib's nor IPython's: those take what main does for theirs.
+        # The owner's hooks run, but neither matplotlib's nor IPython's: those would act on what the main thread does.
         events = copy.copy(self.shell.events)
         for name in guard.here:
             events.__dict__.pop(name, None)
@@ -91,7 +91,7 @@ class Subshell(object):
     # -- figures
 
     def backend(self):
-        """The module of the inline backend where that is in use, else None."""
+        """Return the module of the inline backend if that is in use, else None."""
         for function in list(self.shell.events.callbacks["post_execute"]):
             if getattr(function, "__name__", "") == "flush_figures":
                 return sys.modules.get(function.__module__)
@@ -127,7 +127,7 @@ class Subshell(object):
                     helpers.Gcf.figs = figures.owners
 
     def flush(self, gcf, backend, mine):
-        """Do what `flush_figures` does, for figures of ours only."""
+        """Do what `flush_figures` does, for the guest's figures only."""
         drawn = [manager.canvas.figure for manager in mine.values()]
         try:
             for figure in drawn:
@@ -142,7 +142,7 @@ class Subshell(object):
     # -- its end
 
     def in_shell_channel(self, seconds, action):
-        """Have `action` called in the thread that makes and deletes subshells; `add_callback` wakes it."""
+        """Call `action` after some seconds in the thread that makes and deletes subshells; `add_callback` wakes it."""
         loop = self.kernel.shell_channel_thread.manager._shell_channel_io_loop
         loop.add_callback(loop.call_later, seconds, action)
 
@@ -152,7 +152,7 @@ class Subshell(object):
         self.guard.leave(self.thread)
 
     def mind(self):
-        """See to it that it goes though its guest may have been killed."""
+        """Make sure that it goes even if its guest was killed."""
         self.in_shell_channel(AWAY_SECONDS, self.look)
 
     def look(self):
@@ -160,10 +160,10 @@ class Subshell(object):
             self.delete()
 
     def leave(self):
-        """Delete it when the request that asks for it is over, and have the kernel say once more what is true.
+        """Delete it when this request is over, and have the kernel say once more whether it is busy.
 
-        Nobody of ours may be there any more by then. Main's lock is held while it runs something, and if that ends
-        just then, main's own loop, which is free again, says so.
+        Its guest may be gone by then. The main shell holds its lock while it runs something. If that ends just then,
+        the main shell's own loop, which is free again, says idle.
         """
         kernel, parent = self.kernel, self.kernel.get_parent("shell")
 
@@ -185,7 +185,7 @@ def is_of(function, *modules):
 
 
 def arrive():
-    """Guard this thread until its subshell goes; give the thread's identity, which interrupts it."""
+    """Guard this thread until its subshell goes; return the thread's identity, by which it is interrupted."""
     guest = Subshell(__import__("IPython").get_ipython())
     guest.guard = enter(guest)
     guest.thread.kernel_bridge_guest = guest
