@@ -1,10 +1,10 @@
-"""Ctrl-C, held back: while our code is at work in the main thread, it comes only where nothing is left behind.
+"""Hold Ctrl-C back while our code is at work in the main thread, until it can be raised without harm.
 
-A KeyboardInterrupt is raised between any two bytecodes: half of a frame is sent, a connection is open and nobody
-knows of it yet, a lock is taken. Inside `held` the signal is only noted. It becomes an exception at the next `check`,
-which every wait of ours calls a few times a second, or goes to whom `interrupts_to` names, or comes when all is done.
-What the handlers of other signals raise (a time limit by SIGALRM) is held back in the same way; a KeyboardInterrupt
-is as good as Ctrl-C, whoever raises it. Signals reach the main thread only: elsewhere nothing here changes anything.
+Python may raise KeyboardInterrupt between any two bytecodes: when half of a frame is sent, a connection is open that
+nobody knows of yet, or a lock is held. Inside `held` the signal is only noted. It becomes an exception at the next
+`check`, which every wait of ours calls a few times a second; or it goes to whom `interrupts_to` names; or it is raised
+at the end. What the handlers of other signals raise (a time limit by SIGALRM) is held back in the same way. Signals
+reach the main thread only: in other threads nothing here has any effect.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Terminated(KeyboardInterrupt):
 
 
 class _CtrlC(KeyboardInterrupt):
-    """What is noted of a SIGINT; what is raised is up to the handler that was there before."""
+    """The note of a SIGINT; what is raised for it is up to the handler that was there before."""
 
 
 class _NothingSent(KeyboardInterrupt):
-    """Ctrl-C before anything was sent: IPython shows it as one line, and not the frames that it came to."""
+    """Ctrl-C before anything was sent: IPython shows it as one line, without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"KeyboardInterrupt: {self}"]
@@ -71,7 +71,7 @@ class _Hold:
         self._before: Any = signal.getsignal(signal.SIGINT)
         #: what came, and nobody has had yet
         self.pending: BaseException | None = None
-        #: who has Ctrl-C, and the number of a signal to end, instead of waiting for the next `check`
+        #: who is called for Ctrl-C, and for a signal to end, instead of waiting for the next `check`
         self.takers: tuple[Callable[[], None], Callable[[int], None]] | None = None
         #: whether it is raised at once, as if nobody held it
         self.usual = False
@@ -81,7 +81,7 @@ class _Hold:
     def take_over(self, told: tuple[int, ...]) -> None:
         """Note SIGINT and the signals `told` from now on, unless they are ignored, and what others' handlers raise."""
         for number in (signal.SIGINT, *told):
-            # A job in the background of a script must not hear Ctrl-C; nor one under `nohup` that its terminal is gone.
+            # A background job of a script must ignore Ctrl-C; one under `nohup` must ignore that its terminal is gone.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._put(number, self._note)
         for number in signal.valid_signals() - {signal.SIGINT, *told}:
@@ -95,8 +95,10 @@ class _Hold:
         signal.signal(number, handler)
 
     def give_back(self) -> None:
-        """Put every handler back that nobody has changed meanwhile, SIGINT's last. It may be interrupted and called
-        again."""
+        """Put back every handler that nobody has changed meanwhile, SIGINT's last.
+
+        It may be interrupted, and is called again then.
+        """
         while self._handlers:
             number, (before, ours) = next(reversed(self._handlers.items()))
             if signal.getsignal(number) == ours:
@@ -127,13 +129,13 @@ class _Hold:
 
     def _came(self, what: BaseException, frame: Any) -> None:
         if self.usual:
-            self.usual = False  # here: whoever is interrupted may not come to it
+            self.usual = False  # not later: whoever is interrupted may not come to it
             self.deliver(what, frame)
         elif not self.hand_over(what) and not isinstance(self.pending, Terminated):
             self.pending = what
 
     def hand_over(self, what: BaseException) -> bool:
-        """Give what came to its taker; tell whether it has one."""
+        """Call the taker for what came; return whether there is one."""
         if self.takers is None or not isinstance(what, KeyboardInterrupt):
             return False
         interrupted, ended = self.takers
@@ -144,7 +146,7 @@ class _Hold:
         return True
 
     def deliver(self, what: BaseException, frame: Any = None) -> None:
-        """Do what would have been done without us: mostly that raises KeyboardInterrupt."""
+        """Do what would have been done without us, which mostly raises KeyboardInterrupt."""
         if not isinstance(what, _CtrlC):
             raise what
         (self._before if callable(self._before) else signal.default_int_handler)(signal.SIGINT, frame)
@@ -159,12 +161,11 @@ def _ours() -> _Hold | None:
 
 @contextlib.contextmanager
 def held(*told: int, then: Callable[[int], None] | None = None) -> Iterator[None]:
-    """Note Ctrl-C while the block runs; what nobody took comes when it has ended well.
+    """Note Ctrl-C while the block runs; raise what nobody took when the block has ended well.
 
     A command line names the signals by which it is `told` to end: they are noted in the same way, as `Terminated`, and
-    `then` has the number of the first at once.
-    One inside another is no more than the outer one. A block that ends with an exception has been left already, and
-    the interrupt is spent.
+    `then` is called at once with the number of the first. A block inside another one has no effect of its own. A block
+    that ends with an exception has been left already, so the interrupt is dropped.
     """
     global _hold
     if threading.current_thread() is not threading.main_thread() or _hold is not None:
@@ -186,7 +187,7 @@ def held(*told: int, then: Callable[[int], None] | None = None) -> Iterator[None
 
 
 def check() -> None:
-    """Let an interrupt come that is held back: here nothing would be left behind.
+    """Raise an interrupt that is held back; call this where it does no harm.
 
     Raises:
         KeyboardInterrupt: there was one.
@@ -198,21 +199,23 @@ def check() -> None:
 
 
 def spent() -> None:
-    """Drop an interrupt that is held back: what it was to stop is over, and has been told."""
+    """Drop an interrupt that is held back: what it was to stop is over, and the user knows."""
     if (ours := _ours()) is not None:
         ours.pending = None
 
 
 def told_to_end() -> int:
-    """Give the number of the signal that told this process to end while they are held, 0 for none."""
+    """Return the number of the signal that told this process to end while signals are held; 0 for none."""
     ours = _ours()
     return 0 if ours is None else ours.told
 
 
 @contextlib.contextmanager
 def as_usual() -> Iterator[None]:
-    """Raise Ctrl-C at once while the block runs, also one that came before and is held: for what waits for a person,
-    or leaves nothing behind wherever it ends."""
+    """Raise Ctrl-C at once while the block runs, also one that came before.
+
+    This is for a block that waits for a person, or that may end anywhere without harm.
+    """
     ours = _ours()
     if ours is None:
         yield
@@ -229,11 +232,11 @@ def as_usual() -> Iterator[None]:
 def interrupts_to(
     interrupted: Callable[[], None], ended: Callable[[int], None] = lambda number: None
 ) -> Iterator[Callable[[], contextlib.AbstractContextManager[None]]]:
-    """Give Ctrl-C to `interrupted` while the block runs, also one that came before and is held; what is yielded gives a
-    block in which it is raised as usual. `ended` has the number of a signal that tells this process to end.
+    """Call `interrupted` for Ctrl-C while the block runs, also for one that came before.
 
-    A handler that only leaves word lost none of 6000 messages; a KeyboardInterrupt raised in the middle of a
-    receive lost some in every run (FACTS 10).
+    Yield a context manager inside of which Ctrl-C is raised as usual. `ended` is called with the number of a signal
+    that tells this process to end. A handler that only notes the signal lost none of 6000 messages; a KeyboardInterrupt
+    that was raised in the middle of a receive lost some in every run (FACTS 10).
     """
     with held():
         ours = _ours()
@@ -251,7 +254,7 @@ def interrupts_to(
 
 @contextlib.contextmanager
 def sends_nothing() -> Iterator[None]:
-    """Say of a Ctrl-C in the block, in one line, that nothing was run."""
+    """Turn a Ctrl-C in the block into one that says in one line that nothing was run."""
     try:
         yield
     except Terminated:
@@ -261,9 +264,10 @@ def sends_nothing() -> Iterator[None]:
 
 
 def aside(work: Callable[[], Given], name: str) -> Given:
-    """Do what may take seconds, and leaves nothing behind, in a thread of its own; Ctrl-C leaves it to its end there.
+    """Do work that may take seconds in a thread of its own, and return or raise what it does.
 
-    Where no interrupts are held it is done here. Gives and raises what `work` does.
+    Ctrl-C ends the wait, and the work goes on there to its end: it must do no harm then. Where no interrupts are held,
+    it is done in this thread.
     """
     if _ours() is None:
         return work()
@@ -292,7 +296,8 @@ def aside(work: Callable[[], Given], name: str) -> Given:
 def acquired(lock: threading.Lock, held_up: Callable[[float], None] | None = None) -> Iterator[None]:
     """Hold a lock that somebody else may hold for long; Ctrl-C ends the wait for it.
 
-    `held_up` is called again and again while it waits, with the seconds since it began. What it raises ends the wait.
+    `held_up` is called again and again during the wait, with the seconds since it began. An exception from it ends the
+    wait.
 
     Raises:
         KeyboardInterrupt: before the lock was taken.

@@ -1,1 +1,1 @@
-"""Who may have a secret, and where it may go: the floor on which every socket and file is opened."""
+"""Who may have a secret, and where it may go: here sockets and files are opened, and what only POSIX has is used."""

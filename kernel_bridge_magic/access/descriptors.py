@@ -1,7 +1,7 @@
-"""File descriptors: what to say when none are left, before a library says something else, or ends the process.
+"""Say when no file descriptors are left, before a library says something else, or ends the process.
 
-libzmq calls abort() where it gets some of the descriptors that it needs and not all: the user's kernel would be gone.
-Without descriptors a directory looks empty, a host unknown, a process not ours.
+libzmq calls abort() if it gets some of the descriptors that it needs but not all: the user's kernel would be gone.
+Without descriptors a directory looks empty, a host unknown, and a process like somebody else's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PLENTY = 32
 
 
 def require(number: int = PLENTY) -> None:
-    """Return if this process can open so many more files and sockets.
+    """Check that this process can open `number` more files and sockets.
 
     Raises:
         CannotConnect: it cannot.
@@ -37,12 +37,12 @@ def require(number: int = PLENTY) -> None:
 
 
 def are_out(error: BaseException) -> bool:
-    """Tell whether an error says that there are no more, for this process or for the whole machine."""
+    """Return whether an error says that there are no more, for this process or for the whole machine."""
     return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def check(error: BaseException) -> None:
-    """Return if an error says something else.
+    """Raise if an error says that there are no more descriptors.
 
     Raises:
         CannotConnect: there are no more.

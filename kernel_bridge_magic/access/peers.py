@@ -1,4 +1,4 @@
-"""Who listens: looked at with psutil and in /proc before a secret goes out (FAULTS T2, T3)."""
+"""Look with psutil, and in Linux's tables, who listens at the other end, before a secret goes out (FAULTS T2, T3)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LOOPBACK = {"127.0.0.1": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "::1"
 
 
 def is_ours(pid: int) -> bool:
-    """Tell whether a process of this user runs under this pid, on this machine and in this pid namespace.
+    """Return whether a process of this user runs under this pid, on this machine and in this pid namespace.
 
     Raises:
         CannotConnect: nobody can tell, since this process can open nothing more. So does `listening_addresses`.
@@ -65,7 +65,7 @@ def _is_this_user_s(process: Any) -> bool:
 
 
 def listening_addresses(pid: int, port: int) -> list[str]:
-    """Give the addresses to dial for this pid's listeners on this TCP port, loopback first; [] if there is none."""
+    """Return the addresses to dial for this pid's listeners on this TCP port, loopback first; [] if there is none."""
     import psutil
 
     try:
@@ -105,7 +105,7 @@ def _connections(process: Any, kind: str) -> list[Any]:
 
 
 def is_suspended(pid: int) -> bool:
-    """Tell whether a process stands still, by a signal or a debugger."""
+    """Return whether a process was stopped by a signal or a debugger."""
     import psutil
 
     try:
@@ -154,7 +154,7 @@ def is_taken(ip: str, port: int) -> bool:
 
 
 def who_listens(port: int) -> str:
-    """Say in a few words who listens on a TCP port of this machine: `python (pid 12) of user bob`."""
+    """Describe who listens on a TCP port of this machine: `python (pid 12) of user bob`."""
     import psutil
 
     try:
@@ -173,7 +173,7 @@ def who_listens(port: int) -> str:
 
 
 def peer(sock: socket.socket) -> tuple[int, int] | None:
-    """Give pid and uid of who is at the other end of a connected unix socket; None where that cannot be known."""
+    """Return pid and uid of who is at the other end of a connected unix socket; None where that cannot be known."""
     import struct
 
     option = getattr(socket, "SO_PEERCRED", None)
@@ -198,8 +198,8 @@ def unix_listener(path: str) -> int | None:
 def unix_address(directory: str, path: str, ending: str) -> str:
     """Return the absolute form of a unix socket's path, without its `ending`.
 
-    One that is relative is so to where its process was when it began to listen. That is `directory`, or is asked of
-    the process of ours that listens under such a path.
+    A relative path starts from the directory in which its process was when it began to listen. That is `directory`, or
+    the one of the process of ours that listens under such a path.
     """
     absolute = os.path.join(directory, path)
     if os.path.isabs(path) or os.path.exists(absolute + ending):
@@ -219,12 +219,12 @@ def unix_address(directory: str, path: str, ending: str) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    """Tell an address that only this machine has."""
+    """Return whether an address is one that only this machine has."""
     return address == "::1" or address.startswith(("127.", "::ffff:127."))
 
 
 def is_within(sock: socket.socket) -> bool:
-    """Tell a connection within this machine: a unix socket, loopback, or any address that is our own end, too.
+    """Return whether a connection stays within this machine: a unix socket, loopback, or one to its own address.
 
     Raises:
         OSError: the connection has broken.
@@ -311,7 +311,7 @@ def unix_socket() -> socket.socket:
 
 
 def owner(sock: socket.socket) -> int | None:
-    """Give the uid of who listens at the other end of a connection within this machine; None where it is not known.
+    """Return the uid of who listens at the other end of a connection within this machine; None if it is not known.
 
     Raises:
         OSError: the connection has broken.

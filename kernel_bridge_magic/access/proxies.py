@@ -1,7 +1,7 @@
-"""The road through an HTTP proxy: CONNECT, for https to other machines, and for nothing else.
+"""Go through an HTTP proxy: by CONNECT, for https to other machines, and for nothing else.
 
-A proxy sees a plain connection's secrets, and a proxy that is asked for loopback means its own (FAULTS T11). Through
-CONNECT it sees where to, and TLS after that.
+A proxy sees the secrets of a plain connection, and takes loopback to be its own machine (FAULTS T11). With CONNECT it
+sees the name of the server, and TLS after that.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class Proxy(NamedTuple):
 
 
 def is_here(host: str) -> bool:
-    """Tell a name or an address that means this machine by definition."""
+    """Return whether a name or an address means this machine by definition."""
     return host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
 
 
 def proxy_for(server: Server) -> Proxy | None:
-    """Give the proxy that the environment (`https_proxy`, `no_proxy`) names for a server; None to go straight.
+    """Return the proxy that the environment (`https_proxy`, `no_proxy`) names for a server; None for no proxy.
 
     Raises:
-        ServerUnreachable: it is not one that can be used.
+        ServerUnreachable: the proxy is not one that can be used.
     """
     origin = server.origin
     if origin.scheme != "https" or server.source == "runtime" or is_here(origin.host):
@@ -69,11 +69,11 @@ def proxy_for(server: Server) -> Proxy | None:
 
 
 def tunnel(server: Server, proxy: Proxy, sock: socket.socket, deadline: Deadline) -> None:
-    """Ask the proxy at the other end of `sock` to connect it through to the server, by a `deadline`.
+    """Ask the proxy at the other end of `sock` to connect it to the server by a `deadline`.
 
     Raises:
-        ServerUnreachable: it does not.
-        TimeoutError: it has not answered in whole by the deadline, however often a byte of its answer came.
+        ServerUnreachable: the proxy refuses.
+        TimeoutError: the whole answer has not come by the deadline, however often a byte of it came.
         OSError: the connection to it broke.
     """
     host = server.origin.host
@@ -95,7 +95,7 @@ def tunnel(server: Server, proxy: Proxy, sock: socket.socket, deadline: Deadline
 
 
 def _answer(sock: socket.socket, deadline: Deadline) -> bytes:
-    """Read the head of an answer, or as much of it as came and as may be long."""
+    """Read the head of an answer, or the part of it that came and is not too long."""
     answer = b""
     # One byte at a time: what comes behind the head is the server's. A socket's own timeout is for each byte (T24).
     while not answer.endswith(b"\r\n\r\n") and len(answer) < _LONGEST_ANSWER:

@@ -1,7 +1,7 @@
 """A connected socket to a Jupyter server, which is looked at before anything is written to it.
 
-A proxy is used for https to other machines only, see `tunnels`: else it would be handed loopback calls, and the
-token in clear (FAULTS T11).
+A proxy is used for https to other machines only, see `proxies`: else it would get calls to loopback, and the token in
+clear (FAULTS T11).
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def open_socket(server: Server, timeout: float, *, secret: bool = True, limit: f
 
 
 def stages(server: Server, timeout: float, *, secret: bool) -> Iterator[tuple[str, Any]]:
-    """Connect in steps, and give each one's name and what came of it.
+    """Connect in steps, and yield the name of each and its result.
 
-    `"DNS"` gives the addresses (none for a unix socket), `"TCP"`, `"peer"` and, for https, `"TLS"` the socket. What
-    raises is the step behind the last one that was given.
+    `"DNS"` has the addresses (none for a unix socket); `"TCP"`, `"peer"` and, for https, `"TLS"` have the socket. An
+    error belongs to the step behind the last one that was yielded.
 
     Raises:
         ServerUnreachable, OSError, ValueError: the socket is closed then; `explain` makes a sentence of the others.
@@ -145,9 +145,9 @@ def _in_turn(addresses: Sequence[tuple[int, Any]]) -> list[tuple[int, Any]]:
 
 
 def resolve(server: Server, host: str, port: int, deadline: Deadline) -> list[tuple[int, Any]]:
-    """Look a host up; give families and addresses to connect to.
+    """Look a host up; return families and addresses to connect to.
 
-    getaddrinfo has no timeout, so that names are looked up in a thread that may be left.
+    getaddrinfo has no timeout, so names are looked up in a thread that may be left alone.
 
     Raises:
         ServerUnreachable: it is not known, or not until `deadline`.
@@ -245,7 +245,7 @@ _NO_CA_FILE = "the CA file {!r} is missing or no PEM file"
 
 
 def check_ca_file(path: str) -> None:
-    """Refuse what is no file of certificates; "" is none and no error.
+    """Refuse what is no file of certificates; "" means none, and is no error.
 
     Raises:
         BadServer: it is missing, or not PEM (FAULTS B24).

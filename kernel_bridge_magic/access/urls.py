@@ -1,4 +1,4 @@
-"""What people paste as a server's URL, made one base URL with one identity. Pure: nothing is looked up here.
+"""Read what people paste as a server's URL: one base URL with one identity. Pure: nothing is looked up here.
 
 No error text of this module repeats a URL's user name, password or query: they hold secrets.
 """
@@ -126,9 +126,9 @@ def socket_url(socket_path: str, base_path: str) -> tuple[str, Origin]:
 
 
 def hub_and_user(base_path: str) -> tuple[str, str]:
-    """Take `/base/user/NAME/…` apart: the base path of a hub, and the name; `("", "")` for another path.
+    """Split `/base/user/NAME/…` into the base path of a hub and the name; `("", "")` for another path.
 
-    The first `user` is the hub's, however it is spelt: what stands behind a user's name is that user's to answer.
+    The first `user` is the hub's, however it is encoded: whatever stands behind a user's name is served by that user.
     """
     segments = [segment for segment in base_path.split("/") if segment]
     names = [unquote(segment) for segment in segments]
@@ -159,7 +159,7 @@ def _split_scheme(text: str) -> tuple[str, str]:
             return scheme, after
         raise BadServer(f"two slashes are missing after {scheme}: write {scheme}://host:port/")
     if scheme in ("ws", "wss"):
-        raise BadServer(f"{scheme}:// is the road to one kernel: give the server as {scheme.replace('ws', 'http')}://")
+        raise BadServer(f"{scheme}:// leads to one kernel only: give the server as {scheme.replace('ws', 'http')}://")
     # `host:8888` looks like a scheme too; a port's digits, a dot or no second half tell it apart.
     if found and (found[2] or not re.match(r"\d", after)) and "." not in scheme and scheme != "localhost":
         raise BadServer(f"{scheme}: is not how a Jupyter server is reached: use http:// or https://")
@@ -273,7 +273,7 @@ def without_secrets(name: str) -> str:
 
 
 def servers_named(name: str, servers: Iterable[Server]) -> list[Server]:
-    """Give the servers that a name or URL means: a hub's are all that it told of.
+    """Return the servers that a name or URL means. A hub's name means all servers that the hub told of.
 
     A URL means its scheme, host, port and base path, once pages are cut off; no server's name counts for it. Where
     nobody else is at that URL, one name of this machine stands for the others, as `Server.is_ours_at` has it.
@@ -286,7 +286,7 @@ def servers_named(name: str, servers: Iterable[Server]) -> list[Server]:
 
 
 def is_server(name: str, server: Server) -> bool:
-    """Whether a name or URL means `server`, as far as there is no other."""
+    """Return whether a name or URL means `server`, if there were no other."""
     return bool(servers_named(name, [server]))
 
 

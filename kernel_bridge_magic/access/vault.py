@@ -1,7 +1,7 @@
-"""Whom to trust with what: the only place where secrets are.
+"""Keep secrets: tokens, passwords and cookies are here and nowhere else.
 
-A secret is bound to one `Origin` (scheme, host, port, base path) and goes nowhere else (FAULTS T6). It is in
-no repr, no pickle and no error text.
+A secret is bound to one `Origin` (scheme, host, port, base path) and goes nowhere else (FAULTS T6). It is in no repr,
+no pickle and no error text.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LARGEST = 64 * 1024
 
 
 class Secret:
-    """A token or password. Only `reveal()` gives it; repr, str and format do not, and it cannot be pickled.
+    """A token or password. Only `reveal()` returns it; repr, str and format do not, and it cannot be pickled.
 
     Raises:
         BadServer: it has a line break or NUL inside, or is no text that could be sent.
@@ -43,7 +43,7 @@ class Secret:
             raise problem
 
     def reveal(self) -> str:
-        """Give the secret itself."""
+        """Return the secret itself; only this module asks for it."""
         return Hidden(self._value)
 
     def login_form(self, xsrf: str) -> str:
@@ -83,9 +83,9 @@ def _unusable(value: str) -> BadServer | None:
 
 
 def read_secret(reference: str, *, ask: Callable[[], str] | None = None, what: str = "token") -> Secret:
-    """Read the secret that a reference names: `env:VAR`, `file:PATH` or `ask`. `what` it is: a token or a password.
+    """Read the secret that a reference names: `env:VAR`, `file:PATH` or `ask`.
 
-    A final line break is not part of the secret. `ask` is called, without arguments, for `ask`.
+    A final line break is not part of the secret. `ask` is called for `ask`. `what` is "token" or "password", for texts.
 
     Raises:
         BadServer: it is no reference, or names nothing that can be used; the text says what to do.
@@ -248,7 +248,7 @@ class Vault:
                 self._lent[borrower] = lender
 
     def adopt(self, given: Origin, found: Origin) -> None:
-        """Let what the user gave for one name of a server hold for its other one, whose process is known to listen."""
+        """Use what the user gave for one name of a server for its other one, whose process is known to listen."""
         with self._lock:
             if given in self._given and (found not in self._given or self._lent.get(found) == given):
                 self._given.add(found)
@@ -262,7 +262,7 @@ class Vault:
                 self._lent[found] = given
 
     def alone(self, origin: Origin, other: Origin) -> Vault:
-        """Give a vault that holds nothing but the secret for `origin`, for another path of the same host."""
+        """Return a vault that holds nothing but the secret for `origin`, for another path of the same host."""
         assert origin[:3] == other[:3], "a secret does not leave its host"
         vault = Vault()
         with self._lock:
@@ -277,7 +277,7 @@ class Vault:
             self._withheld.add(origin)
 
     def owner(self, origin: Origin) -> str | None:
-        """Give the name of whose token it is that is kept for `origin`; "" if nobody can say, None if not asked yet."""
+        """Return the name of the user whose token is kept for `origin`; "" if nobody can say, None if not asked yet."""
         with self._lock:
             return self._owners.get(origin)
 
@@ -288,7 +288,7 @@ class Vault:
             (self._withheld.add if withhold else self._withheld.discard)(origin)
 
     def put_password(self, origin: Origin, read: Callable[[], Secret], *, once: bool = False) -> None:
-        """Keep where the password for `origin` is read when its server wants a login.
+        """Keep how to read the password for `origin` when its server wants a login.
 
         With `once` it is dropped after the login (it was typed in: FAULTS T30).
         """
@@ -314,7 +314,7 @@ class Vault:
                 self._passwords.pop(origin, None)
 
     def put_cookies(self, origin: Origin, cookies: Mapping[str, str]) -> None:
-        """Keep what a login gave, for `origin` alone and for this process (FAULTS T12, T30)."""
+        """Keep the cookies of a login, for `origin` alone and for this process (FAULTS T12, T30)."""
         with self._lock:
             self._cookies[origin] = {name: Hidden(value) for name, value in cookies.items()}
 
@@ -326,12 +326,12 @@ class Vault:
             return "password" if self._cookies.get(origin) or origin in self._passwords else "none"
 
     def has(self, origin: Origin) -> bool:
-        """Tell whether there is a secret for this very origin."""
+        """Return whether there is a secret for this very origin."""
         with self._lock:
             return origin in self._secrets
 
     def headers(self, origin: Origin) -> dict[str, str]:
-        """Give the headers that say who we are to the server at `origin`, and to no other.
+        """Return the headers that say who we are to the server at `origin`, and to no other.
 
         With a secret that is `Authorization: token …`, the one form that Jupyter Server, gateways and hubs all
         take (FACTS 4). Without, it is a double submit of our own making: open servers refuse POST and DELETE

@@ -1,4 +1,4 @@
-"""Texts at the bottom of a terminal that change in their place: `Bottom`."""
+"""Draw texts at the bottom of a terminal that change in place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Bottom", "close_left_open", "dimmed", "is_terminal"]
 class Bottom:
     """Texts that can be drawn over while nothing else stands below them in the terminal.
 
-    `left_open` is told of all that is written to that terminal, by whomever.
+    `left_open` must hear of everything that is written to that terminal.
     """
 
     def __init__(self, left_open: LeftOpen) -> None:
@@ -28,9 +28,10 @@ class Bottom:
         self._written = 0
 
     def draw(self, key: str, text: str, stream: Any, *, dim: bool = False) -> bool:
-        """Draw whole lines over what `key` had drawn before, "" to take that away.
+        """Draw whole lines over what `key` had drawn before; "" removes that.
 
-        Give False, and draw nothing, where something else stands below that, or where there is no terminal.
+        Return False, and draw nothing, if something else stands below that. Where there is no terminal to draw in, the
+        lines are written below.
         """
         if not text and key not in self._known:
             return True
@@ -61,7 +62,7 @@ class Bottom:
         return True
 
     def inform(self, kind: str, text: str) -> None:
-        """Write a neutral line of ours to stderr, as `Sink.inform` says; below, where it cannot be drawn over."""
+        """Write a neutral line of ours to stderr, as `Sink.inform` says; below, if it cannot be drawn over."""
         key = f"our {kind}" if kind in IN_PLACE else f"our {kind} {len(self._known)}"
         if not self.draw(key, text, sys.stderr, dim=True):
             self._known.discard(key)
@@ -73,7 +74,7 @@ class Bottom:
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether a stream leads to a terminal; what a user has put in its place may know nothing of that."""
+    """Return whether a stream leads to a terminal; False for an object of the user's that does not know."""
     try:
         return bool(stream.isatty())
     except (AttributeError, ValueError):  # ValueError: it is closed
@@ -81,12 +82,12 @@ def is_terminal(stream: Any) -> bool:
 
 
 def _has_escapes(stream: Any) -> bool:
-    """Whether a stream leads to a terminal that knows colours and moves its cursor: Emacs' shell does not."""
+    """Return whether a stream leads to a terminal that has colours and moves its cursor: Emacs' shell does not."""
     return is_terminal(stream) and os.environ.get("TERM") != "dumb"
 
 
 def close_left_open(left_open: LeftOpen) -> None:
-    """Write what ends that to the terminal, by whichever stream leads there."""
+    """End what a kernel's text has left open in the terminal, by whichever stream leads there."""
     terminal = next(filter(is_terminal, (sys.stdout, sys.stderr)), None)
     if terminal is not None:
         terminal.write(left_open.close())
@@ -94,7 +95,7 @@ def close_left_open(left_open: LeftOpen) -> None:
 
 
 def dimmed(text: str, stream: Any) -> str:
-    """Give `text` as a terminal shows it dim, where `stream` leads to one that has colours."""
+    """Return `text` with the codes that show it dim, if `stream` leads to a terminal that has colours."""
     colours = _has_escapes(stream) and not os.environ.get("NO_COLOR")
     return f"\x1b[2m{text}\x1b[22m" if colours else text
 

@@ -1,4 +1,4 @@
-"""A notebook that a browser can still open: `CappedSink` shows head and tail of what is too much."""
+"""Keep a notebook small enough for a browser: `CappedSink` shows the head and the tail of too much output."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _MOST_CHANGES = 200  # between stdout and stderr in what is shown at the end: ea
 
 
 class CappedSink(NotebookSink):
-    """Shows as `NotebookSink` does, but at most about `limit` bytes of printed text of one cell.
+    """Show as `NotebookSink` does, but at most about `limit` bytes of printed text of one cell.
 
-    The first 15/16 are shown as they come. What comes then is held: if it fits, it is shown when the cell ends, or
-    before anything that is no text. If not, all text goes into a file, and the end of it is shown when the cell ends.
-    A bundle of more than `largest` characters goes into such a file, too, one for each display id, and a line says so.
-    What is no text is shown at once.
+    The first 15/16 are shown as they come. The rest is held. If it fits, it is shown when the cell ends, or before
+    anything that is no text. If not, all text goes into a file, and its end is shown when the cell ends. A bundle of
+    more than `largest` characters goes into a file, too, one for each display id, and a line says so. Other output is
+    shown at once.
 
-    All that would be more than the notebook's server lets through (`allowance`) waits, three seconds of one cell at
+    Output that the notebook's server would not let through now (`allowance`) waits, for three seconds of one cell at
     most. Text that would wait for longer is held like text above the limit. Of displays the newest are shown when the
     cell ends, and the others are counted.
     """
@@ -63,7 +63,7 @@ class CappedSink(NotebookSink):
     def stream(self, name: str, text: str) -> None:
         """Write to `sys.stdout` or `sys.stderr`, or hold it."""
         if isinstance(sys.stderr if name == "stderr" else sys.stdout, io.StringIO):
-            super().stream(name, text)  # captured, as by `%%capture`: it goes through no server
+            super().stream(name, text)  # captured, as by `%%capture`: no server is in between
             return
         if not self._holds:
             fits = beginning(text, self._limit - self._limit // 16 - self._shown)
@@ -75,7 +75,7 @@ class CappedSink(NotebookSink):
                     self._head.append(fits)
                     super().stream(name, fits)
                     if size > _FLUSHED:
-                        self.flush()  # else an ipykernel keeps it for a while, and the allowance would be wrong
+                        self.flush()  # else an ipykernel keeps it for a while, and the allowance counts too early
                     text = text[len(fits) :]
                 else:
                     self._holds = True
@@ -83,7 +83,7 @@ class CappedSink(NotebookSink):
             self._hold(name, text)
 
     def _may_send(self, size: int = 0, *, ends: bool = False) -> bool:
-        """Return whether a message with so many bytes of text passes now; wait for that, while there is patience."""
+        """Return whether a message with `size` bytes of text may be sent; wait for that, while there is patience."""
         while True:
             with _counts:
                 wait = self._allowance.take(size, now := time.monotonic(), ends=ends)
@@ -111,7 +111,7 @@ class CappedSink(NotebookSink):
         self._tail.add(name, text)
 
     def _where(self) -> str:
-        """Say what became of the text where not all of it could be kept, else ""."""
+        """Return what became of the text if not all of it could be kept, else ""."""
         assert self._overflow is not None
         path, problem = self._overflow.path, self._overflow.problem
         if not problem:
@@ -119,7 +119,7 @@ class CappedSink(NotebookSink):
         return f"only a part of it is in {path} ({problem})" if path else f"it could not be kept in a file ({problem})"
 
     def _release(self) -> None:
-        """Show what is held, and before it how much is not shown."""
+        """Show how much is left out, and then what is held."""
         tail, overflow = self._tail, self._overflow
         held = tail.take()
         if tail.left_out and overflow is not None:
@@ -136,7 +136,7 @@ class CappedSink(NotebookSink):
         self._holds = overflow is not None
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
-        """Publish a MIME bundle, or say where a too large one is."""
+        """Publish a MIME bundle; if it is too large, say in which file it is."""
         if self._overflow is None:
             self._release()
         data = self._small(data, display_id)
@@ -150,7 +150,7 @@ class CappedSink(NotebookSink):
         self._show_soon(key, functools.partial(show, data, metadata, display_id, update=update))
 
     def _show_soon(self, key: object, show: functools.partial[None]) -> None:
-        """Show what is no text, and before it what was put off; or put it off, too."""
+        """Show a display, and before it those that were put off; or put it off, too."""
         self._put_off[key] = show
         while self._put_off and self._may_send():
             self._put_off.popitem(last=False)[1]()
@@ -159,7 +159,7 @@ class CappedSink(NotebookSink):
             self._left_out += 1
 
     def _release_all(self) -> None:
-        """Show what waits: something comes that cannot."""
+        """Show all that waits: something comes next that cannot wait."""
         if self._overflow is None:
             self._release()
         if self._left_out:
@@ -170,7 +170,7 @@ class CappedSink(NotebookSink):
             self._put_off.popitem(last=False)[1]()
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
-        """Show a true result."""
+        """Show a result as the shell shows its own."""
         self._release_all()
         self._may_send(ends=True)
         super().result(value, display_id)
@@ -197,7 +197,7 @@ class CappedSink(NotebookSink):
         return super().ask(prompt, password)
 
     def finish(self) -> None:
-        """Show how it ended: nothing more comes."""
+        """Show the rest: nothing more comes."""
         self._release_all()
         self._release()
         if self._overflow is not None:

@@ -1,4 +1,4 @@
-"""Losses that were told to a captured stderr: told again outside it, when the cell is over."""
+"""Repeat notes that went to a captured stderr outside of it, when the cell is over."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["Captured"]
 
 
 class Captured:
-    """What one cell has told on stderr, until it is known whether that stood there for a part of the cell only.
+    """Remember the notes that one cell wrote to stderr, until it is known whether they were captured.
 
-    `%%capture`, `capture_output` and `redirect_stderr` all put a stream of their own in the place of `sys.stderr`, and
-    take it away before the cell ends. What stands there at the cell's end is not theirs: a stream that a user has put
-    there for good is told nothing twice.
+    `%%capture`, `capture_output` and `redirect_stderr` all replace `sys.stderr`, and put it back before the cell ends.
+    A stream that still stands there at the cell's end is not theirs: the user has put it there for good, and it gets
+    nothing twice.
     """
 
     def __init__(self, shell: Any) -> None:
@@ -23,7 +23,7 @@ class Captured:
         self._told: list[tuple[Any, str]] = []
 
     def told(self, text: str) -> None:
-        """Take what was written to `sys.stderr` just now."""
+        """Record what was written to `sys.stderr` just now."""
         if not self._told:
             self._events.register("post_run_cell", self._tell_again)
             self._events.register("pre_run_cell", self._forget)
@@ -38,7 +38,7 @@ class Captured:
         self._told = [(sys.stderr, text) for _, text in self._told]
 
     def _forget(self, info: object = None) -> None:
-        """Let go of what was told: the next cell begins, and may capture for itself."""
+        """Forget the notes: the next cell begins, and may capture for itself."""
         if _is_nested():
             return
         self._events.unregister("post_run_cell", self._tell_again)
@@ -47,7 +47,7 @@ class Captured:
 
 
 def _is_nested() -> bool:
-    """Whether the cell that begins now runs in another one, as by `get_ipython().run_cell`: IPython does not say so."""
+    """Return whether the cell that begins now runs within another one, as by `get_ipython().run_cell`."""
     frame, cells = sys._getframe(), 0
     while frame is not None and cells < 2:
         cells += frame.f_code is InteractiveShell.run_cell_async.__code__

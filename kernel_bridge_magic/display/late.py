@@ -1,4 +1,4 @@
-"""Output that comes when its cell is over: published under the message that it belongs to.
+"""Show output that comes when its cell is over, under the message that it belongs to.
 
 IPython's own publishers would put it under whatever cell runs now.
 """
@@ -17,7 +17,7 @@ __all__ = ["LateSink"]
 class LateSink:
     """A `Sink` that shows in the ipykernel `kernel` under `parent`, a message of its front end.
 
-    Safe to use from any thread; it goes round `sys.stdout`, which may be somebody else's `%%capture` by now.
+    Safe to use from any thread. It does not use `sys.stdout`, which another cell's `%%capture` may have replaced.
     """
 
     can_ask = False
@@ -47,7 +47,7 @@ class LateSink:
         self.display(value.data, value.metadata, display_id, False)
 
     def begin_line(self) -> None:
-        """Nothing: a front end ends each output by itself."""
+        """Do nothing: a front end ends each output by itself."""
 
     def error(self, error: RemoteError | FateError) -> None:
         """Show an error; the cell it belongs to ended before it."""

@@ -1,4 +1,4 @@
-"""Output in a notebook: IPython's own publishers, inside an ipykernel.
+"""Show output in a notebook by IPython's own publishers, inside an ipykernel.
 
 The streams are looked up at each message: `%%capture` and `redirect_stdout` swap them while a cell runs.
 """
@@ -20,9 +20,9 @@ __all__ = ["NotebookSink"]
 
 
 class NotebookSink:
-    """Shows through an ipykernel's IPython shell."""
+    """Show output through an ipykernel's IPython shell."""
 
-    #: a terminal's pictures move only when flushed; a notebook's messages would each become a message here
+    #: A terminal's pictures move only when flushed. In a notebook each flush would become a message of its own.
     flush_always = False
     stop = "Stop"
     names_kernel = False
@@ -60,18 +60,18 @@ class NotebookSink:
             target.flush()
 
     def flush(self) -> None:
-        """Bring out what was written."""
+        """Flush what was written."""
         if self._last_stream:
             sys.stdout.flush()
             sys.stderr.flush()
 
     def draw(self, key: str, text: str) -> None:
-        """Show a text that changes, in the place of what `key` had shown before."""
+        """Show a text that changes, in place of what `key` had shown before."""
         shown, self._drawn = key in self._drawn, self._drawn | {key}
         self.display({"text/plain": text}, {}, f"kernel-bridge:{key}", shown)
 
     def finish(self) -> None:
-        """Take the end of the cell: nothing is left to be shown."""
+        """Do nothing at the end of the cell: nothing is left to be shown."""
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
         """Publish a MIME bundle, or an update of one."""
@@ -87,7 +87,7 @@ class NotebookSink:
         self._shell.display_pub.clear_output(wait=wait)
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
-        """Show a true result: `Out[n]`, `_` and the local count."""
+        """Show a result as the shell shows its own: `Out[n]`, `_` and the local count."""
         hook: Any = sys.displayhook
         if not display_id or not hasattr(hook, "finish_displayhook"):
             hook(value)
@@ -107,23 +107,23 @@ class NotebookSink:
             del hook.finish_displayhook
 
     def begin_line(self) -> None:
-        """Nothing: a front end ends each output by itself."""
+        """Do nothing: a front end ends each output by itself."""
 
     def error(self, error: RemoteError | FateError) -> None:
         """Show a traceback as the shell shows its own."""
         self.flush()
         try:
-            raise error  # what others put in place of the shell's own method, such as rich's, asks what was raised
+            raise error  # a traceback handler that replaces the shell's, such as rich's, asks what was raised
         except type(error):
             self._shell._showtraceback(type(error), error, error._render_traceback_())
 
     def note(self, text: str) -> None:
-        """Write one line of ours to `sys.stderr`; where that is captured, once more when the cell is over."""
+        """Write one line of ours to `sys.stderr`; if that is captured, once more when the cell is over."""
         self._write("stderr", line := f"kernel-bridge: {text}\n")
         self._captured.told(line)
 
     def inform(self, kind: str, text: str) -> None:
-        """Show a neutral line of ours as a small grey display, in the place of the last one of its kind."""
+        """Show a neutral line of ours as a small grey display, in place of the last one of its kind."""
         update = kind in self._informed
         if not text and not update:
             return

@@ -1,4 +1,4 @@
-"""A line that is to go again, in a cell whose output an Output widget takes: shown outside that widget."""
+"""Show a line that will be removed again outside of an Output widget that captures the cell's output."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["outside"]
 
 @contextlib.contextmanager
 def outside(shell: Any) -> Iterator[None]:
-    """While the block runs, let no `with Output():` of the user's take what the running cell of `shell` shows.
+    """Let no `with Output():` of the user's capture what the running cell of `shell` shows in this block.
 
-    JupyterLab's Output widget keeps no display ids: what it has taken can be neither updated nor taken away. Leaving it
-    and coming back is what two `with` blocks would do. Of several, one in the other, none is left.
+    JupyterLab's Output widget keeps no display ids: what it has captured can be neither updated nor removed. So the
+    widget is left and entered again, as two `with` blocks would do. If several widgets are nested, none is left.
     """
     taking = _taking(shell)
     if len(taking) != 1:

@@ -1,6 +1,6 @@
-"""`Overflow`: a file for output that is too much to show. It is the user's only.
+"""Keep output that is too much to show in a file that only the user can read.
 
-It goes when this process ends, but for one that is `Kept`.
+It is removed when this process ends, unless it is `Kept`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _DAY = 86400.0  # seconds
 class Overflow:
     """A file in the Jupyter runtime directory, which no server shows in its file browser (FAULTS T35).
 
-    It is made with the first text. A disk that takes no more is no reason to end the cell: then `problem` says why
-    the rest is not kept.
+    It is created with the first text. A full disk is no reason to end the cell: then `problem` says why the rest is not
+    kept.
     """
 
     kind = "output"  # a part of the file's name
@@ -42,7 +42,7 @@ class Overflow:
         self._pid = os.getpid()
 
     def write(self, text: str) -> None:
-        """Put text at the end."""
+        """Append text."""
         if self.problem:
             return
         try:
@@ -60,13 +60,13 @@ class Overflow:
             self.problem = error.strerror or type(error).__name__
 
     def close(self) -> None:
-        """Write no more; the file stays until this process ends."""
+        """Close the file; it stays until this process ends."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def restart(self) -> None:
-        """Begin anew in the same file; in a new one if it has gone, or is another process's."""
+        """Empty the file; begin a new one if it has gone, or is another process's."""
         self.close()
         self.size, self.problem = 0, ""
         if self.path and self._pid == os.getpid():
@@ -99,7 +99,7 @@ class Overflow:
 
 
 class Kept(Overflow):
-    """A file that is told to somebody who reads it when this process has ended. The next one removes it after a day."""
+    """A file for somebody who reads it when this process has ended. The next such file removes it after a day."""
 
     kind = "kept"
 
@@ -113,9 +113,9 @@ class Kept(Overflow):
 
 
 class Shelf:
-    """The files of what is too large to show, one for each key, and at most `most` bytes in all.
+    """Keep what is too large to show, one file for each key, and at most `most` bytes in all.
 
-    An animation of such pictures must not fill the disk either: the oldest make room. The newest always stays.
+    An animation of such pictures must not fill the disk: the oldest files are removed. The newest always stays.
     """
 
     def __init__(self, most: int = _MOST) -> None:
@@ -126,7 +126,7 @@ class Shelf:
         self._lock = threading.Lock()
 
     def put(self, key: str, texts: Iterable[str]) -> Overflow:
-        """Keep texts in the place of what `key` had before; "" is a key of its own each time. Gives the closed file."""
+        """Keep texts in place of what `key` had before; "" is a new key each time. Return the closed file."""
         with self._lock:
             if not key:
                 self._unnamed += 1

@@ -1,4 +1,4 @@
-"""A cell that prints fast is shown in steps that a front end can follow: `Pace`; and what passes there: `Allowance`."""
+"""Limit what a front end must show: `Pace` in steps a second, `Allowance` by what a Jupyter server lets through."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from kernel_bridge_magic.protocol.events import DisplayData, Event, Started, Str
 __all__ = ["MESSAGE_SIZE", "STEP_SECONDS", "Allowance", "Pace"]
 
 STEP_SECONDS = 0.05  # 20 steps a second
-_MOST_HELD = 1 << 20  # characters; more are given at once, for the sake of memory
+_MOST_HELD = 1 << 20  # characters; more are released at once, for the sake of memory
 _MOST_PIECES = 1 << 14
-#: bytes that a message takes beside its text: its header, that of the cell it belongs to, a signature
+#: bytes of a message beside its text: its header, its parent's, a signature
 MESSAGE_SIZE = 1000
-_WINDOW_SECONDS = 3.1  # a server's `rate_limit_window` is 3 s, and it takes a moment to read what was sent
-_MOST_MESSAGES = 2600  # a server takes 3000 in that time; widgets send some beside us
+_WINDOW_SECONDS = 3.1  # a server's `rate_limit_window` is 3 s, and it reads what was sent a moment later
+_MOST_MESSAGES = 2600  # a server allows 3000 in that time; widgets send some beside us
 _MOST_AT_THE_END = 300
 
 
 class Pace:
-    """Joins printed text, and updates of one display, into at most 20 steps a second.
+    """Join printed text, and updates of one display, into at most 20 steps a second.
 
-    The first piece is given at once; what follows within a step waits for its end. Everything else is given at
-    once, behind what waits, so that the order stays. Of several updates of one display within a step the last one
-    is given: it replaces the others anyway. Times are seconds on any clock that does not go back.
+    The first piece is released at once; what follows within a step waits for its end. Everything else is released at
+    once, behind what waits, so that the order stays. Of several updates of one display within a step only the last one
+    is released, since it replaces the others. Times are in seconds on any clock that does not go back.
     """
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class Pace:
 
     @property
     def due(self) -> float | None:
-        """When to come back with a `Tick` if nothing else comes; None while nothing waits."""
+        """The time for a `Tick` if nothing else comes; None while nothing waits."""
         return self._given_at + STEP_SECONDS if self._held else None
 
     def take(self, event: Event, now: float) -> list[Event]:
-        """Give what is to be shown now that `event` has come."""
+        """Handle an event that has come; return what to show now."""
         if isinstance(event, Started):
             return [event]  # leaves nothing to see, so nothing to keep in order
         if not isinstance(event, Tick):
@@ -53,7 +53,7 @@ class Pace:
         return self.flush(now)
 
     def flush(self, now: float) -> list[Event]:
-        """Give all that waits."""
+        """Return all that waits."""
         if not self._held:
             return []
         given = [_joined(events) for events in self._held.values()]
@@ -89,27 +89,27 @@ def _joined(events: list[Event]) -> Event:
 
 
 class Allowance:
-    """What may still be sent to a notebook now, if the Jupyter server between is to drop none of it.
+    """Count what may still be sent to a notebook now, so that the Jupyter server in between drops none of it.
 
-    A server counts what it got for a browser in the last three seconds: all messages, and the bytes of printed text.
-    What is beyond its limit it drops, and goes on to drop until there is a fifth less. So as much as that is never
-    sent in one window, which is taken a little longer here, since a server reads what we send when it comes to it.
-    A part is kept back for what a cell ends with. A server begins to count anew when a cell of the notebook has ended,
-    so each has an allowance of its own. Used from one thread at a time; times are seconds on any clock that does not
-    go back.
+    A server counts what it got for a browser in the last three seconds: all messages, and the bytes of printed text. It
+    drops what is beyond its limit, and goes on until there is a fifth less. So no more than the limit is sent in one
+    window. The window is a little longer here, since a server reads later what we send. A part is reserved for the end
+    of a cell. A server counts anew when a cell of the notebook has ended, so each cell has an allowance of its own.
+
+    Use it from one thread at a time. Times are in seconds on any clock that does not go back.
     """
 
     def __init__(self, size: int) -> None:
-        """With `size` the bytes of printed text that one cell may show: its end is a sixteenth of them."""
+        """Allow `size` bytes of printed text for one cell; a sixteenth of them is reserved for its end."""
         self._most = (size + size // 20, _MOST_MESSAGES)
         self._back = (size // 16 + size // 100, _MOST_AT_THE_END)
         self._sent: deque[tuple[float, int]] = deque()  # when it leaves the window, and its size
         self._size = 0
 
     def take(self, size: int, now: float, *, ends: bool = False) -> float:
-        """Count a message with so many bytes of text if it may be sent, and give 0; else give when to ask again.
+        """Count a message with `size` bytes of text and return 0 if it may be sent; else return when to ask again.
 
-        With `ends` what is kept back may be used.
+        With `ends` the reserve may be used.
         """
         while self._sent and self._sent[0][0] <= now:
             self._size -= self._sent.popleft()[1]

@@ -1,4 +1,4 @@
-"""Output without IPython: text to stdout and stderr, for the command line."""
+"""Show output without IPython: text on stdout and stderr, for the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["PlainSink", "SilentSink"]
 
 
 class PlainSink:
-    """Shows text. Nothing is buffered here, so that it can be piped and watched."""
+    """Show text. Nothing is buffered, so that it can be piped and watched."""
 
     stop = "Ctrl-C"
     names_kernel = True
@@ -49,7 +49,7 @@ class PlainSink:
             self.result(RemoteValue(data, metadata))
 
     def clear(self, wait: bool) -> None:
-        """Nothing: what is on a pipe stays there."""
+        """Do nothing: what is on a pipe stays there."""
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
         """Write the value's text on a line of its own."""
@@ -89,33 +89,33 @@ class SilentSink:
         self._plain = PlainSink()
 
     def stream(self, name: str, text: str) -> None:
-        """Nothing is shown."""
+        """Show nothing."""
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
-        """Nothing is shown."""
+        """Show nothing."""
 
     def clear(self, wait: bool) -> None:
-        """Nothing is shown."""
+        """Show nothing."""
 
     def result(self, value: object, display_id: str = "") -> None:
-        """Nothing is shown."""
+        """Show nothing."""
 
     def begin_line(self) -> None:
-        """Nothing: no text of the kernel is shown."""
+        """Do nothing: no text of the kernel is shown."""
 
     def error(self, error: object) -> None:
-        """Nothing is shown."""
+        """Show nothing."""
 
     def note(self, text: str) -> None:
-        """Notes go to stderr: stdout has one object only."""
+        """Write one line of ours to stderr: stdout has one object only."""
         with contextlib.suppress(OSError, ValueError):  # whoever reads them may have gone; the object is still wanted
             self._plain.note(text)
 
     def inform(self, kind: str, text: str) -> None:
-        """As `note`."""
+        """Write a neutral line of ours to stderr."""
         with contextlib.suppress(OSError, ValueError):
             self._plain.inform(kind, text)
 
     def ask(self, prompt: str, password: bool) -> str:
-        """Never called: input is refused over there."""
+        """Refuse; it is never called, since the kernel is told that nobody can be asked."""
         raise EOFError

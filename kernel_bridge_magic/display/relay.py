@@ -1,4 +1,4 @@
-"""From events to a sink: what is shown of each, whatever the front end."""
+"""Show the events of a cell in a sink, whatever the front end."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ HOLD_SECONDS = 0.5
 
 
 class Sink(Protocol):
-    """One front end, as far as output goes. `note` and `inform` show lines of ours; all else is the kernel's."""
+    """Show output in one front end. `note` and `inform` show lines of ours; all else is the kernel's."""
 
-    #: how people interrupt a cell here: "Stop" in a notebook, "Ctrl-C" in a terminal
+    #: what interrupts a cell here: "Stop" in a notebook, "Ctrl-C" in a terminal
     stop: str
     #: whether an error is shown with the name of its kernel. A notebook's cell shows what the kernel sent, and no more
     names_kernel: bool
@@ -64,7 +64,7 @@ class Sink(Protocol):
         """Show a result as the front end shows its own; with an id a later cell may update it."""
 
     def begin_line(self) -> None:
-        """In a terminal, end what the kernel's text has left open: a line of ours comes next."""
+        """End what the kernel's text has left open in a terminal: a line of ours comes next."""
 
     def error(self, error: RemoteError | FateError) -> None:
         """Show an error without raising it."""
@@ -83,35 +83,35 @@ class Sink(Protocol):
 
 
 class Widgets(Protocol):
-    """What shows a kernel's widgets live, if anything does."""
+    """Show a kernel's widgets live, where that is possible."""
 
     def take_event(self, event: Event) -> bool:
-        """Take an event that is a widget's, or goes into one, or came beside the cell; else give False."""
+        """Handle an event that is a widget's, or goes into one, or came beside the cell; return False for others."""
 
     def draw_text(self, model_id: str) -> bool:
-        """Show a widget as a text that changes, if there is one for it."""
+        """Show a widget as a text that changes; return False if there is none for it."""
 
     def is_live(self, model_id: str) -> bool:
-        """Whether the widget of that model works here."""
+        """Return whether the widget of that model works here."""
 
     def why_text(self) -> str:
-        """Say why a widget is shown as its text; "" if that was said before."""
+        """Return why a widget is shown as its text; "" if that was said before."""
 
 
-#: What stands behind an error that was shown before it. Of widgets' messages one may end what takes the error.
+#: Before these, a held error is shown. A widget's message is among them: it may end the Output widget that captures.
 _BEHIND = (Stream, DisplayData, ExecuteResult, ClearOutput, CommMessage, Error, InputRequest, Page)
-#: What a cell gives that has begun.
+#: Events that only a cell has that has begun.
 _BEGUN = (Started, *_BEHIND, Payload)
 
 
 class Relay:
-    """Shows the events of one cell of `kernel`.
+    """Show the events of one cell of `kernel`.
 
-    The newest error is held while nothing comes behind it, `HOLD_SECONDS` at most: it may be what is raised when the
-    cell is over, and then that shows it.
+    The newest error is held while nothing comes behind it, for `HOLD_SECONDS` at most. The cell may end with it, and
+    then it is shown when it is raised.
 
-    With `hold_result` the last result is not shown but left in `held`, for a caller that returns it. Without
-    `widgets` a widget is shown as its text.
+    With `hold_result` the last result is not shown but kept in `held`, for a caller that returns it. Without `widgets`
+    a widget is shown as its text.
     """
 
     def __init__(
@@ -128,12 +128,12 @@ class Relay:
         self._widgets = widgets
         self._escapes = {} if kernel.own else {"stdout": Escapes(), "stderr": Escapes()}
         self._error: Error | None = None
-        #: whether the error that the cell ended with was shown in its place: then raising it is not to show it again
+        #: whether the error that the cell ended with was shown already: then raising it must not show it again
         self.error_is_shown = False
         self.held: RemoteValue | None = None
         self._held_id = ""
         self._payloads = 0
-        self._begun = False  # as far as is told
+        self._begun = False  # as far as we were told
 
     @property
     def holds_error(self) -> bool:
@@ -153,7 +153,7 @@ class Relay:
             self._sink.error(shown)
 
     def show(self, event: Event) -> None:
-        """Show one event; those that leave nothing to see are passed over."""
+        """Show one event; ignore those that leave nothing to see."""
         if isinstance(event, _BEGUN):
             self._waits_no_more()
         if isinstance(event, _BEHIND):
@@ -210,7 +210,7 @@ class Relay:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """While the block runs, the cell may wait; if it raises, take away the line that says so."""
+        """Run a block in which the cell may wait; if the block raises, remove the line that says so."""
         try:
             yield
         except BaseException:
@@ -235,7 +235,7 @@ class Relay:
         return text.replace(STOP, self._sink.stop)
 
     def _tell_payload(self, event: Payload) -> None:
-        """Say what the cell asked its front end to do; a text that was to be put into a cell is there to be copied."""
+        """Show what the cell asked its front end to do; a text that it wanted to put into a cell can be copied."""
         self._payloads += 1
         if self._payloads > _MOST_PAYLOADS:
             return
@@ -245,10 +245,10 @@ class Relay:
         self._sink.inform(REQUEST, visible(f"{self._kernel.title}: {told}") + (f"\n{text}" if text else ""))
 
     def prompt(self, prompt: str) -> str:
-        """The prompt as it is asked here.
+        """Return the prompt as it is shown here.
 
-        A foreign kernel could ask for "your password:" as if it were this front end: its prompt says who asks,
-        and cannot draw (T18), nor conceal that.
+        A foreign kernel could ask for "your password:" as if it were this front end. So its prompt says who asks, and
+        can neither draw (T18) nor hide that.
         """
         if self._kernel.own:
             return prompt
@@ -272,8 +272,8 @@ class Relay:
             self._sink.result(value, display_id)
 
     def _own_id(self, display_id: str) -> str:
-        # Two kernels may use one id; a later cell must still update an earlier display of the same kernel. What a
-        # foreign server lists under a kernel id of ours is not the same kernel.
+        # Two kernels may use the same display id, and a later cell may update an earlier display of its own kernel. A
+        # kernel that a foreign server lists under the id of a kernel of ours is another one.
         kernel = self._kernel
         where = f"{kernel.server.url}#" if kernel.claimed and kernel.server else ""
         return f"{where}{kernel.id}:{display_id}" if display_id else ""
@@ -305,7 +305,7 @@ class Relay:
 
 
 def _told(event: Payload) -> tuple[str, str]:
-    """Say what a payload asks for, and that nothing was done; and the text of it that may be copied."""
+    """Return what a payload asks for, with the word that nothing was done; and a text of it that can be copied."""
     content, source = event.content, event.source[:_LONGEST_PROMPT]
     if source == "set_next_input":
         text = content.get("text")

@@ -1,4 +1,4 @@
-"""An error that has its place among a cell's output already: raising it must not show it a second time."""
+"""Keep an error that was shown among a cell's output from being shown again when it is raised."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _METHOD = "_showtraceback"
 
 
 def leave_out(shell: Any, error: BaseException) -> None:
-    """Let the IPython `shell` pass over `error`, and no other one, when it shows errors, until its cell is over.
+    """Let the IPython `shell` skip `error`, and no other one, when it shows errors, until its cell is over.
 
-    In the way stands the method by which a shell shows any traceback. A handler of `set_custom_exc` would be asked
-    only where an error leaves its cell: `%%time` of IPython 8 and ipywidgets' `with Output():` show it themselves.
-    And the user's own such handler stays in its place, and is called as for any error.
+    The method by which a shell shows any traceback is replaced. A handler of `set_custom_exc` would not do: it is
+    called only when an error leaves its cell, but `%%time` of IPython 8 and ipywidgets' `with Output():` show errors
+    themselves. A handler of the user's stays where it is, and is called as for any error.
     """
     known = shell.__dict__.get(_METHOD)
     if isinstance(known, _Passing):
@@ -24,7 +24,7 @@ def leave_out(shell: Any, error: BaseException) -> None:
 
 
 class _Passing:
-    """Takes the method's place in one shell; a cell that runs another one has one of them for both."""
+    """Stand in place of the method in one shell; a cell that runs another one shares it with that."""
 
     def __init__(self, shell: Any, error: BaseException) -> None:
         self.errors = [error]

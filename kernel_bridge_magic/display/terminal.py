@@ -1,4 +1,4 @@
-"""Output in an IPython terminal."""
+"""Show output in an IPython terminal."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["Heading", "LateTerminalSink", "TerminalSink"]
 
 
 class TerminalSink(NotebookSink):
-    """Shows through a terminal IPython: as a notebook does, but at once, and never without a word."""
+    """Show output through a terminal IPython: as in a notebook, but flushed at once, and always with some text."""
 
     flush_always = True
     stop = "Ctrl-C"
     names_kernel = True
 
     def __init__(self, shell: Any, left_open: LeftOpen | None = None) -> None:
-        """With `left_open` several sinks share a terminal: what comes late stands before the next cell's lines."""
+        """Share a terminal with other sinks by `left_open`: output that comes late precedes the next cell's lines."""
         super().__init__(shell)
         self._left_open = left_open or LeftOpen()
         self._bottom = Bottom(self._left_open)
@@ -43,7 +43,7 @@ class TerminalSink(NotebookSink):
             self._left_open.feed(text)
 
     def _wrote(self, text: str) -> None:
-        """Take text that was written as lines of its own."""
+        """Record text that was written as lines of its own."""
         if is_terminal(sys.stdout):
             self._left_open.feed(f"{text}\n")
 
@@ -61,7 +61,7 @@ class TerminalSink(NotebookSink):
         self._bottom.inform(kind, text)
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
-        """Show a true result."""
+        """Show a result as the shell shows its own."""
         super().result(value, display_id)
         self._wrote(value.text)
 
@@ -71,7 +71,7 @@ class TerminalSink(NotebookSink):
         self._wrote("\n".join(error._render_traceback_()))
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
-        """Publish a MIME bundle; one without text says at least what it is."""
+        """Publish a MIME bundle; name the type of one without text."""
         if data and "text/plain" not in data:
             data = {**data, "text/plain": f"<{next(iter(data))}>"}
         # A terminal prints an update again; IPython does the same with its own displays.
@@ -85,12 +85,12 @@ class TerminalSink(NotebookSink):
         return value
 
     def draw(self, key: str, text: str) -> None:
-        """Show a text that changes: over what `key` had shown before, while nothing else stands below that."""
+        """Show a text that changes, over what `key` had shown before, while nothing else stands below that."""
         if not self._bottom.draw(key, text, sys.stdout):
             self._above[key] = text
 
     def finish(self) -> None:
-        """Show how the texts have ended that could not be drawn over; the cell is over."""
+        """Show the last state of texts that could not be drawn over; the cell is over."""
         above, self._above = self._above, {}
         self._bottom = Bottom(self._left_open)
         for text in above.values():
@@ -99,17 +99,17 @@ class TerminalSink(NotebookSink):
 
 
 class Heading:
-    """Where a terminal stands since something was shown below a line that says whose it is."""
+    """What a terminal showed last below a line that names a kernel."""
 
     def __init__(self) -> None:
         self.below: tuple[object, ...] = ()
 
 
 class LateTerminalSink(TerminalSink):
-    """Shows what comes when its cell is over, below a line that names its kernel.
+    """Show what comes when its cell is over, below a line that names its kernel.
 
-    That line comes again where a cell was run, or something of another kernel was shown in between: no one could tell
-    whose it is. `heading` is shared by all of a terminal.
+    That line comes again if a cell was run, or something of another kernel was shown in between. All sinks of a
+    terminal share `heading`.
     """
 
     def __init__(self, shell: Any, left_open: LeftOpen, heading: Heading, kernel: str) -> None:

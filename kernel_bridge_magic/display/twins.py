@@ -1,8 +1,8 @@
-"""Twins: comms of this kernel that stand for another kernel's, so that its widgets work in this front end.
+"""Stand in for another kernel's comms in this kernel, so that its widgets work in this front end.
 
-A twin has the other comm's id. What the other kernel says is published here as if this kernel had said it; what
-the front end says is given to `forward`. Not `comm.create_comm`: an ipykernel's own comms answer on the subshell
-that published last, which would be the one that waits for the remote cell (FACTS 8).
+A proxy has the id of the other kernel's comm. What that kernel sends is published here as if this kernel had sent it;
+what the front end sends goes to `forward`. `comm.create_comm` would not do: an ipykernel's own comms answer on the
+subshell that published last, which would be the one that waits for the remote cell (FACTS 8).
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ class Twin:
         self._closed = False  # set by the manager
 
     def handle_msg(self, msg: Mapping[str, Any]) -> None:
-        """Take a message of the front end."""
+        """Handle a message of the front end."""
         self._forward("comm_msg", msg)
 
     def handle_close(self, msg: Mapping[str, Any]) -> None:
-        """Take the front end's word that it has closed the comm."""
+        """Handle the front end's message that it has closed the comm."""
         self._forward("comm_close", msg)
 
 
 class Twins:
-    """All twins of one connection, in the ipykernel `kernel`. Safe to use from any thread."""
+    """All proxies of one connection, in the ipykernel `kernel`. Safe to use from any thread."""
 
     def __init__(self, kernel: Any, forward: Forward) -> None:
         self._kernel = kernel
         self._forward = forward
 
     def publish(self, message: ForwardedComm) -> None:
-        """Say here what the other kernel said, and keep the twins as it says."""
+        """Publish here what the other kernel sent, and open or close the proxy that it is for."""
         comms = self._kernel.comm_manager.comms
         if message.msg_type == "comm_open":
             target = str(message.content.get("target_name", ""))
@@ -61,7 +61,7 @@ class Twins:
         )
 
     def close(self, comm_id: str) -> None:
-        """End a twin whose kernel is gone: the front end shows the widget as disconnected."""
+        """Close a proxy whose kernel is gone: the front end shows the widget as disconnected."""
         if self._kernel.comm_manager.comms.pop(comm_id, None) is not None:
             self._send("comm_close", comm_id, {"comm_id": comm_id, "data": {}}, {}, (), None)
 

@@ -1,4 +1,4 @@
-"""The line that says what a cell waits for: no more than is known, and what interrupting here does."""
+"""Say what a cell waits for, no more than is known, and what an interrupt here does."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ __all__ = ["waiting"]
 def waiting(event: Queued, kernel: str, stop: str, *, busy: bool = False) -> str:
     """Return the line for a cell that waits for its turn. `kernel` is the kernel's title, `stop` how one interrupts.
 
-    `busy` is whether the kernel's server calls it busy, which counts where no connection of ours has heard what it
-    runs. That a server calls a kernel idle proves nothing, so no line says that.
+    `busy` is whether the kernel's server calls it busy. That counts if no connection of ours has heard what the kernel
+    runs. A server that calls a kernel idle proves nothing, so no line says that.
     """
     left = f"{stop} to leave this one in the queue; nothing will be interrupted"
     if event.connecting:

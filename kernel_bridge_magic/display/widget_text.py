@@ -1,7 +1,7 @@
-"""Widgets where none can be drawn: progress bars, labels and Output widgets as text that is drawn anew.
+"""Show widgets as text where none can be drawn: progress bars, labels and Output widgets, drawn again and again.
 
-A terminal gets a remote `tqdm.notebook` or `rich` bar as a line that moves. What has no text of its own (a slider)
-is shown as the kernel's own text for it.
+A terminal shows a remote `tqdm.notebook` or `rich` bar as a line that moves. A widget without a text of its own (a
+slider) is shown by the kernel's own text for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kernel_bridge_magic.protocol.events import ClearOutput, DisplayData, Error,
 
 __all__ = ["TextWidgets"]
 
-_BOXES = {"HBoxModel": "", "BoxModel": "", "VBoxModel": "\n"}  # what stands between their children
+_BOXES = {"HBoxModel": "", "BoxModel": "", "VBoxModel": "\n"}  # the text between their children
 _WORDS = frozenset({"HTMLModel", "HTMLMathModel", "LabelModel"})
 _BARS = frozenset({"IntProgressModel", "FloatProgressModel"})
 _BAR_WIDTH = 10
@@ -25,7 +25,7 @@ _REFERENCE = "IPY_MODEL_"
 
 
 class TextWidgets:
-    """The widgets of one connection as text; `draw(model_id, text)` shows one, again whenever it has changed."""
+    """Show the widgets of one connection as text. `draw(model_id, text)` is called whenever a shown one has changed."""
 
     def __init__(self, draw: Callable[[str, str], None]) -> None:
         self._draw = draw
@@ -35,13 +35,13 @@ class TextWidgets:
         self._taking: list[str] = []  # the Output widgets that take what is shown; the innermost is the last
 
     def publish(self, message: ForwardedComm) -> None:
-        """Take a comm message of the kernel."""
+        """Handle a comm message of the kernel."""
         data = message.content.get("data")
         state = data.get("state") if isinstance(data, dict) else None
         if message.msg_type == "comm_close":
             self._taking = [comm_id for comm_id in self._taking if comm_id != message.comm_id]
         if message.msg_type == "comm_close" or not isinstance(state, dict):
-            return  # what a closed widget has shown stays
+            return  # the text of a closed widget stays
         self._states.setdefault(message.comm_id, {}).update(state)
         if message.captures:
             self._taking = [comm_id for comm_id in self._taking if comm_id != message.comm_id]
@@ -50,12 +50,12 @@ class TextWidgets:
             self._draw_changed()
 
     def close(self, comm_id: str) -> None:
-        """Forget a widget whose kernel is gone; what it has shown stays."""
+        """Forget a widget whose kernel is gone; its text stays."""
         self._shown.pop(comm_id, None)
         self._states.pop(comm_id, None)
 
     def take(self, event: Event) -> bool:
-        """Take an output of the cell if an Output widget takes it now."""
+        """Put an output of the cell into the Output widget that captures now; return False if none does."""
         if not self._taking or not isinstance(event, Stream | DisplayData | ExecuteResult | ClearOutput | Error):
             return False
         if isinstance(event, DisplayData) and event.update:
@@ -65,7 +65,7 @@ class TextWidgets:
         return True
 
     def show(self, model_id: str) -> bool:
-        """Show a widget, if there is text for it; it is drawn again when it changes."""
+        """Show a widget, and draw it again when it changes; return False if there is no text for it."""
         text = self._text(model_id)
         if text is None:
             return False
@@ -104,7 +104,7 @@ class TextWidgets:
 
 
 class _Taken:
-    """What an Output widget holds, as text."""
+    """The text in an Output widget."""
 
     def __init__(self) -> None:
         self.text = ""

@@ -1,7 +1,8 @@
-"""What is known here of a cell whose messages the other kernel keeps (durable mode), and of what is missing. Pure.
+"""Put the messages of a durable cell in order: what came by itself, and what was fetched from the other kernel. Pure.
 
-After a break, or when the server's rate limit drops output, what comes is held back here until the rest was fetched by
-number: each message once, in the order in which the kernel made them. `remote_code.spool` has the requests.
+After a break, or when the server's rate limit drops output, what comes is held back here until the missing messages
+were fetched by number. So each is shown once, in the order in which the kernel made them. `remote_code.spool` has the
+requests.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ from kernel_bridge_magic.protocol.numbering import is_rate_limit, numbered
 __all__ = ["Catch", "Spool"]
 
 _MOST_UNPACKED = 256 * 2**20  # one message may be larger than a chunk; no kernel's reply may fill our memory
-_MARGIN = 50  # threads over there may send in another order than they are kept
+_MARGIN = 50  # messages; threads over there may send in another order than they are kept
 
 
 class Catch(list[Message]):
-    """The messages of one chunk; `base`, `start`, `end`: the ring's first number, the chunk's, and the ring's next."""
+    """The messages of one chunk.
+
+    `base` is the first number of the ring, `start` the first of this chunk, `end` the next one of the ring.
+    """
 
     base = start = end = 0
 
     @classmethod
     def parse(cls, content: dict[str, Any]) -> Catch | None:
-        """Read the `execute_reply` to a fetch; None if it is no chunk, so that nothing can be fetched any more."""
+        """Read the `execute_reply` to a fetch. Return None if it is no chunk: then nothing can be fetched any more."""
         try:
             packed = evaluated(content, "spool")
             unpacker = zlib.decompressobj()
@@ -44,20 +48,21 @@ class Catch(list[Message]):
 
 
 class Spool:
-    """What is known here of one cell's spool: what came, what is held back, whether to fetch.
+    """Know of one cell's spool what came, what is held back, and whether to fetch.
 
-    Children that the cell forks print under numbers of their own, and past the ring: theirs is given on as it comes.
+    Children that the cell forks have numbers of their own, and the ring does not keep what they print: their messages
+    are never held back.
     """
 
     def __init__(self, cell: str) -> None:
         self.cell = cell
-        #: messages that the ring had dropped before we could fetch them
+        #: number of messages that the ring had dropped before we could fetch them
         self.lost = 0
-        #: whether it still can be fetched from
+        #: whether anything can still be fetched
         self.usable = True
         #: whether what comes is held back
         self.holding = False
-        #: whether a fetch is to be made at once
+        #: whether a fetch should go out at once
         self.wanted = False
         self._seen: set[str] = set()
         self._upto = 0  # all numbers below were seen, or are lost
@@ -84,25 +89,25 @@ class Spool:
 
     @property
     def uncounted(self) -> bool:
-        """Whether children printed while messages were lost: nobody can tell whether theirs were."""
+        """Whether children printed while messages were lost, so that nobody can tell whether theirs were."""
         return self._children and self._lossy
 
     def receive(self, message: Message) -> list[Message]:
-        """Take a message that came by itself; give those that may be shown now."""
+        """Handle a message that came by itself; return those that may be shown now."""
         ours = message.parent_id == self.cell
         if not self.usable or message.channel == "stdin":
             return [message]
         if ours and _tells_limit(message):
             self.hold()
             self._lossy = True
-            self._held.append(message)  # to be told if nothing can be fetched
+            self._held.append(message)  # shown if nothing can be fetched
             return []
         if ours and not self.holding:
             self._learn(message)
         if ours and self._is_childs(message):
             return self._fresh([message])
         if ours and not self.holding and message.msg_id not in self._seen and self._skips(message):
-            # Lost, or another client's: the fetch will tell.
+            # A message was lost, or went to another client: the fetch will tell.
             self.hold()
         if self.holding:
             # The answer to a question about the cell, too: it says that all before it has come.
@@ -118,28 +123,28 @@ class Spool:
         number = self._own(message)
         if message.channel != "iopub" or number < 0 or self._number < 0 or number <= self._number + 1:
             return False
-        # A fetch takes numbers, too: without this each would make the next one needed.
+        # A fetch uses up numbers, too: without this each fetch would seem to leave a hole for the next.
         return any(one not in self._others for one in range(self._number + 1, min(number, self._number + 100)))
 
     def beside(self, message: Message) -> None:
-        """Take a message that answers a request of ours beside the cell: its number is no hole."""
+        """Record a message that answers a request of ours beside the cell: its number is no hole."""
         self._learn(message)
         self._others.add(self._own(message))
 
     def broke(self) -> None:
-        """Take the break of the link."""
+        """Record that the link broke."""
         self.holding, self.wanted, self._lossy = self.usable, False, True
 
     def back(self) -> None:
-        """Take the return of the link."""
+        """Record that the link is back."""
         self.wanted = self.usable
 
     def asked(self) -> None:
-        """Take note that a fetch goes out."""
+        """Record that a fetch goes out."""
         self.wanted, self._had = False, len(self._held)
 
     def fetched(self, catch: Catch | None) -> list[Message]:
-        """Take a chunk, None if there is none to be had; give what may be shown now."""
+        """Handle a chunk, or None if there is none to be had; return what may be shown now."""
         if catch is None:
             return self.give_up()
         for message in catch[:1]:
@@ -163,7 +168,7 @@ class Spool:
         return shown
 
     def give_up(self) -> list[Message]:
-        """Nothing can be fetched any more, or nobody waits for it; give what was held back."""
+        """Fetch nothing any more: it cannot be done, or nobody waits for it. Return what was held back."""
         self.usable = self.holding = self.wanted = False
         held, self._held = self._held, []
         return self._fresh(held)
@@ -193,16 +198,16 @@ class Spool:
                 self._ended, self.headless = True, False
 
     def _learn(self, message: Message) -> None:
-        """Take a message that the kernel's own process has made."""
+        """Learn from a message of the kernel's own process how its ids begin."""
         self._counter = self._counter or numbered(message)[0]
 
     def _own(self, message: Message) -> int:
-        """The number that the kernel's own process gave a message; -1 for all others, which the ring does not have."""
+        """Return the number of a message of the kernel's own process; -1 for others, which the ring does not have."""
         counter, number = numbered(message)
         return number if counter and counter == self._counter else -1
 
     def _is_childs(self, message: Message) -> bool:
-        """Whether it is from another process under the kernel's name; a server's messages bear another."""
+        """Return whether a message is from another process that uses the kernel's session; a server has its own."""
         counter = numbered(message)[0]
         session, own = (name.rpartition("_")[0] for name in (counter, self._counter))
         return bool(session) and session == own and counter != self._counter

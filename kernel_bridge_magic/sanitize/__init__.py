@@ -1,1 +1,1 @@
-"""Output of kernels that are not the user's own, made safe to show."""
+"""Make output of kernels that are not the user's own safe to show."""

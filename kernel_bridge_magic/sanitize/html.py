@@ -1,8 +1,8 @@
-"""Output of kernels that are not one's own: what could act goes into a sandbox (FAULTS T15). Pure.
+"""Make output of kernels that are not yours safe to show: what could act goes into a sandbox (FAULTS T15). Pure.
 
-HTML, JavaScript and Markdown that a front end renders run with the local notebook's rights and can read its
-server's token. Inside `<iframe sandbox="allow-scripts">`, which has an origin of its own, they cannot. HTML that
-`nh3`, where it is installed, has nothing to take from (tables, text, pictures inside) is shown as it is.
+HTML, JavaScript and Markdown that a front end renders run with the rights of the local notebook and can read its
+server's token. Inside `<iframe sandbox="allow-scripts">`, which has an origin of its own, they cannot. HTML in which
+`nh3`, if installed, finds nothing to remove (tables, text, embedded pictures) is shown as it is.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _POLICY = (
 
 
 def tame(data: dict[str, Any]) -> dict[str, Any]:
-    """Give a MIME bundle that a foreign kernel's output may be shown as; its text stays beside it."""
+    """Return a MIME bundle that is safe to show in place of a foreign kernel's; its text stays beside it."""
     static = {mime: value for mime, value in data.items() if mime in _STATIC}
     if "text/plain" in static:
         static["text/plain"] = spell_out(_joined(static["text/plain"]))
@@ -68,7 +68,7 @@ def tame(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def tame_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Keep what tells a picture's size; front ends obey other words, too, such as `isolated`."""
+    """Return the metadata of a bundle with the sizes of pictures only; front ends obey other words, too: `isolated`."""
     kept: dict[str, Any] = {}
     for mime, fields in metadata.items():
         if mime in _STATIC and isinstance(fields, dict):
@@ -81,12 +81,12 @@ def tame_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def tame_error(error: Error) -> Error:
-    """Give an error as it may be printed: its colours are kept, its name is one line."""
+    """Return an error that is safe to print: its colours are kept, its name is one line."""
     return Error(visible(error.ename), spell_out(error.evalue), tuple(map(spell_out, error.traceback)))
 
 
 def raisable(error: Error, kernel: Kernel) -> RemoteError:
-    """Make the exception that stands here for an error of the kernel's."""
+    """Build the exception that is raised here for an error of the kernel's."""
     told = error if kernel.own else tame_error(error)
     return remote_error(told.ename, told.evalue, told.traceback, kernel.title)
 
@@ -102,8 +102,8 @@ def _joined(value: Any) -> str:
 def _framed(source: str) -> str:
     """Put a page into a frame within a frame.
 
-    A sandboxed frame may lead itself elsewhere, also to the local server; what it may not is what the frame around
-    it forbids. The policy of the outer one, in which nothing of the page stands, holds for both.
+    A sandboxed frame may navigate elsewhere, also to the local server, unless the frame around it forbids that. The
+    outer frame has nothing of the page in it, and its policy holds for both.
     """
     inner = f'<iframe sandbox="allow-scripts" srcdoc="{escape(source, quote=True)}"></iframe>'
     style = "html,body,iframe{margin:0;border:0;width:100%;height:100%;display:block}"
@@ -128,7 +128,7 @@ _GIVEN_HEIGHT = re.compile(
 def _height(source: str) -> int:
     """Guess how high a page is, in pixels: a sandboxed frame cannot tell, and nobody outside may look in.
 
-    By the largest height that it names, else by its lines; it can be pulled larger by its corner.
+    The largest height that the page names counts, else its lines. The user can make the frame larger by its corner.
     """
     head = source[:200_000]
     given = max((int(found) for found in _GIVEN_HEIGHT.findall(head)), default=0)
@@ -164,8 +164,8 @@ _NO_CHANGE = frozenset({"tbody", "html", "head", "body"})  # a reader of HTML ad
 
 
 def _cleaned(source: str) -> str | None:
-    """Give HTML in which nothing can act, if `source` means nothing more than that; else None."""
-    # What is left open costs Python's reader of HTML the square of its length.
+    """Return HTML in which nothing can act, if `source` says nothing more than that; else None."""
+    # An open tag costs Python's reader of HTML the square of its length.
     if len(source) > _LONGEST_CLEANED or source.count("<") > source.count(">"):
         return None
     try:
@@ -215,7 +215,7 @@ class _Meaning(HTMLParser):
         self._texts.append(data)
 
     def has_active_latex(self) -> bool:
-        """Whether its words hold what MathJax would make something of that acts.
+        """Return whether its words hold what MathJax would turn into something that acts.
 
         MathJax reads through some tags, such as wbr, and takes others for a line break.
         """

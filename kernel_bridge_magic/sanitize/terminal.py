@@ -1,9 +1,9 @@
-"""What a kernel that is not one's own may tell a terminal: colours, and what progress bars are made of. Pure.
+"""Let a kernel that is not yours send a terminal colours and progress bars, and nothing else. Pure.
 
 A terminal obeys what it is sent: it can be made to retitle its window, to write to the clipboard, to report what was
 typed, to load fonts. Of all sequences these pass: colours (SGR), the cursor's moves by lines and columns (CSI A to D),
 erasing in a line or on the screen (CSI K, J), and the plain controls newline, return, tab and backspace. All others are
-spelt out as `^[` and `^G`, so that they can be read and do nothing (FAULTS T22, and what Git 3 and kubectl do).
+written out as `^[` and `^G`, so that they can be read and do nothing (FAULTS T22, and what Git 3 and kubectl do).
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ _LONGEST_TAIL = 4096
 
 
 def spell_out(text: str) -> str:
-    """Give a whole text with all sequences spelt out but those that pass."""
+    """Return a whole text with all sequences written out but those that pass."""
     return _TOKEN.sub(_spell, text)
 
 
 class Escapes:
-    """The same for a text that comes in pieces: a sequence may be cut anywhere.
+    """Do as `spell_out` for a text that comes in pieces: a sequence may be cut anywhere.
 
-    What may still become a sequence that passes is held back until the next piece, or the end.
+    The beginning of a sequence that may pass is held back until the next piece, or the end.
     """
 
     def __init__(self) -> None:
         self._held = ""
 
     def feed(self, text: str) -> str:
-        """Give what can be shown now."""
+        """Return what can be shown now of the text so far."""
         text = self._held + text
         found = _OPEN.search(text, max(0, len(text) - 70))
         self._held = found[0] if found else ""
         return spell_out(text[: found.start()] if found else text)
 
     def end(self) -> str:
-        """Give what was held back; nothing more comes."""
+        """Return what was held back; nothing more comes."""
         held, self._held = self._held, ""
         return spell_out(held)
 
 
 class Spelt:
-    """Writes a text that comes in pieces with its escapes spelt out: a file that a terminal may be shown."""
+    """Write a text that comes in pieces with its escapes spelt out, into a file that is safe to show in a terminal."""
 
     def __init__(self, whole: Whole) -> None:
         self._whole = whole
@@ -77,7 +77,7 @@ class Spelt:
 
 
 class LeftOpen:
-    """What a kernel's text has left open in a terminal: colours, a sequence that is half sent, a line."""
+    """Know what a kernel's text has left open in a terminal: colours, a half sent sequence, a line without an end."""
 
     def __init__(self) -> None:
         self._acted = self._in_line = False
@@ -85,7 +85,7 @@ class LeftOpen:
         self.written = 0
 
     def feed(self, text: str) -> None:
-        """Take text that was written."""
+        """Record text that was written."""
         self.written += bool(text)
         self._acted = self._acted or _ACTS.search(text) is not None
         _, ends, tail = text.rpartition("\n")
@@ -93,12 +93,12 @@ class LeftOpen:
         self._in_line = stands or (self._in_line and not ends)
 
     def answered(self) -> None:
-        """Take note that somebody has typed a line: the cursor stands at the beginning of the next."""
+        """Record that somebody has typed a line: the cursor stands at the beginning of the next."""
         self.written += 1
         self._in_line = False
 
     def close(self) -> str:
-        """Give what is to be written before a line of ours, "" if nothing is open."""
+        """Return what must be written before a line of ours; "" if nothing is open."""
         closing = (_RESET if self._acted else "") + ("\n" if self._in_line else "")
         self._acted = self._in_line = False
         return closing

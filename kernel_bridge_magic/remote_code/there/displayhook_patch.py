@@ -75,7 +75,7 @@ def arm():
 
 
 def disarm():
-    """Take away what stands there, if it is a guest's."""
+    """Remove what stands there, if it is a guest's."""
     quiet = __import__("IPython").get_ipython().displayhook.quiet
     if hasattr(quiet, "kernel_bridge_leave"):
         quiet.kernel_bridge_leave()

@@ -45,7 +45,7 @@ class Spools(object):
         self.hook = vars(session)["send"] = send
 
     def is_quiet(self, message, content, parent):
-        """Tell the busy and idle of a request beside a cell, whose `msg_id` is the cell's, a hyphen and a word.
+        """Return whether this is the busy or idle of a request whose `msg_id` is a cell's, a hyphen and a word.
 
         A server would take that idle for the kernel's own. The idle of the word `drop` ends the keeping.
         """
