@@ -22,7 +22,7 @@ from kernel_bridge_magic.remote_code import record
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 
-__all__ = ["Actions", "InterruptDone", "ServerSays"]
+__all__ = ["Actions", "ServerSays"]
 
 _GREETING_SECONDS = 2.0  # it takes milliseconds, unless native code holds the GIL
 
@@ -43,10 +43,6 @@ class _Heartbeat:
     greets: bool | None
 
 
-class InterruptDone:
-    """The interrupt that was sent is done, or cannot be."""
-
-
 class Actions:
     """The actions of one cell, which `watch` asks for. One thread may call; the answers come by `inbox`."""
 
@@ -59,9 +55,8 @@ class Actions:
         self._inbox = inbox
         self._subshell = subshell
         self._asked_info = self._asked_record = ""  # the `msg_id` of what was asked last
-        #: whether an interrupt is under way
-        self.interrupts = False
-        #: whether one was ever sent
+        self._interrupt_done = threading.Event()
+        #: whether an interrupt was sent
         self.sent_interrupt = False
 
     def do(self, action: Action) -> None:
@@ -76,7 +71,8 @@ class Actions:
         elif action is Action.ASK_RECORD:
             self._asked_record = self._ask("execute_request", record.question())
         elif action is Action.INTERRUPT:
-            self.interrupts = self.sent_interrupt = True
+            self.sent_interrupt = True
+            self._interrupt_done.clear()
             self._in_a_thread(self._interrupt)
 
     def receive(self, item: object, now: float) -> list[Event] | None:
@@ -91,11 +87,13 @@ class Actions:
             )
         elif isinstance(item, _Heartbeat):
             self._watch.heartbeat(item.beats, item.greets)
-        elif isinstance(item, InterruptDone):
-            self.interrupts = False
         else:
             return None
         return []
+
+    def is_interrupting(self, seconds: float) -> bool:
+        """Wait for an interrupt that is under way, so long at most; return whether it still is."""
+        return self.sent_interrupt and not self._interrupt_done.wait(seconds)
 
     def end(self) -> None:
         """Ask no more: answers that still come are no matter of the cell's."""
@@ -129,7 +127,7 @@ class Actions:
         except KernelBridgeError as problem:
             self._inbox.put(Note(f"the interrupt was not sent ({problem})"))
         finally:
-            self._inbox.put(InterruptDone())
+            self._interrupt_done.set()
 
     def _runs_there(self) -> bool:
         """Whether nothing yet says that the cell is over. What came may still be on its way to the watch."""

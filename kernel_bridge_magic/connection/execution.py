@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from kernel_bridge_magic.connection.actions import Actions, InterruptDone
+from kernel_bridge_magic.connection.actions import Actions
 from kernel_bridge_magic.connection.answers import Answers
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.control import Control
@@ -100,9 +100,8 @@ class Execution:
         self.wake_at: float | None = None
         #: whether a KeyboardInterrupt that comes in the wait is handled as `interrupt`, and the wait goes on
         self.heeds_interrupts = False
-        #: whether it was interrupted from here
-        self.interrupted = False
-        self._late: list[object] = []  # what came while the end of the interrupt was waited for
+        # Interrupts from here: those that were asked for, and those that the iteration has come to.
+        self._interrupts_asked = self._interrupts_done = 0
         #: the outcome, None until the iteration has come to its end
         self.result: RemoteResult | None = None
 
@@ -120,6 +119,11 @@ class Execution:
     def exits(self) -> bool:
         """Whether the cell has asked its kernel to exit, which that does behind the cell."""
         return self._watch.request.exits
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was interrupted from here."""
+        return self._interrupts_done > 0
 
     @property
     def has_idle(self) -> bool:
@@ -148,17 +152,16 @@ class Execution:
         """Return what came when the cell's fate was known already, oldest first, once."""
         left: list[object] = []
         while not self._inbox.empty():
-            self._late.append(self._inbox.get())
-        for item in self._late:
+            item = self._inbox.get()
             if isinstance(item, Aside):
                 left.append(item.item)
             elif isinstance(item, Message | Sign | Closed):
                 left.append(item)
-        self._late.clear()
         return left
 
     def interrupt(self) -> None:
         """Interrupt: once stops the cell over there if it runs, else leaves it queued; twice leaves it running."""
+        self._interrupts_asked += 1
         self._inbox.put(_Interrupted())
 
     def leave(self, why: str) -> None:
@@ -272,7 +275,7 @@ class Execution:
         if isinstance(item, Back):
             return self._watch.back(item.seconds, item.clock, now)
         if isinstance(item, _Interrupted):
-            self.interrupted = True
+            self._interrupts_done += 1
             return self._watch.interrupt(now)
         if isinstance(item, _Leave):
             return list(self._watch.leave(item.why))
@@ -339,14 +342,10 @@ class Execution:
         The user may end that, too: by a further interrupt.
         """
         end = time.monotonic() + _INTERRUPT_SECONDS
-        while self._actions.interrupts and self._fate is not Fate.LEFT_RUNNING and time.monotonic() < end:
+        while self._fate is not Fate.LEFT_RUNNING and self._actions.is_interrupting(PATIENCE):
             check()
-            with contextlib.suppress(queue.Empty):
-                item = self._inbox.get(timeout=PATIENCE)
-                if isinstance(item, InterruptDone | _Interrupted):
-                    self._actions.interrupts = False
-                else:
-                    self._late.append(item)
+            if self._interrupts_asked > self._interrupts_done or time.monotonic() > end:
+                break
 
     def _let_go(self) -> None:
         """End what was begun for the cell: routes, its subshell, what the kernel keeps of it."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.connection.actions import Actions, InterruptDone, ServerSays
+from kernel_bridge_magic.connection.actions import Actions, ServerSays
 from kernel_bridge_magic.errors import CannotConnect
 from kernel_bridge_magic.fate.watch import Action, Link
 from kernel_bridge_magic.protocol.events import Note
@@ -134,34 +135,41 @@ def test_only_the_answer_to_the_question_for_the_record_is_taken_out(scene: Scen
 
 
 def test_an_interrupt_is_under_way_until_it_is_done(scene: Scene) -> None:
-    assert not scene.actions.sent_interrupt
+    assert not scene.actions.sent_interrupt and not scene.actions.is_interrupting(10)
     scene.actions.do(Action.INTERRUPT)
-    assert scene.actions.interrupts
-    (done,) = scene.came(1)
-    assert isinstance(done, InterruptDone)
-    assert (scene.control.interrupted, scene.actions.interrupts, scene.actions.sent_interrupt) == ([True], False, True)
+    assert not scene.actions.is_interrupting(10)
+    assert (scene.control.interrupted, scene.actions.sent_interrupt) == ([True], True)
 
 
 def test_at_the_last_moment_a_cell_that_is_over_is_not_interrupted(scene: Scene) -> None:
     scene.watch.receive(reply(), 0.0)
     scene.actions.do(Action.INTERRUPT)
-    scene.came(1)
+    assert not scene.actions.is_interrupting(10)
     assert scene.control.interrupted == [False]
+
+
+def test_an_interrupt_that_takes_long_is_under_way_meanwhile(scene: Scene) -> None:
+    go = threading.Event()
+    scene.control.interrupt = lambda transport, wanted: bool(go.wait(10))  # type: ignore[assignment,return-value]
+    scene.actions.do(Action.INTERRUPT)
+    assert scene.actions.is_interrupting(0.01)
+    go.set()
+    assert not scene.actions.is_interrupting(10)
 
 
 def test_an_interrupt_that_could_not_be_sent_is_told_of(scene: Scene) -> None:
     scene.control.problem = CannotConnect("no server, no process of ours")
     scene.actions.do(Action.INTERRUPT)
-    note, done = scene.came(2)
+    (note,) = scene.came(1)
     assert note == Note("the interrupt was not sent (no server, no process of ours)")
-    assert isinstance(done, InterruptDone)
+    assert not scene.actions.is_interrupting(10)
 
 
 def test_in_a_subshell_only_its_own_thread_is_interrupted() -> None:
     subshell = Subshell()
     scene = Scene(subshell)
     scene.actions.do(Action.INTERRUPT)
-    scene.came(1)
+    assert not scene.actions.is_interrupting(10)
     assert (subshell.interrupted, scene.control.interrupted) == (1, [])
 
 
