@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator
 
 from kernel_bridge_magic.connection.answers import END_OF_INPUT
 from kernel_bridge_magic.connection.execution import Execution
-from kernel_bridge_magic.display.pace import Pace
 from kernel_bridge_magic.display.relay import HOLD_SECONDS, Relay, Sink
+from kernel_bridge_magic.display.throttle import OutputThrottle
 from kernel_bridge_magic.errors import Fate, RemoteError
 from kernel_bridge_magic.interrupts import Terminated, interrupts_to
 from kernel_bridge_magic.protocol.events import Event, InputRequest
@@ -49,11 +49,11 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
 
 
 def _show(events: Generator[Event], execution: Execution, relay: Relay, ask: Callable[[InputRequest], None]) -> None:
-    pace = Pace()
+    throttle = OutputThrottle()
     error_due: float | None = None  # when the error that is held is to be shown
     for came in events:
         try:
-            for event in pace.take(came, time.monotonic()):
+            for event in throttle.receive(came, time.monotonic()):
                 relay.show(event)
                 if isinstance(event, InputRequest):
                     ask(event)
@@ -61,11 +61,11 @@ def _show(events: Generator[Event], execution: Execution, relay: Relay, ask: Cal
             if error_due is not None and now >= error_due:
                 relay.show_error()
             error_due = (error_due or now + HOLD_SECONDS) if relay.holds_error else None
-            due = [when for when in (pace.due, error_due) if when is not None]
+            due = [when for when in (throttle.due, error_due) if when is not None]
             execution.wake_at = min(due, default=None)
         except KeyboardInterrupt:
             execution.interrupt()  # as in the wait, see `Execution.heeds_interrupts`
-    for event in pace.flush(time.monotonic()):
+    for event in throttle.flush(time.monotonic()):
         relay.show(event)
 
 

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.execution import Execution
+from kernel_bridge_magic.display.comm_proxies import CommProxies, Forward
 from kernel_bridge_magic.display.relay import Relay, Sink
-from kernel_bridge_magic.display.twins import Forward, Twins
 from kernel_bridge_magic.display.widget_text import TextWidgets
 from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.faces import MAGICS
@@ -47,7 +47,7 @@ class Front(Protocol):
     def late(self, parent: Parent, kernel: Kernel) -> Sink:
         """Give the sink for output that belongs to a message of long ago."""
 
-    def twins(self, forward: Forward) -> Twins | None:
+    def comm_proxies(self, forward: Forward) -> CommProxies | None:
         """Give what shows live widgets, None where none can be shown."""
 
 
@@ -130,10 +130,10 @@ class WidgetBridge:
         self._pump = pump
         self._comms = Comms()
         # The widgets of a kernel that is not one's own stay outside (T16): only their text is shown.
-        twins = front.twins(self._forward) if connection.kernel.own else None
-        self._live = twins is not None
+        proxies = front.comm_proxies(self._forward) if connection.kernel.own else None
+        self._live = proxies is not None
         self._texts = TextWidgets(self._draw)
-        self._widgets: Twins | TextWidgets = twins or self._texts
+        self._widgets: CommProxies | TextWidgets = proxies or self._texts
         # One orders our requests and what they bring, the other only says which cell runs: the transport's thread
         # takes that one, and must never wait for a send.
         self._order = threading.RLock()

@@ -8,7 +8,7 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Error, Event, ExecuteResult
 from kernel_bridge_magic.protocol.outputs import Outputs, Whole
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
-from kernel_bridge_magic.sanitize.html import raisable, tame
+from kernel_bridge_magic.sanitize.html import raisable, sanitize
 
 __all__ = ["Outcome"]
 
@@ -34,7 +34,7 @@ class Outcome:
     def add(self, event: Event) -> None:
         """Record one event of the cell."""
         if isinstance(event, ExecuteResult):
-            shown = None if self._kernel.own else tame(event.data)
+            shown = None if self._kernel.own else sanitize(event.data)
             self._value = RemoteValue(event.data, event.metadata, shown=shown)
         if self._keeps:
             self._outputs.add(event)

@@ -12,7 +12,7 @@ from typing import Any
 
 from kernel_bridge_magic.display.notebook import NotebookSink
 from kernel_bridge_magic.display.overflow import Overflow, Shelf
-from kernel_bridge_magic.display.pace import Allowance
+from kernel_bridge_magic.display.throttle import Allowance
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT, Tail, beginning, size_of, spoken
 from kernel_bridge_magic.results import RemoteValue

@@ -28,7 +28,7 @@ from kernel_bridge_magic.protocol.events import (
     Stream,
 )
 from kernel_bridge_magic.results import RemoteValue
-from kernel_bridge_magic.sanitize.html import raisable, tame, tame_metadata
+from kernel_bridge_magic.sanitize.html import raisable, sanitize, sanitize_metadata
 from kernel_bridge_magic.sanitize.terminal import Escapes
 from kernel_bridge_magic.text import visible
 
@@ -282,10 +282,10 @@ class Relay:
         view = data.get(_WIDGET_VIEW)
         if view is not None and not self._is_live(view):
             data = {mime: value for mime, value in data.items() if mime != _WIDGET_VIEW}
-        return data if self._kernel.own else tame(data)
+        return data if self._kernel.own else sanitize(data)
 
     def _about(self, metadata: dict[str, Any]) -> dict[str, Any]:
-        return metadata if self._kernel.own else tame_metadata(metadata)
+        return metadata if self._kernel.own else sanitize_metadata(metadata)
 
     def _draws_text(self, data: dict[str, Any]) -> bool:
         view = data.get(_WIDGET_VIEW)

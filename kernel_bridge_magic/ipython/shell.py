@@ -20,15 +20,15 @@ from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.checks import CheckList
+from kernel_bridge_magic.display.comm_proxies import CommProxies, Forward
 from kernel_bridge_magic.display.late import LateSink
 from kernel_bridge_magic.display.neutral import KERNEL
-from kernel_bridge_magic.display.pace import Allowance
 from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.display.servers import ServerList
 from kernel_bridge_magic.display.shown import leave_out
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.display.terminal import Heading, LateTerminalSink, TerminalSink
-from kernel_bridge_magic.display.twins import Forward, Twins
+from kernel_bridge_magic.display.throttle import Allowance
 from kernel_bridge_magic.errors import BadOption, BadServer, FateError, OwnKernel
 from kernel_bridge_magic.faces import MAGICS
 from kernel_bridge_magic.fate.patience import RECONNECT
@@ -271,9 +271,9 @@ class _Notebook:
         """As `widgets.Front` says."""
         return LateSink(self._shell.kernel, parent or {})
 
-    def twins(self, forward: Forward) -> Twins | None:
+    def comm_proxies(self, forward: Forward) -> CommProxies | None:
         """As `widgets.Front` says."""
-        return Twins(self._shell.kernel, forward)
+        return CommProxies(self._shell.kernel, forward)
 
 
 class _Terminal:
@@ -297,6 +297,6 @@ class _Terminal:
         """As `widgets.Front` says; IPython shows it above the prompt."""
         return LateTerminalSink(self._shell, self._left_open, self._heading, kernel.title)
 
-    def twins(self, forward: Forward) -> Twins | None:
+    def comm_proxies(self, forward: Forward) -> CommProxies | None:
         """As `widgets.Front` says."""
         return None

@@ -1,4 +1,4 @@
-"""Which comms of another kernel have a twin here, and how their messages are changed on the way. Pure.
+"""Which comms of another kernel have a proxy here, and how their messages are changed on the way. Pure.
 
 A comm (the messaging specification's "custom messages") is how a widget of a kernel and its view in a front end
 speak. The kernel's messages reach every front end that is attached to it. Ours are the comms that our own requests

@@ -18,7 +18,7 @@ from kernel_bridge_magic.protocol.events import Error
 from kernel_bridge_magic.sanitize.terminal import spell_out
 from kernel_bridge_magic.text import visible
 
-__all__ = ["raisable", "tame", "tame_error", "tame_metadata"]
+__all__ = ["raisable", "sanitize", "sanitize_error", "sanitize_metadata"]
 
 #: What only shows. JSON is drawn by the front end from data, and pictures are pictures.
 _STATIC = frozenset({"text/plain", "application/json", "image/png", "image/jpeg", "image/gif", "image/webp"})
@@ -45,7 +45,7 @@ _POLICY = (
 )
 
 
-def tame(data: dict[str, Any]) -> dict[str, Any]:
+def sanitize(data: dict[str, Any]) -> dict[str, Any]:
     """Return a MIME bundle that is safe to show in place of a foreign kernel's; its text stays beside it."""
     static = {mime: value for mime, value in data.items() if mime in _STATIC}
     if "text/plain" in static:
@@ -67,7 +67,7 @@ def tame(data: dict[str, Any]) -> dict[str, Any]:
     return static
 
 
-def tame_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+def sanitize_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     """Return the metadata of a bundle with the sizes of pictures only; front ends obey other words, too: `isolated`."""
     kept: dict[str, Any] = {}
     for mime, fields in metadata.items():
@@ -80,14 +80,14 @@ def tame_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def tame_error(error: Error) -> Error:
+def sanitize_error(error: Error) -> Error:
     """Return an error that is safe to print: its colours are kept, its name is one line."""
     return Error(visible(error.ename), spell_out(error.evalue), tuple(map(spell_out, error.traceback)))
 
 
 def raisable(error: Error, kernel: Kernel) -> RemoteError:
     """Build the exception that is raised here for an error of the kernel's."""
-    told = error if kernel.own else tame_error(error)
+    told = error if kernel.own else sanitize_error(error)
     return remote_error(told.ename, told.evalue, told.traceback, kernel.title)
 
 

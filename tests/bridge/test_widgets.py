@@ -16,8 +16,8 @@ from kernel_bridge_magic.bridge.widgets import Pump, WidgetBridge
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
+from kernel_bridge_magic.display.comm_proxies import Forward
 from kernel_bridge_magic.display.relay import Sink
-from kernel_bridge_magic.display.twins import Forward
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
 from kernel_bridge_magic.protocol.messages import Message
@@ -306,7 +306,7 @@ class Screen:
     def late(self, parent: Parent, kernel: Kernel) -> Sink:
         return self  # type: ignore[return-value] # as much of one as these tests need
 
-    def twins(self, forward: Forward) -> None:
+    def comm_proxies(self, forward: Forward) -> None:
         return None
 
     def stream(self, name: str, text: str) -> None:

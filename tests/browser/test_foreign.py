@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.sanitize.html import tame
+from kernel_bridge_magic.sanitize.html import sanitize
 from tests.browser.lab import Lab, Page
 from tests.support.servers import JupyterServer, wait_for
 
@@ -318,7 +318,7 @@ def test_a_sandbox_can_send_a_webrtc_packet_and_no_policy_forbids_it(lab: Lab, p
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         stranger.bind(("127.0.0.1", 0))
         stranger.setblocking(False)
-        shown = tame({"text/html": OFFER.replace("PORT", str(stranger.getsockname()[1]))})["text/html"]
+        shown = sanitize({"text/html": OFFER.replace("PORT", str(stranger.getsockname()[1]))})["text/html"]
         assert shown.startswith('<iframe sandbox="allow-scripts" ') and "connect-src 'none'" in unescape(shown)
         shown = shown.replace("base-uri &#x27;none&#x27;", "base-uri &#x27;none&#x27;" + escape(policy))
         assert shown.count("webrtc") == bool(policy)

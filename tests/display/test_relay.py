@@ -174,7 +174,7 @@ def test_each_error_is_shown_once(events: tuple[Event, ...], raised: Error, name
     assert relay.error_is_shown == is_shown
 
 
-def test_an_error_of_a_foreign_kernel_is_tamed() -> None:
+def test_an_error_of_a_foreign_kernel_is_sanitized() -> None:
     evil = Error("E\n", f"v{TITLE}", (f"t{TITLE}",))
     ((_, error), _) = shown(FOREIGN, evil, Stream("stdout", "x"))
     assert not any(text in "".join((error.ename, error.evalue, *error.traceback)) for text in ("\x1b", "\x07", "\n"))
@@ -351,7 +351,7 @@ def test_output_of_one_s_own_kernel_is_untouched() -> None:
 
 
 @pytest.mark.parametrize("event", [DisplayData, ExecuteResult, Page])
-def test_output_of_a_foreign_kernel_is_tamed(event: Any) -> None:
+def test_output_of_a_foreign_kernel_is_sanitized(event: Any) -> None:
     data = {"text/html": HTML, "application/javascript": HTML, "text/plain": "t"}
     ((_, out, *_),) = shown(FOREIGN, event(data) if event is Page else event(data, {}))
     bundle = out[0] if isinstance(out, tuple) else out

@@ -18,7 +18,7 @@ class LateNotes:
     def late(self, parent: Parent, kernel: Kernel) -> PlainSink:
         return _Kept(self, parent["header"]["msg_id"] if parent else "")
 
-    def twins(self, forward: object) -> None:
+    def comm_proxies(self, forward: object) -> None:
         return None
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_bridge_magic.protocol.events import Error
-from kernel_bridge_magic.sanitize.html import tame, tame_error, tame_metadata
+from kernel_bridge_magic.sanitize.html import sanitize, sanitize_error, sanitize_metadata
 
 CANARY = "alert('canary')"
 STATIC = ["text/plain", "text/latex", "application/json", "image/png", "image/jpeg", "image/gif", "image/webp"]
@@ -116,21 +116,21 @@ def no_cleaner(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("mime", STATIC)
 def test_what_only_shows_is_shown_as_it_is(mime: str) -> None:
     data = {"text/plain": "text", mime: "x"}
-    assert tame(data) == data
+    assert sanitize(data) == data
 
 
 def test_nothing_stays_nothing() -> None:
-    assert tame({}) == {}
+    assert sanitize({}) == {}
 
 
 @pytest.mark.usefixtures("no_cleaner")
 @pytest.mark.parametrize("mime", FRAMED)
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_what_acts_goes_into_a_sandbox_and_the_text_stays(mime: str, payload: str) -> None:
-    tamed = tame({"text/plain": "text", mime: payload})
-    assert set(tamed) == {"text/plain", "text/html"}
-    assert tamed["text/plain"] == "text"
-    assert framed(tamed["text/html"]).replace("\ufffd", "\0") == unescaped_once(payload)
+    sanitized = sanitize({"text/plain": "text", mime: payload})
+    assert set(sanitized) == {"text/plain", "text/html"}
+    assert sanitized["text/plain"] == "text"
+    assert framed(sanitized["text/html"]).replace("\ufffd", "\0") == unescaped_once(payload)
 
 
 def unescaped_once(payload: str) -> str:
@@ -140,7 +140,7 @@ def unescaped_once(payload: str) -> str:
 
 @given(payload=st.text() | st.text(alphabet="<>\"'&;=/ \n\0scriptfame"))
 def test_no_text_leaves_its_sandbox(payload: str) -> None:
-    html = tame({"image/svg+xml": payload})["text/html"]
+    html = sanitize({"image/svg+xml": payload})["text/html"]
     found = re.fullmatch(r'<iframe sandbox="allow-scripts" srcdoc="([^"<>]*)" style="[^"<>]*"></iframe>', html)
     assert found is not None
     inner = re.fullmatch(r'.*<iframe sandbox="allow-scripts" srcdoc="([^"<>]*)"></iframe>', unescape(found[1]), re.S)
@@ -193,14 +193,14 @@ HARMFUL = [
 
 @pytest.mark.parametrize("html", HARMLESS)
 def test_what_only_shows_is_shown_as_it_is_where_it_can_be_cleaned(html: str, cleaner: bool) -> None:
-    shown = tame({"text/html": html})["text/html"]
+    shown = sanitize({"text/html": html})["text/html"]
     assert shown == HARMLESS[html] if cleaner else framed(shown) == html
 
 
 def test_a_table_of_pandas_is_shown_as_a_table() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"city": ["Oslo", "<script>x</script>"], "rain": [763, 16]})
-    shown = tame({"text/html": frame._repr_html_(), "text/plain": str(frame)})
+    shown = sanitize({"text/html": frame._repr_html_(), "text/plain": str(frame)})
     assert shown["text/html"].count("<tr") == 3
     assert '<table border="1" class="dataframe">' in shown["text/html"]
     assert "iframe" not in shown["text/html"] and "<script" not in shown["text/html"]
@@ -210,7 +210,7 @@ def test_a_table_of_pandas_is_shown_as_a_table() -> None:
 @pytest.mark.parametrize("html", HARMFUL, ids=lambda html: html[:40])
 def test_what_could_act_is_never_shown_as_it_is(html: str) -> None:
     began = time.process_time()
-    framed(tame({"text/html": html})["text/html"])
+    framed(sanitize({"text/html": html})["text/html"])
     assert time.process_time() - began < 2
 
 
@@ -219,7 +219,7 @@ PARTS = "< > </ b script img src = \" ' x onerror &lt; & ; <!-- --> svg style a 
 
 @given(st.lists(st.sampled_from([*PARTS.split(), " ", "\0"]), max_size=25))
 def test_nothing_that_acts_is_left_in_what_is_shown_as_it_is(parts: list[str]) -> None:
-    html = tame({"text/html": "".join(parts)})["text/html"]
+    html = sanitize({"text/html": "".join(parts)})["text/html"]
     if html.startswith("<iframe"):
         framed(html)
         return
@@ -231,7 +231,7 @@ def test_nothing_that_acts_is_left_in_what_is_shown_as_it_is(parts: list[str]) -
 
 def test_a_frame_is_as_high_as_what_it_seems_to_hold() -> None:
     def high(html: str) -> int:
-        return height(tame({"image/svg+xml": html})["text/html"])
+        return height(sanitize({"image/svg+xml": html})["text/html"])
 
     assert high("<b>x</b>") == 60
     assert high("<svg height='300' width='10'>") == 340
@@ -246,15 +246,15 @@ def test_a_frame_is_as_high_as_what_it_seems_to_hold() -> None:
 )
 def test_long_pages_take_no_time(unit: str) -> None:
     began = time.process_time()
-    tame({"text/html": (unit * 100_000)[:99_000] + ">" * 60_000})
-    tame({"text/html": unit + " " * 90_000})
-    tame({"text/html": unit * 500_000})
+    sanitize({"text/html": (unit * 100_000)[:99_000] + ">" * 60_000})
+    sanitize({"text/html": unit + " " * 90_000})
+    sanitize({"text/html": unit * 500_000})
     assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize("latex", ["$\\frac{1}{2}$", "$$\\int_0^1 x\\,dx$$", "\\begin{aligned}a &= b\\end{aligned}"])
 def test_formulas_are_drawn(latex: str) -> None:
-    assert tame({"text/latex": latex, "text/plain": "f"}) == {"text/latex": latex, "text/plain": "f"}
+    assert sanitize({"text/latex": latex, "text/plain": "f"}) == {"text/latex": latex, "text/plain": "f"}
 
 
 @pytest.mark.parametrize(
@@ -264,14 +264,14 @@ def test_formulas_are_drawn(latex: str) -> None:
      "\\url_", "\\bbox[position:fixed]{x}"],
 )  # fmt: skip
 def test_formulas_that_could_act_are_text(latex: str) -> None:
-    assert tame({"text/latex": latex}) == {"text/plain": latex}
-    assert tame({"text/latex": latex, "text/plain": "f"}) == {"text/plain": "f"}
+    assert sanitize({"text/latex": latex}) == {"text/plain": latex}
+    assert sanitize({"text/latex": latex, "text/plain": "f"}) == {"text/plain": "f"}
 
 
 @pytest.mark.parametrize("latex", ["$x^2 &lt; \\frac{1}{2}$", "$\\hrefs \\urls \\dataset$", "href, url and class"])
 def test_formulas_in_a_page_are_drawn(latex: str) -> None:
     pytest.importorskip("nh3")
-    assert tame({"text/html": f"<p>{latex}</p>"}) == {"text/html": f"<p>{latex}</p>"}
+    assert sanitize({"text/html": f"<p>{latex}</p>"}) == {"text/html": f"<p>{latex}</p>"}
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_formulas_in_a_page_are_drawn(latex: str) -> None:
     ],
 )
 def test_formulas_in_a_page_that_could_act_go_into_a_sandbox(html: str) -> None:
-    assert framed(tame({"text/html": html})["text/html"]) == html
+    assert framed(sanitize({"text/html": html})["text/html"]) == html
 
 
 def test_of_metadata_the_size_of_pictures_is_kept() -> None:
@@ -302,44 +302,44 @@ def test_of_metadata_the_size_of_pictures_is_kept() -> None:
         "isolated": True,
         "trusted": True,
     }
-    assert tame_metadata(metadata) == {"image/png": {"width": 10, "height": 2.5}, "image/jpeg": {}}
+    assert sanitize_metadata(metadata) == {"image/png": {"width": 10, "height": 2.5}, "image/jpeg": {}}
 
 
 @pytest.mark.parametrize("mime", DROPPED)
 def test_what_cannot_be_framed_is_dropped_and_the_text_stays(mime: str) -> None:
-    assert tame({"text/plain": "text", mime: CANARY}) == {"text/plain": "text"}
+    assert sanitize({"text/plain": "text", mime: CANARY}) == {"text/plain": "text"}
 
 
 @pytest.mark.parametrize("mime", DROPPED)
 def test_what_is_dropped_with_no_text_is_named(mime: str) -> None:
-    tamed = tame({mime: CANARY})
-    assert set(tamed) == {"text/plain"}
-    assert CANARY not in tamed["text/plain"]
-    assert mime in tamed["text/plain"]
-    assert "not shown" in tamed["text/plain"]
+    sanitized = sanitize({mime: CANARY})
+    assert set(sanitized) == {"text/plain"}
+    assert CANARY not in sanitized["text/plain"]
+    assert mime in sanitized["text/plain"]
+    assert "not shown" in sanitized["text/plain"]
 
 
 def test_markdown_becomes_text() -> None:
     markdown = f"# Title\n<img src=x onerror={CANARY}>"
-    assert tame({"text/markdown": markdown}) == {"text/plain": markdown}
-    assert tame({"text/markdown": [markdown, "\nmore"]}) == {"text/plain": f"{markdown}\nmore"}
-    assert tame({"text/markdown": markdown, "text/plain": "text"}) == {"text/plain": "text"}
+    assert sanitize({"text/markdown": markdown}) == {"text/plain": markdown}
+    assert sanitize({"text/markdown": [markdown, "\nmore"]}) == {"text/plain": f"{markdown}\nmore"}
+    assert sanitize({"text/markdown": markdown, "text/plain": "text"}) == {"text/plain": "text"}
     latex = "$\\href{javascript:x}{y}$"
-    assert tame({"text/markdown": latex}) == {"text/plain": latex}
+    assert sanitize({"text/markdown": latex}) == {"text/plain": latex}
 
 
 @pytest.mark.usefixtures("no_cleaner")
 def test_html_is_preferred_to_svg_and_pictures_stay_beside() -> None:
     data = {"image/svg+xml": "<svg/>", "text/html": "<b>x</b>", "image/png": "iVBO", "text/plain": "t"}
-    tamed = tame(data)
-    assert framed(tamed["text/html"]) == "<b>x</b>"
-    assert (tamed["image/png"], tamed["text/plain"]) == ("iVBO", "t")
-    assert "image/svg+xml" not in tamed
+    sanitized = sanitize(data)
+    assert framed(sanitized["text/html"]) == "<b>x</b>"
+    assert (sanitized["image/png"], sanitized["text/plain"]) == ("iVBO", "t")
+    assert "image/svg+xml" not in sanitized
 
 
 @pytest.mark.usefixtures("no_cleaner")
 def test_lines_are_joined() -> None:
-    assert framed(tame({"text/html": ["<b>", "x", "</b>"]})["text/html"]) == "<b>x</b>"
+    assert framed(sanitize({"text/html": ["<b>", "x", "</b>"]})["text/html"]) == "<b>x</b>"
 
 
 @given(
@@ -350,19 +350,19 @@ def test_lines_are_joined() -> None:
     )
 )
 def test_no_bundle_gets_through_with_anything_that_acts(data: dict[str, Any]) -> None:
-    tamed = tame(data)
-    assert set(tamed) <= {*STATIC, "text/html"}
-    if "<" in tamed.get("text/html", ""):
-        framed(tamed["text/html"])
-    assert bool(tamed) == bool(data)
+    sanitized = sanitize(data)
+    assert set(sanitized) <= {*STATIC, "text/html"}
+    if "<" in sanitized.get("text/html", ""):
+        framed(sanitized["text/html"])
+    assert bool(sanitized) == bool(data)
 
 
 def test_the_bundle_that_came_is_not_changed() -> None:
     data = {"text/html": "<b>x</b>", "text/markdown": "x"}
-    tame(data)
+    sanitize(data)
     assert data == {"text/html": "<b>x</b>", "text/markdown": "x"}
 
 
 def test_an_error_keeps_its_colours_and_steers_nothing() -> None:
     error = Error("E\x1b[2J\n", "v\x07\nmore", ("\x1b[31mE\x1b[0m", "\x1b]0;x\x07"))
-    assert tame_error(error) == Error("E\\x1b[2J\\n", "v^G\nmore", ("\x1b[31mE\x1b[0m", "^[]0;x^G"))
+    assert sanitize_error(error) == Error("E\\x1b[2J\\n", "v^G\nmore", ("\x1b[31mE\x1b[0m", "^[]0;x^G"))

@@ -128,7 +128,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
         "widgets of foreign kernels",
         (
             "tests/browser/test_foreign.py::test_no_payload_reaches_the_page",
-            f"{RELAY}::test_output_of_a_foreign_kernel_is_tamed",
+            f"{RELAY}::test_output_of_a_foreign_kernel_is_sanitized",
         ),
     ),
     17: (

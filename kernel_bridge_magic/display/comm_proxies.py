@@ -12,13 +12,13 @@ from typing import Any
 
 from kernel_bridge_magic.protocol.comms import ForwardedComm
 
-__all__ = ["Forward", "Twin", "Twins"]
+__all__ = ["CommProxies", "CommProxy", "Forward"]
 
 #: Called with `comm_msg` or `comm_close`, and the front end's message: a dict of header, metadata, content, buffers.
 Forward = Callable[[str, Mapping[str, Any]], None]
 
 
-class Twin:
+class CommProxy:
     """One comm, as ipykernel's `CommManager` wants it."""
 
     def __init__(self, comm_id: str, target_name: str, forward: Forward) -> None:
@@ -36,7 +36,7 @@ class Twin:
         self._forward("comm_close", msg)
 
 
-class Twins:
+class CommProxies:
     """All proxies of one connection, in the ipykernel `kernel`. Safe to use from any thread."""
 
     def __init__(self, kernel: Any, forward: Forward) -> None:
@@ -48,7 +48,7 @@ class Twins:
         comms = self._kernel.comm_manager.comms
         if message.msg_type == "comm_open":
             target = str(message.content.get("target_name", ""))
-            comms[message.comm_id] = Twin(message.comm_id, target, self._forward)
+            comms[message.comm_id] = CommProxy(message.comm_id, target, self._forward)
         elif message.msg_type == "comm_close":
             comms.pop(message.comm_id, None)
         self._send(

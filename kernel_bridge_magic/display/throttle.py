@@ -1,4 +1,4 @@
-"""Limit what a front end must show: `Pace` in steps a second, `Allowance` by what a Jupyter server lets through."""
+"""Limit what a front end must show: `OutputThrottle` in steps a second, `Allowance` by what its server lets through."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 
 from kernel_bridge_magic.protocol.events import DisplayData, Event, Started, Stream, Tick
 
-__all__ = ["MESSAGE_SIZE", "STEP_SECONDS", "Allowance", "Pace"]
+__all__ = ["MESSAGE_SIZE", "STEP_SECONDS", "Allowance", "OutputThrottle"]
 
 STEP_SECONDS = 0.05  # 20 steps a second
 _MOST_HELD = 1 << 20  # characters; more are released at once, for the sake of memory
@@ -19,7 +19,7 @@ _MOST_MESSAGES = 2600  # a server allows 3000 in that time; widgets send some be
 _MOST_AT_THE_END = 300
 
 
-class Pace:
+class OutputThrottle:
     """Join printed text, and updates of one display, into at most 20 steps a second.
 
     The first piece is released at once; what follows within a step waits for its end. Everything else is released at
@@ -40,7 +40,7 @@ class Pace:
         """The time for a `Tick` if nothing else comes; None while nothing waits."""
         return self._given_at + STEP_SECONDS if self._held else None
 
-    def take(self, event: Event, now: float) -> list[Event]:
+    def receive(self, event: Event, now: float) -> list[Event]:
         """Handle an event that has come; return what to show now."""
         if isinstance(event, Started):
             return [event]  # leaves nothing to see, so nothing to keep in order

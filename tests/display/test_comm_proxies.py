@@ -1,11 +1,11 @@
-"""Twins in the words of ipykernel; what a front end makes of them is seen in tests/browser/test_widgets.py."""
+"""CommProxies in the words of ipykernel; what a front end makes of them is seen in tests/browser/test_widgets.py."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from kernel_bridge_magic.display.twins import Twins
+from kernel_bridge_magic.display.comm_proxies import CommProxies
 from kernel_bridge_magic.protocol.comms import ForwardedComm
 from tests.support.fronts import Published
 
@@ -22,8 +22,8 @@ def test_what_the_other_kernel_says_is_published_as_it_came() -> None:
     def forward(msg_type: str, msg: Mapping[str, Any]) -> None:
         said.append((msg_type, msg))
 
-    twins = Twins(kernel, forward)
-    twins.publish(made("comm_open", target_name="jupyter.widget", data={"state": {}}))
+    proxies = CommProxies(kernel, forward)
+    proxies.publish(made("comm_open", target_name="jupyter.widget", data={"state": {}}))
     assert kernel.messages == [
         {
             "msg_type": "comm_open",
@@ -34,28 +34,28 @@ def test_what_the_other_kernel_says_is_published_as_it_came() -> None:
             "buffers": [b"\0"],
         }
     ]
-    twin = kernel.comm_manager.comms["c1"]  # where comm_info_request and comm_msg look
-    assert twin.target_name == "jupyter.widget"
-    twin.handle_msg({"content": 1})
-    twin.handle_close({"content": 2})
+    proxy = kernel.comm_manager.comms["c1"]  # where comm_info_request and comm_msg look
+    assert proxy.target_name == "jupyter.widget"
+    proxy.handle_msg({"content": 1})
+    proxy.handle_close({"content": 2})
     assert said == [("comm_msg", {"content": 1}), ("comm_close", {"content": 2})]
 
 
-def test_a_closed_comm_has_no_twin() -> None:
+def test_a_closed_comm_has_no_proxy() -> None:
     kernel = Published()
-    twins = Twins(kernel, lambda msg_type, msg: None)
-    twins.publish(made("comm_open", target_name="t"))
-    twins.publish(made("comm_close"))
+    proxies = CommProxies(kernel, lambda msg_type, msg: None)
+    proxies.publish(made("comm_open", target_name="t"))
+    proxies.publish(made("comm_close"))
     assert kernel.comm_manager.comms == {}
-    twins.close("c1")  # the other kernel's end, after its word
+    proxies.close("c1")  # the other kernel's end, after its word
     assert [message["msg_type"] for message in kernel.messages] == ["comm_open", "comm_close"]
 
 
 def test_a_twin_whose_kernel_is_gone_is_closed_here() -> None:
     kernel = Published()
-    twins = Twins(kernel, lambda msg_type, msg: None)
-    twins.publish(made("comm_open", target_name="t"))
-    twins.close("c1")
+    proxies = CommProxies(kernel, lambda msg_type, msg: None)
+    proxies.publish(made("comm_open", target_name="t"))
+    proxies.close("c1")
     assert kernel.comm_manager.comms == {}
     assert kernel.messages[-1]["msg_type"] == "comm_close"
     assert kernel.messages[-1]["content"] == {"comm_id": "c1", "data": {}}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.display.pace import MESSAGE_SIZE, STEP_SECONDS, Allowance, Pace
+from kernel_bridge_magic.display.throttle import MESSAGE_SIZE, STEP_SECONDS, Allowance, OutputThrottle
 from kernel_bridge_magic.protocol.events import (
     Aside,
     ClearOutput,
@@ -32,25 +32,25 @@ def update(display_id: str, text: str) -> DisplayData:
 
 
 def test_the_first_piece_is_given_at_once_and_the_next_with_its_step() -> None:
-    pace = Pace()
-    assert pace.due is None
-    assert pace.take(out("a"), 10.0) == [out("a")]
-    assert pace.due is None
-    assert pace.take(out("b"), 10.01) == []
-    assert pace.take(out("c"), 10.02) == []
-    assert pace.due == 10.0 + STEP_SECONDS
-    assert pace.take(Tick(), 10.04) == []
-    assert pace.take(Tick(), 10.06) == [out("bc")]
-    assert pace.due is None
-    assert pace.take(out("d"), 10.2) == [out("d")]
+    throttle = OutputThrottle()
+    assert throttle.due is None
+    assert throttle.receive(out("a"), 10.0) == [out("a")]
+    assert throttle.due is None
+    assert throttle.receive(out("b"), 10.01) == []
+    assert throttle.receive(out("c"), 10.02) == []
+    assert throttle.due == 10.0 + STEP_SECONDS
+    assert throttle.receive(Tick(), 10.04) == []
+    assert throttle.receive(Tick(), 10.06) == [out("bc")]
+    assert throttle.due is None
+    assert throttle.receive(out("d"), 10.2) == [out("d")]
 
 
 def test_the_order_of_the_two_streams_is_kept() -> None:
-    pace = Pace()
-    pace.take(out("first"), 0.0)
+    throttle = OutputThrottle()
+    throttle.receive(out("first"), 0.0)
     for event in (out("a"), out("b"), Stream("stderr", "c"), Stream("stderr", "d"), out("e")):
-        assert pace.take(event, 0.01) == []
-    assert pace.flush(0.02) == [out("ab"), Stream("stderr", "cd"), out("e")]
+        assert throttle.receive(event, 0.01) == []
+    assert throttle.flush(0.02) == [out("ab"), Stream("stderr", "cd"), out("e")]
 
 
 @pytest.mark.parametrize(
@@ -69,35 +69,35 @@ def test_the_order_of_the_two_streams_is_kept() -> None:
     ids=lambda event: type(event).__name__,
 )
 def test_all_else_is_given_at_once_behind_what_waits(event: Event) -> None:
-    pace = Pace()
-    pace.take(out("a"), 0.0)
-    pace.take(out("b"), 0.01)
-    assert pace.take(event, 0.02) == [out("b"), event]
-    assert pace.take(event, 0.02) == [event]
+    throttle = OutputThrottle()
+    throttle.receive(out("a"), 0.0)
+    throttle.receive(out("b"), 0.01)
+    assert throttle.receive(event, 0.02) == [out("b"), event]
+    assert throttle.receive(event, 0.02) == [event]
 
 
 def test_the_last_update_of_a_step_is_given() -> None:
-    pace = Pace()
-    assert pace.take(update("p", "0"), 0.0) == [update("p", "0")]
+    throttle = OutputThrottle()
+    assert throttle.receive(update("p", "0"), 0.0) == [update("p", "0")]
     for event in (update("p", "1"), update("q", "1"), out("x"), update("p", "2"), out("y")):
-        assert pace.take(event, 0.01) == []
-    assert pace.take(Tick(), 1.0) == [update("q", "1"), out("x"), update("p", "2"), out("y")]
+        assert throttle.receive(event, 0.01) == []
+    assert throttle.receive(Tick(), 1.0) == [update("q", "1"), out("x"), update("p", "2"), out("y")]
 
 
 def test_what_waits_does_not_grow_for_long() -> None:
-    pace = Pace()
-    pace.take(out("a"), 0.0)
-    assert pace.take(out("x" * (1 << 20)), 0.01) == [out("x" * (1 << 20))]
-    given = [pace.take(out(""), 0.02) for _ in range(1 << 14)]
+    throttle = OutputThrottle()
+    throttle.receive(out("a"), 0.0)
+    assert throttle.receive(out("x" * (1 << 20)), 0.01) == [out("x" * (1 << 20))]
+    given = [throttle.receive(out(""), 0.02) for _ in range(1 << 14)]
     assert given[-1] == [out("")]
 
 
 def test_the_start_is_no_reason_to_show() -> None:
-    pace = Pace()
-    pace.take(out("a"), 0.0)
-    pace.take(out("b"), 0.01)
-    assert pace.take(Started(), 0.02) == [Started()]
-    assert pace.due is not None
+    throttle = OutputThrottle()
+    throttle.receive(out("a"), 0.0)
+    throttle.receive(out("b"), 0.01)
+    assert throttle.receive(Started(), 0.02) == [Started()]
+    assert throttle.due is not None
 
 
 SOME = st.one_of(
@@ -125,14 +125,14 @@ def told(events: list[Event]) -> tuple[list[Any], dict[str, Any]]:
 
 @given(st.lists(st.tuples(SOME, st.floats(0, 0.06)), max_size=60))
 def test_nothing_is_lost_and_nothing_waits_too_long(moments: list[tuple[Event, float]]) -> None:
-    pace, now, given = Pace(), 0.0, []
+    throttle, now, given = OutputThrottle(), 0.0, []
     for event, seconds in moments:
-        while (due := pace.due) is not None and due <= now + seconds:
-            given += pace.take(Tick(), due)
+        while (due := throttle.due) is not None and due <= now + seconds:
+            given += throttle.receive(Tick(), due)
         now += seconds
-        given += pace.take(event, now)
-        assert pace.due is None or now < pace.due <= now + STEP_SECONDS
-    given += pace.flush(now)
+        given += throttle.receive(event, now)
+        assert throttle.due is None or now < throttle.due <= now + STEP_SECONDS
+    given += throttle.flush(now)
     assert told(given) == told([event for event, _ in moments])
 
 
