@@ -17,20 +17,18 @@ from kernel_bridge_magic.connection.answers import Answers
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.connection.outcome import Outcome
-from kernel_bridge_magic.connection.sending import send
+from kernel_bridge_magic.connection.sending import leave_news, send
 from kernel_bridge_magic.connection.subshells import Subshell
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate.life import Sign, since_the_last_cell
 from kernel_bridge_magic.fate.patience import RECONNECT
-from kernel_bridge_magic.fate.watch import Action, Link
+from kernel_bridge_magic.fate.watch import Action
 from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Aside, Error, Event, Note, Queued, Tick
-from kernel_bridge_magic.protocol.messages import Message, text
-from kernel_bridge_magic.protocol.request import Request
+from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.remote_code import record
 from kernel_bridge_magic.results import RemoteResult
-from kernel_bridge_magic.text import count
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Back, Broken, Closed
@@ -41,9 +39,8 @@ _TICK = 0.1  # seconds between looks at the clock while nothing comes
 _INTERRUPT_SECONDS = 4.0  # for an interrupt that is under way to be done; a server has 3 s
 _LINGER = 0.05  # seconds for what an unorderly kernel sends after its idle
 
-
-class _Interrupted:
-    """What an interrupt puts into the inbox; a SimpleQueue accepts it even inside a signal handler."""
+#: What an interrupt puts into the inbox; a SimpleQueue accepts it even inside a signal handler.
+_INTERRUPT = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +74,12 @@ class Execution:
         self._inbox = Inbox()
         self._outcome = Outcome(kernel, keep_outputs=cell.keep_outputs, whole=cell.whole)
         self._answers = Answers(transport, refuses=not cell.stdin)
-        self._sent = send(
-            transport, cell, self._inbox, kernel=kernel.title, subshell="" if subshell is None else subshell.id
-        )
+        where = "" if subshell is None else subshell.id
+        self._sent = send(transport, cell, self._inbox, kernel=kernel, served=control.has_server, subshell=where)
+        self._watch = self._sent.watch
         #: what has the kernel keep the cell's messages; None for a cell that is not durable
         self.durable = self._sent.durable
         self._ticked = self._sent.began
-        self._watch = Link(
-            Request(self._sent.msg_id),
-            now=self._sent.began,
-            kernel=kernel.title,
-            timeout=cell.timeout,
-            since=cell.since,
-            served=control.has_server,
-            here=kernel.here,
-            implementation=text(transport.info.get("implementation")),
-            awaited=self._sent.awaited,
-            told=transport.told,
-        )
         self._actions = Actions(transport, control, self._watch, self._inbox, subshell)
         #: when the iteration is to yield a `Tick`, once, whatever comes; on the monotonic clock
         self.wake_at: float | None = None
@@ -162,7 +147,7 @@ class Execution:
     def interrupt(self) -> None:
         """Interrupt: once stops the cell over there if it runs, else leaves it queued; twice leaves it running."""
         self._interrupts_asked += 1
-        self._inbox.put(_Interrupted())
+        self._inbox.put(_INTERRUPT)
 
     def leave(self, why: str) -> None:
         """Stop waiting, for the reason `why`; the cell goes on over there. As safe as `interrupt`."""
@@ -187,7 +172,7 @@ class Execution:
                         yield step
             if not self._transport.orderly:
                 yield from self._stragglers()
-            yield from map(Note, self._faults())
+            yield from map(Note, self._sent.faults(self._transport))
             self._await_interrupt()
             if (untold := self._watch.untold) is not None:
                 yield Note(since_the_last_cell(untold))
@@ -274,7 +259,7 @@ class Execution:
             return [*events, *(self._watch.interrupt(now) if self._answers.insists() else [])]
         if isinstance(item, Back):
             return self._watch.back(item.seconds, item.clock, now)
-        if isinstance(item, _Interrupted):
+        if item is _INTERRUPT:
             self._interrupts_done += 1
             return self._watch.interrupt(now)
         if isinstance(item, _Leave):
@@ -327,15 +312,6 @@ class Execution:
                     self._outcome.add(event)
                     yield event
 
-    def _faults(self) -> Iterator[str]:
-        """Say what went wrong here while the cell ran."""
-        if dropped := self._transport.malformed - self._sent.malformed:
-            what = "1 message that is" if dropped == 1 else f"{dropped} messages that are"
-            yield f"dropped {what} damaged or not signed by the kernel; output may be incomplete"
-        if unheld := self._transport.unheld - self._sent.unheld:
-            yield f"no memory was left here for {count(unheld, 'message')}; output is incomplete"
-        yield from self._transport.take_faults()
-
     def _await_interrupt(self) -> None:
         """Wait until the interrupt that was sent is done: one that is still under way would hit the next cell (H4).
 
@@ -367,16 +343,6 @@ class Execution:
             interrupted=self.interrupted,
             by_another=False if ours else self._transport.turns.interrupted_by_another(self.msg_id),
         )
-        self._settle_news(fate)
+        leave_news(self._transport, self._sent)
         if fate not in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
             self._transport.turns.end(self.msg_id)
-
-    def _settle_news(self, fate: Fate) -> None:
-        """Leave to the next cell what it shall tell of the kernel's end."""
-        life = self._transport.life
-        has_ended = fate in (Fate.OK, Fate.FAILED)
-        if has_ended and life.awaited is self._sent.awaited:
-            life.awaited = None  # whichever life it was that ran the cell
-        told = self._watch.untold is not None  # just now, and that end may still be to come
-        if told or (life.awaited is None if has_ended else self._watch.end_is_told):
-            self._transport.take_news(told=told or not has_ended)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.durable import Durable
-from kernel_bridge_magic.errors import LinkLost, NotRun
+from kernel_bridge_magic.errors import Fate, LinkLost, NotRun
 from kernel_bridge_magic.fate.life import Sign, told_of
+from kernel_bridge_magic.fate.watch import Link
 from kernel_bridge_magic.interrupts import check
-from kernel_bridge_magic.protocol.messages import execute_content
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.protocol.messages import execute_content, text
+from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.remote_code import displayhook_patch, record
+from kernel_bridge_magic.text import count
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 
-__all__ = ["Sent", "send"]
+__all__ = ["Sent", "leave_news", "send"]
 
 _PROOF_SECONDS = 3.0  # for a restarted kernel's output to find its way here
 _ARM_SECONDS = 0.3  # an idle kernel answers in milliseconds
@@ -24,12 +29,14 @@ _ARM_SECONDS = 0.3  # an idle kernel answers in milliseconds
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A cell that was sent, and how things stood just before."""
+    """A cell that was sent, the watch over it, and how things stood just before."""
 
     #: the `msg_id` of its `execute_request`
     msg_id: str
     #: when its sending began, on the monotonic clock
     began: float
+    #: what decides on its fate
+    watch: Link
     #: what the cell is to tell of an end of the kernel before it
     news: Sign | None
     #: the sign of an end of the kernel behind which no new life was heard yet
@@ -40,12 +47,21 @@ class Sent:
     #: what has the kernel keep the cell's messages
     durable: Durable | None
 
+    def faults(self, transport: Transport) -> Iterator[str]:
+        """Say what has gone wrong at this end since."""
+        if dropped := transport.malformed - self.malformed:
+            what = "1 message that is" if dropped == 1 else f"{dropped} messages that are"
+            yield f"dropped {what} damaged or not signed by the kernel; output may be incomplete"
+        if unheld := transport.unheld - self.unheld:
+            yield f"no memory was left here for {count(unheld, 'message')}; output is incomplete"
+        yield from transport.take_faults()
 
-def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: str, subshell: str) -> Sent:
-    """Send a cell; what comes of it goes to `inbox`.
 
-    `kernel` is the name that errors call the kernel by. `subshell` is the id of the subshell to run in, "" for the
-    main shell.
+def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: Kernel, served: bool, subshell: str = "") -> Sent:
+    """Send a cell to `kernel`; what comes of it goes to `inbox`.
+
+    `served`: the kernel has a server. `subshell` is the id of the subshell to run in, "" for the main shell. This is
+    one function, since the order of its steps is what matters.
 
     Raises:
         NotRun: the kernel has ended since it was found.
@@ -74,9 +90,22 @@ def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: str, subshel
         if durable is not None:
             durable.end()  # nobody else would
         if isinstance(problem, LinkLost) and (sign := transport.take_news(told=True)) is not None:
-            raise NotRun(_ended_before(kernel, sign), kernel=kernel) from None
+            raise NotRun(_ended_before(kernel.title, sign), kernel=kernel.title) from None
         raise
-    return Sent(msg_id, began, news, transport.life.awaited, malformed, unheld, durable)
+    awaited = transport.life.awaited
+    watch = Link(
+        Request(msg_id),
+        now=began,
+        kernel=kernel.title,
+        timeout=cell.timeout,
+        since=cell.since,
+        served=served,
+        here=kernel.here,
+        implementation=text(transport.info.get("implementation")),
+        awaited=awaited,
+        told=transport.told,
+    )
+    return Sent(msg_id, began, watch, news, awaited, malformed, unheld, durable)
 
 
 def _content(cell: Cell, subshell: str) -> dict[str, Any]:
@@ -100,6 +129,17 @@ def _prepare(transport: Transport, subshell: str) -> None:
         transport.ask("execute_request", arm, subshell=subshell, seconds=_ARM_SECONDS, harmless=True, whole=True)
     else:
         transport.send("execute_request", displayhook_patch.arm(), subshell=subshell)
+
+
+def leave_news(transport: Transport, sent: Sent) -> None:
+    """Leave to the next cell what it shall tell of the kernel's end, now that the fate of this one is known."""
+    life, watch = transport.life, sent.watch
+    has_ended = watch.verdict is not None and watch.verdict.fate in (Fate.OK, Fate.FAILED)
+    if has_ended and life.awaited is sent.awaited:
+        life.awaited = None  # whichever life it was that ran the cell
+    told = watch.untold is not None  # just now, and that end may still be to come
+    if told or (life.awaited is None if has_ended else watch.end_is_told):
+        transport.take_news(told=told or not has_ended)
 
 
 def _ended_before(kernel: str, sign: Sign) -> str:

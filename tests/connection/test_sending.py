@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from kernel_bridge_magic.connection.cell import Cell
-from kernel_bridge_magic.connection.sending import send
-from kernel_bridge_magic.errors import BadOption, LinkLost, NotRun
+from kernel_bridge_magic.connection.sending import leave_news, send
+from kernel_bridge_magic.errors import BadOption, Fate, LinkLost, NotRun
+from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.transports.inbox import Inbox
-from tests.support.still import StillTransport
-from tests.support.wire import msg, stream
+from tests.support.still import KERNEL, StillTransport
+from tests.support.wire import msg, status, stream
 
 IPYKERNEL_7 = {"implementation": "ipython", "implementation_version": "9.0", "language_info": {"name": "python"}}
 
@@ -22,7 +23,14 @@ def transport() -> StillTransport:
 
 
 def put(transport: StillTransport, inbox: Inbox | None = None, subshell: str = "", **options: Any) -> Any:
-    return send(transport, Cell("1", **options), Inbox() if inbox is None else inbox, kernel="there", subshell=subshell)
+    return send(
+        transport,
+        Cell("1", **options),
+        Inbox() if inbox is None else inbox,
+        kernel=KERNEL,
+        served=True,
+        subshell=subshell,
+    )
 
 
 def test_a_cell_goes_out_once_with_a_guest_s_manners(transport: StillTransport) -> None:
@@ -93,7 +101,7 @@ def test_over_a_closed_connection_nothing_is_left_behind(transport: StillTranspo
 def test_a_kernel_that_ended_before_ran_nothing(transport: StillTransport) -> None:
     transport.receive(msg("status", {"execution_state": "dead"}, parent=""))
     transport.down = True
-    with pytest.raises(NotRun, match=r"there: .* before the cell was sent, so it is safe to run the cell again"):
+    with pytest.raises(NotRun, match=r"still: .* before the cell was sent, so it is safe to run the cell again"):
         put(transport)
 
 
@@ -109,3 +117,39 @@ def test_what_keeps_the_messages_goes_out_before_the_cell(transport: StillTransp
     *_, first, second = transport.of("execute_request")
     assert sent.durable is not None and sent.durable.cell == second.msg_id == sent.msg_id
     assert first.content["silent"] and sent.msg_id in str(first.content["user_expressions"])
+
+
+def test_what_went_wrong_here_before_the_cell_is_not_the_cell_s(transport: StillTransport) -> None:
+    transport.malformed = transport.unheld = 7
+    sent = put(transport)
+    assert list(sent.faults(transport)) == []
+    transport.malformed += 1
+    transport.unheld += 2
+    assert list(sent.faults(transport)) == [
+        "dropped 1 message that is damaged or not signed by the kernel; output may be incomplete",
+        "no memory was left here for 2 messages; output is incomplete",
+    ]
+
+
+def test_a_cell_that_tells_of_its_kernel_s_end_leaves_the_next_one_nothing_to_tell(transport: StillTransport) -> None:
+    sent = put(transport)
+    transport.receive(status("busy", parent=sent.msg_id))
+    transport.receive(msg("status", {"execution_state": "restarting"}, parent=""))
+    assert transport.has_news
+    sent.watch.receive(status("busy", parent=sent.msg_id), sent.began)
+    sent.watch.sign(Sign.RESTARTING, sent.began)
+    sent.watch.tick(sent.began + 60)
+    assert sent.watch.verdict.fate is Fate.DIED
+    leave_news(transport, sent)
+    assert not transport.has_news
+
+
+def test_an_end_behind_a_cell_is_left_to_the_next_one(transport: StillTransport) -> None:
+    sent = put(transport)
+    for message in (status("busy", parent=sent.msg_id), status("idle", parent=sent.msg_id)):
+        sent.watch.receive(message, sent.began)
+    sent.watch.receive(msg("execute_reply", {"status": "ok"}, channel="shell", parent=sent.msg_id), sent.began)
+    transport.receive(msg("status", {"execution_state": "restarting"}, parent=""))
+    assert sent.watch.verdict.fate is Fate.OK
+    leave_news(transport, sent)
+    assert transport.has_news
