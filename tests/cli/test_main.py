@@ -21,7 +21,8 @@ import pexpect
 import pyte
 import pytest
 
-from kernel_bridge_magic.cli.main import _print_json, main
+from kernel_bridge_magic.cli.main import main
+from kernel_bridge_magic.cli.outcome import print_json
 from kernel_bridge_magic.contract import json_contract
 from tests.support.asked import answered
 from tests.support.hostile import HostileServer
@@ -1158,7 +1159,7 @@ def test_one_candidate_is_used_and_none_says_what_helps(place: dict[str, Any], r
 
 def test_not_a_number_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     # ipykernel cleans such output; other kernels' JSON may hold what only Python reads
-    _print_json({"version": 1, "outputs": [{"x": float("nan"), "y": [float("inf"), 1.5]}]})
+    print_json({"version": 1, "outputs": [{"x": float("nan"), "y": [float("inf"), 1.5]}]})
     assert json.loads(capsys.readouterr().out) == {"version": 1, "outputs": [{"x": None, "y": [None, 1.5]}]}
 
 

@@ -1,0 +1,213 @@
+"""The commands: `list`, `exec`, `interrupt`, `servers`, `demo`. Imported when a command line was understood."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import AnyStr
+
+from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.bridge.runner import run
+from kernel_bridge_magic.cli.login import add_server, give_secret, refuse_alone, refuse_unless_added, server_url
+from kernel_bridge_magic.cli.outcome import OK, UNUSABLE, print_json, say, show, status_of
+from kernel_bridge_magic.connection.cell import Cell
+from kernel_bridge_magic.contract.json_contract import (
+    checks_model,
+    has_exited_well,
+    interrupt_model,
+    listing_model,
+    result_model,
+    servers_model,
+)
+from kernel_bridge_magic.display.checks import CheckList
+from kernel_bridge_magic.display.overflow import Kept
+from kernel_bridge_magic.display.plain import PlainSink, SilentSink
+from kernel_bridge_magic.display.relay import Relay
+from kernel_bridge_magic.display.servers import ServerList
+from kernel_bridge_magic.errors import BadInput, RemoteError
+from kernel_bridge_magic.faces import COMMAND_LINE, INTERRUPT
+from kernel_bridge_magic.interrupts import as_usual, interrupts_to
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.results import RemoteResult
+from kernel_bridge_magic.sanitize.terminal import Spelt
+from kernel_bridge_magic.text import visible
+
+__all__ = ["run_command"]
+
+_LARGEST_CODE = 64 << 20  # characters or bytes: no server accepts more, and /dev/zero has no end
+_EXITS = "kernel exited after this cell; its variables are gone"  # said here, as there is no next cell to say it
+
+
+def run_command(options: argparse.Namespace, meant: list[Kernel]) -> int:
+    """Run a command and return its exit status. The kernel goes into `meant` once found, for a report of a failure.
+
+    Raises:
+        KernelBridgeError: nothing was run.
+    """
+    if options.command == "exec":
+        return _exec(options, meant)
+    if options.command == "interrupt":
+        return _interrupt(options, meant)
+    work: dict[str, Callable[[argparse.Namespace], int]] = {"list": _list, "servers": _servers, "demo": _demo}
+    return work[options.command](options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    bridge = Bridge(face=COMMAND_LINE)
+    with as_usual():
+        found = bridge.kernels(options.match, server_url(bridge, options), verbose=options.verbose)
+    show(found, lambda: listing_model(found.listing, found), as_json=options.json)
+    return OK
+
+
+def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
+    """Run the code in one kernel. Longer than others, since it is one sequence without a branch."""
+    bridge = Bridge(face=COMMAND_LINE)
+    with as_usual():
+        code = _code(options)
+        kernel = _find(bridge, options)
+        meant.append(kernel)
+    sink = SilentSink() if options.json else PlainSink()
+    relay = Relay(sink, kernel)
+    kept = Kept()
+    cell = Cell(
+        code,
+        stdin=sink.can_ask,
+        store_history=options.history,
+        timeout=options.timeout,
+        since=time.monotonic(),
+        keep_outputs=options.json,
+        if_busy=options.if_busy,
+        durable=options.durable,
+        whole=kept if kernel.own else Spelt(kept),
+    )
+    try:
+        with relay.waiting():
+            connection = bridge.connect(
+                kernel, options.transport, note=relay.show, timeout=cell.timeout, if_busy=cell.if_busy
+            )
+            connection.reconnect_timeout = options.reconnect_timeout
+            execution = connection.start(cell)
+        result = run(execution, relay, sink)
+        if execution.exits:
+            relay.note(_EXITS)
+    finally:
+        with _unstoppable():
+            bridge.close()
+    with _unstoppable():
+        kept.close()
+        is_whole = result.truncated and not kept.problem
+        if not is_whole:
+            kept.remove()
+        if options.json:
+            print_json(result_model(result, kept.path if is_whole else ""))
+        else:
+            _tell_end(result, sink, error_is_shown=relay.error_is_shown)
+    return status_of(result)
+
+
+@contextlib.contextmanager
+def _unstoppable() -> Iterator[None]:
+    """Ignore Ctrl-C: the cell has ended, and an interrupt could only cut off our report of it."""
+    with interrupts_to(lambda: None):
+        yield
+
+
+def _tell_end(result: RemoteResult, sink: PlainSink | SilentSink, *, error_is_shown: bool) -> None:
+    if result.error is None or has_exited_well(result):
+        return  # a process that ends well says nothing either
+    if not isinstance(result.error, RemoteError):
+        sink.note(str(result.error))
+    elif not error_is_shown:
+        sink.error(result.error)
+
+
+def _interrupt(options: argparse.Namespace, meant: list[Kernel]) -> int:
+    bridge = Bridge(face=INTERRUPT)
+    with as_usual():
+        kernel = bridge.find(options.match, server_url(bridge, options))
+        meant.append(kernel)
+    interrupted = bridge.interrupt(kernel)
+    bridge.close()
+    if options.json:
+        print_json(interrupt_model(kernel, interrupted=interrupted))
+    else:
+        told = "was interrupted" if interrupted else "is idle; there was nothing to interrupt"
+        say(f"{visible(kernel.title)} {told}")
+    return OK
+
+
+def _servers(options: argparse.Namespace) -> int:
+    bridge = Bridge(face=COMMAND_LINE)
+    refuse_unless_added(options)
+    if options.check is not None:
+        return _check(bridge, options)
+    with as_usual():
+        if options.add is not None:
+            added = add_server(bridge, options)
+            say(f"added {visible(added.name)} ({visible(added.url)}), for notebooks, terminals and the command line")
+        elif options.remove is not None:
+            removed = bridge.remove_server(options.remove)
+            say(f"removed {visible(removed.name)} ({visible(removed.url)})")
+        listing = bridge.look(None if options.add is not None else server_url(bridge, options))
+    show(ServerList.of(listing, COMMAND_LINE), lambda: servers_model(listing), as_json=options.json)
+    return OK
+
+
+def _check(bridge: Bridge, options: argparse.Namespace) -> int:
+    if options.base_url is None and "://" in options.check:
+        options.base_url = options.check
+    if options.base_url is None:
+        refuse_alone(options)
+    else:
+        give_secret(bridge, options)
+    with as_usual():
+        checkups = bridge.check(options.base_url or options.check)
+    show(CheckList(checkups, COMMAND_LINE), lambda: checks_model(checkups), as_json=options.json)
+    return OK if all(checkup.ok for checkup in checkups) else UNUSABLE
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from kernel_bridge_magic.cli.demo import demo
+
+    is_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    return demo(shell=not options.no_shell and is_terminal)
+
+
+# -- which kernel, which code
+
+
+def _find(bridge: Bridge, options: argparse.Namespace) -> Kernel:
+    server = server_url(bridge, options)
+    if options.kernel_id is not None:
+        return bridge.find_by_id(options.kernel_id, server)
+    if options.kernel_match is not None:
+        return bridge.find(options.kernel_match, server)
+    return bridge.find_only(server)
+
+
+def _code(options: argparse.Namespace) -> str:
+    if options.code is not None:
+        return str(options.code)
+    try:
+        if options.code_stdin:
+            if sys.stdin is None:
+                raise BadInput("standard input is closed, so nothing was run. Give the code with -c CODE or -f FILE")
+            data = sys.stdin.buffer.read(_LARGEST_CODE + 1)
+            return _small("standard input", data).decode("utf-8")
+        with open(options.code_file, encoding="utf-8") as file:
+            return _small(repr(options.code_file), file.read(_LARGEST_CODE + 1))
+    except UnicodeDecodeError:
+        raise BadInput("the code is not UTF-8 text, so nothing was run. Save it as UTF-8") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no file has such a name"
+        raise BadInput(f"{options.code_file!r} cannot be read ({reason}), so nothing was run. Check the path") from None
+
+
+def _small(where: str, code: AnyStr) -> AnyStr:
+    if len(code) > _LARGEST_CODE:
+        raise BadInput(f"the code in {where} is longer than {_LARGEST_CODE >> 20} MiB, so nothing was sent; send less")
+    return code
