@@ -1,7 +1,7 @@
-"""`%servers --check`: the road to a server, step by step, with what was seen at each and what to do.
+"""`%servers --check`: what works with a server, step by step, with what was seen at each step and what to do.
 
-Nobody is disturbed by it: no kernel is asked anything, and a kernel's WebSocket is opened only where no client's
-unread output would be lost (FACTS 3).
+It disturbs nobody: no kernel is asked anything, and a kernel's WebSocket is opened only where no client's unread output
+would be lost (FACTS 3).
 """
 
 from __future__ import annotations
@@ -39,17 +39,15 @@ _UNREADABLE = "is it a Jupyter server? If so, please report it"
 
 
 class _Stop(Exception):
-    """What comes behind cannot be tried."""
+    """Raised where the later steps cannot be tried."""
 
 
 def check(
     server: Server, vault: Vault, *, unready: str = "", elsewhere: str = "", seconds: float = _SECONDS
 ) -> Checkup:
-    """Walk the road to a server; `unready` is why its secret cannot be had, `seconds` what each step may take.
+    """Return a checkup of a server, each step of at most `seconds`. Nothing that it finds is raised.
 
-    `elsewhere` is the URL of a server that is known on the same port.
-
-    Raises nothing for what it finds on the way.
+    `unready` is why the server's secret is not available. `elsewhere` is the URL of a known server on the same port.
     """
     doctor = _Doctor(server, vault, unready, elsewhere, seconds)
     try:
@@ -68,6 +66,8 @@ def check(
 
 
 class _Doctor:
+    """One checkup while it is made."""
+
     def __init__(self, server: Server, vault: Vault, unready: str, elsewhere: str, seconds: float) -> None:
         self.server = server
         self.steps: list[Step] = []
@@ -83,7 +83,7 @@ class _Doctor:
         self.steps.append(Step(name, ok, seen, remedy))
 
     def missing(self) -> list[str]:
-        """Name the steps that were not made, in their order."""
+        """Return the names of the steps that were not made, in their order."""
         return [name for name in STEPS if name not in [step.name for step in self.steps]]
 
     def fail(self, name: str, error: KernelBridgeError, *, stop: bool = True) -> None:
@@ -99,7 +99,7 @@ class _Doctor:
         start = time.monotonic()
         sock: socket.socket | None = None
         try:
-            for last, made in stages(self.server, self.seconds, secret=self._way() != "none"):
+            for last, made in stages(self.server, self.seconds, secret=self._auth_method() != "none"):
                 milliseconds = 1000 * (time.monotonic() - start)
                 start = time.monotonic()
                 sock = made if isinstance(made, socket.socket) else None
@@ -130,8 +130,8 @@ class _Doctor:
         if name == "TCP":
             where = self.server.socket_path or f"{origin.host}:{origin.port}"
             proxy = proxy_for(self.server)
-            way = f" through the proxy {proxy.host}:{proxy.port}" if proxy else ""
-            return True, f"connected to {where}{way} in {milliseconds:.0f} ms"
+            via = f" through the proxy {proxy.host}:{proxy.port}" if proxy else ""
+            return True, f"connected to {where}{via} in {milliseconds:.0f} ms"
         if name == "peer":
             return True, self._peer(made)
         certificate = made.getpeercert() or {}
@@ -148,7 +148,7 @@ class _Doctor:
         return "another machine"
 
     def _untrusted(self, problem: ServerError) -> ServerError:
-        """Add the certificate's fingerprint, so that it can be compared before it is trusted; nothing is sent."""
+        """Return `problem` with the certificate's fingerprint, to be compared before it is trusted. Nothing is sent."""
         import ssl
 
         if problem.cause is not Cause.CERTIFICATE:
@@ -167,14 +167,14 @@ class _Doctor:
 
     # -- the server
 
-    def _way(self) -> str:
+    def _auth_method(self) -> str:
         return self.vault.auth_method(self.server.origin)
 
     def _api(self, server: Server | None = None, vault: Vault | None = None) -> ServerAPI:
         return ServerAPI(server or self.server, vault or self.vault, self.seconds)
 
     def base_url(self) -> None:
-        # Whose server it is comes first: nothing may be sent to another user's, not even here.
+        # First find out whose server it is: nothing may be sent to another user's, not even here.
         self.refusal = self._refusal()
         try:
             version = self._api(vault=Vault() if any(self.refusal) else None).version()
@@ -193,7 +193,7 @@ class _Doctor:
             return error.problem, error.remedy
 
     def _hub_or(self, error: ServerError) -> None:
-        """Fail at the base URL, unless it is a hub's own: then say what the hub says."""
+        """Fail at the base URL; if it is that of a JupyterHub, report what the hub says of its servers."""
         running, others = servers_of(self.server, self.vault, self.seconds, Deadline.after(self.seconds))
         if running or others:
             self.add("base URL", True, f"{self.server.url} is a JupyterHub")
@@ -208,7 +208,7 @@ class _Doctor:
         self.fail("base URL", error)
 
     def _elsewhere(self) -> str:
-        """Look for the server at the root, without any secret."""
+        """Return the URL of a server at the root of the same port, found without any secret; "" for none."""
         if self.server.origin.base_path == "/" or self.server.socket_path:
             return ""
         url = self.server.url.removesuffix(self.server.origin.base_path) + "/"
@@ -230,17 +230,17 @@ class _Doctor:
         except AuthRefused as error:
             if not self._works_without_list():
                 self.fail("auth", error)
-            self.add("auth", True, f"{self._way()} accepted")
+            self.add("auth", True, f"{self._auth_method()} accepted")
             self.lists = False
             return
         except KernelBridgeError as error:
             self.fail("auth", error)
             return
-        way = self._way()
-        if way == "none":
+        method = self._auth_method()
+        if method == "none":
             self.add("auth", True, "none is wanted, so everybody who reaches this server can run code there")
         else:
-            self.add("auth", True, f"{way} accepted")
+            self.add("auth", True, f"{method} accepted")
         for model in models:
             with contextlib.suppress(ValueError):
                 self.found.append(Kernel.from_json(model, server=self.server))
@@ -253,7 +253,7 @@ class _Doctor:
         return True
 
     def xsrf(self) -> None:
-        """Ask for something that changes nothing: to interrupt a kernel that does not exist."""
+        """Check a request that changes something, without changing anything: interrupt a kernel that does not exist."""
         try:
             self._api().interrupt(str(uuid.uuid4()))
         except AuthRefused:
@@ -264,8 +264,8 @@ class _Doctor:
             if not isinstance(error, ServerError) or error.cause is not Cause.NO_KERNEL:
                 self.fail("XSRF", error, stop=False)
                 return
-        way = self._way()
-        self.add("XSRF", True, "not needed with a token" if way == "token" else "our cookie and header are accepted")
+        with_token = self._auth_method() == "token"
+        self.add("XSRF", True, "not needed with a token" if with_token else "our cookie and header are accepted")
 
     def kernels(self) -> None:
         if not self.lists:
@@ -285,18 +285,18 @@ class _Doctor:
         self.add("kernels", True, f"{count(len(self.found), 'kernel')}, {count(len(sessions), 'session')}")
 
     def websocket(self) -> None:
-        """Open one where that disturbs nobody: the server's events, else a kernel without unread output."""
-        ways: list[tuple[str, str]] = [("the server's events", "api/events/subscribe")]
+        """Open a WebSocket where that disturbs nobody: the server's events, else a kernel without unread output."""
+        places: list[tuple[str, str]] = [("the server's events", "api/events/subscribe")]
         quiet = [
             kernel for kernel in self.found if not may_have_unread(kernel, datetime.now(UTC)) and kernel.state != "busy"
         ]
         quiet.sort(key=lambda kernel: -(kernel.connections or 0))
-        ways += [
+        places += [
             (kernel.title, f"api/kernels/{quote(kernel.id, safe='')}/channels?session_id={uuid.uuid4().hex}")
             for kernel in quiet[:1]
         ]
         status = 404
-        for what, path in ways:
+        for what, path in places:
             try:
                 status = knock(self.server, self.vault, path, self.seconds)
             except ServerError as error:

@@ -1,7 +1,7 @@
-"""What a MATCH meant, for the next cell, and what each server listed last, for when one has fallen silent. No I/O.
+"""What each MATCH meant last, and what each server listed last, for when it does not answer. No I/O.
 
-A notebook may be renamed, closed, or get a namesake between two cells, so that a meaning is believed for a moment
-only, and not after a listing. Times are of the monotonic clock.
+A notebook may be renamed, closed, or get a namesake between two cells. So a meaning is trusted for two seconds, and
+only until the next listing. Times are of the monotonic clock.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from kernel_bridge_magic.reports import Listing
 __all__ = ["Meaning", "Meanings"]
 
 _SECONDS = 2.0
-_MOST = 1000  # MATCHes, and servers: only a fuzzer knows that many
+_MOST = 1000  # MATCHes, and servers: nobody but a fuzzer has that many
 
 
 class Meaning(NamedTuple):
-    """The kernel that a MATCH meant, and when it was asked for."""
+    """The kernel that a MATCH meant, and when the listing began that said so."""
 
     kernel: Kernel
     when: float
 
     def is_fresh(self, now: float, last_listing: float) -> bool:
-        """Return whether the next cell may believe it: soon after, and with no listing since."""
+        """Return whether the next cell may use it without a look: soon after, and with no listing since."""
         return now - self.when < _SECONDS and last_listing <= self.when
 
 
 class Meanings:
-    """The memory of one `Bridge`. Safe to use from several threads."""
+    """The meanings and listings that one `Bridge` remembers. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,14 +46,14 @@ class Meanings:
             return self._meant.get((match, server))
 
     def put(self, match: str, server: str | None, kernel: Kernel, listing: Listing) -> None:
-        """Remember what a MATCH means by a listing."""
+        """Record what a MATCH means according to a listing."""
         with self._lock:
             if len(self._meant) >= _MOST:
                 self._meant.clear()
             self._meant[match, server] = Meaning(kernel, listing.when)
 
     def hear(self, listing: Listing) -> None:
-        """Remember what each server lists that has answered in full."""
+        """Record what each server lists that has answered in full."""
         rows: dict[Origin, list[Kernel]] = {it.server.origin: [] for it in listing.servers if not it.problem}
         for kernel in (*listing.kernels, *listing.claims):
             if kernel.server is not None and kernel.server.origin in rows:
@@ -66,12 +66,12 @@ class Meanings:
                     self._rows[origin] = listing.when, tuple(kernels)
 
     def fill(self, listing: Listing, known: Kernel, last_answer: Callable[[Origin], float]) -> Listing:
-        """Put what was known last in the place of a kernel's server that was late, or of the kernel itself.
+        """Return the listing with what was known last of a server that was late, or of a kernel that was silent.
 
-        `last_answer` tells when that server was asked that it answered somebody in this process: after what is
-        remembered here, and that is not true any more.
+        `known` is the kernel; only its own server is filled in. `last_answer` returns when a server was asked for the
+        last listing in this process that it answered. If that is later than what is remembered here, nothing is filled.
         """
-        # The kernel itself is stopped, or the disk is where its file is, and its server's.
+        # Silent is the process of the kernel, or the disk that holds its file and its server's.
         places = {known.connection_file, posixpath.dirname(known.connection_file)} - {""}
         lost = any(it.silent and it.path in places for it in listing.skipped)
         if known.server is None:
@@ -86,7 +86,7 @@ class Meanings:
         ids = {kernel.id for kernel in rows}
 
         def stays(kernel: Kernel) -> bool:
-            # While its server is silent, a kernel of this machine is found by its connection file, with no notebook.
+            # While its server is silent, a kernel of this machine is found by its connection file, without notebook.
             place = kernel.server.origin if kernel.server else None
             return place != origin and not (place is None and kernel.id in ids)
 
@@ -97,7 +97,7 @@ class Meanings:
         )
 
     def clear(self) -> None:
-        """Forget everything: what was found knows its server as it was."""
+        """Forget everything, since the servers have changed."""
         with self._lock:
             self._meant.clear()
             self._rows.clear()

@@ -1,4 +1,4 @@
-"""`Pool`: the connections that one process keeps open, one for each kernel and road."""
+"""`Pool`: the connections that one process keeps open, one for each kernel and transport."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ from kernel_bridge_magic.transports.items import HeldUp
 
 __all__ = ["Pool"]
 
-_OPEN_SECONDS = 75.0  # a busy kernel's first WebSocket opens after up to 60 s (FACTS 3)
-_MOMENT = 0.7  # a server that does not wait for its kernel lets us in at once
+_OPEN_SECONDS = 75.0  # a server may wait up to 60 s for a busy kernel before it accepts the first WebSocket (FACTS 3)
+_MOMENT = 0.7  # a server that does not wait for its kernel accepts us sooner
 _SUSPENDED = "its process is suspended, and is waited for until it goes on. Ctrl-C gives up; nothing was sent yet"
-_BUSY_SECONDS = 3.0  # for a kernel that is not busy but only starting, where a busy one is not waited for
+_BUSY_SECONDS = 3.0  # with --if-busy fail: for a kernel that is not busy but starting
 _MAY_DISCARD = "note: this connection may discard output that the server keeps for a closed notebook"
 
 
 class Pool:
-    """Safe to use from several threads. No kernel is touched by it."""
+    """Opens connections and keeps them for the next cell. Safe to use from several threads."""
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._lock = threading.RLock()
         self._connections: dict[tuple[str, str, str], KernelConnection] = {}
-        self._doors: dict[str, threading.Lock] = {}
+        self._locks: dict[str, threading.Lock] = {}
         self._visited: set[tuple[str, str, str]] = set()  # kernels that another client was seen to be connected to
 
     def __len__(self) -> int:
         return len(self._connections)
 
     def has(self, kernel: Kernel) -> bool:
-        """Whether there is an open connection to a kernel."""
+        """Return whether there is an open connection to a kernel."""
         return bool(self.known(kernel))
 
     def known(self, kernel: Kernel) -> list[KernelConnection]:
-        """Return the open connections to a kernel: what they have heard of it, nobody need ask."""
+        """Return the open connections to a kernel: they know of it without a request."""
         with self._lock:
             return [
                 known
@@ -58,7 +58,7 @@ class Pool:
             ]
 
     def see(self, kernels: Sequence[Kernel]) -> None:
-        """Take what a listing tells of the clients of kernels: who was there may have left something unread (H2)."""
+        """Record which listed kernels have other clients: a client that leaves may leave unread output behind (H2)."""
         with self._lock:
             for kernel in kernels:
                 if kernel.server is None or not kernel.connections:
@@ -68,9 +68,9 @@ class Pool:
                     self._visited.add(_key(kernel, "ws"))
 
     def _may_discard(self, kernel: Kernel, made: Transport) -> bool:
-        """Whether a client other than we was there and went: its server may keep output for it.
+        """Return whether another client was connected and has left: the server may keep output for it.
 
-        A kernel that is at work though nobody is connected to it runs the cell of one that went, unless it is ours.
+        A kernel that is busy while nobody is connected runs the cell of a client that left, unless it is our own.
         """
         if kernel.connections != 0 or not kernel.sessions:
             return False
@@ -88,45 +88,51 @@ class Pool:
         timeout: float | None = None,
         if_busy: str = "wait",
     ) -> KernelConnection:
-        """Give the open connection to a kernel, kept from the last cell while it is alive, else a new one.
+        """Return the open connection to a kernel: that of the last cell while it is alive, else a new one.
 
-        `auto` is ZMQ where the kernel is ours and on this machine, else a WebSocket. `note` is called with an event
-        that the user should know of before (somebody's unread output that connecting throws away; that the kernel
-        has to be waited for). `timeout` is in seconds, None for as long as it takes a server. With `if_busy` as
-        `fail` a server that waits for the kernel is not waited for.
+        `auto` is ZMQ where the kernel is yours and on this machine, else a WebSocket. `note` is called with events that
+        the user should see first: connecting discards somebody's unread output, or has to wait for the kernel.
+        `timeout` is in seconds, None for no limit of ours. With `if_busy="fail"` we do not wait for a server that
+        itself waits for its busy kernel.
 
         Raises:
-            OwnKernel: it is the kernel that asks.
+            OwnKernel: it is this kernel itself.
             NotRun: the time is up, or the kernel is busy and must not be.
             LinkError, ServerError: it cannot be connected to.
         """
         _refuse(kernel)
-        roads = self._roads(kernel, transport)
+        transports = self._transports(kernel, transport)
         with self._lock:
-            door = self._doors.setdefault(kernel.id, threading.Lock())
-        # One door for each kernel: opening may take a minute, and other kernels' cells must not wait for it.
-        held_up = _Doorway(kernel, note, timeout, if_busy).held_up
-        with held(), acquired(door, held_up):
-            known = self._open_connection(kernel, roads)
+            lock = self._locks.setdefault(kernel.id, threading.Lock())
+        # One lock for each kernel: opening may take a minute, and cells for other kernels must not wait for it.
+        held_up = _Admission(kernel, note, timeout, if_busy).held_up
+        with held(), acquired(lock, held_up):
+            known = self._open_connection(kernel, transports)
             if known is not None:
                 return known
-            self._tell_news(kernel, roads, note)
-            connection = self._open(kernel, roads, note, held_up)
+            self._tell_news(kernel, transports, note)
+            connection = self._open(kernel, transports, note, held_up)
             with self._lock:
                 wanted = {key: it for key, it in self._connections.items() if it.is_open or it.has_news}
                 self._connections = wanted
                 self._connections[_key(kernel, connection.transport)] = connection
             return connection
 
-    def _open_connection(self, kernel: Kernel, roads: Sequence[str]) -> KernelConnection | None:
+    @property
+    def connections(self) -> list[KernelConnection]:
+        """The connections that are kept, open or closed."""
         with self._lock:
-            found = [self._connections.get(_key(kernel, road)) for road in roads]
+            return list(self._connections.values())
+
+    def _open_connection(self, kernel: Kernel, transports: Sequence[str]) -> KernelConnection | None:
+        with self._lock:
+            found = [self._connections.get(_key(kernel, transport)) for transport in transports]
         return next((known for known in found if known is not None and known.is_open), None)
 
-    def _tell_news(self, kernel: Kernel, roads: Sequence[str], note: Callable[[Event], None] | None) -> None:
-        """Say what a connection that is closed by now had heard of its kernel since the last cell."""
+    def _tell_news(self, kernel: Kernel, transports: Sequence[str], note: Callable[[Event], None] | None) -> None:
+        """Report what a connection that has closed since had heard of its kernel after the last cell."""
         with self._lock:
-            closed = [self._connections.pop(_key(kernel, road), None) for road in roads]
+            closed = [self._connections.pop(_key(kernel, transport), None) for transport in transports]
         for known in closed:
             if note is not None and known is not None and (news := known.take_news()):
                 note(Note(news))
@@ -141,7 +147,7 @@ class Pool:
         made: KernelConnection | None = None
         try:
             with held():
-                made = self._open(kernel, self._roads(kernel, transport))
+                made = self._open(kernel, self._transports(kernel, transport))
         except KeyboardInterrupt:
             if made is not None:
                 made.close()
@@ -149,10 +155,10 @@ class Pool:
         return made
 
     def interrupt(self, kernel: Kernel) -> bool:
-        """Interrupt what a kernel runs, whoever began it; give False where it is idle, and nothing was done.
+        """Interrupt the running cell of a kernel, whoever sent it; return False where the kernel is idle.
 
         Raises:
-            KernelBridgeError: it cannot be done.
+            KernelBridgeError: the kernel cannot be interrupted.
         """
         if self._is_idle(kernel):
             return False
@@ -160,11 +166,11 @@ class Pool:
         if api is not None:
             Control(kernel, api).interrupt()
         else:
-            self.connect(kernel, if_busy="fail").interrupt()  # a suspended one is not waited for
+            self.connect(kernel, if_busy="fail").interrupt()  # `fail`: does not wait for a suspended process
         return True
 
     def _is_idle(self, kernel: Kernel) -> bool:
-        """Whether it is certain that a kernel runs nothing. One that cannot be asked without harm is not asked."""
+        """Return whether a kernel surely runs nothing; False where asking it would do harm."""
         if not kernel.connection_file and may_have_unread(kernel, datetime.now(UTC)):
             return False
         try:
@@ -172,39 +178,41 @@ class Pool:
         except KernelBridgeError:
             return False
 
-    def _roads(self, kernel: Kernel, transport: str) -> list[str]:
+    def _transports(self, kernel: Kernel, transport: str) -> list[str]:
         possible = {"zmq": bool(kernel.connection_file), "ws": kernel.server is not None}
         wanted = ["zmq", "ws"] if transport == "auto" else [transport]
-        roads = [road for road in wanted if possible[road]]
-        if not roads:
+        transports = [name for name in wanted if possible[name]]
+        if not transports:
             reason = "has no server" if wanted == ["ws"] else "has no connection file on this machine that is ours"
             raise CannotConnect(f"{kernel.title} {reason}, so it cannot be reached by {transport}")
-        return roads
+        return transports
 
     def _open(
         self,
         kernel: Kernel,
-        roads: Sequence[str],
+        transports: Sequence[str],
         note: Callable[[Event], None] | None = None,
         held_up: HeldUp | None = None,
     ) -> KernelConnection:
         api = ServerAPI(kernel.server, self._vault) if kernel.server else None
-        for road in roads:
+        for transport in transports:
             check()
             control = Control(kernel, api)
-            made = self._make(kernel, road, note, control)
+            made = self._make(kernel, transport, note, control)
             try:
                 made.open(_OPEN_SECONDS, held_up)
             except KernelBridgeError:
-                if road == roads[-1]:
+                if transport == transports[-1]:
                     raise
-                continue  # an encrypted kernel and an old jupyter_client, say: the server may still do
+                continue  # for example an encrypted kernel and an old jupyter_client: its server may work
             return KernelConnection(kernel, made, control)
-        raise AssertionError("there is at least one road")
+        raise AssertionError("there is at least one transport")
 
-    def _make(self, kernel: Kernel, road: str, note: Callable[[Event], None] | None, control: Control) -> Transport:
+    def _make(
+        self, kernel: Kernel, transport: str, note: Callable[[Event], None] | None, control: Control
+    ) -> Transport:
         require()
-        if road == "zmq":
+        if transport == "zmq":
             from kernel_bridge_magic.transports.zmq import ZMQTransport
 
             return ZMQTransport(kernel)
@@ -218,7 +226,7 @@ class Pool:
         return made
 
     def _read_again(self, server: Server, control: Control) -> Server | None:
-        """Give a server of this machine as its file says now; None if there is no other file than before (F14)."""
+        """Return a restarted server of this machine, by its new runtime file; None if there is none (F14)."""
         if server.source != "runtime":
             return None
         found, _ = read_servers(read_runtime_files(runtime_dirs()).servers, self._vault)
@@ -239,9 +247,8 @@ class Pool:
                 connection.close()
 
 
-class _Doorway:
-    """What is said and done while a server does not let us in, because its kernel is busy or starting, or while
-    another thread waits for that already."""
+class _Admission:
+    """The wait for a server that does not accept us yet: its kernel is busy or starting, or another thread waits."""
 
     def __init__(
         self, kernel: Kernel, note: Callable[[Event], None] | None, timeout: float | None, if_busy: str
@@ -253,12 +260,13 @@ class _Doorway:
         self._if_busy = if_busy
 
     def held_up(self, seconds: float, suspended: bool = False) -> None:
-        """See to it; `seconds` have gone since the server was asked, or since the other thread is waited for.
+        """Report the wait, once, and end it when it is too long.
 
-        `suspended`: its process is seen to stand still.
+        `seconds` have passed since the server was asked, or since the wait for the other thread began. `suspended` says
+        that the kernel's process is seen to be stopped.
 
         Raises:
-            NotRun: that is long enough.
+            NotRun: the wait is over.
         """
         if seconds < _MOMENT:
             return
@@ -285,7 +293,7 @@ def _refuse(kernel: Kernel) -> None:
         raise CannotConnect(f"{kernel.title} is dead. Restart it where it was started")
 
 
-def _key(kernel: Kernel, road: str) -> tuple[str, str, str]:
+def _key(kernel: Kernel, transport: str) -> tuple[str, str, str]:
     # Not the id alone: two directories may hold connection files of one name, and two servers count their kernels.
-    where = kernel.server.url if kernel.server and road == "ws" else kernel.connection_file
-    return where, kernel.id, road
+    where = kernel.server.url if kernel.server and transport == "ws" else kernel.connection_file
+    return where, kernel.id, transport

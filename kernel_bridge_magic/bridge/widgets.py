@@ -1,21 +1,20 @@
-"""What comes over a connection beside the output of its running cell: late output, and widgets, both ways.
+"""`WidgetBridge`: widgets in both directions, and output that comes after its cell has ended.
 
-While a cell runs, the thread that shows it handles these, too, each at its place in the order: an Output widget
-takes what is printed between two messages of its own. When none runs, one thread (`Pump`) does, for all connections
-of a shell.
+While a cell runs, the thread that shows it handles these, too, each in its place in the order: an Output widget
+captures what is printed between two messages of its own. While no cell runs, the thread of `Pump` handles them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
+from kernel_bridge_magic.bridge.pump import Pump
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.display.comm_proxies import CommProxies, Forward
@@ -32,85 +31,39 @@ from kernel_bridge_magic.protocol.request import Request, display_of
 from kernel_bridge_magic.sanitize.terminal import spell_out
 from kernel_bridge_magic.transports.items import Closed
 
-__all__ = ["CellSink", "Front", "Pump", "WidgetBridge"]
+__all__ = ["CellSink", "Front", "WidgetBridge"]
 
-_SETTLE_SECONDS = 1.0  # for what came before a cell to be handled before it
-_BEGIN_SECONDS = 0.5  # an idle kernel begins with a widget's message within milliseconds
-_CALLBACK_SECONDS = 60.0
-_MOST_DISPLAYS = 10_000  # the newest of those that are shown here: another client may still update them
-_log = logging.getLogger(__name__)
+_SETTLE_SECONDS = 1.0  # for handling what came before a cell, so that it is shown before it
+_BEGIN_SECONDS = 0.5  # an idle kernel starts to handle a widget's message within milliseconds
+_CALLBACK_SECONDS = 60.0  # for a widget's callback in the kernel
+_MOST_DISPLAYS = 10_000  # the newest displays that are shown here: another client may still update them
 
 
 class Front(Protocol):
-    """The front end that a bridge shows in."""
+    """The front end that shows late output and widgets: a notebook or a terminal."""
 
     def late(self, parent: Parent, kernel: Kernel) -> Sink:
-        """Give the sink for output that belongs to a message of long ago."""
+        """Return the sink for output of the front end's request `parent`, which has ended."""
 
     def comm_proxies(self, forward: Forward) -> CommProxies | None:
-        """Give what shows live widgets, None where none can be shown."""
+        """Return what shows live widgets, None where none can be shown. `forward` receives what the user does."""
 
 
 class CellSink(Sink, Protocol):
     """The sink of a cell that runs."""
 
     def flush(self) -> None:
-        """Bring out what was shown."""
+        """Write out all that was shown."""
 
     def draw(self, key: str, text: str) -> None:
-        """Show a text that changes, in the place of what `key` had shown before."""
+        """Show a text that changes, in place of the last text for the same `key`."""
 
     def finish(self) -> None:
-        """Take the end of the cell."""
-
-
-class Pump:
-    """One thread, begun when it is first needed, that gives items to their bridges."""
-
-    def __init__(self) -> None:
-        self._items: queue.SimpleQueue[tuple[WidgetBridge, object] | threading.Event | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-
-    def put(self, bridge: WidgetBridge, item: object) -> None:
-        """Hand over an item; `bridge.take` gets it, in order, in the pump's thread."""
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="kernel-bridge-pump", daemon=True)
-                self._thread.start()
-        self._items.put((bridge, item))
-
-    def settle(self, seconds: float) -> None:
-        """Wait until what was put before is handled, `seconds` at most."""
-        if self._thread is None or self._thread is threading.current_thread():
-            return
-        reached = threading.Event()
-        self._items.put(reached)
-        reached.wait(seconds)
-
-    def close(self) -> None:
-        """End the thread when it has handled what was put before."""
-        with self._lock:
-            thread, self._thread = self._thread, None
-        if thread is not None:
-            self._items.put(None)
-            thread.join(_SETTLE_SECONDS)
-
-    def _run(self) -> None:
-        while (item := self._items.get()) is not None:
-            if isinstance(item, threading.Event):
-                item.set()
-                continue
-            bridge, what = item
-            try:
-                bridge.take(what)
-            except Exception:
-                # Whatever a front end raises for one message, the next ones are still to be shown.
-                _log.warning("could not show what came after its cell", exc_info=True)
+        """Handle the end of the cell."""
 
 
 class _Answer:
-    """How far the kernel is with one message of the front end."""
+    """Whether the kernel has begun, and has ended, to handle one message of the front end."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()
@@ -122,53 +75,53 @@ class _Answer:
 
 
 class WidgetBridge:
-    """One connection's late output and widgets. Its methods may be called from any thread."""
+    """The widgets and the late output of one connection. Its methods may be called from any thread."""
 
     def __init__(self, connection: KernelConnection, front: Front, pump: Pump) -> None:
         self._connection = connection
         self._front = front
         self._pump = pump
         self._comms = Comms()
-        # The widgets of a kernel that is not one's own stay outside (T16): only their text is shown.
+        # Live widgets run code in the browser, so that a sandboxed kernel has none (T16): only their text is shown.
         proxies = front.comm_proxies(self._forward) if connection.kernel.own else None
         self._live = proxies is not None
         self._texts = TextWidgets(self._draw)
         self._widgets: CommProxies | TextWidgets = proxies or self._texts
-        # One orders our requests and what they bring, the other only says which cell runs: the transport's thread
-        # takes that one, and must never wait for a send.
+        # `_order` is held while a request is sent and noted, so that its answers find it. `_lock` only guards which
+        # cell runs: the transport's thread acquires it, and must never wait for a send.
         self._order = threading.RLock()
         self._lock = threading.Lock()
         self._running: Execution | None = None
         self._sink: CellSink | None = None
         self._answers: dict[str, _Answer] = {}
         self._told = False
-        #: the displays that cells of ours have shown, each with the request that it belongs to
+        #: maps the id of each display that our cells have shown to the `msg_id` of its cell
         self._displays: OrderedDict[str, str] = OrderedDict()
-        self._prefix = ""  # of the `msg_id` of every request of the connection, "" before its first cell
+        self._prefix = ""  # what every `msg_id` of the connection begins with, "" before its first cell
         connection.subscribe(self)
 
     # -- from the connection
 
     def put(self, item: object) -> None:
-        """Take what no request claims; the transport's thread calls this."""
+        """Receive an item that belongs to no request; the transport's thread calls this."""
         if isinstance(item, Message) and not self._is_wanted(item):
-            return  # here: while nothing is shown, what other clients do would add up
+            return  # dropped at once: the queue would fill with what other clients do
         with self._lock:
             self._note_late_display(item)
             running = self._running
             if running is not None:
                 running.hand(Aside(item))
                 return
-        self._pump.put(self, item)
+        self._pump.put(partial(self.handle, item))
 
     def _is_wanted(self, message: Message) -> bool:
-        """Whether `take` may have a use for it; rather too much, as a request of ours may not be noted down yet."""
+        """Return whether `handle` may need a message. In doubt it does: our own request may not be noted yet."""
         if message.msg_type in ("comm_msg", "comm_close"):
-            return True  # for whose comm is known when what came before is handled
+            return True  # whose comm it is, is known only when the messages before it are handled
         if self._is_of_ours(message):
             return True
-        # A front end finds a display by its id, whoever updates it. While a cell runs, what it shows is noted down
-        # only when it is shown.
+        # A display is found by its id, whoever updates it. The displays of a running cell are noted only when they
+        # are shown, so that meanwhile every id counts.
         display_id = display_of(message)
         return display_id != "" and (display_id in self._displays or self._running is not None)
 
@@ -188,9 +141,9 @@ class WidgetBridge:
 
     @contextlib.contextmanager
     def cell(self, execution: Execution, parent: Parent, sink: CellSink) -> Iterator[None]:
-        """While the block runs, what comes is handled where `execution` is shown, which is in `sink`.
+        """Handle what comes, while the block runs, in the thread that shows `execution` in `sink`.
 
-        `parent` is the message of this front end that runs the cell.
+        `parent` is the request of this front end that runs the cell.
         """
         self._prefix = execution.msg_id.rpartition("_")[0]
         with self._order:
@@ -211,14 +164,14 @@ class WidgetBridge:
             self._running, self._sink = None, None
             for item in execution.leftovers():
                 self._note_late_display(item)
-                self._pump.put(self, item)
+                self._pump.put(partial(self.handle, item))
 
     def take_event(self, event: Event) -> bool:
-        """Handle an event of the running cell, if it is a widget's or goes into one; else give False."""
+        """Handle an event of the running cell if it is for a widget; return whether it was."""
         if isinstance(event, CommMessage):
-            self.take(event.message)
+            self.handle(event.message)
         elif isinstance(event, Aside):
-            self.take(event.item)
+            self.handle(event.item)
         else:
             running = self._running
             if running is not None and isinstance(event, DisplayData | ExecuteResult) and not _is_update(event):
@@ -227,8 +180,8 @@ class WidgetBridge:
             return self._texts.take(event)
         return True
 
-    def take(self, item: object) -> None:
-        """Handle one item: a message that no request claims, or a sign of the kernel's or the connection's end."""
+    def handle(self, item: object) -> None:
+        """Handle one item: a message of no open request, or a sign of the kernel's or the connection's end."""
         if isinstance(item, Message):
             if item.msg_type in COMM_TYPES:
                 self._take_comm(item)
@@ -248,7 +201,7 @@ class WidgetBridge:
         if forwarded.captures and (sink := self._sink) is not None:
             sink.flush()
         self._widgets.publish(forwarded)
-        # While a widget lives, so does its connection (H5).
+        # The connection stays open while a widget is live (H5).
         self._connection.keep(self._live and bool(self._comms.ids))
 
     def _note_state(self, message: Message) -> None:
@@ -270,7 +223,7 @@ class WidgetBridge:
         return Relay(self._front.late(parent, kernel), kernel, widgets=self)
 
     def _update_display(self, message: Message) -> None:
-        """Show what another client's request has made of a display of ours; what it shows itself is none of ours."""
+        """Update a display of ours from another client's request; what that request shows itself is not for us."""
         relay = self._late(self._comms.parent(self._displays[display_of(message)]))
         self._connection.use()
         for event in Request(message.parent_id).receive(message):
@@ -282,7 +235,7 @@ class WidgetBridge:
     # -- what can be shown
 
     def draw_text(self, model_id: str) -> bool:
-        """Show a widget as a text that changes, if there is one for it here."""
+        """Show a widget as a text that changes; return whether that is possible here."""
         return self._sink is not None and self._texts.show(model_id)
 
     def _draw(self, model_id: str, text: str) -> None:
@@ -290,11 +243,11 @@ class WidgetBridge:
             self._sink.draw(model_id, text if self._connection.kernel.own else spell_out(text))
 
     def is_live(self, model_id: str) -> bool:
-        """Whether the widget of that model works here."""
+        """Return whether the widget of that model is live here."""
         return self._live and model_id in self._comms.ids
 
     def why_text(self) -> str:
-        """Say, once, why a widget is shown as its text."""
+        """Return why a widget is shown as text; "" from the second call on."""
         if self._told:
             return ""
         self._told = True
@@ -308,7 +261,7 @@ class WidgetBridge:
     # -- to the kernel
 
     def _forward(self, msg_type: str, msg: Mapping[str, Any]) -> None:
-        """Hand on what the front end says to a widget; ipykernel's threads call this."""
+        """Forward a front end's message to the kernel's widget; ipykernel's threads call this."""
         content = dict(msg["content"])
         if msg_type == "comm_close":
             self._comms.close(str(content.get("comm_id")))
@@ -328,9 +281,8 @@ class WidgetBridge:
     def _await_answer(self, answer: _Answer) -> None:
         """Wait until the kernel has handled a message of the front end.
 
-        ipykernel says `idle` when this returns, and from then on the front end takes no more output for the message:
-        an Output widget that a callback prints into would stay empty. A kernel that is busy with a cell is not
-        waited for.
+        When this returns, ipykernel reports `idle`, and from then on the front end ignores output for the message: an
+        Output widget that a callback prints into would stay empty. A kernel that is busy with a cell is not waited for.
         """
         if answer.begun.wait(_BEGIN_SECONDS):
             answer.done.wait(_CALLBACK_SECONDS)
@@ -338,7 +290,7 @@ class WidgetBridge:
     # -- the end
 
     def _end_widgets(self) -> None:
-        """The kernel that had the widgets is gone, or the way to it: show them as disconnected."""
+        """Show the widgets as disconnected: their kernel is gone, or its connection."""
         for answer in list(self._answers.values()):
             answer.end()
         for comm_id in self._comms.ids:
@@ -347,7 +299,7 @@ class WidgetBridge:
         self._connection.keep(False)
 
     def close(self) -> None:
-        """End all that is shown live. The connection stays open, and is not listened to any more."""
+        """Disconnect all widgets and ignore what comes from now on. The connection stays open."""
         self._connection.unsubscribe(self)
         self._end_widgets()
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.bridge.pump import Pump
 from kernel_bridge_magic.bridge.runner import run
-from kernel_bridge_magic.bridge.widgets import Pump, WidgetBridge
+from kernel_bridge_magic.bridge.widgets import WidgetBridge
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.execution import Execution

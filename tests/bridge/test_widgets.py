@@ -12,7 +12,8 @@ import pytest
 from jupyter_client import BlockingKernelClient
 
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.bridge.widgets import Pump, WidgetBridge
+from kernel_bridge_magic.bridge.pump import Pump
+from kernel_bridge_magic.bridge.widgets import WidgetBridge
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from kernel_bridge_magic.bridge.pump import Pump
 from kernel_bridge_magic.bridge.runner import run as run_cell
-from kernel_bridge_magic.bridge.widgets import Pump, WidgetBridge
+from kernel_bridge_magic.bridge.widgets import WidgetBridge
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay

@@ -133,7 +133,7 @@ def test_the_extension_comes_and_goes(shell: InteractiveShell) -> None:
 def test_unloading_closes_the_connections(shell: InteractiveShell) -> None:
     run(shell, "%remote analysis 1")
     bridge = magics(shell).bridge
-    (connection,) = bridge.pool._connections.values()
+    (connection,) = bridge.pool.connections
     assert connection.is_open
     run(shell, "%unload_ext kernel_bridge_magic")
     wait_for(lambda: not connection.is_open, "the end of the connection")
@@ -239,7 +239,7 @@ def test_an_error_with_a_plot_behind_it_is_shown_once_and_raised(shell: Interact
 
 def test_a_busy_kernel_is_left_alone_or_run_beside(shell: InteractiveShell, capsys: Capture) -> None:
     run(shell, "%remote analysis 1")
-    (connection,) = magics(shell).bridge.pool._connections.values()
+    (connection,) = magics(shell).bridge.pool.connections
     busy = iter(connection.start(Cell("print('on', flush=True)\nimport time; time.sleep(3)")))
     assert any(isinstance(event, Stream) for event in busy)
     with pytest.raises(NotRun, match="busy"):
@@ -401,7 +401,7 @@ def test_quiet_leaves_our_notes_out(shell: InteractiveShell, capsys: Capture) ->
 @pytest.mark.parametrize("road", ["zmq", "ws"])
 def test_a_road_can_be_chosen(shell: InteractiveShell, road: str) -> None:
     assert run(shell, f"%remote --transport {road} analysis 1 + 1").text == "2"
-    (connection,) = magics(shell).bridge.pool._connections.values()
+    (connection,) = magics(shell).bridge.pool.connections
     assert connection.transport == road
 
 
