@@ -78,11 +78,12 @@ def connect(
 ) -> KernelConnection:
     """Connect to the one kernel that `match` means, or to a `Kernel` that was listed.
 
-    `transport` is `auto`, `zmq` or `ws`. A link that is lost under a cell is waited for `reconnect_timeout` seconds (or
-    "5m", "2h"), None for ever; then the cell raises `FateUnknown`. The caller closes the connection, best with `with`.
+    `transport` is `auto`, `zmq` or `ws`. If the connection is lost while a cell runs, the cell waits for it for
+    `reconnect_timeout` seconds (or "5m", "2h"; None: for ever), then raises `FateUnknown`. Close the connection when
+    you are done, best with `with`.
 
     Raises:
-        BadOption: an option is of a wrong type, or takes no such value.
+        BadOption: an option has a wrong type or value.
         KernelNotFound, AmbiguousKernel, BadMatch, OwnKernel: `match` does not mean one kernel.
         LinkError, ServerError: the kernel cannot be connected to.
     """

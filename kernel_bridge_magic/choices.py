@@ -1,6 +1,6 @@
-"""What can be chosen, by whichever face: durations, transports, what to do with a busy kernel. Pure.
+"""Values of options that all interfaces share: durations, transports, what to do with a busy kernel. Pure.
 
-What cannot be used becomes one clear line.
+A value that cannot be used is an error of one line.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _LONGEST = 60
 
 
 def check(name: str, value: object, wanted: type | UnionType, words: str, error: type[BadInput] = BadOption) -> None:
-    """Refuse a value that is not of the type `wanted`, which `words` names.
+    """Check that a value is of the type `wanted`, which `words` describes.
 
     Raises:
-        BadInput: it is none, as that kind of it which `error` is.
+        BadInput: it is not; the error is of the class `error`.
     """
     if not isinstance(value, wanted):
         raise error(f"{name} is {words}, not {shortened(value)} ({type(value).__name__}); nothing was sent")
@@ -48,7 +48,7 @@ def check_duration(name: str, value: object) -> float | None:
     """Return a length of time in seconds, as `duration` does.
 
     Raises:
-        BadOption: it is none.
+        BadOption: it is not one.
     """
     try:
         return duration(value)
@@ -57,7 +57,7 @@ def check_duration(name: str, value: object) -> float | None:
 
 
 def shortened(value: object) -> str:
-    """Return the repr of a value, of a long one its beginning."""
+    """Return the repr of a value, cut if it is long."""
     if isinstance(value, str | bytes):
         value = value[: _LONGEST + 1]  # its whole repr may be large
     try:
@@ -70,10 +70,10 @@ def shortened(value: object) -> str:
 def duration(value: object, otherwise: str = "none") -> float | None:
     """Return a length of time in seconds: a number, or a text such as `30`, `1.5s`, `5m`, `2h`; None for `none`.
 
-    `otherwise` is what the text of the error offers for no limit.
+    `otherwise` is how the error text says to set no limit.
 
     Raises:
-        ValueError: it is none, not above 0, or absurdly long; the text says so.
+        ValueError: it is no duration, not above 0, or absurdly long; the text says so.
     """
     if value is None or (isinstance(value, str) and value.lower() == "none"):
         return None
@@ -90,10 +90,10 @@ def duration(value: object, otherwise: str = "none") -> float | None:
 
 
 def seconds(text: str) -> float | None:
-    """Read a length of time as an option gives it that takes none as well, see `duration`.
+    """Parse the value of a command line option that may be `none`, see `duration`.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: it is no duration.
     """
     try:
         return duration(text)
@@ -102,10 +102,10 @@ def seconds(text: str) -> float | None:
 
 
 def timeout(text: str) -> float | None:
-    """Read what `--timeout` gives, see `duration`.
+    """Parse the value of `--timeout`, see `duration`.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: it is no duration.
     """
     try:
         return duration(text, otherwise="leave --timeout out")

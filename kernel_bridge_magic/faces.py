@@ -1,7 +1,7 @@
-"""The faces of this package, and what the user of each can do next. Pure.
+"""The interfaces of this package ("faces"), and what a user can type in each. Pure.
 
-A text that names a next step is made far below the face that shows it. So the face says which one it is when it asks
-(`Bridge.face`), and nobody is told of a command that is not there where they are.
+Error texts are made far below the interface that shows them, and name what to type next. So each interface says which
+one it is (`Bridge.face`), and nobody reads of a command that does not exist where they are.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ __all__ = ["COMMAND_LINE", "INTERRUPT", "MAGICS", "PYTHON", "Face"]
 
 
 class Face(NamedTuple):
-    """How a user asks us, in the words that a text tells them."""
+    """What the user of one interface types, for error texts."""
 
     listing: str  # what lists the kernels
     details: str  # what lists them with whole ids, and the files that were skipped
     server: str  # what names a server
     add: str  # what adds one, so that its name means it
     run: str  # what runs code in a kernel
-    here: str  # what to do with code for the kernel that asks
-    undone: str = "nothing was run"  # what became of a request where it was not clear which kernel it is for
+    here: str  # how to run code in this kernel itself
+    undone: str = "nothing was run"  # the outcome of a request that may be for several kernels
 
 
 _ADD = "kernel-bridge servers --add URL --name NAME"

@@ -1,1 +1,1 @@
-"""What all faces share: known servers, open connections, a cell that is run and shown."""
+"""What the magics, the command line and Python share: known servers, open connections, running a cell."""

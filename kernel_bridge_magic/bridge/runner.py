@@ -24,13 +24,13 @@ AsUsual = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
-    """Show what comes of a cell that was sent, until its fate is known.
+    """Show the events of a cell that was sent, until its fate is known; return its result.
 
-    The first Ctrl-C interrupts the cell over there, the second leaves it running; so does a signal that tells this
-    process to end. Nothing is raised for what the cell ends with: that is in the result's `error`.
-    `relay.error_is_shown` says whether it was shown already.
+    The first Ctrl-C interrupts the remote cell. The second one leaves it running, and so does a signal that tells this
+    process to end. An error of the cell is not raised: it is the result's `error`. `relay.error_is_shown` says whether
+    it was shown already.
 
-    What goes wrong here while it is shown is raised, and a line tells what became of the cell: it is left running.
+    An error while showing is raised. The cell is then left running, and a line on stderr says what became of it.
     """
     execution.heeds_interrupts = True
     with interrupts_to(execution.interrupt, lambda number: execution.leave(_told(number))) as as_usual:
@@ -88,7 +88,7 @@ def _ask(asked: InputRequest, execution: Execution, relay: Relay, sink: Sink, as
 
 
 def _tell_whose(error: BaseException | None, relay: Relay, sink: Sink) -> None:
-    """Let an error name its kernel where the front end does not say it; else tell of an interrupt that is not ours."""
+    """Add the kernel's name to an error whose front end does not show it; else note an interrupt that was not ours."""
     if not isinstance(error, RemoteError):
         return
     if sink.names_kernel:
@@ -102,9 +102,9 @@ def _told(number: int) -> str:
 
 
 def _tell(problem: BaseException, line: str) -> None:
-    """Tell on stderr what became of a cell; where that is what is broken, in a note of the error.
+    """Print on stderr what became of a cell; where stderr is broken, add it to the error as a note.
 
-    IPython prints errors in a terminal to stdout, which is mostly what is broken.
+    In a terminal IPython prints errors to stdout, which is usually the broken stream.
     """
     try:
         print(line, file=sys.stderr, flush=True)
@@ -113,7 +113,7 @@ def _tell(problem: BaseException, line: str) -> None:
 
 
 def _became(execution: Execution, problem: BaseException) -> str:
-    """Wait no longer for a cell, since `problem` was raised while it was shown or waited for; say what became of it."""
+    """Stop waiting for a cell, since `problem` was raised while it was shown; return what became of it."""
     execution.leave(f"{type(problem).__name__} was raised here, so it is not waited for")
     for _ in execution:
         pass

@@ -133,7 +133,7 @@ class Search:
                         self._silent[origin] = new
 
     def _look_in_background(self) -> None:
-        """Give a server that is slow, rather than silent, the time to answer for the next cell."""
+        """Look once more with more time, so that a slow server is known again for the next cell."""
 
         def in_background() -> None:
             with contextlib.suppress(KernelBridgeError):  # it is told where somebody waits for it

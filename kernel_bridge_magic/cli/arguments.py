@@ -1,4 +1,4 @@
-"""What `kernel-bridge` may be given: commands, options, and their help."""
+"""The arguments of `kernel-bridge`: commands, options, and their help."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _LONGEST_SHOWN = 60  # characters of a word that was not expected
 
 
 class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints are one line, first what is wrong, then what to do."""
+    """An ArgumentParser whose errors are one line: what is wrong, then what to do."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
@@ -76,7 +76,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _like_a_command(word: str, commands: Mapping[str, Any]) -> str:
-    """Return the command that is spelt nearly so; else the word may be a kernel's name."""
+    """Return the command with a similar name; if there is none, `exec` with the word as a kernel's name."""
     near = difflib.get_close_matches(word, commands, 1)
     return near[0] if near else f"exec {shlex.quote(cut_end(visible(word), _LONGEST_SHOWN))} -c CODE"
 
@@ -86,10 +86,10 @@ def _shown(word: str) -> str:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the arguments; `command` is the command's name.
+    """Parse the arguments; `command` of the result is the command's name.
 
     For `exec` the kernel is in `kernel_match` or `kernel_id`, and the code in `code`, `code_file` or `code_stdin`,
-    whichever way they were given.
+    however they were written.
 
     Raises:
         BadInput: they cannot be used; one line says why.
@@ -131,7 +131,7 @@ def _unexpected(word: str, meant: str) -> str:
 
 
 def _settle(options: argparse.Namespace, words: list[str]) -> None:
-    """Find out which kernel and which code `exec` was given; `words` are those that are no options, nor their values.
+    """Set which kernel and which code `exec` was given; `words` are neither options nor values of options.
 
     Raises:
         BadInput: there are too many of them, or too few.

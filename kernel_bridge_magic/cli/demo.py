@@ -1,7 +1,7 @@
 """`kernel-bridge demo`: a private Jupyter server, two notebooks' kernels, and this extension between them.
 
-What it shows is real: the cells below go through the magics of an IPython shell to kernels behind a server.
-Everything is in one temporary directory, and ends with the command.
+What it shows is real: the cells below go through the magics of an IPython shell to kernels behind a server. All files
+are in one temporary directory, and everything ends with the command.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CELLS = (
 
 
 def demo(*, shell: bool) -> int:
-    """Run the demo; with `shell` end in an IPython prompt with the extension loaded. Gives the exit status.
+    """Run the demo, with `shell` up to an IPython prompt with the extension loaded; return the exit status.
 
     Raises:
         CannotConnect: the private server did not start.
@@ -72,9 +72,9 @@ def _importable(name: str) -> bool:
 
 @contextlib.contextmanager
 def _cleaned_up() -> Iterator[contextlib.ExitStack]:
-    """Give a stack that is unwound also where a signal ends this process.
+    """Yield a stack that is unwound even where a signal ends this process.
 
-    By its handler: an exception would be one of a cell's to the shell, which would go on.
+    The signal's handler does that. It cannot raise: IPython would show the exception as the cell's, and go on.
     """
     with contextlib.ExitStack() as stack:
 
@@ -91,7 +91,7 @@ def _cleaned_up() -> Iterator[contextlib.ExitStack]:
 
 @contextlib.contextmanager
 def _private(folder: Path) -> Iterator[None]:
-    """Keep Jupyter's and IPython's files in `folder`: the user's own are not looked at, nor written."""
+    """Keep Jupyter's and IPython's files in `folder`: the user's own are neither read nor written."""
     names = {f"JUPYTER_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")} | {
         "IPYTHONDIR": str(folder / "ipython"),
         "XDG_RUNTIME_DIR": str(folder / "xdg"),
@@ -99,7 +99,7 @@ def _private(folder: Path) -> Iterator[None]:
     }
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(names)
-    # A kernel's plots are pictures only with the inline backend, which it chooses where none is named.
+    # Plots are pictures only with the inline backend, which a kernel chooses where no other is named.
     os.environ.pop("MPLBACKEND")
     try:
         yield
@@ -131,7 +131,7 @@ def _server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, str]]:
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
-            # In the environment, not in the arguments: those can be read by every user of the machine.
+            # In the environment, since every user of the machine can read a process's arguments.
             env={**os.environ, "JUPYTER_TOKEN": token},
         )
     try:

@@ -1,4 +1,4 @@
-"""The server that `--base-url` names on the command line, and how we say there who we are."""
+"""The server that `--base-url` names on the command line, and how we authenticate there."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["add_server", "give_secret", "refuse_alone", "refuse_unless_added", "
 
 
 def server_url(bridge: Bridge, options: argparse.Namespace) -> str | None:
-    """Give the URL of `--base-url`, None without one, once it is known how we say who we are there.
+    """Return the URL of `--base-url` once that server has accepted us; None where there is no such option.
 
     Raises:
-        BadInput: an option that needs `--base-url` came without it, or nobody is there to be asked.
+        BadInput: an option that needs `--base-url` came without it, or nobody can be asked for the secret.
         ServerError: the server cannot be reached, or does not accept us.
     """
     url: str | None = options.base_url
@@ -39,7 +39,7 @@ def server_url(bridge: Bridge, options: argparse.Namespace) -> str | None:
 
 
 def refuse_alone(options: argparse.Namespace) -> None:
-    """Refuse what says who we are to a server that nobody names.
+    """Refuse options for authentication where no option names a server.
 
     Raises:
         BadInput: there is such an option.
@@ -52,7 +52,7 @@ def refuse_alone(options: argparse.Namespace) -> None:
 
 
 def refuse_unless_added(options: argparse.Namespace) -> None:
-    """Refuse what says of a server that is added how it is, where none is.
+    """Refuse options that describe an added server where none is added.
 
     Raises:
         BadInput: there is such an option, or one that names a second server.
@@ -66,10 +66,10 @@ def refuse_unless_added(options: argparse.Namespace) -> None:
 
 
 def add_server(bridge: Bridge, options: argparse.Namespace) -> Server:
-    """Save the server of `--add`.
+    """Save the server of `--add`, and return it.
 
     Raises:
-        BadInput, BadServer: something of it cannot be used, or not be saved.
+        BadInput, BadServer: something of it cannot be used, or cannot be saved.
     """
     from kernel_bridge_magic.servers.entries import is_reference
 
@@ -93,7 +93,7 @@ def add_server(bridge: Bridge, options: argparse.Namespace) -> Server:
 
 
 def give_secret(bridge: Bridge, options: argparse.Namespace) -> Server:
-    """Make the server of `--base-url`, and put its secret where it is kept. What is saved of it counts less.
+    """Return the server of `--base-url`, with its secret in the vault. Options win over what was saved.
 
     Raises:
         BadInput, BadServer: the URL, or what it or an option says of the secret, cannot be used.
@@ -118,17 +118,17 @@ def _can_ask() -> bool:
 
 
 def _ask(bridge: Bridge, url: str, server: Server) -> None:
-    """Ask for the token or the password; which of the two it is, the server says."""
+    """Ask for a token or a password; the server's answer shows which of the two it is."""
     from kernel_bridge_magic.access.urls import hub_and_user
 
-    # A hub's servers know no password; and what is refused as another user's server must not get it as one.
+    # A hub's servers have no passwords; and a server that may be another user's must not receive one.
     token_only = any(hub_and_user(server.origin.base_path))
     secret = _secret("token" if token_only else "token or password", "ask")
     bridge.registry.override(server, secret=True)
     try:
         bridge.vault.put(server.origin, secret)
         bridge.reach(url)
-    except (AuthRefused, BadServer):  # BadServer: no header carries it, so that it is no token
+    except (AuthRefused, BadServer):  # BadServer: it cannot stand in a header, so it is no token
         bridge.vault.forget(server.origin)
         if token_only:
             raise
@@ -140,7 +140,7 @@ def _secret(what: str, reference: str) -> Any:
 
     if reference == "ask" or reference.startswith(("env:", "file:")):
         return read_secret(reference, ask=lambda: _asked(what))
-    # For scripts; in a notebook the same is refused (T8).
+    # Allowed for scripts; a notebook, which is saved, refuses it (T8).
     print(
         f"warning: a {what} on the command line can be read by other users; use env:VAR or file:PATH", file=sys.stderr
     )

@@ -1,1 +1,1 @@
-"""The JSON that scripts and assistants read."""
+"""The JSON that scripts and assistants read: its fields, and their JSON Schema."""

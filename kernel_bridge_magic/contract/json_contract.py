@@ -1,7 +1,6 @@
 """The JSON that `--json` prints, field by field. Pure; `contract.schema.json` says the same as a JSON Schema.
 
-The contract is kept under `VERSION`: fields may be added without a new one, none is taken away or changes its
-meaning.
+Within one `VERSION` fields may be added; none is removed or changes its meaning.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ __all__ = [
 ]
 
 VERSION = 1
-#: What `SystemExit` says of None, 0 and False. `sys.exit(None)` says nothing.
+#: the text of `SystemExit` for None, 0 and False; for `sys.exit()` it is empty
 _WELL = frozenset({"", "None", "0", "False"})
 
 
 def kernel_model(kernel: Kernel, select: str = "") -> dict[str, Any]:
-    """One kernel; `select`, given as `--kernel-match`, means it alone."""
+    """Return one kernel; its `select`, given as `--kernel-match`, means it alone."""
     return {
         "id": kernel.id,
         "name": kernel.title,
@@ -68,13 +67,13 @@ def _server_model(report: ServerReport) -> dict[str, Any]:
 
 
 def servers_model(listing: Listing) -> dict[str, Any]:
-    """What `servers --json` prints: every server that is known, and what is wrong in the configuration."""
+    """Return what `servers --json` prints: every known server, and what is wrong in the configuration."""
     servers = [_server_model(report) for report in listing.servers]
     return {"version": VERSION, "status": "ok", "servers": servers, "notes": list(listing.notes), "error": None}
 
 
 def checks_model(checkups: Sequence[Checkup]) -> dict[str, Any]:
-    """What `servers --check --json` prints; `status` is `error` where a step failed."""
+    """Return what `servers --check --json` prints; `status` is `error` where a step failed."""
     checks = [
         {
             "name": checkup.server.name,
@@ -98,7 +97,10 @@ def interrupt_model(kernel: Kernel, *, interrupted: bool) -> dict[str, Any]:
 
 
 def listing_model(listing: Listing, kernels: list[Kernel]) -> dict[str, Any]:
-    """What `list --json` prints: `kernels` of what was found, every server that was asked, and foreign claims."""
+    """Return what `list --json` prints.
+
+    That is `kernels` of the listing, every server that was asked, and what sandboxed servers list under ids of yours.
+    """
     return {
         "version": VERSION,
         "status": "ok",
@@ -110,17 +112,17 @@ def listing_model(listing: Listing, kernels: list[Kernel]) -> dict[str, Any]:
 
 
 def has_exited_well(result: RemoteResult) -> bool:
-    """Tell whether Python code ended itself as a process does that all went well for: `sys.exit()`, `sys.exit(0)`.
+    """Return whether Python code ended itself with success: `sys.exit()`, `sys.exit(0)`.
 
-    Only the text of what was given is known: a string "0" is taken for the number.
+    Only the text of the value is known, so that the string "0" counts as the number.
     """
     error, language = result.error, result.kernel.language
-    is_python = language in ("", "python")  # it is not known of a kernel that only a connection file names
+    is_python = language in ("", "python")  # "": not known of a kernel that only a connection file names
     return is_python and isinstance(error, RemoteError) and error.ename == "SystemExit" and error.evalue in _WELL
 
 
 def result_model(result: RemoteResult, output_file: str = "") -> dict[str, Any]:
-    """Return what `exec --json` prints when the cell was sent; `output_file` has all of the printed text."""
+    """Return what `exec --json` prints when the cell was sent; `output_file` is the file with all printed text."""
     error = None if has_exited_well(result) else result.error
     return {
         "version": VERSION,
@@ -147,7 +149,7 @@ def result_model(result: RemoteResult, output_file: str = "") -> dict[str, Any]:
 def failure(error: KernelBridgeError, kernel: Kernel | None = None) -> dict[str, Any]:
     """Return what `--json` prints when nothing was sent.
 
-    `kernel` is the one that was found before it failed; `candidates` are told where MATCH means several.
+    `kernel` is the kernel that was found, if it failed after that. `candidates` are filled where MATCH means several.
     """
     if kernel is None and isinstance(error, OwnKernel):
         kernel = error.kernel
@@ -172,7 +174,7 @@ def failure(error: KernelBridgeError, kernel: Kernel | None = None) -> dict[str,
 
 
 def _error_model(error: KernelBridgeError) -> dict[str, Any]:
-    """An error: `kind` is `remote`, `fate` or `bridge`; a remote one's traceback comes without colours."""
+    """Return an error; its `kind` is `remote`, `fate` or `bridge`. A remote traceback has no colours."""
     if isinstance(error, RemoteError):
         traceback = [without_colours(line) for line in error.traceback]
         return {"kind": "remote", "name": error.ename, "message": error.evalue, "traceback": traceback}

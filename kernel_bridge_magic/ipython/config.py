@@ -1,4 +1,4 @@
-"""`c.KernelBridge.*` in `ipython_config.py`, and `%config KernelBridge`. Nobody below reads it."""
+"""`c.KernelBridge.*` in `ipython_config.py`, and `%config KernelBridge`. Only `ipython/` reads it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["KernelBridge"]
 
 
 class Duration(TraitType):  # generic since traitlets 5.10 only
-    """A length of time, in seconds or with its unit; None, or "none", for one without an end."""
+    """A trait for a length of time: seconds, or a text with a unit; None or "none" for no limit."""
 
     def validate(self, obj: Any, value: Any) -> float | None:
-        """Give it in seconds.
+        """Return the value in seconds.
 
         Raises:
-            TraitError: it is none.
+            TraitError: it is no duration.
         """
         try:
             return duration(value)

@@ -1,4 +1,4 @@
-"""The line of a magic: words, quotes, options. Bad ones become one clear line, never a SystemExit."""
+"""Parsing the line of a magic: words, quotes, options. An error is one line, never a SystemExit."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class Word(NamedTuple):
     quoted: bool
 
 
-# A quote opens only at the head of a word, so that `Ann's notebook` is two words; backslashes are letters,
-# since they are what regular expressions are made of.
+# A quote opens only at the head of a word, so that `Ann's notebook` is two words. A backslash is a letter like others,
+# since regular expressions are full of them.
 _WORD = re.compile(r"""(--?[\w-]+=)?(?:"([^"]*)"|'([^']*)')(?=\s|$)|(\S+)""")
 
 
 class HelpWanted(BadInput):
-    """`-h` was given: the text is the help, to be shown as it is."""
+    """Raised for `-h`: its text is the help, to be shown as it is."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 def split_words(line: str) -> list[Word]:
-    """Split a line at blanks; a word that begins with a quote reaches to the next one of its kind."""
+    """Split a line at blanks; a word that begins with a quote ends at the next quote of the same kind."""
     words = []
     for found in _WORD.finditer(line):
         option, double, single, plain = found.groups()
@@ -48,13 +48,13 @@ def split_words(line: str) -> list[Word]:
 
 
 def _without_comment(words: list[Word]) -> list[Word]:
-    """Take away what begins with a `#` that stands alone: a comment, as behind code. `#2` is a row."""
+    """Return the words before a `#` that stands alone, as a comment behind code does. `#2` is a row."""
     begins = (index for index, word in enumerate(words) if word.text == "#" and not word.quoted)
     return words[: next(begins, len(words))]
 
 
 class MagicParser(argparse.ArgumentParser):
-    """An ArgumentParser that raises, and knows the words of a line from their text."""
+    """An ArgumentParser that raises instead of exiting, and parses whole lines with their quotes."""
 
     def __init__(self, *, usage: str, **settings: Any) -> None:
         super().__init__(
@@ -83,12 +83,12 @@ class MagicParser(argparse.ArgumentParser):
             self.error(f"{names} takes {', '.join(most)} or {last}, not {cut_end(visible(repr(value)), 40)}")
 
     def parse_line(self, line: str, expand: Callable[[str], str] = str) -> tuple[argparse.Namespace, str]:
-        """Parse a whole line; words that are no options are joined by one blank to the text that is returned.
+        """Parse a whole line; return its options, and its other words joined by one blank.
 
         A comment may stand at its end. `expand` is applied to every word that was not quoted.
 
         Raises:
-            BadOption: an option that does not exist, or a value that it does not take.
+            BadOption: an option does not exist, or has a wrong value.
             HelpWanted: `-h` was among the options.
         """
         options: list[str] = []
@@ -110,9 +110,9 @@ class MagicParser(argparse.ArgumentParser):
         return self._finish(options), " ".join(rest)
 
     def parse_head(self, line: str, expand: Callable[[str], str] = str) -> tuple[argparse.Namespace, str, str]:
-        """Parse the options at the head of a line; give the first word behind them, and the line's rest verbatim.
+        """Parse the options at the head of a line; return them, the first word behind them, and the rest verbatim.
 
-        A comment may stand before that word. What stands behind it is code, whatever it begins with.
+        A comment may stand before that word. The rest is code, whatever it begins with.
 
         Raises:
             BadOption, HelpWanted: as `parse_line`.
@@ -145,7 +145,7 @@ class MagicParser(argparse.ArgumentParser):
         return not word.quoted and len(word.text) > 1 and word.text.startswith("-")
 
     def _take(self, words: list[Word], position: int, expand: Callable[[str], str]) -> tuple[str, int]:
-        """Take an option's word, and its value's if it needs one; give it as one, and the position behind it."""
+        """Return an option and its value, if it needs one, as one word; and the position behind them."""
         text = words[position].text
         name, equals, _ = text.partition("=")
         action = self._option_string_actions.get(name)
@@ -158,5 +158,5 @@ class MagicParser(argparse.ArgumentParser):
         if position + 1 == len(words) or (self._is_option(words[position + 1]) and words[position + 1].text != "-"):
             raise BadOption(f"{name} needs a value: {name} {action.metavar or action.dest.upper()}")
         value = words[position + 1]
-        # In one word: argparse takes a value of its own that begins with - for an option.
+        # As one word, since argparse reads a separate value that begins with - as an option.
         return f"{name}={value.text if value.quoted else expand(value.text)}", position + 2

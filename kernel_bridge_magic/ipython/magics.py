@@ -1,4 +1,4 @@
-"""The magics: register, parse, call. What they do is in `shell`, imported when the first one is used."""
+"""The magics: registered, parsed, called. What they do is in `shell`, which the first use imports."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class BridgeMagics(Magics):
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell=shell)
-        #: what the user has configured; `%config KernelBridge` shows and changes it
+        #: the user's configuration; `%config KernelBridge` shows and changes it
         self.settings = KernelBridge(parent=shell)
 
     @cached_property
     def _here(self) -> InShell:
-        with sends_nothing(), held():  # its imports take a while, and must not be left half done
+        with sends_nothing(), held():  # these imports take a while, and must not be interrupted halfway
             from kernel_bridge_magic.ipython.shell import InShell
 
         mine = self.settings
@@ -63,7 +63,7 @@ class BridgeMagics(Magics):
             self._here.close()
 
     def _renewed(self) -> BridgeMagics | None:
-        """Return the magics that have taken the place of these, since modules of ours were reloaded; None if not."""
+        """Return the magics that replace these, if our modules were reloaded since; else None."""
         if not reloads.happened():
             return None
         with contextlib.suppress(Exception):  # old and new modules do not fit together
@@ -140,7 +140,7 @@ class BridgeMagics(Magics):
     # -- shared
 
     def _expand(self, word: str) -> str:
-        """Replace a word that is wholly `$name` or `{expr}` by its value; a Kernel means its id.
+        """Return the value of a word that is `$name` or `{expr}` as a whole, for a Kernel its id; else the word.
 
         Raises:
             BadOption: it has no value here.
@@ -170,7 +170,7 @@ def _nothing_to_run(match: str) -> str:
 
 
 def _check_name(name: str) -> None:
-    """Refuse names that are none, or are IPython's own (T20)."""
+    """Refuse what is no variable name, and names that IPython uses (T20)."""
     reserved = name in ("In", "Out", "get_ipython", "exit", "quit") or name.startswith("_")
     if not name.isidentifier() or keyword.iskeyword(name) or reserved:
         raise BadOption(f"--result {name!r} is not a variable name that can be set. Choose another name")
@@ -191,11 +191,11 @@ def load(shell: Any) -> None:
     shell.register_magics(magics)
     shell.configurables.append(magics.settings)  # where %config looks
     setattr(shell, _ATTRIBUTE, magics)
-    reloads.happened()  # from now on it would be seen
+    reloads.happened()  # notes the state of the modules: later reloads are noticed
 
 
 def unload(shell: Any) -> None:
-    """Take the magics away again and close their connections."""
+    """Remove the magics from `shell` and close their connections."""
     magics = getattr(shell, _ATTRIBUTE, None)
     if magics is None:
         return

@@ -1,4 +1,4 @@
-"""What the magics take, and how their help reads."""
+"""The options of the magics, and their help."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ button, ends the wait.
 
 
 def remote_parser() -> MagicParser:
-    """The options of %remote."""
+    """Build the parser of %remote."""
     parser = MagicParser(
         prog="remote",
         usage="%%remote [options] MATCH, with the code below it, or %remote [options] MATCH CODE",
@@ -75,7 +75,7 @@ def remote_parser() -> MagicParser:
 
 
 def kernels_parser() -> MagicParser:
-    """The options of %kernels."""
+    """Build the parser of %kernels."""
     parser = MagicParser(
         prog="kernels",
         usage="%kernels [options] [MATCH]",
@@ -88,7 +88,7 @@ def kernels_parser() -> MagicParser:
 
 
 def servers_parser() -> MagicParser:
-    """The options of %servers."""
+    """Build the parser of %servers."""
     parser = MagicParser(
         prog="servers",
         usage="%servers [--add URL [--name NAME] [--token REF | --password REF] [--ca-file FILE] [--trust] [--save]]"

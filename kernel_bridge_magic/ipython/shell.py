@@ -1,7 +1,6 @@
-"""What the magics do in one IPython shell, once they have parsed their line.
+"""What the magics do in one IPython shell, once their line is parsed.
 
-Apart from `magics`, so that `%load_ext` costs a running notebook next to nothing: this is imported when the first
-magic is used.
+The first use of a magic imports this module, so that `%load_ext` costs a running notebook next to nothing.
 """
 
 from __future__ import annotations
@@ -46,13 +45,13 @@ from kernel_bridge_magic.text import cut_end, cut_middle, visible
 __all__ = ["InShell"]
 
 _WITH_ADD = ("name", "token", "password", "ca_file", "trust", "allow_plain_http", "save")
-#: where a MATCH names its kernel in full; a row does not: a cell is run again when the rows are others
+#: the levels at which a MATCH names its kernel in full. A row does not: the same cell may run again with other rows.
 _WHOLE = frozenset({Level.ID, Level.PATH, Level.NAME, Level.STEM})
-_CHAIN = "chain"  # in the metadata of what we send: the kernels that wait for this cell
+_CHAIN = "chain"  # in our requests' metadata: the kernels that wait for this cell
 
 
 class InShell:
-    """A `Bridge` in an IPython shell, and what the user was told already."""
+    """The `Bridge` of an IPython shell, with its widgets, and what the user was told already."""
 
     def __init__(
         self,
@@ -64,14 +63,14 @@ class InShell:
         self.shell = shell
         self.bridge = Bridge(configured, MAGICS)
         self._reconnect_timeout = reconnect_timeout
-        self.bridge.rows = ()  # none shown yet, but `#2` is a word here
+        self.bridge.rows = ()  # no table was shown yet, but here `#2` means a row
         self._told: set[tuple[str, str]] = set()
         self._front = _Notebook(shell, max_output) if hasattr(shell, "kernel") else _Terminal(shell)
         self._pump = Pump()
         self._widgets: dict[KernelConnection, WidgetBridge] = {}
 
     def close(self) -> None:
-        """Show what is live as disconnected, and close the connections."""
+        """Show live widgets as disconnected, and close the connections."""
         for widgets in self._widgets.values():
             widgets.close()
         self._widgets.clear()
@@ -79,7 +78,7 @@ class InShell:
         self.bridge.close()
 
     def kernels(self, match: str, options: Any) -> KernelList:
-        """List the kernels; their numbers are what `#2` means from now on."""
+        """Return the table of kernels; `#2` means its second row from now on."""
         if options.server is not None:
             self.bridge.registry.ask_for_secrets(_ask, options.server)
         shown = self.bridge.kernels(match, options.server, verbose=options.verbose)
@@ -87,7 +86,7 @@ class InShell:
         return shown
 
     def servers(self, options: Any) -> ServerList:
-        """Add or remove a server; list all."""
+        """Add or remove a server; return the table of all servers."""
         if options.add:
             self.bridge.add_server(
                 options.add,
@@ -108,12 +107,12 @@ class InShell:
         return ServerList.of(self.bridge.look(), MAGICS)
 
     def check(self, which: str) -> CheckList:
-        """Say step by step what works on the road to a server, or to all."""
+        """Check step by step what works with a server, or with all; return the table of checks."""
         self.bridge.registry.ask_for_secrets(_ask, which or None)
         return CheckList(self.bridge.check(which), MAGICS)
 
     def run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
-        """Run code there and show it here; with `hold_result` give its last result instead of showing it.
+        """Run code in the kernel and show its output here; with `hold_result` return the result instead of showing it.
 
         Raises:
             RemoteError, FateError: what the cell ended with, unless `options.no_raise_error`.
@@ -121,7 +120,7 @@ class InShell:
         if options.server is not None:
             with sends_nothing():
                 self.bridge.registry.ask_for_secrets(_ask, options.server)
-        # Ctrl-C is an exception again where nothing of the cell is left behind (G12).
+        # Ctrl-C is held back until it can be raised without leaving anything of the cell behind (G12).
         with held():
             return self._run(match, code, options, hold_result=hold_result)
 
@@ -137,7 +136,7 @@ class InShell:
             if not options.no_raise_error:
                 relay.show_held()
             if isinstance(outcome.error, FateError) or not outcome.kernel.own:
-                sink.begin_line()  # what is said next must be seen, whatever the kernel has left
+                sink.begin_line()  # what comes next must be readable, whatever the kernel has left on the line
             if not options.no_raise_error:
                 if relay.error_is_shown:
                     leave_out(self.shell, outcome.error)
@@ -152,7 +151,7 @@ class InShell:
         """Find the kernel, connect to it, and send the code as the very last thing."""
         kernel = aside(lambda: self.bridge.find(match, options.server), "kernel-bridge-find")
         chain = self._chain(kernel)
-        # What can be live is known when there is a connection, and opening that may have notes to show.
+        # This relay shows notes while the connection is opened. Widgets need one that knows the connection.
         relay = Relay(sink, kernel)
         if not options.quiet:
             self._introduce(match, kernel, relay)
@@ -184,7 +183,7 @@ class InShell:
         return self._widgets[connection]
 
     def _introduce(self, match: str, kernel: Kernel, relay: Relay) -> None:
-        """Say once which kernel is meant where MATCH does not name it: a part of a name, a row, a kind (T25)."""
+        """Show once which kernel is meant where MATCH does not name it in full, as a part of a name or a row (T25)."""
         known = (match, kernel.id)
         if known in self._told:
             return
@@ -194,7 +193,7 @@ class InShell:
             relay.inform(KERNEL, f"{shown(match)} → {_introduced(kernel)}")
 
     def _chain(self, kernel: Kernel) -> list[str]:
-        """The kernels that wait for this cell, this one last.
+        """Return the ids of the kernels that wait for this cell, this kernel's last.
 
         Raises:
             OwnKernel: the target is one of them; it would wait for itself (FACTS 1).
@@ -215,30 +214,30 @@ class InShell:
 
 
 def _introduced(kernel: Kernel) -> str:
-    """Name a kernel, and say what and where it is, in a line that is not too long."""
+    """Return a kernel's name, kind and place, in a line that is not too long."""
     kind = cut_end(visible(kernel.display_name.removesuffix(" (ipykernel)")), 40)
     where = cut_middle(visible(kernel.server.name), 40) if kernel.server else "this machine"
     return f"{cut_middle(visible(kernel.title), 80)} ({', '.join(filter(None, (kind, where)))})"
 
 
 def _ask(what: str) -> str:
-    """Ask for a secret, as `registry.Ask` says.
+    """Ask the user for a secret, as `registry.Ask` does.
 
     Raises:
         BadServer: nobody can be asked here.
     """
     try:
         with warnings.catch_warnings():
-            # Where getpass finds no terminal it warns, and reads on: the rest of a script that is piped in, say.
+            # Without a terminal getpass warns and reads stdin, which may be the rest of a script that is piped in.
             warnings.simplefilter("error", getpass.GetPassWarning)
             return getpass.getpass(f"{what}: ")
     except (NotImplementedError, EOFError, OSError, getpass.GetPassWarning):
-        pass  # NotImplementedError is ipykernel's, of a front end without stdin: nbclient, papermill
+        pass  # ipykernel raises NotImplementedError for a front end without stdin: nbclient, papermill
     raise BadServer("nobody can be asked for its secret here; name its place, env:VAR or file:PATH")
 
 
 class _Notebook:
-    """The front end of an ipykernel."""
+    """The front end of this kernel: a notebook, or a console."""
 
     def __init__(self, shell: Any, max_output: Callable[[], int]) -> None:
         self._shell = shell
@@ -247,16 +246,16 @@ class _Notebook:
         self._allowed_for: tuple[int, Any] | None = None
 
     def sink(self) -> CappedSink:
-        """The sink of a cell that runs now."""
+        """Return the sink of the cell that runs now."""
         limit = self._max_output()
         sink = CappedSink(self._shell, limit, allowance=self._allowance_of(limit))
         if limit == MAX_OUTPUT and not sink.can_ask:
-            # nbclient and papermill read from the kernel itself; and their files outlive the kernel's
+            # nbclient and papermill read from the kernel itself, past no server; and their files outlive the kernel's.
             return CappedSink(self._shell, MAX_KEPT)
         return sink
 
     def _allowance_of(self, limit: int) -> Allowance:
-        """What may be sent to this notebook now. Whoever allows a cell more text has a server that lets it through."""
+        """Return how much text may be sent to this notebook now; a configured `limit` above the default allows more."""
         header = (self.parent() or {}).get("header", {})
         allowed_for = (limit, header.get("msg_id"))
         if allowed_for != self._allowed_for:  # a cell has ended since, and with it what the server has counted
@@ -264,16 +263,16 @@ class _Notebook:
         return self._allowance
 
     def parent(self) -> Parent:
-        """The message that runs the cell which runs now."""
+        """Return the request of the cell that runs here now."""
         parent = self._shell.get_parent()
         return parent if isinstance(parent, dict) else None
 
     def late(self, parent: Parent, kernel: Kernel) -> Sink:
-        """As `widgets.Front` says."""
+        """Return the sink for late output, as `widgets.Front` says."""
         return LateSink(self._shell.kernel, parent or {})
 
     def comm_proxies(self, forward: Forward) -> CommProxies | None:
-        """As `widgets.Front` says."""
+        """Return what shows live widgets, as `widgets.Front` says."""
         return CommProxies(self._shell.kernel, forward)
 
 
@@ -286,18 +285,18 @@ class _Terminal:
         self._heading = Heading()
 
     def sink(self) -> TerminalSink:
-        """The sink of a cell that runs now."""
+        """Return the sink of the cell that runs now."""
         self._left_open.answered()  # the cell was typed
         return TerminalSink(self._shell, self._left_open)
 
     def parent(self) -> Parent:
-        """There are no messages here; an Output widget still must tell our cell from others."""
+        """Return a made-up request: a terminal has none, but an Output widget must tell our cell from others."""
         return {"header": {"msg_id": "terminal"}}
 
     def late(self, parent: Parent, kernel: Kernel) -> Sink:
-        """As `widgets.Front` says; IPython shows it above the prompt."""
+        """Return the sink for late output, as `widgets.Front` says; IPython shows it above the prompt."""
         return LateTerminalSink(self._shell, self._left_open, self._heading, kernel.title)
 
     def comm_proxies(self, forward: Forward) -> CommProxies | None:
-        """As `widgets.Front` says."""
+        """Return None: a terminal shows no live widgets."""
         return None

@@ -1,7 +1,7 @@
-"""Regular expressions from users, kept from running for ever (FAULTS T33). Pure.
+"""Regular expressions from users that cannot run for ever (FAULTS T33). Pure.
 
-`re` cannot be stopped once it runs, and holds the interpreter lock. So a pattern is read by `re`'s own parser
-before it is used, and refused where the number of ways to match a name could explode.
+`re` cannot be stopped once it runs, and holds the interpreter lock. So a pattern is first read by `re`'s own parser,
+and refused where the number of ways to match a name could explode.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from kernel_bridge_magic.errors import BadMatch
 __all__ = ["LONGEST", "search_all"]
 
 LONGEST = 200  # characters in a pattern
-_MOST_STEPS = 50_000_000  # about a second of `re`, were a name made to be as slow as can be
-_OPEN = 8  # a repeat of more than so many is counted as one of "any number"
+_MOST_STEPS = 50_000_000  # about a second of `re` for the worst possible name
+_OPEN = 8  # a repeat of more than this counts as one of "any number"
 
 _parser: Any = importlib.import_module("re._parser")  # typeshed does not know it; `sre_parse` is deprecated
 _REPEATS = {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}
 
 
 class _Nested(Exception):
-    """A repeat inside a repeat."""
+    """Raised for a repeat inside a repeat."""
 
 
 class _Ways(NamedTuple):
-    """In how many ways a pattern can match: a product, of which `opens` factors are as long as the name."""
+    """The number of ways in which a pattern can match: a product, of which `opens` factors are as long as the name."""
 
     number: int
     opens: int
 
 
 def search_all(pattern: str, texts: Iterable[str]) -> Iterator[bool]:
-    """Say for each of `texts` whether `pattern` is found in it.
+    """Yield for each of `texts` whether `pattern` is found in it.
 
     Raises:
         BadMatch: the pattern is too long, broken (with position and reason), or could take for ever.
@@ -51,7 +51,7 @@ def search_all(pattern: str, texts: Iterable[str]) -> Iterator[bool]:
 
 def _compile(pattern: str, longest: int) -> re.Pattern[str]:
     try:
-        # `[[` and the like warn of what a later Python may make of them: of no use to somebody naming a kernel.
+        # `[[` and the like warn of what a later Python may make of them, which is of no use here.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = _parser.parse(pattern)
@@ -67,7 +67,7 @@ def _compile(pattern: str, longest: int) -> re.Pattern[str]:
         raise BadMatch(f"regular expression {_quote(pattern)} refused: {reason}") from None
     anchored = bool(tree) and str(tree[0][0]) == "AT" and str(tree[0][1]) in ("AT_BEGINNING", "AT_BEGINNING_STRING")
     opens = ways.opens + (not anchored)
-    # n places to start and k repeats side by side: n over k+1 ways to share the name out between them.
+    # n places to start and k repeats side by side: n over k+1 ways to divide the name between them.
     if ways.number * (1 if anchored else longest) // math.factorial(opens) > _MOST_STEPS:
         reason = f"so many repeats could take for ever on a name of {longest} characters; use fewer, or begin with ^"
         raise BadMatch(f"regular expression {_quote(pattern)} refused: {reason}")
@@ -79,7 +79,7 @@ def _quote(pattern: str) -> str:
 
 
 def _count(tree: Any, longest: int) -> _Ways:
-    """Count the ways in which the parts of `tree`, one after another, can match `longest` characters.
+    """Return in how many ways the parts of `tree`, one after another, can match `longest` characters.
 
     Raises:
         _Nested: something that can match in several ways is itself repeated.
@@ -108,7 +108,7 @@ def _count_repeat(least: Any, most: Any, body: Any, longest: int) -> _Ways:
 def _count_branch(arms: list[Any], longest: int) -> _Ways:
     ways = [_count(arm, longest) for arm in arms]
     opens = max(way.opens for way in ways)
-    # Arms that begin with letters of their own (`foo|bar`) leave no choice: at most one can go on.
+    # Alternatives that begin with different letters (`foo|bar`) leave no choice: at most one can go on.
     first = [chr(arm[0][1]).casefold() if arm and str(arm[0][0]) == "LITERAL" else "" for arm in arms]
     if all(first) and len(set(first)) == len(first):
         return _Ways(max(way.number for way in ways), opens)
@@ -120,7 +120,7 @@ def _join(ways: list[_Ways]) -> _Ways:
 
 
 def _parts(argument: Any) -> Iterator[Any]:
-    """Find the patterns inside an operation's argument: groups, look-arounds and conditions hold some."""
+    """Yield the patterns inside an operation's argument: groups, look-arounds and conditions contain some."""
     if isinstance(argument, _parser.SubPattern):
         yield argument
     elif isinstance(argument, (tuple, list)):
