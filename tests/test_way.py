@@ -1,0 +1,35 @@
+"""One cell's way, as `kernel_bridge_magic/README.md` tells it: at most twelve lines, and each function is there."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from functools import reduce
+from pathlib import Path
+
+import pytest
+
+import kernel_bridge_magic
+
+PACKAGE = Path(kernel_bridge_magic.__file__).parent
+_SECTION = re.compile(r"^## One cell's way.*?\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+_STEP = re.compile(r"\d+\. `([\w/]+)\.py` `(\w+(?:\.\w+)?)` \S.*")
+
+
+def steps() -> list[str]:
+    (section,) = _SECTION.findall((PACKAGE / "README.md").read_text("utf-8"))
+    return [line for line in section.splitlines() if re.match(r"\d+\.", line)]
+
+
+def test_the_way_has_twelve_lines_at_most() -> None:
+    assert 5 <= len(steps()) <= 12
+    assert [line.partition(".")[0] for line in steps()] == [str(number) for number in range(1, len(steps()) + 1)]
+
+
+@pytest.mark.parametrize("line", steps())
+def test_each_line_names_a_function_that_exists(line: str) -> None:
+    step = _STEP.fullmatch(line)
+    assert step, "a line reads: 1. `folder/module.py` `Class.function` what it does"
+    assert (PACKAGE / f"{step[1]}.py").is_file()
+    module = importlib.import_module(f"{PACKAGE.name}.{step[1].replace('/', '.')}")
+    assert callable(reduce(getattr, step[2].split("."), module))
