@@ -25,6 +25,7 @@ GUIDE = "notebooks/guide.md"
 PAGES = ["README.md", *sorted(f"notebooks/{page.name}" for page in (ROOT / "notebooks").glob("*.md"))]
 #: Documents that link to each other, but whose blocks are not for a notebook or its user's shell.
 LINKED = [*PAGES, ".github/CONTRIBUTING.md", "CHANGELOG.md"]
+LINKED += sorted(str(page.relative_to(ROOT)) for page in (ROOT / "kernel_bridge_magic").rglob("*.md"))
 #: What is not pasted: what a program shows, and drawings.
 SHOWN = "text"
 #: The two commands that set up a virtual environment: CI runs the one as it stands there, `test_demo` the other's demo.
