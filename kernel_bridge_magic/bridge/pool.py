@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.descriptors import require
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.connection.connection import KernelConnection
@@ -256,7 +256,7 @@ class _Admission:
         self._kernel = kernel
         self._note = note
         self._timeout = float("inf") if timeout is None else timeout
-        self._until = time.monotonic() + self._timeout
+        self._until = Deadline.after(self._timeout)
         self._if_busy = if_busy
 
     def held_up(self, seconds: float, suspended: bool = False) -> None:
@@ -275,7 +275,7 @@ class _Admission:
         if self._if_busy == "fail" and seconds > _BUSY_SECONDS:
             closed = f": {why}" if suspended else " is busy or starting, and its server lets nobody in"
             raise self._not_run(f"{title}{closed}")
-        if time.monotonic() > self._until:
+        if self._until.is_over:
             raise self._not_run(f"{title}: no connection within {self._timeout:g} s, since {why}")
         if self._note is not None and self._if_busy != "fail":
             self._note(Note(_SUSPENDED) if suspended else Queued(connecting=True))

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.signals import ENDING
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError
 
@@ -146,8 +147,8 @@ def _server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, str]]:
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, token: str, log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
+    deadline = Deadline.after(_START_SECONDS)
+    while not deadline.is_over:
         if process.poll() is not None:
             last = "".join(log.read_text(errors="replace").strip().splitlines()[-1:])[:200].replace(token, "***")
             raise CannotConnect(f"the demo's private server ended at once. Its log ends with {last!r}")

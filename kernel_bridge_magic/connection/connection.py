@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kernel_bridge_magic import reloads
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.choices import check_duration
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.control import Control
@@ -215,9 +216,9 @@ class KernelConnection:
         """
         if is_busy(self._transport):
             return False
-        end = time.monotonic() + _STATE_SECONDS
+        deadline = Deadline.after(_STATE_SECONDS)
         while busy := self._control.look()[0] == "busy":
-            if time.monotonic() > end:
+            if deadline.is_over:
                 break
             time.sleep(_STATE_LOOK)  # it may hear of our own question's end a moment after us
         return not busy

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import time
 from collections.abc import Mapping
 from typing import Any
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.errors import LinkError
 from kernel_bridge_magic.protocol.messages import Message, evaluate_content
 from kernel_bridge_magic.remote_code import subshell as remote
@@ -74,10 +74,10 @@ def look_busy(transport: Transport) -> None:
     """
     inbox = Inbox()
     msg_id = send(transport, remote.look_busy(), inbox=inbox)
-    deadline, came = time.monotonic() + REPLY_SECONDS, 0
+    deadline, came = Deadline.after(REPLY_SECONDS), 0
     with contextlib.suppress(queue.Empty):
         while came < 2:  # the request's own, and the one that it makes
-            item = inbox.get(timeout=max(deadline - time.monotonic(), 0.0))
+            item = inbox.get(timeout=deadline.left)
             if isinstance(item, Closed):
                 break
             came += isinstance(item, Message) and item.execution_state == "busy"

@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.connection.actions import Actions
 from kernel_bridge_magic.connection.answers import Answers
 from kernel_bridge_magic.connection.cell import Cell
@@ -300,10 +301,10 @@ class Execution:
 
     def _stragglers(self) -> Iterator[Event]:
         """Yield what still comes of a cell that is over: Deno was seen to send a result after its idle."""
-        end = time.monotonic() + _LINGER
+        deadline = Deadline.after(_LINGER)
         with contextlib.suppress(queue.Empty):
             while True:
-                item = self._inbox.get(timeout=max(end - time.monotonic(), 0.0))
+                item = self._inbox.get(timeout=deadline.left)
                 if not isinstance(item, Message):
                     self._inbox.put(item)  # for `leftovers`
                     return
@@ -317,10 +318,10 @@ class Execution:
 
         The user may end that, too: by a further interrupt.
         """
-        end = time.monotonic() + _INTERRUPT_SECONDS
+        deadline = Deadline.after(_INTERRUPT_SECONDS)
         while self._fate is not Fate.LEFT_RUNNING and self._actions.is_interrupting(PATIENCE):
             check()
-            if self._interrupts_asked > self._interrupts_done or time.monotonic() > end:
+            if self._interrupts_asked > self._interrupts_done or deadline.is_over:
                 break
 
     def _let_go(self) -> None:

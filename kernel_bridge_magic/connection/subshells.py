@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-import time
 from typing import Any
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.connection.control_channel import REPLY_SECONDS, interrupt_thread, look_busy
 from kernel_bridge_magic.errors import CannotConnect, LinkError, NotRun
 from kernel_bridge_magic.fate.life import Sign
@@ -155,10 +155,10 @@ class Subshell:
 
 def _reply(inbox: Inbox, seconds: float) -> dict[str, Any] | None:
     """Return the content of the reply on control; {} if the end came first, None if nothing came within `seconds`."""
-    deadline = time.monotonic() + seconds
+    deadline = Deadline.after(seconds)
     with contextlib.suppress(queue.Empty):
         while True:
-            item = inbox.get(timeout=max(deadline - time.monotonic(), 0.0))
+            item = inbox.get(timeout=deadline.left)
             if isinstance(item, Closed | Sign):
                 return {}
             if isinstance(item, Message) and item.channel == "control":
