@@ -16,7 +16,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -51,19 +51,24 @@ class _Hole:
     above: str
     long: bool = False
     flood: bool = False
+    came: int = 0  # numbers in between that have come, where several holes were made one
 
     @property
     def size(self) -> int:
-        return self.stop - self.start
+        return self.stop - self.start - self.came
 
-
-@dataclass(slots=True)
-class _Sum:
-    """Numbers that are missing for sure, and those in short holes of a flood, which others' replies may explain."""
-
-    sure: int = 0
-    short: int = 0
-    exact: bool = True  # as far as the sure ones go
+    def joined(self, later: _Hole) -> _Hole:
+        """Return this hole and a later one as one, of which more may count than of the two."""
+        alike = self.below == self.above == later.below
+        return _Hole(
+            self.start,
+            later.stop,
+            self.below if alike else "",
+            later.above,
+            long=self.long or later.long,
+            flood=self.flood or later.flood,
+            came=self.came + later.came + later.start - self.stop,
+        )
 
 
 @dataclass(slots=True)
@@ -79,8 +84,6 @@ class _Cell:
     broken: int | None = None  # the highest on IOPub when the link first broke under it
     beside: float = float("inf")  # the lowest of somebody else's above its first
     children: int = 0  # messages that never came of processes that it forked
-    added: _Sum = field(default_factory=_Sum)  # of holes that are not kept any more
-    added_up: bool = False
 
     @property
     def start(self) -> int | None:
@@ -88,14 +91,6 @@ class _Cell:
         if self.broken is None or self.busy >= 0:
             return self.first
         return self.position if self.position >= 0 else None
-
-    def add(self, total: _Sum, hole: _Hole, cell: str, *, dropped: bool = False) -> None:
-        """Add a hole to the sum of what is missing of this cell, if it counts."""
-        if hole.long or (self.broken is not None and hole.start > self.broken):
-            total.sure += hole.size
-            total.exact = total.exact and hole.below == hole.above == cell
-        elif hole.flood or dropped:
-            total.short += hole.size
 
 
 class Ledger:
@@ -185,23 +180,25 @@ class Ledger:
             return None
         broken, forked, start = found.broken, cell in self._numbering.forked, found.start
         dropped = dropped or (broken is None and found.idle < 0 <= found.reply)  # its idle was
-        if start is None or (broken is not None and (forked or self._numbering.doubted)):
-            return None
-        if dropped and (forked or found.added_up):
+        if start is None or (forked and dropped) or (broken is not None and (forked or self._numbering.doubted)):
             return None
         if start < 0:
             return Gap(0, True)  # nothing has come of it, over a link that holds
-        end, total = self._end(found, behind), replace(found.added)
+        end, sure, short, exact = self._end(found, behind), 0, 0, not forked
         for hole in self._between(start, end):
-            found.add(total, hole, cell, dropped=dropped)
+            if hole.long or (broken is not None and hole.stop > broken + 1):
+                sure += hole.size
+                exact = exact and hole.below == hole.above == cell
+            elif hole.flood or dropped:
+                short += hole.size
         since = start if dropped or broken is None else max(start, broken)
         answers = [answer for answer in self._answers if since <= answer[0] and answer[1] <= end]
         if dropped or broken is not None:
-            total.sure -= sum(sure for _, _, sure in answers)
-        elif total.short:
-            total.short -= sum(self._is_reply_in_flood(low, high) for low, high, _ in answers)
-        size = max(total.sure + total.short, 0) + found.children
-        return Gap(size, not size or (total.exact and not (total.short or found.beside < end or forked)))
+            sure -= sum(certain for _, _, certain in answers)
+        elif short:
+            short -= sum(self._is_reply_in_flood(low, high) for low, high, _ in answers)
+        size = max(sure + short, 0) + found.children
+        return Gap(size, not size or (exact and not short and found.beside >= end))
 
     def unexplained(self, cell: str) -> int | None:
         """Return how many messages that never came since a cell was sent may have been the cell's.
@@ -210,7 +207,7 @@ class Ledger:
         """
         found = self._cells.get(cell)
         known = self._counts and not self._numbering.doubted
-        if found is None or not known or found.broken is None or found.position < 0 or found.added_up:
+        if found is None or not known or found.broken is None or found.position < 0:
             return None
         absent = sum(hole.size for hole in self._between(found.position, max(self._ahead, default=self._top)))
         return absent - sum(sure for low, _, sure in self._answers if low > found.position)
@@ -235,7 +232,7 @@ class Ledger:
     def _fill(self, number: int, parent: str) -> None:
         """Take a number out of its hole, if it was in one."""
         place = bisect_right(self._holes, number, key=lambda hole: hole.start) - 1
-        if place >= 0 and number < self._holes[place].stop:
+        if place >= 0 and number < self._holes[place].stop and not self._holes[place].came:
             hole = self._holes[place]
             parts = replace(hole, stop=number, above=parent), replace(hole, start=number + 1, below=parent)
             self._holes[place : place + 1] = [part for part in parts if part.size]
@@ -246,15 +243,9 @@ class Ledger:
         skipped = sum(hole.size for hole in holes)
         flood = 0 < skipped < LONG and self._is_flood(message)
         self._holes += [replace(hole, long=skipped >= LONG, flood=flood) for hole in holes]
-        if len(self._holes) <= _MOST_KEPT:
-            return
-        # Half of them are kept as sums only. What comes of those later is not taken off again.
-        old, self._holes = self._holes[: _MOST_KEPT // 2], self._holes[_MOST_KEPT // 2 :]
-        for cell, found in self._cells.items():
-            found.added_up, start = True, found.start
-            for hole in old:
-                if start is not None and 0 <= start < hole.start:
-                    found.add(found.added, hole, cell)
+        if len(self._holes) > _MOST_KEPT:
+            pairs = zip(self._holes[::2], self._holes[1::2], strict=False)
+            self._holes = [hole.joined(later) for hole, later in pairs] + self._holes[len(self._holes) & ~1 :]
 
     def _beyond(self, upto: int, above: str) -> Iterator[_Hole]:
         """Return the holes between the highest number on IOPub and one above it, which came and has that parent."""
@@ -272,7 +263,7 @@ class Ledger:
         tail = self._beyond(last, self._ahead[last]) if end > self._top and last >= 0 else ()
         for hole in (*self._holes, *(replace(hole, long=True) for hole in tail)):
             if hole.start < end and hole.stop > start + 1:
-                yield replace(hole, start=max(hole.start, start + 1), stop=min(hole.stop, end))
+                yield hole
 
     def _is_reply_in_flood(self, low: int, high: int) -> bool:
         """Return whether one number alone is missing between the states of a request, and counts as one of a flood."""

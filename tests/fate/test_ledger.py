@@ -498,14 +498,22 @@ def test_what_comes_a_second_time_fills_no_hole() -> None:
     assert late.lost() == Gap(14, True), "one came late: what is left of a long run is a loss, however short"
 
 
-def test_of_more_holes_than_can_be_kept_the_count_is_kept() -> None:
-    holes, step = 12_000, LONG + 1
+@pytest.mark.parametrize("holes", [12_000, 12_001])
+def test_of_more_holes_than_can_be_kept_the_count_is_kept(holes: int) -> None:
+    step = LONG + 1
     cell = Cell(state(1, "busy"), *(message(1 + step * number) for number in range(1, holes + 1)))
-    assert cell.lost() == Gap(LONG * holes, True)
-    assert cell.lost(dropped=True) is None, "short ones were not added up"
+    assert cell.lost() == cell.lost(dropped=True) == Gap(LONG * holes, True)
     cell.breaks()
-    assert cell.unexplained(CELL) is None
     assert cell.get(message(3 + step * holes)).lost() == Gap(LONG * holes + 1, True)
+    assert cell.unexplained(CELL) == LONG * holes + 1
+    theirs = message(6 + step * holes, parent=f"{OTHER}_1")
+    assert cell.get(theirs, message(8 + step * holes)).lost() == Gap(LONG * holes + 4, False)
+
+
+def test_short_holes_that_are_not_kept_by_themselves_count_where_something_was_dropped() -> None:
+    cell = Cell(state(1, "busy"), *(message(1 + 2 * number) for number in range(1, 9001)), message(18_002))
+    assert cell.lost() == Gap(0, True)
+    assert cell.lost(dropped=True) == Gap(9000, False)
 
 
 # -- whatever comes
