@@ -1,12 +1,12 @@
-"""Whether a cell whose reply was lost came to its end, by what its kernel said on IOPub. Pure.
+"""`Completion`: whether a cell whose reply was lost came to its end, by what its kernel said on IOPub. Pure.
 
 Its `execute_input`, its idle and the idle of a later question say so, if one process of the kernel sent all three: it
 has done with the cell, and went on. That it was one is known only where messages are numbered over all channels,
 `<session>_<pid>_<number>` (`ledger`). A session alone may be the same in each life of a kernel, or echo ours; and a
 restart in between, which ends a cell with the same idle, would pass for its end.
 
-None of this says how the cell ended: that an `error` does, which must not be among what did not come. So no number
-between the two may be missing but the reply's own.
+None of this says how the cell ended. An `error` message does, which must not be among what did not come. So no number
+between the beginning and the end may be missing but the reply's own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Completion:
         self._came = 0  # messages of the cell between its beginning and its end
 
     def receive(self, message: Message) -> None:
-        """Take any message of the cell but its reply, in the order in which they come."""
+        """Handle any message of the cell but its reply, in the order in which they come."""
         name, number = numbered(message)
         if message.msg_type == "execute_input":
             self._began = name, number
@@ -37,7 +37,7 @@ class Completion:
             self._came += 1
 
     def receive_later(self, message: Message) -> None:
-        """Take any message on IOPub of a question that was asked behind the cell."""
+        """Handle any message on IOPub of a question that was asked behind the cell."""
         if message.execution_state == "idle":
             self._later = numbered(message)
 

@@ -1,4 +1,4 @@
-"""The times at which one cell's link was down: what is said of them, and when to count what they cost. Pure."""
+"""`Outage`: the times at which one cell's link was down, and what is said of them. Pure."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ class Outage:
         return self._back_at is not None
 
     def broke(self, why: str, clock: str, now: float) -> None:
-        """Take a break."""
+        """Record a break, and why."""
         self._down_at, self._back_at, self._told = now, None, False
         self._clock, self.words = clock, f"link lost at {clock} ({why})"
         self.span = (self.span[0] or clock, "")
 
     def back(self, seconds: float, clock: str, now: float) -> Note:
-        """Take the return, `seconds` after the break, and give what to say of it."""
+        """Record the return, `seconds` after the break; return what to say of it."""
         self._down_at, self._back_at = None, now
         self.span = (self.span[0], clock)
         return Note(f"link lost at {self._clock}, back after {seconds:.1f} s")
 
     def closed(self) -> None:
-        """Nobody opens it any more."""
+        """Record that nobody opens it any more."""
         self._down_at = None
 
     def settled(self, now: float) -> bool:
-        """Whether it has been back for so long that the server has given again what it had kept."""
+        """Return whether it has been back for so long that the server has sent again what it had kept."""
         return self._back_at is not None and now - self._back_at >= timing.current.stragglers
 
     def tick(self, now: float, patience: float | None = None) -> list[Event]:
-        """Give what to say of a link that stays down, once; `patience` is for how long it is tried again."""
+        """Return what to say of a link that stays down, once. `patience`: for how many seconds it is tried again."""
         if self._told or self._down_at is None or now - self._down_at < timing.current.tell_link_is_down:
             return []
         self._told = True
@@ -69,7 +69,7 @@ class Outage:
 
 
 def spoken(seconds: float) -> str:
-    """Give a length of time as it would be typed: 5 min, 2 h, 90 s."""
+    """Return a length of time as it would be typed: 5 min, 2 h, 90 s."""
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g} {unit}"

@@ -1,10 +1,10 @@
 """How long to hold on to a link that says nothing, and when to try to get a broken one back. R7 of FAULTS 2. Pure.
 
-A TCP connection that is silent is not dead: one that was kept through a black hole of 30 s lost nothing, a new one
-opened early did. So a silent one is kept until a *new* connection is answered and the old one still says nothing
-10 s later, or for 90 s. One that broke is tried again for 5 minutes, unless the user says otherwise, counted from its
-last sign; then `link` gives its cell up. Time comes in as `now`, seconds on a monotonic clock, which stands still while
-the machine sleeps (R8): `Wake` tells that it has slept.
+A TCP connection that is silent is not dead. One that was kept through a black hole of 30 s lost nothing; a new one
+that was opened early did. So a silent connection is kept until a *new* one is answered and the old one still says
+nothing 10 s later, or for 90 s. A connection that broke is tried again for 5 minutes, unless the user says otherwise,
+counted from its last sign; then `watch` gives its cell up. `now` is seconds on a monotonic clock, which stands still
+while the machine sleeps (R8); `Wake` tells that it has slept.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from kernel_bridge_magic.protocol.events import Note
 
 __all__ = ["RECONNECT", "Failure", "Incoming", "Retry", "Silence", "Step", "Wake"]
 
-# Seconds.
-#: for a link to come back, since it last gave a sign, unless the user says otherwise
+#: For how many seconds a link is waited for since it last gave a sign, unless the user says otherwise.
 RECONNECT = 300.0
-_DOUBLINGS = 5  # until that is reached; a float holds 1023, which a link that is waited for without an end outlasts
-REFUSALS_HERE = 2  # tries
-QUICK_TRIES = 40  # half a minute; a tunnel that is not back by then is tried as rarely as anything else
+#: The pauses between tries double so often. A float holds 1023 doublings, which a link that is waited for without an
+#: end outlasts.
+_DOUBLINGS = 5
+#: So many refusals by a port of this machine say that its server has ended.
+_REFUSALS_HERE = 2
+#: Half a minute. A tunnel that is not back by then is tried as rarely as anything else.
+_QUICK_TRIES = 40
 
 
 class Step(enum.Enum):
@@ -33,12 +36,12 @@ class Step(enum.Enum):
 
 
 class Silence:
-    """The watch over one connection, from its opening to its end."""
+    """The watch over one connection that may fall silent, from its opening to its end."""
 
     def __init__(self) -> None:
-        self._pinged: float | None = None  # an unanswered ping
-        self._told = False
-        self._told_why = False
+        self._pinged: float | None = None  # when the ping was sent that is not answered yet
+        self._told = False  # people know that nothing is heard
+        self._told_why = False  # and whether the server answers on a new connection
         self._quiet_since = 0.0
         self._probing = False
         self._probe_at = 0.0
@@ -47,18 +50,15 @@ class Silence:
         self._woke = False
 
     def woke(self, seconds: float) -> None:
-        """Take note that this machine slept for that long: the next `tick` asks at once."""
+        """Record that this machine slept for so many seconds: the next `tick` asks at once."""
         self._slept += seconds
         self._woke = True
 
     @property
     def _still_silent(self) -> float:
         # A server gives up a client that does not answer for as long: there is nothing to be kept.
-        return (
-            timing.current.ping_answer
-            if self._slept >= timing.current.silent_running
-            else timing.current.silent_beside_answer
-        )
+        slept_long = self._slept >= timing.current.silent_running
+        return timing.current.ping_answer if slept_long else timing.current.silent_beside_answer
 
     @property
     def doubts(self) -> bool:
@@ -66,11 +66,11 @@ class Silence:
         return self._pinged is not None and self._told
 
     def pinged(self, now: float) -> None:
-        """Take note that a ping is out."""
+        """Record that a ping was sent."""
         self._pinged = now
 
     def probed(self, answered: bool, now: float) -> list[Note]:
-        """Take what a question on a new connection brought; give what to say."""
+        """Record whether a question on a new connection was answered; return what to say."""
         self._probing = False
         self._probe_at = now
         if self._pinged is None:
@@ -89,7 +89,7 @@ class Silence:
         return Note(f"its server answers on a new connection only; reconnecting in {wait:g} s if this stays")
 
     def tick(self, *, heard: float, running: bool, now: float) -> list[Step | Note]:
-        """Say what to do. `heard` is when the last byte came, `running` whether a request is under way."""
+        """Return what to do. `heard` is when the last byte came, `running` whether a request is under way."""
         if self._pinged is not None and heard >= self._pinged:
             told, since = self._told, self._quiet_since
             self._pinged, self._told, self._told_why, self._answered_at = None, False, False, None
@@ -138,7 +138,7 @@ class Wake:
         self._ahead: float | None = None
 
     def slept(self, ahead: float | None) -> float:
-        """Give how many seconds it slept since the last call, 0.0 for not at all.
+        """Return for how many seconds it slept since the last call, 0.0 for not at all.
 
         `ahead` is CLOCK_BOOTTIME less CLOCK_MONOTONIC, None where there are no such clocks.
         """
@@ -149,7 +149,7 @@ class Wake:
 
 
 class Incoming:
-    """What is said of one message that is long in coming: one line, replaced each 5 s (F24)."""
+    """What is said of one message that takes long to arrive: one line, replaced each 5 s (F24)."""
 
     def __init__(self) -> None:
         self._number = -1
@@ -158,7 +158,7 @@ class Incoming:
         self._size = 0
 
     def tick(self, *, number: int, come: int, size: int, now: float) -> list[Note]:
-        """Take how far it is: the message's number, its bytes so far (0 before the first) and those announced."""
+        """Return what is to be said of message `number`: `come` of its `size` bytes have arrived."""
         notes: list[Note] = []
         if number != self._number:
             if self._told_at is not None:
@@ -194,11 +194,11 @@ class Failure(enum.Enum):
 
 
 class Retry:
-    """When to try again: at once, then after 0 to 2**n - 1 s, at random, so that not all come back together.
+    """When to try again: at once, then after 0 to 2**n - 1 s, at random, so that not all clients come back together.
 
-    With `once` the server said that it does not want us (close codes 1008, 4xxx): one try only. `here`: it is a
-    process that we saw, so that a port which nobody listens on says that it has ended. Elsewhere that may be a tunnel
-    or a proxy, which comes back: it is tried for as long as somebody waits.
+    `once`: one try only, as the server said that it does not want us (close codes 1008, 4xxx). `here`: the server is a
+    process that we saw, so a port on which nobody listens says that it has ended. Elsewhere that may be a tunnel or a
+    proxy, which comes back: it is tried for as long as somebody waits.
     """
 
     def __init__(self, *, once: bool = False, here: bool = True) -> None:
@@ -209,16 +209,16 @@ class Retry:
         self._hopeless = False
 
     def failed(self, why: Failure) -> None:
-        """Take note that a try failed."""
+        """Record that a try failed, and why."""
         self._tries += 1
         self._refused = self._refused + 1 if why is Failure.REFUSED else 0
-        ended = self._here and self._refused >= REFUSALS_HERE
+        ended = self._here and self._refused >= _REFUSALS_HERE
         self._hopeless = self._once or why in (Failure.DENIED, Failure.NO_KERNEL) or ended
 
     def wait(self, chance: float) -> float | None:
-        """Give the seconds until the next try, None to give up. `chance` is a random number from 0 to 1."""
+        """Return the seconds until the next try, None to give up. `chance` is a random number from 0 to 1."""
         if self._hopeless:
             return None
-        if 0 < self._refused < QUICK_TRIES:
+        if 0 < self._refused < _QUICK_TRIES:
             return timing.current.retry_refused
         return chance * min(2.0 ** min(self._tries, _DOUBLINGS) - 1, timing.current.longest_retry)

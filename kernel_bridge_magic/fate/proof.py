@@ -1,6 +1,6 @@
-"""Whether a cell that went out by a link that broke never reached its kernel, proven without sending it again. Pure.
+"""`Proof`: that a cell which was sent over a link that broke never reached its kernel. It is not sent again. Pure.
 
-What may still happen to it, and what excludes that, one after the other::
+What may still happen to the cell, and what excludes that, one after the other::
 
     the old connection is alive at the server, and hands it on later (a reset that only we have seen; a proxy that
     holds bytes; a server that replaces a stale connection reads from it for 5 s more)
@@ -14,8 +14,8 @@ What may still happen to it, and what excludes that, one after the other::
         ──▶ an ipykernel numbers what it sends: a cell makes four messages at least (busy, execute_input, reply, idle).
             Since the last message before the cell fewer are missing.
 
-What cannot be excluded so is no proof, and the fate stays unknown: other clients, kernels that do not number, one
-that was not heard before the cell was sent.
+Without all of that there is no proof, and the fate stays unknown: where there are other clients, where the kernel does
+not number its messages, and where it was not heard before the cell was sent.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MESSAGES_OF_A_CELL = 4
 
 
 class Step(enum.Enum):
-    """What is to be done now."""
+    """What is to be done now for the proof."""
 
     ASK_SERVER = "ask the server, answer with `server_says`"
     ASK_KERNEL = "ask the kernel on shell, answer with `answered`"
@@ -41,7 +41,10 @@ class Step(enum.Enum):
 
 
 class Proof:
-    """The steps of one proof. It begins when the kernel has answered over the new connection. `now` is monotonic."""
+    """The steps of one proof, which begins when the kernel has answered over the new connection.
+
+    `now` is seconds on a monotonic clock.
+    """
 
     def __init__(self, now: float) -> None:
         self._began = now
@@ -53,7 +56,7 @@ class Proof:
         self._hopeless = False
 
     def server_says(self, connections: int | None, asked_at: float) -> None:
-        """Take how many connections the server has to the kernel, None if it did not say, and when it was asked."""
+        """Record the number of the server's connections to the kernel, None if it did not say; asked at `asked_at`."""
         if asked_at < self._began or self._alone_at is not None:
             return  # of a question before the proof: the old connection may have been counted, and ours not yet
         if connections == 1:
@@ -62,11 +65,11 @@ class Proof:
             self._hopeless = True
 
     def answered(self, now: float) -> None:
-        """Take the kernel's answer to the last question."""
+        """Record that the kernel has answered the last question."""
         self._answered, self._answered_at = self._asked, now
 
     def tick(self, now: float) -> Step | None:
-        """Say what is to be done, each thing once."""
+        """Return what is to be done, each thing once."""
         if self._hopeless or now - self._began >= timing.current.proof:
             return Step.GIVE_UP
         if self._alone_at is None:
