@@ -22,7 +22,8 @@ from kernel_bridge_magic.errors import (
     remote_error,
 )
 from kernel_bridge_magic.fate.life import Sign
-from kernel_bridge_magic.fate.watch import Action, Link, Verdict
+from kernel_bridge_magic.fate.verdicts import Action, Verdict
+from kernel_bridge_magic.fate.watch import Link
 from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.protocol.request import Request
 from tests.support.wire import CELL, reply, status, stream

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.connection.subshells import Subshell
 from kernel_bridge_magic.errors import KernelBridgeError, LinkError
-from kernel_bridge_magic.fate.watch import Action, Link
+from kernel_bridge_magic.fate.verdicts import Action
+from kernel_bridge_magic.fate.watch import Link
 from kernel_bridge_magic.protocol.events import Event, Note
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.remote_code import record
@@ -79,14 +80,14 @@ class Actions:
         """Hand an answer to the watch and return what it makes of that; None for an item that answers no action."""
         if isinstance(item, Message) and self._asked_record and item.parent_id == self._asked_record:
             if item.channel == "shell":
-                return self._watch.kernel_recorded(record.read(item.content, self._watch.request.msg_id), now)
-            self._watch.record_heard(item, now)
+                return self._watch.judgment.kernel_recorded(record.read(item.content, self._watch.request.msg_id), now)
+            self._watch.state.aftermath.record_heard(item, now)
         elif isinstance(item, ServerSays):
-            self._watch.server_says(
+            return self._watch.server_says(
                 item.state, now, connections=item.connections, asked_at=item.asked_at, there=item.there
             )
         elif isinstance(item, _Heartbeat):
-            self._watch.heartbeat(item.beats, item.greets)
+            self._watch.heart.receive(item.beats, item.greets)
         else:
             return None
         return []

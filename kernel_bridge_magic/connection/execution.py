@@ -21,9 +21,10 @@ from kernel_bridge_magic.connection.outcome import Outcome
 from kernel_bridge_magic.connection.sending import leave_news, send
 from kernel_bridge_magic.connection.subshells import Subshell
 from kernel_bridge_magic.errors import Fate
+from kernel_bridge_magic.fate.cell_state import Surroundings
 from kernel_bridge_magic.fate.life import Sign, since_the_last_cell
 from kernel_bridge_magic.fate.patience import RECONNECT
-from kernel_bridge_magic.fate.watch import Action
+from kernel_bridge_magic.fate.verdicts import Action
 from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Aside, Error, Event, Note, Queued, Tick
@@ -175,7 +176,7 @@ class Execution:
                 yield from self._stragglers()
             yield from map(Note, self._sent.faults(self._transport))
             self._await_interrupt()
-            if (untold := self._watch.untold) is not None:
+            if (untold := self._watch.ending.untold) is not None:
                 yield Note(since_the_last_cell(untold))
             if self._fate in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
                 yield from self._answers.left()
@@ -223,18 +224,20 @@ class Execution:
 
     def _tick(self, now: float) -> list[Event | Action]:
         self._ticked = now
-        self._watch.receiving(self._transport.receiving_at)
-        self._watch.free = self._transport.turns.free
-        self._watch.wait_for(self._ahead(), now)
-        self._watch.unread = not self._inbox.empty()
-        self._watch.remembers = record.is_kept(self._transport.info)
-        self._watch.lost_since = self._transport.lost_since
         # What the kernel keeps for us can still be fetched in a week.
         is_kept = self.durable is not None and self.durable.usable
-        self._watch.reconnect_timeout = None if is_kept else self._reconnect_timeout
+        self._watch.state.surroundings = Surroundings(
+            ahead=self._ahead(),
+            free=self._transport.turns.free,
+            unread=not self._inbox.empty(),
+            remembers=record.is_kept(self._transport.info),
+            receiving_at=self._transport.receiving_at,
+            lost_since=self._transport.lost_since,
+            reconnect_timeout=None if is_kept else self._reconnect_timeout,
+        )
         steps = [*self._answers.tick(now), *self._watch.tick(now)]
-        if self._watch.wants_proof:
-            self._watch.proven(self._transport.unexplained(self.msg_id))
+        if self._watch.state.aftermath.wants_proof:
+            self._watch.judgment.proven(self._transport.unexplained(self.msg_id))
         # At a verdict durable mode returns what it holds back.
         return [*steps, *self._tick_durable(now), *self._count(now)]
 
@@ -270,7 +273,7 @@ class Execution:
         if isinstance(item, Sign):
             self._watch.sign(item, now)
         elif isinstance(item, Closed):
-            self._watch.closed(item.reason, now, denied=item.denied, unaccepted=item.unaccepted)
+            return list(self._watch.closed(item.reason, now, denied=item.denied, unaccepted=item.unaccepted))
         elif isinstance(item, Broken):
             self._watch.broke(item.reason, item.clock, now)
         return []
@@ -292,9 +295,9 @@ class Execution:
             steps.append(self._watch.losses.no_room(dropped, "more than can wait here while nothing is shown"))
         if self.durable is not None and self.durable.usable:
             return steps  # it fetches what is missing
-        if self._watch.wants_count(now):
-            dropped = bool(self._watch.losses.limited)
-            steps += self._watch.count(self._transport.missing(self.msg_id, self._watch.behind, dropped=dropped))
+        if self._watch.judgment.wants_count(now):
+            answer, dropped = self._watch.state.probe.answer_id, bool(self._watch.losses.limited)
+            steps += self._watch.judgment.count(self._transport.missing(self.msg_id, answer, dropped=dropped))
         return steps
 
     # -- the end

@@ -64,7 +64,7 @@ class Outcome:
             updates=self._outputs.updates,
             truncated=self._outputs.truncated,
             output_characters=self._outputs.characters,
-            started=watch.begun,
+            started=watch.judgment.begun,
         )
         if error is not None:
             error.result = result
@@ -88,5 +88,5 @@ class Outcome:
             shown=watch.shown,
             missing=watch.losses.missing,
             seconds=seconds,
-            started=watch.begun,
+            started=watch.judgment.begun,
         )

@@ -137,8 +137,8 @@ def leave_news(transport: Transport, sent: Sent) -> None:
     has_ended = watch.verdict is not None and watch.verdict.fate in (Fate.OK, Fate.FAILED)
     if has_ended and life.awaited is sent.awaited:
         life.awaited = None  # whichever life it was that ran the cell
-    told = watch.untold is not None  # just now, and that end may still be to come
-    if told or (life.awaited is None if has_ended else watch.end_is_told):
+    told = watch.ending.untold is not None  # just now, and that end may still be to come
+    if told or (life.awaited is None if has_ended else watch.ending.is_told):
         transport.take_news(told=told or not has_ended)
 
 

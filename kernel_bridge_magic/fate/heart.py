@@ -10,7 +10,7 @@ MISSED_BEATS = 2  # one may be missed by a machine that swaps for a moment
 
 
 class Heart:
-    """Counts what a kernel did not answer; each note is given once, and again after it has answered."""
+    """The questions that a kernel did not answer. Each note is returned once, and again after an answer."""
 
     def __init__(self) -> None:
         self._missed_beats = 0
@@ -18,15 +18,15 @@ class Heart:
         self._told_stopped = False
         self._told_native = False
 
-    def take(self, beats: bool | None, greets: bool | None) -> None:
-        """Take whether it beats, None where nobody can ask, and whether its Python runs, None where not known."""
+    def receive(self, beats: bool | None, greets: bool | None = None) -> None:
+        """Record whether it beats, None where nobody can ask, and whether its Python runs, None where not known."""
         self._missed_greetings = self._missed_greetings + 1 if beats and greets is False else 0
         self._told_native = self._told_native and not greets
         self._missed_beats = self._missed_beats + 1 if beats is False else 0
         self._told_stopped = self._told_stopped and not beats
 
     def note(self) -> Note | None:
-        """Give what is to be said now."""
+        """Return what is to be said now."""
         if self._missed_beats >= MISSED_BEATS and not self._told_stopped:
             self._told_stopped = True
             return Note("it does not answer (suspended or swapping?); still waiting")

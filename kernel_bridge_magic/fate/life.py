@@ -1,13 +1,24 @@
-"""Which life of its kernel a connection talks to, and the signs that one ends. Rule R4 of FAULTS 2. Pure."""
+"""Which process of its kernel a connection talks to, and the signs that one ends. Rule R4 of FAULTS 2. Pure.
+
+A kernel has a new *life* with each restart: another process, which knows nothing of the variables before.
+"""
 
 from __future__ import annotations
 
 import enum
+from typing import NamedTuple
 
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import is_from_server
 
-__all__ = ["ANNOUNCED", "Life", "Sign", "since_the_last_cell", "told_of"]
+__all__ = ["ANNOUNCED", "KernelEnd", "Life", "Sign", "since_the_last_cell", "told_of"]
+
+
+class KernelEnd(NamedTuple):
+    """How a kernel ended, in words for `told_of`, and whether there is one again, or will be, as far as is known."""
+
+    how: str
+    comes_back: bool = True
 
 
 class Sign(enum.Enum):
@@ -22,7 +33,7 @@ class Sign(enum.Enum):
 
     @property
     def told(self) -> str:
-        """What people are told of it, for `told_of`."""
+        """What people are told of it, in words for `told_of`."""
         return _TOLD[self]
 
     @property
@@ -43,7 +54,7 @@ _TOLD = {
 
 
 def told_of(kernel: str, what: str) -> str:
-    """Begin a sentence about a kernel: "X was restarted", "X: its kernel process ended"; with no name "it was …"."""
+    """Return the begin of a sentence: "X was restarted", "X: its kernel process ended"; with no name "it was …"."""
     subject = "" if what.startswith(("its ", "the ")) else "it "
     if not kernel:
         return f"{subject}{what}"
@@ -51,7 +62,7 @@ def told_of(kernel: str, what: str) -> str:
 
 
 def since_the_last_cell(sign: Sign) -> str:
-    """Say that the kernel has ended while nobody here waited for it (F8)."""
+    """Return a sentence on a kernel that ended while nobody here waited for it (F8)."""
     return f"{told_of('', sign.told)} since the last cell. Its variables are gone"
 
 
@@ -60,13 +71,13 @@ ANNOUNCED = frozenset({Sign.SHUTDOWN, Sign.RESTART})
 
 
 class Life:
-    """Which life of the kernel a connection talks to, learnt from `header.session` (R4)."""
+    """Which life of the kernel a connection talks to, as its messages' `header.session` tells (R4)."""
 
     def __init__(self, client_id: str) -> None:
         self._client_id = client_id
         self.session = ""
-        # The requests that `session` answered: a kernel may make up one session for each message or request,
-        # and then a change says nothing. One that answered two requests is the kernel's.
+        # The requests that `session` answered. A kernel may make up a session for each message or request, and then
+        # a change says nothing; a session that answered two requests is the kernel's.
         self._answered: set[str] = set()
         self._changes = 0
         #: the last sign of an end that a new life has not made good
@@ -75,7 +86,7 @@ class Life:
         self.awaited: Sign | None = None
 
     def receive(self, message: Message) -> Sign | None:
-        """Take any message of the connection; give a sign if it is one."""
+        """Return the sign that a message of the connection is of an end, None for any other message."""
         if message.channel != "iopub":
             return None
         sign = self._read(message)

@@ -1,8 +1,8 @@
 """The rules R1 to R8 of FAULTS 2 as data: what comes, and what is concluded of it. The documentation is made of this.
 
-Where each rule is kept is in `RULES`; what that does, row by row, is in `CELL` (`link.Link`), `SIGNS` (`life.Life`) and
-`CONNECTION` (`patience.Silence`). tests/fate/test_rules.py plays every row to the machine that it speaks of, with a
-clock of its own: a row that is not true fails there. Seconds are counted from the last thing that comes.
+`RULES` names the module that keeps each rule. What the modules do is in `CELL` (`watch.Link`), `SIGNS` (`life.Life`)
+and `CONNECTION` (`patience.Silence`), row by row. tests/fate/test_rules.py plays every row with a clock of its own: a
+row that is not true fails there. Seconds are counted from the last thing that comes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import patience, timing
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.fate.patience import Step
-from kernel_bridge_magic.fate.watch import Action
+from kernel_bridge_magic.fate.verdicts import Action
 
 __all__ = ["CELL", "CONNECTION", "RULES", "SIGNS", "Comes", "ConnectionRow", "Row", "markdown"]
 
@@ -92,9 +92,9 @@ class Comes(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """In `state` there `comes` this, in this order; then, `seconds` later, one fate, or one question, and some words.
+    """What is concluded of a cell: in `state` these things come in their order, and `seconds` later this follows.
 
-    `state` is `sent` (the kernel has not begun) or `running`.
+    `state` is `sent` (the kernel has not begun) or `running`. What follows is a fate, or a question, and some words.
     """
 
     rule: str
@@ -108,10 +108,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRow:
-    """A connection says nothing for `seconds`; then this `step` is taken, or these words are said.
+    """What is done about a connection that says nothing for `seconds`: this `step` is taken, or these words are said.
 
-    `running`: a cell is under way. `answered`: whether a new connection is answered. `slept`: for how long this
-    machine slept just before.
+    `running`: a cell is under way. `answered`: a new connection is answered. `slept`: for how many seconds this machine
+    slept just before.
     """
 
     rule: str
@@ -128,6 +128,8 @@ _PING = T.ping_running + T.ping_answer
 _LONG = 8 * 3600.0
 _BACK = (C.BREAKS, C.BACK, C.ANSWER)
 _BARE = (C.NUMBERS, C.INPUT, C.IDLE)  # no reply
+_LOST, _SAFE = "the reply that says how is lost", "it is safe to run it again"
+_CHECK, _REMEMBERS = "It may have run: check", "remembers how the cell ended"
 
 #: What `Link` makes of what comes.
 CELL = (
@@ -137,7 +139,7 @@ CELL = (
     Row("R1", RUNNING, (C.REPLY, C.WORD), fate=Fate.OK),
     Row("R1", RUNNING, (C.REPLY,), T.iopub_backlog, fate=Fate.OK),
     Row("R1", RUNNING, (C.IDLE,), T.reply_grace, asks=Action.ASK_KERNEL),
-    Row("R1", RUNNING, (C.IDLE, C.ANSWER), fate=Fate.UNKNOWN, says="the reply that says how is lost"),
+    Row("R1", RUNNING, (C.IDLE, C.ANSWER), fate=Fate.UNKNOWN, says=_LOST),
     Row(
         "R1", RUNNING, (C.IDLE,), T.reply_grace + T.kernel_answer, fate=Fate.UNKNOWN,
         says="does not say whether it ran",
@@ -145,33 +147,21 @@ CELL = (
     Row("R1", RUNNING, (*_BARE, C.LATER), T.settle, asks=Action.ASK_RECORD),
     Row("R1", RUNNING, (*_BARE, C.ANSWER), T.settle, asks=Action.ASK_RECORD),
     Row("R1", RUNNING, (*_BARE, C.LATER, C.ERROR), fate=Fate.FAILED),
-    Row("R1", RUNNING, (*_BARE, C.LATER, C.REMEMBERS), fate=Fate.OK, says="remembers how the cell ended"),
-    Row("R1", RUNNING, (*_BARE, C.LATER, C.REMEMBERS_ERROR), fate=Fate.FAILED, says="remembers how the cell ended"),
+    Row("R1", RUNNING, (*_BARE, C.LATER, C.REMEMBERS), fate=Fate.OK, says=_REMEMBERS),
+    Row("R1", RUNNING, (*_BARE, C.LATER, C.REMEMBERS_ERROR), fate=Fate.FAILED, says=_REMEMBERS),
     Row("R1", RUNNING, (*_BARE, C.LATER, C.FORGOT), fate=Fate.OK, says="ran to its end"),
     Row("R1", RUNNING, (C.NO_RECORD, *_BARE, C.LATER), T.settle, fate=Fate.OK, says="ran to its end"),
-    Row(
-        "R1", RUNNING, (C.NO_RECORD, *_BARE, C.ANSWER), T.settle + T.kernel_answer, fate=Fate.UNKNOWN,
-        says="the reply that says how is lost",
-    ),
-    Row("R1", RUNNING, (*_BARE, C.LATER_LIFE, C.FORGOT), fate=Fate.UNKNOWN, says="the reply that says how is lost"),
-    Row("R1", RUNNING, (C.INPUT, C.IDLE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN, says="the reply that says how is lost"),
-    Row("R1", RUNNING, (C.NUMBERS, C.IDLE, C.ANSWER), fate=Fate.UNKNOWN, says="the reply that says how is lost"),
+    Row("R1", RUNNING, (C.NO_RECORD, *_BARE, C.ANSWER), T.settle + T.kernel_answer, fate=Fate.UNKNOWN, says=_LOST),
+    Row("R1", RUNNING, (*_BARE, C.LATER_LIFE, C.FORGOT), fate=Fate.UNKNOWN, says=_LOST),
+    Row("R1", RUNNING, (C.INPUT, C.IDLE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN, says=_LOST),
+    Row("R1", RUNNING, (C.NUMBERS, C.IDLE, C.ANSWER), fate=Fate.UNKNOWN, says=_LOST),
     Row(
         "R1", RUNNING, (C.NUMBERS, C.INPUT, C.ERROR_SHOWN, C.IDLE, C.LATER, C.REMEMBERS_ERROR), fate=Fate.FAILED,
-        says="remembers how the cell ended",
+        says=_REMEMBERS,
     ),
-    Row(
-        "R1", RUNNING, (C.NUMBERS, C.INPUT, C.ERROR_SHOWN, C.IDLE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN,
-        says="the reply that says how is lost",
-    ),
-    Row(
-        "R1", RUNNING, (C.NUMBERS, C.INPUT, C.HOLE, C.IDLE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN,
-        says="the reply that says how is lost",
-    ),
-    Row(
-        "R1", RUNNING, (C.DROPPED, *_BARE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN,
-        says="the reply that says how is lost",
-    ),
+    Row("R1", RUNNING, (C.NUMBERS, C.INPUT, C.ERROR_SHOWN, C.IDLE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN, says=_LOST),
+    Row("R1", RUNNING, (C.NUMBERS, C.INPUT, C.HOLE, C.IDLE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN, says=_LOST),
+    Row("R1", RUNNING, (C.DROPPED, *_BARE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN, says=_LOST),
     Row(
         "R1", RUNNING, (*_BARE, C.RESTARTING), T.settle, fate=Fate.DIED,
         says="its kernel process ended during this cell",
@@ -181,8 +171,8 @@ CELL = (
     Row("R2", SENT, (C.FREE,), T.queued_after_free, says="Queued"),
     Row("R2", RUNNING, (C.ERROR, C.IDLE), fate=Fate.FAILED),
     Row("R2", RUNNING, (C.KEYBOARD_INTERRUPT, C.ERROR, C.IDLE), T.shutdown_reply, fate=Fate.FAILED),
-    Row("R2", SENT, (C.ABORTED, C.IDLE), fate=Fate.NOT_RUN, says="it is safe to run it again"),
-    Row("R2", SENT, (C.BUSY, C.ABORTED, C.IDLE), fate=Fate.NOT_RUN, says="it is safe to run it again"),
+    Row("R2", SENT, (C.ABORTED, C.IDLE), fate=Fate.NOT_RUN, says=_SAFE),
+    Row("R2", SENT, (C.BUSY, C.ABORTED, C.IDLE), fate=Fate.NOT_RUN, says=_SAFE),
     Row("R2", SENT, (C.BUSY, C.INPUT, C.ABORTED, C.IDLE), fate=Fate.FAILED),
     Row("R2", SENT, (C.INTERRUPT,), fate=Fate.LEFT_RUNNING, says="so it was not interrupted; it may run there"),
     Row("R2", RUNNING, (C.INTERRUPT,), asks=Action.INTERRUPT),
@@ -206,15 +196,12 @@ CELL = (
     Row("R2", RUNNING, (C.REPLY, C.LEAVE), fate=Fate.OK),
     Row("R3", SENT, (C.BREAKS, C.BACK), asks=Action.ASK_KERNEL),
     Row("R3", SENT, _BACK, T.settle, asks=Action.ASK_SERVER),
-    Row("R3", SENT, (*_BACK, C.CROWDED), T.proof, fate=Fate.UNKNOWN, says="It may have run: check"),
+    Row("R3", SENT, (*_BACK, C.CROWDED), T.proof, fate=Fate.UNKNOWN, says=_CHECK),
     Row("R3", SENT, (*_BACK, C.ALONE), T.socket_linger, asks=Action.ASK_KERNEL),
     Row("R3", SENT, (*_BACK, C.ALONE, C.ANSWER), asks=Action.ASK_KERNEL),
-    Row(
-        "R3", SENT, (*_BACK, C.ALONE, C.ANSWER, C.ANSWER, C.TOO_FEW), fate=Fate.NOT_RUN,
-        says="it is safe to run it again",
-    ),
-    Row("R3", SENT, (*_BACK, C.ALONE, C.ANSWER, C.ANSWER, C.ENOUGH), fate=Fate.UNKNOWN, says="It may have run: check"),
-    Row("R3", SENT, (C.RESTARTING, C.ANSWER), fate=Fate.UNKNOWN, says="It may have run: check"),
+    Row("R3", SENT, (*_BACK, C.ALONE, C.ANSWER, C.ANSWER, C.TOO_FEW), fate=Fate.NOT_RUN, says=_SAFE),
+    Row("R3", SENT, (*_BACK, C.ALONE, C.ANSWER, C.ANSWER, C.ENOUGH), fate=Fate.UNKNOWN, says=_CHECK),
+    Row("R3", SENT, (C.RESTARTING, C.ANSWER), fate=Fate.UNKNOWN, says=_CHECK),
     Row("R3", SENT, (C.RESTARTING, C.BUSY), says="process ended before this cell began"),
     Row(
         "R4", RUNNING, (C.RESTARTING,), T.settle, fate=Fate.DIED,
@@ -248,8 +235,8 @@ CELL = (
         "R4", RUNNING, (C.SHUTDOWN, C.GONE), T.server_end, fate=Fate.DIED,
         says="shut down by another client during this cell; it has no kernel now",
     ),
-    Row("R4", SENT, (C.SHUTDOWN, C.GONE), T.server_end, fate=Fate.NOT_RUN, says="it is safe to run it again"),
-    Row("R4", SENT, (C.RESTART, C.ANSWER), fate=Fate.NOT_RUN, says="it is safe to run it again"),
+    Row("R4", SENT, (C.SHUTDOWN, C.GONE), T.server_end, fate=Fate.NOT_RUN, says=_SAFE),
+    Row("R4", SENT, (C.RESTART, C.ANSWER), fate=Fate.NOT_RUN, says=_SAFE),
     Row("R4", SENT, (C.RESTARTING,), T.settle, asks=Action.ASK_KERNEL),
     Row("R4", SENT, (C.RESTARTING,), T.settle + T.kernel_answer, fate=Fate.UNKNOWN, says="does not say whether it ran"),
     Row(
@@ -257,7 +244,7 @@ CELL = (
         says="the kernel ended for good before",
     ),
     Row("R4", RUNNING, (C.GONE,), fate=Fate.DIED, says="shut down or deleted"),
-    Row("R4", SENT, (C.GONE,), fate=Fate.UNKNOWN, says="It may have run: check"),
+    Row("R4", SENT, (C.GONE,), fate=Fate.UNKNOWN, says=_CHECK),
     Row("R4", RUNNING, (C.BREAKS, C.GONE), fate=Fate.DIED, says="disappeared from its server"),
     Row("R5", RUNNING, (C.NOTHING,), T.ask_server_after, asks=Action.ASK_SERVER),
     Row("R5", RUNNING, (C.IDLE_TWICE,), asks=Action.ASK_KERNEL),
@@ -288,10 +275,10 @@ CELL = (
     Row("R7", RUNNING, (C.REPLY, C.BREAKS, C.INTERRUPT), fate=Fate.OK),
     Row("R7", RUNNING, (C.BREAKS, C.BACK), asks=Action.ASK_SERVER, says="back after"),
     Row("R7", RUNNING, _BACK, T.settle, asks=Action.ASK_RECORD),
-    Row("R7", RUNNING, (*_BACK, C.REMEMBERS), fate=Fate.OK, says="remembers how the cell ended"),
-    Row("R7", RUNNING, (*_BACK, C.FORGOT), fate=Fate.UNKNOWN, says="the reply that says how is lost"),
+    Row("R7", RUNNING, (*_BACK, C.REMEMBERS), fate=Fate.OK, says=_REMEMBERS),
+    Row("R7", RUNNING, (*_BACK, C.FORGOT), fate=Fate.UNKNOWN, says=_LOST),
     Row("R7", RUNNING, (*_BARE, *_BACK, C.FORGOT, C.LATER), fate=Fate.OK, says="lost with the link, but the cell ran"),
-    Row("R7", RUNNING, (C.NO_RECORD, *_BACK), T.settle, fate=Fate.UNKNOWN, says="the reply that says how is lost"),
+    Row("R7", RUNNING, (C.NO_RECORD, *_BACK), T.settle, fate=Fate.UNKNOWN, says=_LOST),
     Row("R7", RUNNING, (C.BREAKS, C.INTERRUPT), fate=Fate.LEFT_RUNNING, says="may still be running there"),
     Row("R7", RUNNING, (C.CLOSED,), asks=Action.ASK_SERVER),
     Row("R7", RUNNING, (C.CLOSED, C.MODEL), fate=Fate.UNKNOWN, says="may still be running"),
@@ -324,7 +311,7 @@ CONNECTION = (
 
 
 def markdown() -> list[str]:
-    """Give all of it as lines of Markdown."""
+    """Return all of it as lines of Markdown."""
     lines = ["| rule | says | kept in |", "|---|---|---|"]
     lines += [f'| <a id="{name.lower()}"></a>{name} | {says} | {module}.py |' for name, (says, module) in RULES.items()]
     lines += ["", "What a cell's watch makes of what comes. Seconds count from the last thing that comes.", ""]

@@ -12,15 +12,15 @@ def test_it_is_said_once_and_again_after_an_answer(beats: bool, greets: bool | N
     heart = Heart()
     for _ in range(2):
         for missed in range(1, MISSED_BEATS + 3):
-            heart.take(beats, greets)
+            heart.receive(beats, greets)
             note = heart.note()
             assert (note is not None and words in note.text) == (missed == MISSED_BEATS)
-        heart.take(True, True)
+        heart.receive(True, True)
         assert heart.note() is None
 
 
 def test_where_nobody_can_ask_nothing_is_said() -> None:
     heart = Heart()
     for _ in range(9):
-        heart.take(None, None)
+        heart.receive(None, None)
     assert heart.note() is None

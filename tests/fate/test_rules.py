@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +27,8 @@ from kernel_bridge_magic.fate.rules import (
     Row,
     markdown,
 )
-from kernel_bridge_magic.fate.watch import Action, Link
+from kernel_bridge_magic.fate.verdicts import Action
+from kernel_bridge_magic.fate.watch import Link
 from kernel_bridge_magic.protocol.events import Event, Lost, Note, Queued
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request
@@ -44,7 +47,8 @@ class Player:
         self.now = 1000.0
         self.row = row
         timeout = GIVEN if Comes.TIME_IS_UP in row.comes else None
-        self.link = Link(Request(CELL_ID), now=self.now, timeout=timeout)
+        here = Comes.NOBODY_THERE not in row.comes
+        self.link = Link(Request(CELL_ID), now=self.now, timeout=timeout, here=here)
         self.said: list[tuple[float, Event | Action]] = []
         self.asked = self.answered = 0
         self.number: int | None = None
@@ -60,6 +64,10 @@ class Player:
                 self.asked += 1
                 self.link.asked_kernel(f"probe {self.asked}", self.now)
 
+    def around(self, **known: Any) -> None:
+        """Let the caller know something about the kernel or the link."""
+        self.link.state.surroundings = replace(self.link.state.surroundings, **known)
+
     def get(self, message: Message) -> None:
         self.keep(self.link.receive(message, self.now))
 
@@ -71,10 +79,10 @@ class Player:
     def tick(self) -> None:
         self.now += TICK
         self.keep(self.link.tick(self.now))
-        if self.gap != "" and not self.counted and self.link.wants_count(self.now):
+        if self.gap != "" and not self.counted and self.link.judgment.wants_count(self.now):
             assert not isinstance(self.gap, str)
             self.counted = self.link.verdict is not None
-            self.keep(self.link.count(self.gap))
+            self.keep(self.link.judgment.count(self.gap))
 
     def wait(self, seconds: float) -> None:
         until = self.now + seconds
@@ -87,7 +95,7 @@ class Player:
         self.get(msg("kernel_info_reply", {}, channel="shell", parent=f"probe {self.asked}"))
 
     def word(self) -> None:
-        self.until(lambda: self.link._probed_behind, "the kernel is asked behind the reply")
+        self.until(lambda: self.link.state.probe.behind_reply, "the kernel is asked behind the reply")
         self.get(status("busy", parent=f"probe {self.asked}"))
 
     def later(self, sender: str = KERNEL) -> None:
@@ -101,42 +109,38 @@ class Player:
             self.tick()
 
     def connections(self, count: int) -> None:
-        self.until(lambda: self.link._proof is not None, "a proof is sought")
+        self.until(lambda: self.link.state.aftermath.proof is not None, "a proof is sought")
         self.link.server_says("idle", self.now, connections=count, asked_at=self.now)
 
     def numbers(self, count: int) -> None:
-        self.until(lambda: self.link.wants_proof, "numbers are wanted")
-        self.link.proven(count)
+        self.until(lambda: self.link.state.aftermath.wants_proof, "numbers are wanted")
+        self.link.judgment.proven(count)
 
     def record(self, remembered: dict[str, str] | None) -> None:
         self.until(lambda: any(step is Action.ASK_RECORD for _, step in self.said), "the kernel is asked for its end")
-        self.keep(self.link.kernel_recorded(remembered, self.now))
+        self.keep(self.link.judgment.kernel_recorded(remembered, self.now))
 
     def server_idle(self) -> None:
         for _ in range(2):
             self.link.server_says("idle", self.now)
         self.tick()
 
-    def nobody_there(self) -> None:
-        self.link._here = False
-        self.link.server_says("", self.now)
-
     def heart_stops(self) -> None:
         for _ in range(2):
-            self.link.heartbeat(False)
+            self.link.heart.receive(False)
         self.tick()
 
     def no_greeting(self) -> None:
         for _ in range(2):
-            self.link.heartbeat(True, False)
+            self.link.heart.receive(True, False)
         self.tick()
 
     def breaks(self) -> None:
-        self.link.lost_since = self.now
+        self.around(lost_since=self.now)
         self.link.broke("the server closed the connection", "10:00:00", self.now)
 
     def back(self) -> None:
-        self.link.lost_since = None
+        self.around(lost_since=None)
         self.keep(self.link.back(0.1, "10:00:01", self.now))
 
     def goes(self, gap: Gap | None) -> None:
@@ -145,7 +149,7 @@ class Player:
     def play(self, what: Comes) -> None:
         simple: dict[Comes, Callable[[], object]] = {
             Comes.NOTHING: lambda: None,
-            Comes.FREE: lambda: setattr(self.link, "free", True),
+            Comes.FREE: lambda: self.around(free=True),
             Comes.BUSY: lambda: self.get(status("busy")),
             Comes.INPUT: lambda: self.get(entered(number=self.numbered())),
             Comes.REPLY: lambda: self.get(reply()),
@@ -167,22 +171,22 @@ class Player:
             Comes.CROWDED: lambda: self.connections(2),
             Comes.TOO_FEW: lambda: self.numbers(MESSAGES_OF_A_CELL - 1),
             Comes.ENOUGH: lambda: self.numbers(MESSAGES_OF_A_CELL),
-            Comes.GONE: lambda: self.link.server_says(None, self.now),
+            Comes.GONE: lambda: self.keep(self.link.server_says(None, self.now)),
             Comes.MODEL: lambda: self.link.server_says("busy", self.now),
             Comes.IDLE_TWICE: self.server_idle,
-            Comes.NOBODY: lambda: self.link.server_says("", self.now),
-            Comes.NOBODY_THERE: self.nobody_there,
+            Comes.NOBODY: lambda: self.keep(self.link.server_says("", self.now)),
+            Comes.NOBODY_THERE: lambda: self.keep(self.link.server_says("", self.now)),
             Comes.HEART_STOPS: self.heart_stops,
             Comes.NO_GREETING: self.no_greeting,
             Comes.BREAKS: self.breaks,
             Comes.BACK: self.back,
-            Comes.NO_SIGN: lambda: setattr(self.link, "lost_since", self.now),
+            Comes.NO_SIGN: lambda: self.around(lost_since=self.now),
             Comes.CLOSED: lambda: self.link.closed("the server closed the connection", self.now),
             Comes.GAP: lambda: self.goes(Gap(3, True)),
             Comes.NUMBERS: lambda: setattr(self, "number", 0),
             Comes.HOLE: lambda: self.numbered(2),
             Comes.NO_NUMBERS: lambda: self.goes(None),
-            Comes.NO_RECORD: lambda: setattr(self.link, "remembers", False),
+            Comes.NO_RECORD: lambda: self.around(remembers=False),
             Comes.INTERRUPT: lambda: self.keep(self.link.interrupt(self.now)),
             Comes.LEAVE: lambda: self.keep(self.link.leave("told to end")),
             Comes.TIME_IS_UP: lambda: self.wait(GIVEN),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,8 @@ from kernel_bridge_magic.fate.ledger import Gap
 from kernel_bridge_magic.fate.life import Sign
 from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL
-from kernel_bridge_magic.fate.watch import Action, Link
+from kernel_bridge_magic.fate.verdicts import Action
+from kernel_bridge_magic.fate.watch import Link
 from kernel_bridge_magic.protocol.events import Error, Event, Lost, Note, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request
@@ -39,6 +42,11 @@ class Watched:
     def get(self, *messages: Message) -> Watched:
         for message in messages:
             self.said += self.link.receive(message, self.now)
+        return self
+
+    def around(self, **known: Any) -> Watched:
+        """Let the caller know something about the kernel or the link."""
+        self.link.state.surroundings = replace(self.link.state.surroundings, **known)
         return self
 
     def sign(self, sign: Sign) -> Watched:
@@ -176,7 +184,7 @@ def test_an_idle_that_was_lost_in_a_flood_is_told_once_the_kernel_speaks_of_what
     assert Action.ASK_KERNEL not in cell.said
     cell.get(status("busy", parent="probe"))
     assert cell.fate is Fate.OK
-    assert cell.link.count(Gap(7, True)) == [
+    assert cell.link.judgment.count(Gap(7, True)) == [
         Lost("7 messages missing (made faster than the kernel can send; --durable loses none)", 7)
     ]
     assert cell.link.losses.missing == 7
@@ -185,7 +193,7 @@ def test_an_idle_that_was_lost_in_a_flood_is_told_once_the_kernel_speaks_of_what
 def test_an_idle_that_was_lost_by_a_kernel_that_numbers_nothing_is_told() -> None:
     cell = running().get(reply()).wait(T.reply_grace + 0.1).asked_kernel().get(status("busy", parent="probe"))
     assert cell.fate is Fate.OK
-    (lost,) = cell.link.count(None)
+    (lost,) = cell.link.judgment.count(None)
     assert isinstance(lost, Lost) and "end-of-cell" in lost.reason
     assert cell.link.losses.missing is None
 
@@ -195,7 +203,7 @@ def test_output_that_is_long_behind_the_reply_is_waited_for() -> None:
     cell.get(stream("at last"), status("idle"), status("busy", parent="probe"))
     assert cell.fate is Fate.OK
     assert Stream("stdout", "at last") in cell.said
-    assert cell.link.count(Gap(0, True)) == []
+    assert cell.link.judgment.count(Gap(0, True)) == []
 
 
 def test_what_the_kernel_said_of_an_older_question_proves_nothing() -> None:
@@ -224,7 +232,7 @@ def test_what_the_server_drops_is_reported_not_printed(text: str, setting: str) 
     assert not any(isinstance(event, Stream) for event in cell.said)
     assert cell.fate is Fate.OK
     assert cell.link.losses.limited
-    (lost,) = cell.link.count(Gap(14_000, True))
+    (lost,) = cell.link.judgment.count(Gap(14_000, True))
     assert isinstance(lost, Lost)
     assert lost.reason.startswith("14000 messages missing (dropped by the server's rate limit; ")
     assert f"iopub_{setting}_rate_limit" in lost.reason
@@ -238,7 +246,7 @@ def test_what_the_server_drops_and_nobody_can_count_is_told(breaks: bool, gap: G
     if breaks:
         back(cell)
     cell.get(reply(), status("idle"))
-    lost, *more = cell.link.count(gap)
+    lost, *more = cell.link.judgment.count(gap)
     assert isinstance(lost, Lost) and "iopub_data_rate_limit" in lost.reason
     assert bool(more) is (breaks and gap is None), "what the link lost is told by itself"
     assert cell.link.losses.missing is None
@@ -267,16 +275,16 @@ def test_a_queued_cell_is_told_of_once_within_a_second() -> None:
 
 def test_a_kernel_that_was_heard_to_be_free_may_be_slow() -> None:
     cell = Watched()
-    cell.link.free = True
+    cell.around(free=True)
     assert cell.wait(T.queued_after + 0.2).said == []
     assert cell.wait(T.queued_after_free).said == [Queued()]
 
 
 def test_a_cell_is_not_called_queued_while_what_has_come_is_not_read() -> None:
     cell = Watched()
-    cell.link.unread = True
+    cell.around(unread=True)
     assert cell.wait(T.queued_after_free).said == []
-    cell.link.unread = False
+    cell.around(unread=False)
     assert cell.wait(0.1).said == [Queued()]
 
 
@@ -293,13 +301,13 @@ def test_an_interrupt_while_queued_interrupts_nobody() -> None:
 def test_what_it_waits_for_is_told_anew_when_that_has_changed_for_good() -> None:
     ours, theirs = Queued("10:00:00", ours=True), Queued("10:00:07")
     cell = Watched()
-    cell.link.wait_for(ours, cell.now)
+    cell.around(ahead=ours)
     assert cell.wait(T.queued_after + 0.2).said == [ours]
-    cell.link.wait_for(Queued(), cell.now)
-    cell.wait(T.queued_after / 2).link.wait_for(theirs, cell.now)
+    cell.around(ahead=Queued())
+    cell.wait(T.queued_after / 2).around(ahead=theirs)
     assert cell.wait(T.queued_after / 2).said == [ours], "what is over at once is not worth a line"
     assert cell.wait(T.queued_after).said == [ours, theirs]
-    cell.get(status("busy")).link.wait_for(Queued(), cell.now)
+    cell.get(status("busy")).around(ahead=Queued())
     assert Queued() not in cell.wait(3).said
 
 
@@ -315,9 +323,9 @@ def test_what_it_waits_for_is_told_anew_when_that_has_changed_for_good() -> None
 )
 def test_the_note_and_the_error_name_the_same_cause(waits_for: Queued, behind: str) -> None:
     cell = Watched()
-    cell.link.wait_for(waits_for, cell.now)
+    cell.around(ahead=waits_for)
     assert cell.wait(T.queued_after + 0.2).said == [waits_for]
-    cell.link.wait_for(Queued("10:00:09"), cell.now)  # too short ago to have been told
+    cell.around(ahead=Queued("10:00:09"))  # too short ago to have been told
     cell.link.interrupt(cell.now)
     assert cell.fate is Fate.LEFT_RUNNING
     assert cell.reason == (
@@ -355,7 +363,7 @@ def test_who_does_not_wait_for_the_rest_is_told_what_is_known() -> None:
     cell.link.interrupt(cell.now)
     cell.link.interrupt(cell.now)
     assert cell.fate is Fate.OK
-    assert any(isinstance(event, Lost) for event in cell.link.count(None))
+    assert any(isinstance(event, Lost) for event in cell.link.judgment.count(None))
     cell = running().get(status("idle"))
     cell.link.interrupt(cell.now)
     cell.link.interrupt(cell.now)
@@ -406,7 +414,7 @@ def test_an_error_that_was_held_back_is_shown_by_whoever_waits_no_longer(end: st
         cell.said += cell.link.leave("told to end")
     assert cell.fate is (Fate.FAILED if more else Fate.LEFT_RUNNING)
     assert [event.ename for event in cell.said if isinstance(event, Error)] == ["KeyboardInterrupt"]
-    assert not any(isinstance(event, Lost) for event in cell.link.count(Gap(0, True)))
+    assert not any(isinstance(event, Lost) for event in cell.link.judgment.count(Gap(0, True)))
 
 
 def test_an_interrupt_that_does_not_help_gets_one_line() -> None:
@@ -823,34 +831,36 @@ def lost_reply(*came: Message) -> Watched:
 
 def test_the_kernel_s_record_stands_for_a_lost_reply() -> None:
     cell = lost_reply(stream("x\n"))
-    cell.said += cell.link.kernel_recorded({"status": "ok"}, cell.now)
+    cell.said += cell.link.judgment.kernel_recorded({"status": "ok"}, cell.now)
     assert cell.fate is Fate.OK
     assert any("remembers" in note for note in notes(cell))
-    assert cell.link.wants_count(cell.now)
-    assert cell.link.count(Gap(1, True)) == [], "the reply's own number"
-    assert [event.count for event in cell.link.count(Gap(3, True)) if isinstance(event, Lost)] == [2]
+    assert cell.link.judgment.wants_count(cell.now)
+    assert cell.link.judgment.count(Gap(1, True)) == [], "the reply's own number"
+    assert [event.count for event in cell.link.judgment.count(Gap(3, True)) if isinstance(event, Lost)] == [2]
 
 
 def test_a_failure_that_only_the_record_tells_of_is_shown() -> None:
     cell = lost_reply()
-    cell.said += cell.link.kernel_recorded({"status": "error", "ename": "OSError", "evalue": "x"}, cell.now)
+    cell.said += cell.link.judgment.kernel_recorded({"status": "error", "ename": "OSError", "evalue": "x"}, cell.now)
     assert cell.fate is Fate.FAILED
     assert cell.said[-1] == Error("OSError", "x", ())
     cell = lost_reply(error("OSError", "x"))
-    assert not any(isinstance(event, Error) for event in cell.link.kernel_recorded({"status": "error"}, cell.now))
+    assert not any(
+        isinstance(event, Error) for event in cell.link.judgment.kernel_recorded({"status": "error"}, cell.now)
+    )
     assert cell.fate is Fate.FAILED
 
 
 def test_a_kernel_that_does_not_remember_leaves_it_unknown() -> None:
     cell = lost_reply()
-    assert cell.link.kernel_recorded(None, cell.now) == []
+    assert cell.link.judgment.kernel_recorded(None, cell.now) == []
     assert cell.fate is Fate.UNKNOWN
 
 
 def test_a_reply_that_comes_after_all_goes_before_the_record() -> None:
     cell = lost_reply().get(reply(), status("idle"))
     assert cell.fate is Fate.OK
-    assert cell.link.kernel_recorded({"status": "error"}, cell.now) == []
+    assert cell.link.judgment.kernel_recorded({"status": "error"}, cell.now) == []
     assert cell.fate is Fate.OK
 
 
@@ -877,24 +887,24 @@ def asked_twice(cell: Watched) -> Watched:
     for _ in range(2):
         asked = cell.said.count(Action.ASK_KERNEL)
         assert cell.wait(T.socket_linger + 0.2).said.count(Action.ASK_KERNEL) == asked + 1
-        assert not cell.link.wants_proof
+        assert not cell.link.state.aftermath.wants_proof
         cell.asked_kernel().get(PROBE_ANSWER)
     return cell.wait(0.5)
 
 
 def test_a_cell_that_can_no_longer_arrive_and_made_no_message_is_proven_not_run() -> None:
     cell = asked_twice(proving())
-    assert cell.link.wants_proof and cell.fate is None
-    cell.link.proven(MESSAGES_OF_A_CELL - 1)
+    assert cell.link.state.aftermath.wants_proof and cell.fate is None
+    cell.link.judgment.proven(MESSAGES_OF_A_CELL - 1)
     assert cell.fate is Fate.NOT_RUN
     assert cell.reason == f"the kernel: the link was lost before the cell reached the kernel; {SAFE}"
-    assert not cell.link.wants_count(cell.now), "what is missing is nothing of the cell's"
+    assert not cell.link.judgment.wants_count(cell.now), "what is missing is nothing of the cell's"
 
 
 @pytest.mark.parametrize("unexplained", [None, MESSAGES_OF_A_CELL, 50])
 def test_messages_that_may_have_been_the_cell_s_leave_it_unknown(unexplained: int | None) -> None:
     cell = asked_twice(proving())
-    cell.link.proven(unexplained)
+    cell.link.judgment.proven(unexplained)
     assert cell.fate is Fate.UNKNOWN
     assert cell.reason == (
         "the kernel: the link was lost before the kernel confirmed the cell. "
@@ -918,7 +928,7 @@ def test_a_server_asked_before_the_proof_is_not_believed() -> None:
 def test_the_cell_may_still_arrive_while_the_proof_is_sought() -> None:
     cell = server_counts(proving(), 1).wait(T.socket_linger).get(status("busy"), stream("x\n")).wait(3)
     assert cell.fate is None
-    assert not cell.link.wants_proof
+    assert not cell.link.state.aftermath.wants_proof
     assert cell.get(reply(), status("idle")).fate is Fate.OK
 
 
@@ -931,15 +941,15 @@ def test_output_without_its_busy_is_a_cell_that_ran() -> None:
 
 def test_a_second_break_begins_the_proof_anew() -> None:
     cell = proving(server_counts(proving(), 1).wait(1))
-    assert not cell.wait(T.socket_linger + 1).link.wants_proof
-    assert asked_twice(cell).link.wants_proof
+    assert not cell.wait(T.socket_linger + 1).link.state.aftermath.wants_proof
+    assert asked_twice(cell).link.state.aftermath.wants_proof
 
 
 def test_an_end_of_the_kernel_ends_the_proof() -> None:
     for sign in Sign:
         cell = server_counts(proving(), 1).sign(sign).wait(30)
         assert cell.fate is not Fate.NOT_RUN, "it may have begun, and what it sent went with the link"
-        assert not cell.link.wants_proof
+        assert not cell.link.state.aftermath.wants_proof
 
 
 def test_an_interrupt_does_not_wait_for_the_proof() -> None:
@@ -976,11 +986,11 @@ def test_a_question_that_a_free_kernel_does_not_answer_is_asked_again_and_a_busy
 
 def test_what_is_missing_is_told_when_stragglers_are_in_and_more_of_it_later() -> None:
     cell = back(running())
-    assert not cell.link.wants_count(cell.now)
+    assert not cell.link.judgment.wants_count(cell.now)
     cell.wait(T.stragglers)
-    assert cell.link.wants_count(cell.now)
+    assert cell.link.judgment.wants_count(cell.now)
     for gap, told in ((Gap(0, True), 0), (Gap(25, True), 1), (Gap(25, True), 1), (Gap(27, False), 2)):
-        cell.said += cell.link.count(gap)
+        cell.said += cell.link.judgment.count(gap)
         assert len(losses(cell)) == told
     first, more = losses(cell)
     assert first == Lost("25 messages missing between 14:02:07 and 14:02:10 (link lost)", 25)
@@ -997,8 +1007,8 @@ def test_an_idle_that_was_lost_with_the_link_is_counted_once_iopub_has_come_to_w
     cell.get(*([PROBE_ANSWER, word] if answer_first else [word]))
     assert cell.fate is None, "what the server kept for us may come behind"
     assert cell.wait(T.settle + 0.2).fate is Fate.OK
-    assert cell.link.behind == word.msg_id, "up to here it is counted"
-    (lost,) = cell.link.count(Gap(1, True))
+    assert cell.link.state.probe.answer_id == word.msg_id, "up to here it is counted"
+    (lost,) = cell.link.judgment.count(Gap(1, True))
     assert lost == Lost("1 message missing between 14:02:07 and 14:02:10 (link lost)", 1)
     assert cell.link.losses.missing == 1
 
@@ -1017,19 +1027,19 @@ def test_a_word_from_behind_the_reply_that_the_next_break_follows_proves_nothing
 
 def test_nothing_is_counted_between_the_idle_and_the_reply() -> None:
     cell = back(running()).wait(T.stragglers).get(status("idle"))
-    assert not cell.link.wants_count(cell.now)
-    assert cell.get(reply()).link.wants_count(cell.now)
+    assert not cell.link.judgment.wants_count(cell.now)
+    assert cell.get(reply()).link.judgment.wants_count(cell.now)
 
 
 def test_nothing_is_counted_of_a_cell_that_may_prove_not_to_have_run() -> None:
     cell = back(Watched()).wait(T.stragglers + 0.5)
-    assert not cell.link.wants_count(cell.now)
-    assert cell.get(stream("it ran")).link.wants_count(cell.now)
+    assert not cell.link.judgment.wants_count(cell.now)
+    assert cell.get(stream("it ran")).link.judgment.wants_count(cell.now)
 
 
 def test_a_kernel_that_numbers_nothing_is_told_of_once() -> None:
     cell = back(running())
-    cell.said += cell.link.count(None) + cell.link.count(None)
+    cell.said += cell.link.judgment.count(None) + cell.link.judgment.count(None)
     assert sum("cannot be told" in note for note in notes(cell)) == 1
     assert not losses(cell)
     assert cell.link.losses.missing is None
@@ -1037,8 +1047,8 @@ def test_a_kernel_that_numbers_nothing_is_told_of_once() -> None:
 
 def test_over_a_link_that_never_broke_is_counted_at_the_end_alone() -> None:
     cell = running().get(stream("more")).wait(T.stragglers + 0.5)
-    assert not cell.link.wants_count(cell.now)
-    assert cell.get(reply(), status("idle")).link.wants_count(cell.now)
+    assert not cell.link.judgment.wants_count(cell.now)
+    assert cell.get(reply(), status("idle")).link.judgment.wants_count(cell.now)
 
 
 def test_a_cell_whose_beginning_was_not_heard_says_so() -> None:
@@ -1055,7 +1065,7 @@ def test_a_cell_whose_beginning_was_not_heard_says_so() -> None:
 
 def lost(cell: Watched, seconds: float = 0.0) -> Watched:
     """The link has broken, and was last heard `seconds` before."""
-    cell.link.lost_since = cell.now - seconds
+    cell.around(lost_since=cell.now - seconds)
     return broken(cell, 0.0)
 
 
@@ -1087,7 +1097,7 @@ def test_each_return_of_the_link_begins_the_count_anew() -> None:
     cell = running()
     for _ in range(5):
         lost(cell).wait(RECONNECT - 1)
-        cell.link.lost_since = None
+        cell.around(lost_since=None)
         cell.said += cell.link.back(RECONNECT - 1, "14:07:06", cell.now)
         cell.wait(1)
     assert cell.fate is None
@@ -1097,11 +1107,11 @@ def test_each_return_of_the_link_begins_the_count_anew() -> None:
 def test_how_long_is_the_users_to_say() -> None:
     for limit, words in ((5.0, "5 s"), (90.0, "90 s"), (7200.0, "2 h")):
         cell = running()
-        cell.link.reconnect_timeout = limit
+        cell.around(reconnect_timeout=limit)
         assert lost(cell).wait(limit - 0.5).fate is None
         assert f"not back within {words}. The" in cell.wait(1).reason
     for_ever = running()
-    for_ever.link.reconnect_timeout = None
+    for_ever.around(reconnect_timeout=None)
     assert lost(for_ever).wait(10 * RECONNECT).fate is None
     assert "It is tried again; Ctrl-C ends the wait" in notes(for_ever)[0]
 
@@ -1127,11 +1137,11 @@ def test_what_is_known_of_the_end_is_told_though_the_link_is_given_up() -> None:
 
 def test_a_kernel_whose_heart_stands_still_is_told_of_once_each_time() -> None:
     cell = running()
-    cell.link.heartbeat(False)
+    cell.link.heart.receive(False)
     cell.wait(1)
     assert notes(cell) == [], "one may be missed"
     for beats, told in ((False, 1), (False, 1), (True, 1), (False, 1), (False, 2)):
-        cell.link.heartbeat(beats)
+        cell.link.heart.receive(beats)
         cell.wait(0.2)
         assert sum("it does not answer (suspended or swapping?)" in note for note in notes(cell)) == told
     assert cell.fate is None
@@ -1142,14 +1152,14 @@ def test_f10_a_kernel_whose_python_does_not_answer_is_told_of_once_each_time() -
         return sum(isinstance(event, Note) and "native code" in event.text for event in cell.said)
 
     cell = running()
-    cell.link.heartbeat(True, False)
+    cell.link.heart.receive(True, False)
     assert native(cell.wait(0.5)) == 0, "one may be slow"
-    cell.link.heartbeat(True, False)
-    cell.link.heartbeat(True, False)
+    cell.link.heart.receive(True, False)
+    cell.link.heart.receive(True, False)
     assert native(cell.wait(0.5)) == 1
-    cell.link.heartbeat(True, True)
+    cell.link.heart.receive(True, True)
     for _ in range(2):
-        cell.link.heartbeat(True, False)
+        cell.link.heart.receive(True, False)
     assert native(cell.wait(0.5)) == 2
     assert cell.fate is None
 
@@ -1158,14 +1168,14 @@ def test_f10_a_kernel_whose_python_does_not_answer_is_told_of_once_each_time() -
 def test_f10_a_kernel_that_greets_or_never_does_is_not_judged(greets: bool | None) -> None:
     cell = running()
     for _ in range(5):
-        cell.link.heartbeat(True, greets)
+        cell.link.heart.receive(True, greets)
     assert not [event for event in cell.wait(1).said if isinstance(event, Note)]
 
 
 def test_a_kernel_whose_heart_cannot_be_heard_from_here_is_not_judged() -> None:
     cell = running()
     for _ in range(5):
-        cell.link.heartbeat(None)
+        cell.link.heart.receive(None)
     assert cell.wait(1).said == [Started()]
 
 
@@ -1191,20 +1201,20 @@ def test_no_action_can_run_a_cell() -> None:
 
 def test_what_the_kernel_could_not_send_is_told_once_and_not_beside_another_loss() -> None:
     cell = running().get(reply(), status("idle"))
-    assert cell.link.count(Gap(0, True)) == []
-    assert cell.link.count(None) == []
-    (lost,) = cell.link.count(Gap(500, True))
+    assert cell.link.judgment.count(Gap(0, True)) == []
+    assert cell.link.judgment.count(None) == []
+    (lost,) = cell.link.judgment.count(Gap(500, True))
     assert isinstance(lost, Lost) and lost.reason.startswith("500 messages missing") and cell.link.losses.missing == 500
-    (lost,) = running().get(reply(), status("idle")).link.count(Gap(1, False))
+    (lost,) = running().get(reply(), status("idle")).link.judgment.count(Gap(1, False))
     assert isinstance(lost, Lost) and lost.reason.startswith("up to 1 message missing")
-    (lost,) = back(running()).link.count(Gap(500, True))
+    (lost,) = back(running()).link.judgment.count(Gap(500, True))
     assert isinstance(lost, Lost) and lost.reason.endswith("(link lost)"), "told once, whatever it was lost by"
 
 
 def test_f24_a_message_that_is_still_coming_may_be_what_the_idle_stands_behind() -> None:
     cell = running().get(reply())
     for _ in range(100):  # 50 s, longer than anything else is waited for
-        cell.link.receiving(cell.now)
+        cell.around(receiving_at=cell.now)
         assert cell.wait(0.5).fate is None
     assert cell.get(stream("all of it"), status("idle")).fate is Fate.OK
     assert losses(cell) == []

@@ -24,7 +24,8 @@ from kernel_bridge_magic.display.widget_text import TextWidgets
 from kernel_bridge_magic.errors import RemoteError, remote_error
 from kernel_bridge_magic.fate.ledger import Ledger
 from kernel_bridge_magic.fate.life import Life
-from kernel_bridge_magic.fate.watch import Action, Link
+from kernel_bridge_magic.fate.verdicts import Action
+from kernel_bridge_magic.fate.watch import Link
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import COMM_TYPES, Comms
 from kernel_bridge_magic.protocol.events import Error

@@ -20,7 +20,8 @@ from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import Fate, KernelDied, LinkLost, RemoteError
 from kernel_bridge_magic.fate import timing
-from kernel_bridge_magic.fate.watch import Action, Link
+from kernel_bridge_magic.fate.verdicts import Action
+from kernel_bridge_magic.fate.watch import Link
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Aside, Event, Lost, Note, Queued, Started, Stream
 from kernel_bridge_magic.protocol.frames import V1
