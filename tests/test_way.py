@@ -26,6 +26,13 @@ def test_the_way_has_twelve_lines_at_most() -> None:
     assert [line.partition(".")[0] for line in steps()] == [str(number) for number in range(1, len(steps()) + 1)]
 
 
+def test_each_file_that_the_page_names_exists() -> None:
+    named = re.findall(r"`((?!\w+/F/)[\w/]+\.(?:py|json))`", (PACKAGE / "README.md").read_text("utf-8"))
+    assert len(named) > 20
+    for path in named:
+        assert (PACKAGE / path).is_file() or (PACKAGE.parent / path).is_file(), path
+
+
 @pytest.mark.parametrize("line", steps())
 def test_each_line_names_a_function_that_exists(line: str) -> None:
     step = _STEP.fullmatch(line)

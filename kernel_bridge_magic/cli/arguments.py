@@ -186,6 +186,7 @@ def _add_list(add: _Add) -> None:
 
 
 def _add_exec(add: _Add) -> None:
+    """Add the command `exec`. Longer than others, since it is a list of options."""
     execute = add(
         "exec",
         help="run code in one kernel",

@@ -30,7 +30,7 @@ class Duration(TraitType):  # generic since traitlets 5.10 only
 
 
 class KernelBridge(Configurable):
-    """What a user may configure; IPython gives it the user's own configuration files, never one beside a notebook."""
+    """The user's configuration. IPython reads it from the user's own files, never from one beside a notebook."""
 
     servers = Dict(
         key_trait=Unicode(),
