@@ -75,7 +75,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "B18 odd tokens": (
         "access/test_vault.py::sent_verbatim",
         "access/test_vault.py::what_no_header_carries",
-        "access/test_vault.py::a_final_line_break_is_no_part_of_a_secret",
+        "access/test_references.py::a_final_line_break_is_no_part_of_a_secret",
     ),
     "B19 empty token": ("access/test_vault.py::vault_forgets_and_shows_nothing", "servers/test_rest.py::wrong_token"),
     "B20 wrong token": ("servers/test_rest.py::wrong_token",),

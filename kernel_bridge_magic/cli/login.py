@@ -136,7 +136,8 @@ def _ask(bridge: Bridge, url: str, server: Server) -> None:
 
 
 def _secret(what: str, reference: str) -> Any:
-    from kernel_bridge_magic.access.vault import Secret, read_secret
+    from kernel_bridge_magic.access.references import read_secret
+    from kernel_bridge_magic.access.vault import Secret
 
     if reference == "ask" or reference.startswith(("env:", "file:")):
         return read_secret(reference, ask=lambda: _asked(what))

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kernel_bridge_magic.access.references import read_secret
 from kernel_bridge_magic.access.sockets import check_ca_file
 from kernel_bridge_magic.access.urls import is_server, parse_base_url, without_secrets
-from kernel_bridge_magic.access.vault import Secret, Vault, read_secret
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.models import Origin, Server
 from kernel_bridge_magic.servers import config_file

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
+from kernel_bridge_magic.access.references import read_secret
 from kernel_bridge_magic.access.urls import parse_base_url
-from kernel_bridge_magic.access.vault import read_secret
 from kernel_bridge_magic.choices import seconds
 from kernel_bridge_magic.errors import BadInput, BadServer, KernelBridgeError
 from kernel_bridge_magic.ipython.options import kernels_parser, remote_parser, servers_parser

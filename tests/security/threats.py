@@ -17,6 +17,7 @@ SERVER, SOCKET, CANARIES = (
 )
 FILES, USER = "tests/discovery/test_runtime_files.py", "tests/security/test_other_user.py"
 AUTH = "tests/access/test_vault.py"
+REFERENCES = "tests/access/test_references.py"
 RELAY, ZMQ, THREAT = "tests/display/test_relay.py", "tests/transports/test_zmq.py", "tests/security/test_threats.py"
 
 #: What it is, and where it is met.
@@ -65,7 +66,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
     7: (
         "a secret's file can be read by others",
         (
-            f"{AUTH}::test_file_that_others_read_is_refused",
+            f"{REFERENCES}::test_file_that_others_read_is_refused",
             "tests/servers/test_config_file.py::test_what_is_saved_is_read_again_and_private",
         ),
     ),
@@ -74,7 +75,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
         (
             f"{CANARIES}::test_verbose_tracebacks_of_the_users_own_errors",
             f"{CANARIES}::test_nothing_is_left_anywhere",
-            f"{AUTH}::test_a_literal_is_refused_and_not_repeated",
+            f"{REFERENCES}::test_a_literal_is_refused_and_not_repeated",
             f"{AUTH}::test_a_secret_that_cannot_be_used_is_in_no_traceback",
             f"{AUTH}::test_a_secret_that_a_shell_put_for_its_name_is_not_repeated",
         ),
