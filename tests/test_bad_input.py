@@ -129,7 +129,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "bridge/test_bridge.py::one_s_own_kernel_and_a_dead_one_are_refused",
         "test_models.py::any_state",
     ),
-    "B43 sessions without kernels": ("discovery/test_look.py::join_counts", "discovery/test_look.py::five_thousand"),
+    "B43 sessions without kernels": ("discovery/test_asking.py::join_counts", "discovery/test_look.py::five_thousand"),
     "B44 odd lists": ("discovery/test_look.py::bad_data_is_reported", "servers/test_rest.py::a_huge_body_is_not_read"),
     "B45 broken configuration": (
         "servers/test_config_file.py::broken_json",
