@@ -21,9 +21,9 @@ from kernel_bridge_magic.errors import (
     fate_error,
     remote_error,
 )
-from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.fate.verdicts import Action, Verdict
-from kernel_bridge_magic.fate.watch import Link
+from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.protocol.request import Request
 from tests.support.wire import CELL, reply, status, stream
@@ -171,7 +171,7 @@ def every_verdict() -> Iterator[Verdict]:
     """Whatever can become of a cell that did not come to its end: each cause, queued and running (FAULTS 2)."""
     for started in (False, True):
         for cause in (
-            *Sign,
+            *EndSignal,
             "interrupt",
             "timeout",
             "404",
@@ -181,38 +181,38 @@ def every_verdict() -> Iterator[Verdict]:
             "aborted",
             "silent",
         ):
-            link = Link(
+            watch = CellWatch(
                 Request(CELL), now=0.0, kernel="analysis.ipynb", timeout=86400.0 if cause == "timeout" else None
             )
             if started:
-                link.receive(status("busy"), 0.0)
-                link.receive(stream("line\n" * 100_000), 0.0)
-            if isinstance(cause, Sign):
-                link.sign(cause, 0.0)
+                watch.receive(status("busy"), 0.0)
+                watch.receive(stream("line\n" * 100_000), 0.0)
+            if isinstance(cause, EndSignal):
+                watch.signal(cause, 0.0)
             elif cause == "interrupt":
-                link.interrupt(0.0)
-                link.interrupt(0.0)
+                watch.interrupt(0.0)
+                watch.interrupt(0.0)
             elif cause in ("404", "dead"):
-                link.server_says(None if cause == "404" else "dead", 0.0)
+                watch.server_says(None if cause == "404" else "dead", 0.0)
             elif cause.startswith("closed"):
-                link.closed("the server closed the connection", 0.0)
-                link.server_says("busy" if cause == "closed, alive" else "", 0.0)
+                watch.closed("the server closed the connection", 0.0)
+                watch.server_says("busy" if cause == "closed, alive" else "", 0.0)
             elif cause == "aborted":
-                link.receive(reply("aborted"), 0.0)
-                link.receive(status("idle"), 0.0)
+                watch.receive(reply("aborted"), 0.0)
+                watch.receive(status("idle"), 0.0)
             elif cause == "silent":
-                link.receive(status("idle"), 0.0)
+                watch.receive(status("idle"), 0.0)
             for tick in range(100_000):
-                if link.verdict is not None:
+                if watch.verdict is not None:
                     break
-                for step in link.tick(float(tick)):
+                for step in watch.tick(float(tick)):
                     if step is Action.ASK_KERNEL:
-                        link.asked_kernel("probe", float(tick))
-                    elif step is Action.ASK_SERVER and isinstance(cause, Sign):
-                        link.server_says(None, float(tick))
-            assert link.verdict is not None, (cause, started)
-            if link.verdict.fate not in NOT_FATES_OF_ERRORS:
-                yield link.verdict
+                        watch.asked_kernel("probe", float(tick))
+                    elif step is Action.ASK_SERVER and isinstance(cause, EndSignal):
+                        watch.server_says(None, float(tick))
+            assert watch.verdict is not None, (cause, started)
+            if watch.verdict.fate not in NOT_FATES_OF_ERRORS:
+                yield watch.verdict
 
 
 @pytest.mark.parametrize(

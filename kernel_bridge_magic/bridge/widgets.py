@@ -22,7 +22,7 @@ from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.display.widget_text import TextWidgets
 from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.faces import MAGICS
-from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import COMM_TYPES, Comms, Parent
 from kernel_bridge_magic.protocol.events import Aside, CommMessage, DisplayData, Event, ExecuteResult
@@ -190,7 +190,7 @@ class WidgetBridge:
                 self._note_state(item)
             elif display_of(item) in self._displays:
                 self._update_display(item)
-        elif isinstance(item, Sign | Closed):
+        elif isinstance(item, EndSignal | Closed):
             self._end_widgets()
 
     def _take_comm(self, message: Message) -> None:

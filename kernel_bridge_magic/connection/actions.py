@@ -16,7 +16,7 @@ from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.connection.subshells import Subshell
 from kernel_bridge_magic.errors import KernelBridgeError, LinkError
 from kernel_bridge_magic.fate.verdicts import Action
-from kernel_bridge_magic.fate.watch import Link
+from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.protocol.events import Event, Note
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.remote_code import record
@@ -48,7 +48,7 @@ class Actions:
     """The actions of one cell, which `watch` asks for. One thread may call; the answers come by `inbox`."""
 
     def __init__(
-        self, transport: Transport, control: Control, watch: Link, inbox: Inbox, subshell: Subshell | None
+        self, transport: Transport, control: Control, watch: CellWatch, inbox: Inbox, subshell: Subshell | None
     ) -> None:
         self._transport = transport
         self._control = control

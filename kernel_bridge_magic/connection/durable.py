@@ -9,7 +9,7 @@ import contextlib
 
 from kernel_bridge_magic.connection import control_channel
 from kernel_bridge_magic.errors import BadOption, LinkError
-from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.fate.spool import Catch, Spool
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.messages import Message
@@ -102,7 +102,7 @@ class Durable:
             kept.broke()
         elif isinstance(item, Back):
             kept.back()
-        elif isinstance(item, Sign | Closed):
+        elif isinstance(item, EndSignal | Closed):
             self.armed, self._gone = False, True
             return [*kept.give_up(), item]
         return [item]

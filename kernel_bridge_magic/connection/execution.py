@@ -22,7 +22,7 @@ from kernel_bridge_magic.connection.sending import leave_news, send
 from kernel_bridge_magic.connection.subshells import Subshell
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate.cell_state import Surroundings
-from kernel_bridge_magic.fate.life import Sign, since_the_last_cell
+from kernel_bridge_magic.fate.life import EndSignal, since_the_last_cell
 from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.fate.verdicts import Action
 from kernel_bridge_magic.interrupts import PATIENCE, check
@@ -142,7 +142,7 @@ class Execution:
             item = self._inbox.get()
             if isinstance(item, Aside):
                 left.append(item.item)
-            elif isinstance(item, Message | Sign | Closed):
+            elif isinstance(item, Message | EndSignal | Closed):
                 left.append(item)
         return left
 
@@ -270,8 +270,8 @@ class Execution:
             return list(self._watch.leave(item.why))
         if isinstance(item, Note | Aside):
             return [item]
-        if isinstance(item, Sign):
-            self._watch.sign(item, now)
+        if isinstance(item, EndSignal):
+            self._watch.signal(item, now)
         elif isinstance(item, Closed):
             return list(self._watch.closed(item.reason, now, denied=item.denied, unaccepted=item.unaccepted))
         elif isinstance(item, Broken):

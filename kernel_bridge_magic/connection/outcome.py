@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernel_bridge_magic.errors import Fate, FateError, RemoteError, fate_error
-from kernel_bridge_magic.fate.watch import Link
+from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Error, Event, ExecuteResult
 from kernel_bridge_magic.protocol.outputs import Outputs, Whole
@@ -40,7 +40,7 @@ class Outcome:
             self._outputs.add(event)
 
     def result(
-        self, watch: Link, *, seconds: float, interrupted: bool = False, by_another: bool | None = None
+        self, watch: CellWatch, *, seconds: float, interrupted: bool = False, by_another: bool | None = None
     ) -> RemoteResult:
         """Return the result of a cell whose fate `watch` knows, `seconds` after it was sent.
 
@@ -70,7 +70,7 @@ class Outcome:
             error.result = result
         return result
 
-    def _error(self, watch: Link, seconds: float, by_another: bool | None) -> RemoteError | FateError | None:
+    def _error(self, watch: CellWatch, seconds: float, by_another: bool | None) -> RemoteError | FateError | None:
         verdict = watch.verdict
         assert verdict is not None
         if verdict.fate is Fate.OK:

@@ -10,8 +10,8 @@ from typing import Any
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.durable import Durable
 from kernel_bridge_magic.errors import Fate, LinkLost, NotRun
-from kernel_bridge_magic.fate.life import Sign, told_of
-from kernel_bridge_magic.fate.watch import Link
+from kernel_bridge_magic.fate.life import EndSignal, told_of
+from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.interrupts import check
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.messages import execute_content, text
@@ -36,11 +36,11 @@ class Sent:
     #: when its sending began, on the monotonic clock
     began: float
     #: what decides on its fate
-    watch: Link
+    watch: CellWatch
     #: what the cell is to tell of an end of the kernel before it
-    news: Sign | None
+    news: EndSignal | None
     #: the sign of an end of the kernel behind which no new life was heard yet
-    awaited: Sign | None
+    awaited: EndSignal | None
     #: messages that had been dropped: damaged ones, and those for which no memory was left
     malformed: int
     unheld: int
@@ -93,7 +93,7 @@ def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: Kernel, serv
             raise NotRun(_ended_before(kernel.title, sign), kernel=kernel.title) from None
         raise
     awaited = transport.life.awaited
-    watch = Link(
+    watch = CellWatch(
         Request(msg_id),
         now=began,
         kernel=kernel.title,
@@ -142,6 +142,6 @@ def leave_news(transport: Transport, sent: Sent) -> None:
         transport.take_news(told=told or not has_ended)
 
 
-def _ended_before(kernel: str, sign: Sign) -> str:
+def _ended_before(kernel: str, sign: EndSignal) -> str:
     rest = "Its variables are gone" if sign.comes_back else "It has no kernel now"
     return f"{told_of(kernel, sign.told)} before the cell was sent, so it is safe to run the cell again. {rest}"

@@ -13,7 +13,7 @@ from typing import Any
 from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.connection.control_channel import REPLY_SECONDS, interrupt_thread, look_busy
 from kernel_bridge_magic.errors import CannotConnect, LinkError, NotRun
-from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.protocol.messages import Message, describe_kernel, has_subshells
 from kernel_bridge_magic.remote_code import subshell as remote
 from kernel_bridge_magic.transports.base import Transport
@@ -159,7 +159,7 @@ def _reply(inbox: Inbox, seconds: float) -> dict[str, Any] | None:
     with contextlib.suppress(queue.Empty):
         while True:
             item = inbox.get(timeout=deadline.left)
-            if isinstance(item, Closed | Sign):
+            if isinstance(item, Closed | EndSignal):
                 return {}
             if isinstance(item, Message) and item.channel == "control":
                 return item.content

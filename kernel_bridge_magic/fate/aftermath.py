@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.completion import Completion
-from kernel_bridge_magic.fate.proof import Proof, Step
+from kernel_bridge_magic.fate.proof import Proof, ProofStep
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request
 
@@ -51,10 +51,10 @@ class Aftermath:
         self.end_proof()
         self._record_due, self._unrecorded = None, False
 
-    def tick_proof(self, now: float) -> Step | None:
+    def tick_proof(self, now: float) -> ProofStep | None:
         """Return what is to be done for the proof, each thing once."""
         step = None if self.proof is None else self.proof.tick(now)
-        self.wants_proof = self.wants_proof or step is Step.COUNT
+        self.wants_proof = self.wants_proof or step is ProofStep.COUNT
         return step
 
     def end_proof(self) -> None:

@@ -8,7 +8,7 @@ from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.aftermath import Aftermath
 from kernel_bridge_magic.fate.ending import Ending, HeldInterrupt
-from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.fate.outage import Outage
 from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.fate.probe import Probe
@@ -110,7 +110,7 @@ class CellState:
     def has_died(self, now: float) -> bool:
         """Return whether nobody is left to be asked about a cell that seems to be over."""
         signal, closed = self.ending.signal, bool(self.closed) and not self.probe.is_asked
-        known = signal is Sign.DEAD or (signal is not None and self.request.started) or closed
+        known = signal is EndSignal.DEAD or (signal is not None and self.request.started) or closed
         return known and self.seems_over(now)
 
     def is_open_how(self, now: float) -> bool:
@@ -125,7 +125,7 @@ class CellState:
         behind our cell says that its life is over; the old life gives none before the cell's reply.
         """
         silent = self.silent(now) >= timing.current.ask_kernel_again
-        return self.ending.signal is Sign.RESTART and silent and self.probe.may_repeat(now)
+        return self.ending.signal is EndSignal.RESTART and silent and self.probe.may_repeat(now)
 
     def is_server_due(self, now: float) -> bool:
         """Return whether to ask the server whether the kernel is there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernel_bridge_magic.fate import timing
-from kernel_bridge_magic.fate.life import ANNOUNCED, KernelEnd, Sign, since_the_last_cell, told_of
+from kernel_bridge_magic.fate.life import ANNOUNCED, EndSignal, KernelEnd, since_the_last_cell, told_of
 from kernel_bridge_magic.fate.verdicts import IN_THE_NEW_KERNEL
 from kernel_bridge_magic.protocol.events import Error, Event, Note, Started
 
@@ -17,9 +17,11 @@ class Ending:
     of it. `served`: the kernel has a server. `now` is seconds on a monotonic clock.
     """
 
-    def __init__(self, now: float, awaited: Sign | None = None, *, told: bool = False, served: bool = True) -> None:
+    def __init__(
+        self, now: float, awaited: EndSignal | None = None, *, told: bool = False, served: bool = True
+    ) -> None:
         #: the sign that explains the end best, None while there is none
-        self.signal: Sign | None = awaited if awaited in ANNOUNCED else None  # it may end this cell as well
+        self.signal: EndSignal | None = awaited if awaited in ANNOUNCED else None  # it may end this cell as well
         #: whether the kernel has ended, and not only said that it will
         self.is_certain = False
         #: whether people know of the end, or are told of it by what is said of the cell
@@ -37,32 +39,32 @@ class Ending:
         return self.signal in ANNOUNCED
 
     @property
-    def untold(self) -> Sign | None:
+    def untold(self) -> EndSignal | None:
         """The sign of an end before the cell that nothing has told of, once the cell is judged."""
         return None if self.is_told else self._awaited
 
     @property
     def end(self) -> KernelEnd:
         """The end that the signs speak of; with no sign the kernel's process was seen to end."""
-        signal = self.signal or Sign.LEFT
+        signal = self.signal or EndSignal.LEFT
         return KernelEnd("was shut down with its server" if self.with_server else signal.told, signal.comes_back)
 
     @property
     def with_server(self) -> bool:
         """Whether the kernel was shut down by its server, which is gone as well."""
-        return self.signal is Sign.SHUTDOWN and self._server_gone
+        return self.signal is EndSignal.SHUTDOWN and self._server_gone
 
-    def receive(self, signal: Sign, now: float) -> None:
+    def receive(self, signal: EndSignal, now: float) -> None:
         """Record a sign of the kernel's end."""
         # The first cause explains best: "restarted by another client" rather than "new session".
-        if self.signal is None or signal is Sign.DEAD:
+        if self.signal is None or signal is EndSignal.DEAD:
             self.signal, self._signalled_at = signal, now
         self.is_certain = self.is_certain or signal not in ANNOUNCED
 
     def asks_who(self, now: float) -> bool:
         """Return whether it is open who shut the kernel down: a client by its server, or its server, which ends."""
         recent = now - self._signalled_at < timing.current.server_end
-        return self.signal is Sign.SHUTDOWN and self._served and recent and not self._server_gone
+        return self.signal is EndSignal.SHUTDOWN and self._served and recent and not self._server_gone
 
     def server_says(self, state: str | None) -> None:
         """Record the server's answer while it is open who shut the kernel down: "" for none, None for 404."""

@@ -15,7 +15,7 @@ from kernel_bridge_magic.fate.cell_state import CellState
 from kernel_bridge_magic.fate.ledger import Gap
 from kernel_bridge_magic.fate.life import KernelEnd
 from kernel_bridge_magic.fate.losses import NO_BUSY, Losses
-from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL, Proof, Step
+from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL, Proof, ProofStep
 from kernel_bridge_magic.fate.verdicts import Action, Verdict
 from kernel_bridge_magic.protocol.events import Event, Note
 
@@ -23,7 +23,7 @@ __all__ = ["Judgment", "Steps"]
 
 Steps = Sequence[Event | Action]
 
-_QUESTIONS = {Step.ASK_SERVER: Action.ASK_SERVER, Step.ASK_KERNEL: Action.ASK_KERNEL}
+_QUESTIONS = {ProofStep.ASK_SERVER: Action.ASK_SERVER, ProofStep.ASK_KERNEL: Action.ASK_KERNEL}
 
 
 class Judgment:
@@ -187,7 +187,7 @@ class Judgment:
     def seek_proof(self, now: float) -> Steps:
         """Return the next question of the proof that the cell never arrived, or judge the cell for want of one."""
         step = self._aftermath.tick_proof(now)
-        if step is Step.GIVE_UP:
+        if step is ProofStep.GIVE_UP:
             return self.unknown(verdicts.NOT_CONFIRMED)
         return [_QUESTIONS[step]] if step in _QUESTIONS else []
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import is_from_server
 
-__all__ = ["ANNOUNCED", "KernelEnd", "Life", "Sign", "since_the_last_cell", "told_of"]
+__all__ = ["ANNOUNCED", "EndSignal", "KernelEnd", "Life", "since_the_last_cell", "told_of"]
 
 
 class KernelEnd(NamedTuple):
@@ -21,7 +21,7 @@ class KernelEnd(NamedTuple):
     comes_back: bool = True
 
 
-class Sign(enum.Enum):
+class EndSignal(enum.Enum):
     """Something that says that the kernel ended, or is about to."""
 
     RESTARTING = "kernel process ended (server says: restarting)"
@@ -39,17 +39,17 @@ class Sign(enum.Enum):
     @property
     def comes_back(self) -> bool:
         """Whether there is a kernel again, or will be, as far as is known."""
-        return self is not Sign.SHUTDOWN
+        return self is not EndSignal.SHUTDOWN
 
 
 _ENDED = "its kernel process ended"
 _TOLD = {
-    Sign.RESTARTING: _ENDED,
-    Sign.NEW_LIFE: "was restarted",
-    Sign.DEAD: f"{_ENDED} for good",
-    Sign.LEFT: _ENDED,
-    Sign.SHUTDOWN: "was shut down by another client",
-    Sign.RESTART: "was restarted by another client",
+    EndSignal.RESTARTING: _ENDED,
+    EndSignal.NEW_LIFE: "was restarted",
+    EndSignal.DEAD: f"{_ENDED} for good",
+    EndSignal.LEFT: _ENDED,
+    EndSignal.SHUTDOWN: "was shut down by another client",
+    EndSignal.RESTART: "was restarted by another client",
 }
 
 
@@ -61,13 +61,13 @@ def told_of(kernel: str, what: str) -> str:
     return f"{kernel} {what}" if subject else f"{kernel}: {what}"
 
 
-def since_the_last_cell(sign: Sign) -> str:
+def since_the_last_cell(sign: EndSignal) -> str:
     """Return a sentence on a kernel that ended while nobody here waited for it (F8)."""
     return f"{told_of('', sign.told)} since the last cell. Its variables are gone"
 
 
 #: These may come long before the end: the kernel finishes the running cell first (FACTS 5).
-ANNOUNCED = frozenset({Sign.SHUTDOWN, Sign.RESTART})
+ANNOUNCED = frozenset({EndSignal.SHUTDOWN, EndSignal.RESTART})
 
 
 class Life:
@@ -81,33 +81,33 @@ class Life:
         self._answered: set[str] = set()
         self._changes = 0
         #: the last sign of an end that a new life has not made good
-        self.ended: Sign | None = None
+        self.ended: EndSignal | None = None
         #: the last sign of an end behind which no new life was heard yet: whatever is sent may still meet the old one
-        self.awaited: Sign | None = None
+        self.awaited: EndSignal | None = None
 
-    def receive(self, message: Message) -> Sign | None:
+    def receive(self, message: Message) -> EndSignal | None:
         """Return the sign that a message of the connection is of an end, None for any other message."""
         if message.channel != "iopub":
             return None
         sign = self._read(message)
         if sign is not None:
             # A restart that is only announced, or done, leaves a kernel to talk to.
-            self.ended = sign if sign in (Sign.DEAD, Sign.SHUTDOWN) else None
-            self.awaited = None if sign is Sign.NEW_LIFE else sign
+            self.ended = sign if sign in (EndSignal.DEAD, EndSignal.SHUTDOWN) else None
+            self.awaited = None if sign is EndSignal.NEW_LIFE else sign
         return sign
 
-    def _read(self, message: Message) -> Sign | None:
+    def _read(self, message: Message) -> EndSignal | None:
         by_server = is_from_server(message, self._client_id)
         if message.msg_type == "shutdown_reply":
             if not by_server:
                 self._learn(message)  # whose life it is that ends
-            return Sign.RESTART if message.content.get("restart") else Sign.SHUTDOWN
+            return EndSignal.RESTART if message.content.get("restart") else EndSignal.SHUTDOWN
         state = message.execution_state
         if state == "restarting":
             self._answered.clear()  # whatever comes next is the new life, and no second sign
-            return Sign.RESTARTING
+            return EndSignal.RESTARTING
         if state == "dead":
-            return Sign.DEAD
+            return EndSignal.DEAD
         # A gateway's own messages bear the gateway's session: only the kernel's speak of its life.
         if by_server:
             return None
@@ -115,7 +115,7 @@ class Life:
             self.awaited = None  # a process that has ended says nothing: this is the next one
         return self._learn(message)
 
-    def _learn(self, message: Message) -> Sign | None:
+    def _learn(self, message: Message) -> EndSignal | None:
         if not message.sender:
             return None
         # Behind a goodbye any other session is the new life's.
@@ -127,4 +127,4 @@ class Life:
             return None
         self._changes += bool(self.session) and not known
         self.session, self._answered = message.sender, {message.parent_id}
-        return Sign.NEW_LIFE if known else None
+        return EndSignal.NEW_LIFE if known else None

@@ -4,7 +4,7 @@ A TCP connection that is silent is not dead. One that was kept through a black h
 that was opened early did. So a silent connection is kept until a *new* one is answered and the old one still says
 nothing 10 s later, or for 90 s. A connection that broke is tried again for 5 minutes, unless the user says otherwise,
 counted from its last sign; then `watch` gives its cell up. `now` is seconds on a monotonic clock, which stands still
-while the machine sleeps (R8); `Wake` tells that it has slept.
+while the machine sleeps (R8); `SleepDetector` tells that it has slept.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import enum
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.protocol.events import Note
 
-__all__ = ["RECONNECT", "Failure", "Incoming", "Retry", "Silence", "Step", "Wake"]
+__all__ = ["RECONNECT", "Failure", "Incoming", "Retry", "Silence", "SilenceStep", "SleepDetector"]
 
 #: For how many seconds a link is waited for since it last gave a sign, unless the user says otherwise.
 RECONNECT = 300.0
@@ -27,7 +27,7 @@ _REFUSALS_HERE = 2
 _QUICK_TRIES = 40
 
 
-class Step(enum.Enum):
+class SilenceStep(enum.Enum):
     """What the owner of a connection must do."""
 
     PING = "send a WebSocket ping, say so with `pinged`"
@@ -88,7 +88,7 @@ class Silence:
         wait = self._still_silent
         return Note(f"its server answers on a new connection only; reconnecting in {wait:g} s if this stays")
 
-    def tick(self, *, heard: float, running: bool, now: float) -> list[Step | Note]:
+    def tick(self, *, heard: float, running: bool, now: float) -> list[SilenceStep | Note]:
         """Return what to do. `heard` is when the last byte came, `running` whether a request is under way."""
         if self._pinged is not None and heard >= self._pinged:
             told, since = self._told, self._quiet_since
@@ -98,40 +98,40 @@ class Silence:
         if self._woke:
             self._woke = False
             if not running:
-                return [Step.PING]
+                return [SilenceStep.PING]
             self._probing = True
-            return [Step.PING, Step.PROBE]
+            return [SilenceStep.PING, SilenceStep.PROBE]
         if self._pinged is None:
             due = now - heard >= (timing.current.ping_running if running else timing.current.ping_idle)
             self._quiet_since = heard
-            return [Step.PING] if due else []
+            return [SilenceStep.PING] if due else []
         unanswered = now - self._pinged
         if not running:
             patience = timing.current.ping_answer if self._slept else timing.current.silent_idle
-            return [Step.GIVE_UP] if unanswered >= patience else []
+            return [SilenceStep.GIVE_UP] if unanswered >= patience else []
         return self._unanswered(unanswered, heard, now)
 
-    def _unanswered(self, unanswered: float, heard: float, now: float) -> list[Step | Note]:
+    def _unanswered(self, unanswered: float, heard: float, now: float) -> list[SilenceStep | Note]:
         if unanswered < timing.current.ping_answer:
             return []
-        steps: list[Step | Note] = []
+        steps: list[SilenceStep | Note] = []
         if not self._told:
             self._told = True
             asleep = "; this machine slept" if self._slept else ""
             steps.append(Note(f"last heard {now - heard + self._slept:.0f} s ago{asleep}; waiting for the link"))
         late = self._answered_at is not None and now - self._answered_at >= self._still_silent
         if late or now - heard >= timing.current.silent_running:
-            return [*steps, Step.GIVE_UP]
+            return [*steps, SilenceStep.GIVE_UP]
         if self._answered_at is not None and not self._told_why:
             self._told_why = True
             steps.append(self._why())
         if not self._probing and self._answered_at is None and now - self._probe_at >= timing.current.ask_anew_again:
             self._probing = True
-            steps.append(Step.PROBE)
+            steps.append(SilenceStep.PROBE)
         return steps
 
 
-class Wake:
+class SleepDetector:
     """Whether this machine has slept: the clock that goes on in its sleep has run ahead of the one that does not."""
 
     def __init__(self) -> None:

@@ -24,14 +24,14 @@ import enum
 
 from kernel_bridge_magic.fate import timing
 
-__all__ = ["MESSAGES_OF_A_CELL", "Proof", "Step"]
+__all__ = ["MESSAGES_OF_A_CELL", "Proof", "ProofStep"]
 
 #: Messages that a cell makes at least: busy, execute_input, execute_reply, idle.
 MESSAGES_OF_A_CELL = 4
 # Seconds
 
 
-class Step(enum.Enum):
+class ProofStep(enum.Enum):
     """What is to be done now for the proof."""
 
     ASK_SERVER = "ask the server, answer with `server_says`"
@@ -68,18 +68,18 @@ class Proof:
         """Record that the kernel has answered the last question."""
         self._answered, self._answered_at = self._asked, now
 
-    def tick(self, now: float) -> Step | None:
+    def tick(self, now: float) -> ProofStep | None:
         """Return what is to be done, each thing once."""
         if self._hopeless or now - self._began >= timing.current.proof:
-            return Step.GIVE_UP
+            return ProofStep.GIVE_UP
         if self._alone_at is None:
             if now - self._counted_at < timing.current.ask_connections_again:
                 return None
             self._counted_at = now
-            return Step.ASK_SERVER
+            return ProofStep.ASK_SERVER
         if self._answered < self._asked or now - self._alone_at < timing.current.socket_linger:
             return None
         if self._asked < 2:
             self._asked += 1
-            return Step.ASK_KERNEL
-        return Step.COUNT if now - self._answered_at >= timing.current.settle else None
+            return ProofStep.ASK_KERNEL
+        return ProofStep.COUNT if now - self._answered_at >= timing.current.settle else None

@@ -1,8 +1,8 @@
 """The rules R1 to R8 of FAULTS 2 as data: what comes, and what is concluded of it. The documentation is made of this.
 
-`RULES` names the module that keeps each rule. What the modules do is in `CELL` (`watch.Link`), `SIGNS` (`life.Life`)
-and `CONNECTION` (`patience.Silence`), row by row. tests/fate/test_rules.py plays every row with a clock of its own: a
-row that is not true fails there. Seconds are counted from the last thing that comes.
+`RULES` names the module that keeps each rule. What the modules do, row by row, is in `CELL` (`watch.CellWatch`),
+`SIGNS` (`life.Life`) and `CONNECTION` (`patience.Silence`). tests/fate/test_rules.py plays every row with a clock of
+its own: a row that is not true fails there. Seconds are counted from the last thing that comes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import patience, timing
-from kernel_bridge_magic.fate.life import Sign
-from kernel_bridge_magic.fate.patience import Step
+from kernel_bridge_magic.fate.life import EndSignal
+from kernel_bridge_magic.fate.patience import SilenceStep
 from kernel_bridge_magic.fate.verdicts import Action
 
 __all__ = ["CELL", "CONNECTION", "RULES", "SIGNS", "Comes", "ConnectionRow", "Row", "markdown"]
@@ -118,7 +118,7 @@ class ConnectionRow:
     running: bool
     answered: bool
     seconds: float
-    step: Step | str
+    step: SilenceStep | str
     slept: float = 0.0
 
 
@@ -131,7 +131,7 @@ _BARE = (C.NUMBERS, C.INPUT, C.IDLE)  # no reply
 _LOST, _SAFE = "the reply that says how is lost", "it is safe to run it again"
 _CHECK, _REMEMBERS = "It may have run: check", "remembers how the cell ended"
 
-#: What `Link` makes of what comes.
+#: What `CellWatch` makes of what comes.
 CELL = (
     Row("R1", RUNNING, (C.REPLY, C.IDLE), fate=Fate.OK),
     Row("R1", RUNNING, (C.IDLE, C.REPLY), fate=Fate.OK),
@@ -288,25 +288,25 @@ CELL = (
 
 #: What is a sign of the kernel's end, in the messages of a connection.
 SIGNS = {
-    "`shutdown_reply`, restart": Sign.RESTART,
-    "`shutdown_reply`": Sign.SHUTDOWN,
-    "`status: restarting`": Sign.RESTARTING,
-    "`status: dead`": Sign.DEAD,
-    "`header.session` is not the one that answered two requests, and not ours": Sign.NEW_LIFE,
+    "`shutdown_reply`, restart": EndSignal.RESTART,
+    "`shutdown_reply`": EndSignal.SHUTDOWN,
+    "`status: restarting`": EndSignal.RESTARTING,
+    "`status: dead`": EndSignal.DEAD,
+    "`header.session` is not the one that answered two requests, and not ours": EndSignal.NEW_LIFE,
 }
 
 #: What `Silence` makes of a connection on which nothing is heard.
 CONNECTION = (
-    ConnectionRow("R7", True, False, T.ping_running, Step.PING),
+    ConnectionRow("R7", True, False, T.ping_running, SilenceStep.PING),
     ConnectionRow("R7", True, False, _PING, "last heard"),
-    ConnectionRow("R7", True, False, _PING, Step.PROBE),
-    ConnectionRow("R7", True, True, _PING + T.silent_beside_answer, Step.GIVE_UP),
-    ConnectionRow("R7", True, False, T.silent_running, Step.GIVE_UP),
-    ConnectionRow("R7", False, False, T.ping_idle, Step.PING),
-    ConnectionRow("R7", False, False, T.ping_idle + T.silent_idle, Step.GIVE_UP),
-    ConnectionRow("R8", True, True, 0.0, Step.PROBE, _LONG),
-    ConnectionRow("R8", True, True, T.ping_answer, Step.GIVE_UP, _LONG),
-    ConnectionRow("R8", False, False, T.ping_answer, Step.GIVE_UP, _LONG),
+    ConnectionRow("R7", True, False, _PING, SilenceStep.PROBE),
+    ConnectionRow("R7", True, True, _PING + T.silent_beside_answer, SilenceStep.GIVE_UP),
+    ConnectionRow("R7", True, False, T.silent_running, SilenceStep.GIVE_UP),
+    ConnectionRow("R7", False, False, T.ping_idle, SilenceStep.PING),
+    ConnectionRow("R7", False, False, T.ping_idle + T.silent_idle, SilenceStep.GIVE_UP),
+    ConnectionRow("R8", True, True, 0.0, SilenceStep.PROBE, _LONG),
+    ConnectionRow("R8", True, True, T.ping_answer, SilenceStep.GIVE_UP, _LONG),
+    ConnectionRow("R8", False, False, T.ping_answer, SilenceStep.GIVE_UP, _LONG),
 )
 
 
@@ -326,7 +326,7 @@ def markdown() -> list[str]:
     lines += ["| rule | cell under way | a new connection | silent for | then |", "|---|---|---|---|---|"]
     for one in CONNECTION:
         running, answered = "yes" if one.running else "no", "is answered" if one.answered else "is not answered"
-        then = one.step.value if isinstance(one.step, Step) else f"says “{one.step} …”"
+        then = one.step.value if isinstance(one.step, SilenceStep) else f"says “{one.step} …”"
         slept = "; this machine slept for 8 h" if one.slept else ""
         lines.append(f"| {one.rule} | {running} | {answered}{slept} | {one.seconds:g} s | {then} |")
     return lines

@@ -1,4 +1,4 @@
-"""`Link`: the watch over one cell, from *sent* to a `Verdict`: R2, R3 and R5 of FAULTS 2. Pure.
+"""`CellWatch`: the watch over one cell, from *sent* to a `Verdict`: R2, R3 and R5 of FAULTS 2. Pure.
 
 The other rules are in `protocol.request` (R1), `life` (R4), `ledger` (R6) and `patience` (R7, R8). What is made of
 everything that may come is data, in `rules`; a test plays each of its rows to the watch. In short:
@@ -27,7 +27,7 @@ from kernel_bridge_magic.fate.cell_state import CellState
 from kernel_bridge_magic.fate.ending import Ending
 from kernel_bridge_magic.fate.heart import Heart
 from kernel_bridge_magic.fate.judgment import Judgment, Steps
-from kernel_bridge_magic.fate.life import ANNOUNCED, KernelEnd, Sign
+from kernel_bridge_magic.fate.life import ANNOUNCED, EndSignal, KernelEnd
 from kernel_bridge_magic.fate.outage import spoken
 from kernel_bridge_magic.fate.verdicts import Action, Verdict
 from kernel_bridge_magic.protocol.events import Error, Event, Note, Stream
@@ -35,13 +35,13 @@ from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import is_rate_limit
 from kernel_bridge_magic.protocol.request import Request
 
-__all__ = ["Link"]
+__all__ = ["CellWatch"]
 
 #: Parts of the names of implementations whose replies say ok of code that raised (FACTS 13).
 _ALWAYS_OK = ("octave",)
 
 
-class Link:
+class CellWatch:
     """The watch over one cell. `now` is seconds on a monotonic clock, in all methods.
 
     `kernel` is what people call the kernel, `implementation` what it calls itself, "" where that is not known.
@@ -61,7 +61,7 @@ class Link:
         served: bool = True,
         here: bool = True,
         implementation: str = "",
-        awaited: Sign | None = None,
+        awaited: EndSignal | None = None,
         told: bool = False,
     ) -> None:
         # A connection may have taken all of the time; most cells are over in a moment.
@@ -173,10 +173,10 @@ class Link:
         self.state.heard_at = self.state.asked_server_at = now
         return [note] if self.verdict is not None else [note, Action.ASK_SERVER, Action.ASK_KERNEL]
 
-    def sign(self, signal: Sign, now: float) -> None:
+    def signal(self, signal: EndSignal, now: float) -> None:
         """Record a sign of the kernel's end."""
         self.ending.receive(signal, now)
-        if signal is Sign.RESTARTING and not self._probe.is_answered:
+        if signal is EndSignal.RESTARTING and not self._probe.is_answered:
             self._probe.forget()  # the kernel died again while it started (F3), and with it what it was asked
         if signal not in ANNOUNCED:
             self.state.heard_at = now
@@ -216,7 +216,7 @@ class Link:
         elif state is None:
             return self.judgment.gone(KernelEnd("was shut down or deleted", comes_back=False))
         elif state == "dead":
-            return self.judgment.gone(KernelEnd(Sign.DEAD.told))
+            return self.judgment.gone(KernelEnd(EndSignal.DEAD.told))
         elif self.state.closed:
             return self.judgment.link_closed(server_alive=bool(state))
         else:
@@ -315,7 +315,7 @@ class Link:
         return [*steps, *self._ask_server(now)] if self.state.is_server_due(now) else steps
 
     # The order of these rows is the law: the first whose condition holds says what is done.
-    _LAW: ClassVar[tuple[tuple[Callable[[CellState, float], object], Callable[[Link, float], Steps]], ...]] = (
+    _LAW: ClassVar[tuple[tuple[Callable[[CellState, float], object], Callable[[CellWatch, float], Steps]], ...]] = (
         (CellState.is_out_of_time, _leave_in_time),
         (CellState.is_link_lost, _give_link_up),
         (lambda it, now: it.ending.with_server, lambda self, now: self.judgment.end()),

@@ -19,7 +19,7 @@ from typing import Any
 
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkLost
 from kernel_bridge_magic.fate.ledger import Gap, Ledger
-from kernel_bridge_magic.fate.life import Life, Sign
+from kernel_bridge_magic.fate.life import EndSignal, Life
 from kernel_bridge_magic.interrupts import PATIENCE, check, held
 from kernel_bridge_magic.models import Kernel, is_uuid
 from kernel_bridge_magic.protocol.events import Note
@@ -113,7 +113,7 @@ class Transport:
         self._kept_until = float("-inf")
         #: whether the kernel's process was seen to be suspended while we connected
         self.suspended = False
-        self._news: Sign | None = None
+        self._news: EndSignal | None = None
         #: whether a cell has told of the kernel's end, so that what still comes of it until the next one is no news
         self.told = False
         self._opened: queue.SimpleQueue[KernelBridgeError | None] = queue.SimpleQueue()
@@ -300,7 +300,7 @@ class Transport:
                         self._unproven = False
             self.forget(msg_id)
 
-    def take_news(self, *, told: bool = False) -> Sign | None:
+    def take_news(self, *, told: bool = False) -> EndSignal | None:
         """Give, once, the first sign of the kernel's end since the last cell began.
 
         With `told` that cell has told of it, see `told`.
@@ -460,8 +460,8 @@ class Transport:
             self.turns.leave()
         self._hears = hears
 
-    def _tell_all(self, item: Sign | Closed) -> None:
-        if isinstance(item, Sign):
+    def _tell_all(self, item: EndSignal | Closed) -> None:
+        if isinstance(item, EndSignal):
             self.turns.sign(item)
             self._news = self._news or (None if self.told else item)
         with self._lock:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.messages import Message
 
@@ -45,7 +45,7 @@ class Back:
 #: What is called while a connection is waited for.
 HeldUp = Callable[[float, bool], None]
 
-Item = Message | Sign | Closed | Broken | Back | Note
+Item = Message | EndSignal | Closed | Broken | Back | Note
 
 
 class Subscriber(Protocol):

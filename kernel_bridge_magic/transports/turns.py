@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import NamedTuple, TypeVar
 
-from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.protocol.events import Queued
 from kernel_bridge_magic.protocol.messages import Message
 
@@ -18,7 +18,7 @@ __all__ = ["Turns"]
 T = TypeVar("T")
 
 _MOST = 1000  # ids that are remembered of each kind
-_COMING_BACK = frozenset({Sign.RESTARTING, Sign.RESTART})
+_COMING_BACK = frozenset({EndSignal.RESTARTING, EndSignal.RESTART})
 
 
 class _Turn(NamedTuple):
@@ -89,7 +89,7 @@ class Turns:
             self.free = self.free or list(self._running) == [msg_id]
             self._end(msg_id)
 
-    def sign(self, sign: Sign) -> None:
+    def sign(self, sign: EndSignal) -> None:
         """Take a sign that the kernel ends: nothing runs there any more."""
         with self._lock:
             self._running.clear()

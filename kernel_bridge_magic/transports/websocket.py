@@ -31,7 +31,7 @@ from kernel_bridge_magic.errors import (
     ServerUnreachable,
 )
 from kernel_bridge_magic.fate import timing
-from kernel_bridge_magic.fate.patience import Failure, Incoming, Retry, Silence, Step, Wake
+from kernel_bridge_magic.fate.patience import Failure, Incoming, Retry, Silence, SilenceStep, SleepDetector
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.frames import decode, encode
@@ -91,7 +91,7 @@ class WebSocketTransport(Transport):
         self._raw: socket.socket | None = None
         self._fragments = Fragments(LARGEST_RECEIVED)
         self._largest = 0  # bytes of the largest message that we have sent
-        self._wake_up = Wake()
+        self._sleep_detector = SleepDetector()
         self._subprotocol = ""
         self._status: int | None = None  # of the last handshake that was refused
         self._repeats = Repeats()
@@ -214,19 +214,19 @@ class WebSocketTransport(Transport):
     def _mind(self, silence: Silence, incoming: Incoming, connection: WatchedSocket) -> End | None:
         """Do what the rules about silence say."""
         now = time.monotonic()
-        if slept := self._wake_up.slept(ahead_of_monotonic()):
+        if slept := self._sleep_detector.slept(ahead_of_monotonic()):
             silence.woke(slept)
         come, size = connection.under_way
         before = self._fragments.size
         for note in incoming.tick(number=self._fragments.count, come=before + come, size=before + size, now=now):
             self._tell_running(note)
         for step in silence.tick(heard=connection.heard, running=self._is_running(), now=now):
-            if step is Step.PING:
+            if step is SilenceStep.PING:
                 if connection.ping_if_possible():
                     silence.pinged(now)
-            elif step is Step.PROBE:
+            elif step is SilenceStep.PROBE:
                 threading.Thread(target=self._probe, args=(silence,), name="kernel-bridge-probe", daemon=True).start()
-            elif step is Step.GIVE_UP:
+            elif step is SilenceStep.GIVE_UP:
                 silent = now - connection.heard
                 return End(f"nothing was heard for {silent:.0f} s", silent=silent)
             elif isinstance(step, Note):

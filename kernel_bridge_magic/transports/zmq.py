@@ -20,7 +20,7 @@ from kernel_bridge_magic.access import peers as ports
 from kernel_bridge_magic.access.descriptors import require
 from kernel_bridge_magic.access.files import others_may
 from kernel_bridge_magic.errors import CannotConnect, LinkLost
-from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.messages import Message, read_json
 from kernel_bridge_magic.transports.base import Transport
@@ -279,7 +279,7 @@ class ZMQTransport(Transport):
             quiet = 0 if messages else quiet + 1
             for message in messages:
                 self._take_message(message)
-        self._tell_all(Sign.LEFT)
+        self._tell_all(EndSignal.LEFT)
         return "the kernel closed its sockets"
 
     def _poll_channels(self, wait_ms: int) -> list[Message]:

@@ -11,7 +11,7 @@ import pytest
 
 from kernel_bridge_magic.connection.actions import Actions, ServerSays
 from kernel_bridge_magic.errors import CannotConnect
-from kernel_bridge_magic.fate.watch import Action, Link
+from kernel_bridge_magic.fate.watch import Action, CellWatch
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.transports.inbox import Inbox
@@ -58,7 +58,7 @@ class Scene:
     def __init__(self, subshell: Subshell | None = None) -> None:
         self.transport = StillTransport()
         self.control = Control()
-        self.watch = Link(Request(CELL), now=0.0)
+        self.watch = CellWatch(Request(CELL), now=0.0)
         self.inbox = Inbox()
         self.actions = Actions(
             self.transport,

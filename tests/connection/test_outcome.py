@@ -7,8 +7,8 @@ import pytest
 from kernel_bridge_magic.connection.outcome import Outcome
 from kernel_bridge_magic.errors import Fate, KernelDied, LeftRunning, RemoteError
 from kernel_bridge_magic.fate import timing
-from kernel_bridge_magic.fate.life import Sign
-from kernel_bridge_magic.fate.watch import Link
+from kernel_bridge_magic.fate.life import EndSignal
+from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import ExecuteResult
 from kernel_bridge_magic.protocol.request import Request
@@ -20,16 +20,16 @@ T = timing.current
 KERNEL = Kernel(id="k", connection_file="kernel-k.json")  # ours, in the sense of FAULTS 0
 
 
-def ended(*messages: object, sign: Sign | None = None, kernel: Kernel = KERNEL) -> RemoteResult:
-    link = Link(Request(CELL), now=0.0)
+def ended(*messages: object, sign: EndSignal | None = None, kernel: Kernel = KERNEL) -> RemoteResult:
+    watch = CellWatch(Request(CELL), now=0.0)
     for message in messages:
-        link.receive(message, 0.0)  # type: ignore[arg-type]
+        watch.receive(message, 0.0)  # type: ignore[arg-type]
     if sign is not None:
-        link.sign(sign, 0.0)
-        link.tick(T.settle)
+        watch.signal(sign, 0.0)
+        watch.tick(T.settle)
     collected = Outcome(kernel)
     collected.add(ExecuteResult({"text/plain": "2"}, {}))
-    return collected.result(link, seconds=1.5)
+    return collected.result(watch, seconds=1.5)
 
 
 def test_ok() -> None:
@@ -46,7 +46,7 @@ def test_failed_has_the_error_of_over_there_which_has_the_result() -> None:
 
 
 def test_died_says_what_was_shown() -> None:
-    result = ended(status("busy"), stream("one\ntwo\n"), sign=Sign.RESTARTING)
+    result = ended(status("busy"), stream("one\ntwo\n"), sign=EndSignal.RESTARTING)
     assert result.fate is Fate.DIED
     assert isinstance(result.error, KernelDied)
     assert (result.error.shown, result.error.seconds, result.error.result) == (2, 1.5, result)
@@ -64,20 +64,20 @@ def test_a_foreign_kernel_s_error_cannot_steer_a_terminal() -> None:
 
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_whether_it_was_interrupted_is_kept(interrupted: bool) -> None:
-    link = Link(Request(CELL), now=0.0)
-    link.receive(reply(), 0.0)
-    link.receive(status("idle"), 0.0)
-    assert Outcome(KERNEL).result(link, seconds=0, interrupted=interrupted).interrupted is interrupted
+    watch = CellWatch(Request(CELL), now=0.0)
+    watch.receive(reply(), 0.0)
+    watch.receive(status("idle"), 0.0)
+    assert Outcome(KERNEL).result(watch, seconds=0, interrupted=interrupted).interrupted is interrupted
 
 
 def test_it_tells_whether_the_cell_had_begun() -> None:
     def left(*messages: object, seconds: float = 0.0) -> RemoteResult:
-        link = Link(Request(CELL), now=0.0)
+        watch = CellWatch(Request(CELL), now=0.0)
         for message in messages:
-            link.receive(message, 0.0)  # type: ignore[arg-type]
-        link.tick(seconds)
-        link.leave("told to end")
-        return Outcome(KERNEL).result(link, seconds=seconds)
+            watch.receive(message, 0.0)  # type: ignore[arg-type]
+        watch.tick(seconds)
+        watch.leave("told to end")
+        return Outcome(KERNEL).result(watch, seconds=seconds)
 
     begun, queued, just_sent = left(status("busy")), left(seconds=T.queued_after), left()
     for result, started in ((begun, True), (queued, False), (just_sent, None)):

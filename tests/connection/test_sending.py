@@ -9,7 +9,7 @@ import pytest
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.sending import leave_news, send
 from kernel_bridge_magic.errors import BadOption, Fate, LinkLost, NotRun
-from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.transports.inbox import Inbox
 from tests.support.still import KERNEL, StillTransport
 from tests.support.wire import msg, status, stream
@@ -137,7 +137,7 @@ def test_a_cell_that_tells_of_its_kernel_s_end_leaves_the_next_one_nothing_to_te
     transport.receive(msg("status", {"execution_state": "restarting"}, parent=""))
     assert transport.has_news
     sent.watch.receive(status("busy", parent=sent.msg_id), sent.began)
-    sent.watch.sign(Sign.RESTARTING, sent.began)
+    sent.watch.sign(EndSignal.RESTARTING, sent.began)
     sent.watch.tick(sent.began + 60)
     assert sent.watch.verdict.fate is Fate.DIED
     leave_news(transport, sent)

@@ -6,7 +6,7 @@ import pytest
 
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.aftermath import Aftermath
-from kernel_bridge_magic.fate.proof import Proof, Step
+from kernel_bridge_magic.fate.proof import Proof, ProofStep
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request
 from tests.support.wire import CELL, entered, reply, status, stream
@@ -74,12 +74,12 @@ def test_a_proof_asks_and_wants_a_count_at_its_end() -> None:
     one = after()
     assert one.tick_proof(NOW) is None
     one.proof = Proof(NOW)
-    assert one.tick_proof(NOW) is Step.ASK_SERVER
+    assert one.tick_proof(NOW) is ProofStep.ASK_SERVER
     one.proof.server_says(1, NOW)
     for later in (T.socket_linger, T.socket_linger + 0.5):
-        assert one.tick_proof(NOW + later) is Step.ASK_KERNEL
+        assert one.tick_proof(NOW + later) is ProofStep.ASK_KERNEL
         one.proof.answered(NOW + later)
     assert not one.wants_proof
-    assert one.tick_proof(NOW + 5) is Step.COUNT and one.wants_proof
+    assert one.tick_proof(NOW + 5) is ProofStep.COUNT and one.wants_proof
     one.end_proof()
     assert one.proof is None and not one.wants_proof

@@ -10,7 +10,7 @@ from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.cell_state import CellState
 from kernel_bridge_magic.fate.ending import Ending
-from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request
 from tests.support.wire import CELL, reply, status
@@ -55,9 +55,9 @@ def test_an_idle_is_missed_behind_the_reply_while_nothing_is_coming() -> None:
     assert not one.lost_idle(NOW + T.iopub_backlog - 0.1) and one.lost_idle(NOW + T.iopub_backlog)
 
 
-@pytest.mark.parametrize("sign", [Sign.LEFT, Sign.RESTARTING, Sign.DEAD])
-def test_a_kernel_that_ended_is_asked_about_what_it_had_not_begun(sign: Sign) -> None:
-    for started, died in ((True, True), (False, sign is Sign.DEAD)):
+@pytest.mark.parametrize("sign", [EndSignal.LEFT, EndSignal.RESTARTING, EndSignal.DEAD])
+def test_a_kernel_that_ended_is_asked_about_what_it_had_not_begun(sign: EndSignal) -> None:
+    for started, died in ((True, True), (False, sign is EndSignal.DEAD)):
         one = state(*[status("busy")] * started)
         one.ending.receive(sign, NOW)
         assert not one.seems_over(NOW + T.settle - 0.1) and one.seems_over(NOW + T.settle + 0.01)

@@ -6,15 +6,15 @@ import pytest
 
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.ending import Ending, HeldInterrupt
-from kernel_bridge_magic.fate.life import ANNOUNCED, KernelEnd, Sign
+from kernel_bridge_magic.fate.life import ANNOUNCED, EndSignal, KernelEnd
 from kernel_bridge_magic.protocol.events import Error, Note, Started, Stream
 
 T = timing.current
 NOW = 100.0
 
 
-@pytest.mark.parametrize("sign", Sign)
-def test_a_sign_is_certain_unless_it_only_announces_the_end(sign: Sign) -> None:
+@pytest.mark.parametrize("sign", EndSignal)
+def test_a_sign_is_certain_unless_it_only_announces_the_end(sign: EndSignal) -> None:
     ending = Ending(NOW)
     assert ending.signal is None and ending.end == KernelEnd("its kernel process ended")
     ending.receive(sign, NOW)
@@ -25,7 +25,11 @@ def test_a_sign_is_certain_unless_it_only_announces_the_end(sign: Sign) -> None:
 
 def test_the_first_cause_explains_best_and_a_last_word_is_final() -> None:
     ending = Ending(NOW)
-    for sign, told in ((Sign.RESTART, Sign.RESTART), (Sign.NEW_LIFE, Sign.RESTART), (Sign.DEAD, Sign.DEAD)):
+    for sign, told in (
+        (EndSignal.RESTART, EndSignal.RESTART),
+        (EndSignal.NEW_LIFE, EndSignal.RESTART),
+        (EndSignal.DEAD, EndSignal.DEAD),
+    ):
         ending.receive(sign, NOW)
         assert ending.signal is told
     assert ending.is_certain
@@ -33,7 +37,7 @@ def test_the_first_cause_explains_best_and_a_last_word_is_final() -> None:
 
 def shut_down(*, served: bool = True) -> Ending:
     ending = Ending(NOW, served=served)
-    ending.receive(Sign.SHUTDOWN, NOW)
+    ending.receive(EndSignal.SHUTDOWN, NOW)
     return ending
 
 
@@ -56,8 +60,10 @@ def test_a_server_that_is_gone_took_its_kernel_along(
     assert not ending.end.comes_back
 
 
-@pytest.mark.parametrize("sign", Sign)
-def test_what_was_announced_before_the_cell_may_end_it_and_anything_else_is_told_when_it_begins(sign: Sign) -> None:
+@pytest.mark.parametrize("sign", EndSignal)
+def test_what_was_announced_before_the_cell_may_end_it_and_anything_else_is_told_when_it_begins(
+    sign: EndSignal,
+) -> None:
     ending = Ending(NOW, sign)
     assert ending.untold is sign
     if sign in ANNOUNCED:
@@ -71,7 +77,7 @@ def test_what_was_announced_before_the_cell_may_end_it_and_anything_else_is_told
 
 def test_an_end_before_the_beginning_is_told_and_does_not_end_the_cell() -> None:
     ending = Ending(NOW)
-    ending.receive(Sign.RESTARTING, NOW)
+    ending.receive(EndSignal.RESTARTING, NOW)
     (note,) = ending.begin()
     assert isinstance(note, Note) and "It runs in the new kernel" in note.text
     assert (ending.signal, ending.is_certain, ending.is_told) == (None, False, True)

@@ -9,7 +9,7 @@ from kernel_bridge_magic.fate import verdicts
 from kernel_bridge_magic.fate.cell_state import CellState
 from kernel_bridge_magic.fate.ending import Ending
 from kernel_bridge_magic.fate.judgment import Judgment
-from kernel_bridge_magic.fate.life import KernelEnd, Sign
+from kernel_bridge_magic.fate.life import EndSignal, KernelEnd
 from kernel_bridge_magic.protocol.events import Error, Lost, Note
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request
@@ -19,7 +19,7 @@ NOW = 100.0
 GONE = KernelEnd("was shut down or deleted", comes_back=False)
 
 
-def cell(*messages: Message, sign: Sign | None = None, breaks: bool = False) -> tuple[CellState, Judgment]:
+def cell(*messages: Message, sign: EndSignal | None = None, breaks: bool = False) -> tuple[CellState, Judgment]:
     state = CellState(Request(CELL), Ending(NOW), NOW, None)
     for message in messages:
         state.request.receive(message)
@@ -56,15 +56,15 @@ def test_an_idle_that_is_not_waited_for_is_lost_and_a_beginning_that_was_not_hea
 
 
 def test_a_cell_that_has_ended_does_not_die_with_its_kernel() -> None:
-    _, judgment = cell(status("busy"), reply("error", ename="UsageError", evalue="bad"), sign=Sign.LEFT)
+    _, judgment = cell(status("busy"), reply("error", ename="UsageError", evalue="bad"), sign=EndSignal.LEFT)
     assert judgment.end() == [Error("UsageError", "bad")], "nobody else tells of it"
     assert fate_of(judgment) is Fate.FAILED
 
 
 @pytest.mark.parametrize("breaks", [False, True])
-@pytest.mark.parametrize("sign", [None, *Sign])
+@pytest.mark.parametrize("sign", [None, *EndSignal])
 @pytest.mark.parametrize("started", [False, True])
-def test_a_kernel_that_is_gone(started: bool, sign: Sign | None, breaks: bool) -> None:
+def test_a_kernel_that_is_gone(started: bool, sign: EndSignal | None, breaks: bool) -> None:
     state, judgment = cell(*[status("busy")] * started, sign=sign, breaks=breaks)
     judgment.gone(GONE)
     said_goodbye = state.ending.is_announced and (started or not breaks)
@@ -106,17 +106,17 @@ def test_what_is_no_longer_waited_for_is_judged_by_what_is_known() -> None:
     [
         ((), None, False, Fate.NOT_RUN),
         ((), None, True, None),
-        ((), Sign.RESTART, False, Fate.NOT_RUN),
-        ((), Sign.RESTART, True, Fate.UNKNOWN),
-        ((), Sign.RESTARTING, False, Fate.UNKNOWN),
+        ((), EndSignal.RESTART, False, Fate.NOT_RUN),
+        ((), EndSignal.RESTART, True, Fate.UNKNOWN),
+        ((), EndSignal.RESTARTING, False, Fate.UNKNOWN),
         ((status("busy"),), None, False, Fate.UNKNOWN),
         ((status("busy"),), None, True, None),
-        ((status("busy"),), Sign.RESTARTING, True, Fate.DIED),
+        ((status("busy"),), EndSignal.RESTARTING, True, Fate.DIED),
         ((status("busy"), entered(), status("idle")), None, False, None),
     ],
 )
 def test_an_answer_from_behind_the_cell(
-    messages: tuple[Message, ...], sign: Sign | None, breaks: bool, fate: Fate | None
+    messages: tuple[Message, ...], sign: EndSignal | None, breaks: bool, fate: Fate | None
 ) -> None:
     state, judgment = cell(*messages, sign=sign, breaks=breaks)
     steps = judgment.conclude_probe(NOW)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernel_bridge_magic.fate.life import Life, Sign
+from kernel_bridge_magic.fate.life import EndSignal, Life
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import is_rate_limit
 from tests.support.wire import CELL, KERNEL, OURS, msg, status, stream
@@ -20,7 +20,7 @@ def known_life() -> Life:
 def test_a_new_session_is_a_new_life_once_the_old_one_is_known() -> None:
     life = known_life()
     assert life.session == KERNEL
-    assert life.receive(status("starting", sender="kernel-life-2", parent="")) is Sign.NEW_LIFE
+    assert life.receive(status("starting", sender="kernel-life-2", parent="")) is EndSignal.NEW_LIFE
     assert life.session == "kernel-life-2"
     assert life.ended is None
 
@@ -44,7 +44,7 @@ def test_a_kernel_with_a_session_for_each_message_or_request_never_seems_to_rest
 
 def test_restarting_then_a_new_session_is_one_restart() -> None:
     life = known_life()
-    assert life.receive(status("restarting", sender=OURS, parent="")) is Sign.RESTARTING
+    assert life.receive(status("restarting", sender=OURS, parent="")) is EndSignal.RESTARTING
     assert life.receive(status("starting", sender="kernel-life-2", parent="")) is None
 
 
@@ -52,17 +52,17 @@ def test_restarting_then_a_new_session_is_one_restart() -> None:
 def test_behind_a_goodbye_any_other_session_is_the_new_life(restart: bool) -> None:
     life = Life(OURS)
     goodbye = msg("shutdown_reply", {"restart": restart}, parent="x")
-    assert life.receive(goodbye) is (sign := Sign.RESTART if restart else Sign.SHUTDOWN)
+    assert life.receive(goodbye) is (sign := EndSignal.RESTART if restart else EndSignal.SHUTDOWN)
     for same in (status("idle", parent="x"), stream(DATA_RATE, "stderr", sender=OURS)):
         assert (life.receive(same), life.awaited) == (None, sign)
-    assert life.receive(status("starting", sender="kernel-life-2", parent="")) is Sign.NEW_LIFE
+    assert life.receive(status("starting", sender="kernel-life-2", parent="")) is EndSignal.NEW_LIFE
     assert life.awaited is None
 
 
 def test_behind_a_crash_whatever_the_kernel_says_is_the_new_life() -> None:
     life = known_life()
-    assert life.receive(status("restarting", sender=OURS, parent="")) is Sign.RESTARTING
-    assert life.awaited is Sign.RESTARTING
+    assert life.receive(status("restarting", sender=OURS, parent="")) is EndSignal.RESTARTING
+    assert life.awaited is EndSignal.RESTARTING
     assert life.receive(status("busy", parent="x")) is None
     assert life.awaited is None
 
@@ -70,13 +70,13 @@ def test_behind_a_crash_whatever_the_kernel_says_is_the_new_life() -> None:
 @pytest.mark.parametrize(
     ("message", "sign", "ended"),
     [
-        (status("dead", sender=OURS, parent=""), Sign.DEAD, True),
-        (msg("shutdown_reply", {"restart": True}, parent="x"), Sign.RESTART, False),
-        (msg("shutdown_reply", {"restart": False}, parent="x"), Sign.SHUTDOWN, True),
-        (msg("shutdown_reply", None, parent="x"), Sign.SHUTDOWN, True),
+        (status("dead", sender=OURS, parent=""), EndSignal.DEAD, True),
+        (msg("shutdown_reply", {"restart": True}, parent="x"), EndSignal.RESTART, False),
+        (msg("shutdown_reply", {"restart": False}, parent="x"), EndSignal.SHUTDOWN, True),
+        (msg("shutdown_reply", None, parent="x"), EndSignal.SHUTDOWN, True),
     ],
 )
-def test_signs_of_an_end(message: Message, sign: Sign, ended: bool) -> None:
+def test_signs_of_an_end(message: Message, sign: EndSignal, ended: bool) -> None:
     life = Life(OURS)
     assert life.receive(message) is sign
     assert (life.ended is not None) is ended

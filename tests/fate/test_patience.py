@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernel_bridge_magic.fate import timing
-from kernel_bridge_magic.fate.patience import Failure, Incoming, Retry, Silence, Step, Wake
+from kernel_bridge_magic.fate.patience import Failure, Incoming, Retry, Silence, SilenceStep, SleepDetector
 from kernel_bridge_magic.protocol.events import Note
 
 T = timing.current
@@ -20,20 +20,20 @@ class Line:
         self.alive = True
         self.running = running
         self.reachable = reachable  # what a new connection brings; None: no answer yet
-        self.said: list[tuple[float, Step | Note]] = []
+        self.said: list[tuple[float, SilenceStep | Note]] = []
         self.began = self.now
 
     def wait(self, seconds: float) -> Line:
         until = self.now + seconds
-        while self.now < until - 1e-9 and Step.GIVE_UP not in self.steps:
+        while self.now < until - 1e-9 and SilenceStep.GIVE_UP not in self.steps:
             self.now += 0.25
             for step in self.silence.tick(heard=self.heard, running=self.running, now=self.now):
                 self.said.append((self.now - self.began, step))
-                if step is Step.PING:
+                if step is SilenceStep.PING:
                     self.silence.pinged(self.now)
                     if self.alive:
                         self.heard = self.now
-                elif step is Step.PROBE and self.reachable is not None:
+                elif step is SilenceStep.PROBE and self.reachable is not None:
                     self.said += [(self.now - self.began, it) for it in self.silence.probed(self.reachable, self.now)]
         return self
 
@@ -43,10 +43,10 @@ class Line:
         return self
 
     @property
-    def steps(self) -> list[Step | Note]:
+    def steps(self) -> list[SilenceStep | Note]:
         return [step for _, step in self.said]
 
-    def when(self, wanted: Step | str) -> float:
+    def when(self, wanted: SilenceStep | str) -> float:
         for when, step in self.said:
             if step is wanted or (isinstance(step, Note) and isinstance(wanted, str) and wanted in step.text):
                 return when
@@ -55,12 +55,12 @@ class Line:
 
 def test_a_living_link_is_pinged_and_nothing_is_said() -> None:
     line = Line().wait(600)
-    assert set(line.steps) == {Step.PING}
+    assert set(line.steps) == {SilenceStep.PING}
 
 
 def test_an_idle_link_is_pinged_often_enough_for_proxies() -> None:
     line = Line(running=False).wait(120)
-    assert set(line.steps) == {Step.PING}
+    assert set(line.steps) == {SilenceStep.PING}
     assert len(line.steps) >= 120 / 20
     assert T.ping_idle <= 20
 
@@ -68,28 +68,28 @@ def test_an_idle_link_is_pinged_often_enough_for_proxies() -> None:
 def test_a_dead_link_is_told_within_8_s_and_given_up_within_20_where_the_server_answers() -> None:
     line = Line(reachable=True).wait(10).dead().wait(100)
     assert line.when("last heard") <= 8
-    assert T.silent_beside_answer <= line.when(Step.GIVE_UP) <= 20
-    assert line.steps.count(Step.PROBE) == 1
+    assert T.silent_beside_answer <= line.when(SilenceStep.GIVE_UP) <= 20
+    assert line.steps.count(SilenceStep.PROBE) == 1
 
 
 def test_where_nobody_answers_it_is_kept_for_90_s() -> None:
     line = Line(reachable=False).wait(10).dead().wait(200)
     assert line.when("its server does not answer (suspended, or the network is down)") <= 15
-    assert T.silent_running <= line.when(Step.GIVE_UP) <= T.silent_running + 1
+    assert T.silent_running <= line.when(SilenceStep.GIVE_UP) <= T.silent_running + 1
     assert sum(isinstance(step, Note) for step in line.steps) == 2, "each thing is said once"
-    assert line.steps.count(Step.PROBE) > 10
+    assert line.steps.count(SilenceStep.PROBE) > 10
 
 
 def test_a_question_without_an_answer_is_not_asked_twice() -> None:
     line = Line(reachable=None).wait(10).dead().wait(60)
-    assert line.steps.count(Step.PROBE) == 1
+    assert line.steps.count(SilenceStep.PROBE) == 1
 
 
 def test_a_black_hole_that_ends_leaves_everything_as_it_was() -> None:
     line = Line(reachable=False).wait(10).dead().wait(30)
     line.alive, line.heard = True, line.now
     line.wait(60)
-    assert Step.GIVE_UP not in line.steps
+    assert SilenceStep.GIVE_UP not in line.steps
     assert line.when("heard again after 31 s") <= 32
     assert len([step for step in line.steps if isinstance(step, Note)]) == 3
     # and the next one is told anew
@@ -102,7 +102,7 @@ def test_an_answer_that_comes_late_changes_nothing() -> None:
     line.alive, line.heard = True, line.now
     line.wait(1)
     assert line.silence.probed(True, line.now) == []
-    assert Step.GIVE_UP not in line.wait(60).steps
+    assert SilenceStep.GIVE_UP not in line.wait(60).steps
 
 
 def test_a_link_is_in_doubt_from_the_word_that_is_said_of_it_until_it_is_heard_again() -> None:
@@ -117,8 +117,8 @@ def test_a_link_is_in_doubt_from_the_word_that_is_said_of_it_until_it_is_heard_a
 
 def test_with_nothing_under_way_nothing_is_said_and_a_dead_link_is_let_go() -> None:
     line = Line(running=False).wait(20).dead().wait(200)
-    assert set(line.steps) == {Step.PING, Step.GIVE_UP}
-    assert line.when(Step.GIVE_UP) <= T.ping_idle + T.silent_idle + 1
+    assert set(line.steps) == {SilenceStep.PING, SilenceStep.GIVE_UP}
+    assert line.when(SilenceStep.GIVE_UP) <= T.ping_idle + T.silent_idle + 1
 
 
 def test_the_first_try_is_at_once_and_the_others_spread_out() -> None:
@@ -180,7 +180,7 @@ def test_a_server_that_does_not_want_us_is_tried_once() -> None:
 
 
 def test_a_jump_between_the_clocks_is_a_sleep_and_a_drift_is_none() -> None:
-    wake = Wake()
+    wake = SleepDetector()
     assert wake.slept(1000.0) == 0.0, "what was before us"
     assert [wake.slept(1000.0 + drift) for drift in (0.5, 1.9, 2.0)] == [0.0, 0.0, 0.0]
     assert wake.slept(1002.0 + 8 * 3600) == 8 * 3600
@@ -189,7 +189,7 @@ def test_a_jump_between_the_clocks_is_a_sleep_and_a_drift_is_none() -> None:
 
 
 def test_where_there_is_no_such_clock_nothing_ever_sleeps() -> None:
-    wake = Wake()
+    wake = SleepDetector()
     assert [wake.slept(ahead) for ahead in (None, None, 5000.0, None)] == [0.0] * 4
 
 
@@ -201,27 +201,27 @@ def slept(line: Line, seconds: float) -> Line:
 
 def test_after_a_sleep_a_running_cell_s_server_is_asked_at_once() -> None:
     line = slept(Line(reachable=True), 60).wait(0.25)
-    assert line.steps == [Step.PING, Step.PROBE]
-    assert Step.GIVE_UP not in line.wait(60).steps, "the ping was answered: the link lives"
+    assert line.steps == [SilenceStep.PING, SilenceStep.PROBE]
+    assert SilenceStep.GIVE_UP not in line.wait(60).steps, "the ping was answered: the link lives"
 
 
 def test_after_a_long_sleep_a_dead_link_is_given_up_as_soon_as_the_server_is_known_to_answer() -> None:
     line = slept(Line(reachable=True).wait(10).dead(), 8 * 3600).wait(60)
-    assert line.when(Step.PROBE) <= 0.5
+    assert line.when(SilenceStep.PROBE) <= 0.5
     assert line.when(f"last heard {8 * 3600 + 4} s ago; this machine slept") <= 4
-    assert T.ping_answer <= line.when(Step.GIVE_UP) <= T.ping_answer + 1
+    assert T.ping_answer <= line.when(SilenceStep.GIVE_UP) <= T.ping_answer + 1
 
 
 def test_after_a_short_sleep_a_link_is_kept_as_any_silent_one() -> None:
     line = slept(Line(reachable=True).wait(10).dead(), 10).wait(60)
-    assert line.when(Step.PROBE) <= 0.5
-    assert T.silent_beside_answer <= line.when(Step.GIVE_UP) <= T.silent_beside_answer + T.ping_answer + 1
+    assert line.when(SilenceStep.PROBE) <= 0.5
+    assert T.silent_beside_answer <= line.when(SilenceStep.GIVE_UP) <= T.silent_beside_answer + T.ping_answer + 1
 
 
 def test_after_a_sleep_with_nothing_under_way_a_dead_link_is_let_go_soon() -> None:
     line = slept(Line(running=False).wait(20).dead(), 600).wait(60)
-    assert line.steps[-2:] == [Step.PING, Step.GIVE_UP]
-    assert line.when(Step.GIVE_UP) <= T.ping_answer + 1
+    assert line.steps[-2:] == [SilenceStep.PING, SilenceStep.GIVE_UP]
+    assert line.when(SilenceStep.GIVE_UP) <= T.ping_answer + 1
 
 
 # -- F24: a message that is long in coming

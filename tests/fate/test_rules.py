@@ -12,8 +12,8 @@ import pytest
 import kernel_bridge_magic
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate.ledger import Gap
-from kernel_bridge_magic.fate.life import Life, Sign
-from kernel_bridge_magic.fate.patience import Silence, Step
+from kernel_bridge_magic.fate.life import EndSignal, Life
+from kernel_bridge_magic.fate.patience import Silence, SilenceStep
 from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL
 from kernel_bridge_magic.fate.rules import (
     CELL,
@@ -28,7 +28,7 @@ from kernel_bridge_magic.fate.rules import (
     markdown,
 )
 from kernel_bridge_magic.fate.verdicts import Action
-from kernel_bridge_magic.fate.watch import Link
+from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.protocol.events import Event, Lost, Note, Queued
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request
@@ -41,14 +41,14 @@ RATE = "IOPub data rate exceeded.\nThe Jupyter server will temporarily stop send
 
 
 class Player:
-    """Plays what comes to a `Link`; keeps all that it says and asks, with the time."""
+    """Plays what comes to a `CellWatch`; keeps all that it says and asks, with the time."""
 
     def __init__(self, row: Row) -> None:
         self.now = 1000.0
         self.row = row
         timeout = GIVEN if Comes.TIME_IS_UP in row.comes else None
         here = Comes.NOBODY_THERE not in row.comes
-        self.link = Link(Request(CELL_ID), now=self.now, timeout=timeout, here=here)
+        self.watch = CellWatch(Request(CELL_ID), now=self.now, timeout=timeout, here=here)
         self.said: list[tuple[float, Event | Action]] = []
         self.asked = self.answered = 0
         self.number: int | None = None
@@ -62,14 +62,14 @@ class Player:
             self.said.append((self.now, step))
             if step is Action.ASK_KERNEL:
                 self.asked += 1
-                self.link.asked_kernel(f"probe {self.asked}", self.now)
+                self.watch.asked_kernel(f"probe {self.asked}", self.now)
 
     def around(self, **known: Any) -> None:
         """Let the caller know something about the kernel or the link."""
-        self.link.state.surroundings = replace(self.link.state.surroundings, **known)
+        self.watch.state.surroundings = replace(self.watch.state.surroundings, **known)
 
     def get(self, message: Message) -> None:
-        self.keep(self.link.receive(message, self.now))
+        self.keep(self.watch.receive(message, self.now))
 
     def numbered(self, skipped: int = 1) -> int | None:
         """The number of the kernel's next message on IOPub, None if it numbers nothing."""
@@ -78,11 +78,11 @@ class Player:
 
     def tick(self) -> None:
         self.now += TICK
-        self.keep(self.link.tick(self.now))
-        if self.gap != "" and not self.counted and self.link.judgment.wants_count(self.now):
+        self.keep(self.watch.tick(self.now))
+        if self.gap != "" and not self.counted and self.watch.judgment.wants_count(self.now):
             assert not isinstance(self.gap, str)
-            self.counted = self.link.verdict is not None
-            self.keep(self.link.judgment.count(self.gap))
+            self.counted = self.watch.verdict is not None
+            self.keep(self.watch.judgment.count(self.gap))
 
     def wait(self, seconds: float) -> None:
         until = self.now + seconds
@@ -95,7 +95,7 @@ class Player:
         self.get(msg("kernel_info_reply", {}, channel="shell", parent=f"probe {self.asked}"))
 
     def word(self) -> None:
-        self.until(lambda: self.link.state.probe.behind_reply, "the kernel is asked behind the reply")
+        self.until(lambda: self.watch.state.probe.behind_reply, "the kernel is asked behind the reply")
         self.get(status("busy", parent=f"probe {self.asked}"))
 
     def later(self, sender: str = KERNEL) -> None:
@@ -109,39 +109,39 @@ class Player:
             self.tick()
 
     def connections(self, count: int) -> None:
-        self.until(lambda: self.link.state.aftermath.proof is not None, "a proof is sought")
-        self.link.server_says("idle", self.now, connections=count, asked_at=self.now)
+        self.until(lambda: self.watch.state.aftermath.proof is not None, "a proof is sought")
+        self.watch.server_says("idle", self.now, connections=count, asked_at=self.now)
 
     def numbers(self, count: int) -> None:
-        self.until(lambda: self.link.state.aftermath.wants_proof, "numbers are wanted")
-        self.link.judgment.proven(count)
+        self.until(lambda: self.watch.state.aftermath.wants_proof, "numbers are wanted")
+        self.watch.judgment.proven(count)
 
     def record(self, remembered: dict[str, str] | None) -> None:
         self.until(lambda: any(step is Action.ASK_RECORD for _, step in self.said), "the kernel is asked for its end")
-        self.keep(self.link.judgment.kernel_recorded(remembered, self.now))
+        self.keep(self.watch.judgment.kernel_recorded(remembered, self.now))
 
     def server_idle(self) -> None:
         for _ in range(2):
-            self.link.server_says("idle", self.now)
+            self.watch.server_says("idle", self.now)
         self.tick()
 
     def heart_stops(self) -> None:
         for _ in range(2):
-            self.link.heart.receive(False)
+            self.watch.heart.receive(False)
         self.tick()
 
     def no_greeting(self) -> None:
         for _ in range(2):
-            self.link.heart.receive(True, False)
+            self.watch.heart.receive(True, False)
         self.tick()
 
     def breaks(self) -> None:
         self.around(lost_since=self.now)
-        self.link.broke("the server closed the connection", "10:00:00", self.now)
+        self.watch.broke("the server closed the connection", "10:00:00", self.now)
 
     def back(self) -> None:
         self.around(lost_since=None)
-        self.keep(self.link.back(0.1, "10:00:01", self.now))
+        self.keep(self.watch.back(0.1, "10:00:01", self.now))
 
     def goes(self, gap: Gap | None) -> None:
         self.gap = gap
@@ -171,29 +171,29 @@ class Player:
             Comes.CROWDED: lambda: self.connections(2),
             Comes.TOO_FEW: lambda: self.numbers(MESSAGES_OF_A_CELL - 1),
             Comes.ENOUGH: lambda: self.numbers(MESSAGES_OF_A_CELL),
-            Comes.GONE: lambda: self.keep(self.link.server_says(None, self.now)),
-            Comes.MODEL: lambda: self.link.server_says("busy", self.now),
+            Comes.GONE: lambda: self.keep(self.watch.server_says(None, self.now)),
+            Comes.MODEL: lambda: self.watch.server_says("busy", self.now),
             Comes.IDLE_TWICE: self.server_idle,
-            Comes.NOBODY: lambda: self.keep(self.link.server_says("", self.now)),
-            Comes.NOBODY_THERE: lambda: self.keep(self.link.server_says("", self.now)),
+            Comes.NOBODY: lambda: self.keep(self.watch.server_says("", self.now)),
+            Comes.NOBODY_THERE: lambda: self.keep(self.watch.server_says("", self.now)),
             Comes.HEART_STOPS: self.heart_stops,
             Comes.NO_GREETING: self.no_greeting,
             Comes.BREAKS: self.breaks,
             Comes.BACK: self.back,
             Comes.NO_SIGN: lambda: self.around(lost_since=self.now),
-            Comes.CLOSED: lambda: self.link.closed("the server closed the connection", self.now),
+            Comes.CLOSED: lambda: self.watch.closed("the server closed the connection", self.now),
             Comes.GAP: lambda: self.goes(Gap(3, True)),
             Comes.NUMBERS: lambda: setattr(self, "number", 0),
             Comes.HOLE: lambda: self.numbered(2),
             Comes.NO_NUMBERS: lambda: self.goes(None),
             Comes.NO_RECORD: lambda: self.around(remembers=False),
-            Comes.INTERRUPT: lambda: self.keep(self.link.interrupt(self.now)),
-            Comes.LEAVE: lambda: self.keep(self.link.leave("told to end")),
+            Comes.INTERRUPT: lambda: self.keep(self.watch.interrupt(self.now)),
+            Comes.LEAVE: lambda: self.keep(self.watch.leave("told to end")),
             Comes.TIME_IS_UP: lambda: self.wait(GIVEN),
         }
-        signs = {one.name: one for one in Sign}
+        signs = {one.name: one for one in EndSignal}
         if what.name in signs:
-            self.link.sign(signs[what.name], self.now)
+            self.watch.signal(signs[what.name], self.now)
         else:
             simple[what]()
 
@@ -201,7 +201,7 @@ class Player:
 
     @property
     def fate(self) -> Fate | None:
-        return self.link.verdict.fate if self.link.verdict else None
+        return self.watch.verdict.fate if self.watch.verdict else None
 
     def holds(self, since: int) -> bool:
         """Whether all that the row says has come about; of questions those count that came after `since` steps."""
@@ -210,7 +210,7 @@ class Player:
         words = [step.text for step in steps if isinstance(step, Note)]
         words += [step.reason for step in steps if isinstance(step, Lost)]
         words += ["Queued" for step in steps if isinstance(step, Queued)]
-        words += [self.link.verdict.reason] if self.link.verdict else []
+        words += [self.watch.verdict.reason] if self.watch.verdict else []
         fate = row.fate is None or self.fate is row.fate
         asks = row.asks is None or row.asks in steps[since:]
         return fate and asks and (not row.says or any(row.says in text for text in words))
@@ -245,7 +245,7 @@ def test_a_cell_s_row_is_true(row: Row) -> None:
     for _ in range(4):
         if not player.holds(before):
             player.tick()
-    assert player.holds(before), (player.fate, player.link.verdict, player.said)
+    assert player.holds(before), (player.fate, player.watch.verdict, player.said)
     if row.fate is None:
         assert player.fate is None
 
@@ -297,9 +297,9 @@ def test_a_connection_s_row_is_true(row: ConnectionRow) -> None:
         silence.woke(row.slept)
     while when is None and now < heard + 200:
         for step in silence.tick(heard=heard, running=row.running, now=now):
-            if step is Step.PING:
+            if step is SilenceStep.PING:
                 silence.pinged(now)
-            elif step is Step.PROBE:
+            elif step is SilenceStep.PROBE:
                 silence.probed(row.answered, now)
             if step is row.step or (isinstance(step, Note) and isinstance(row.step, str) and row.step in step.text):
                 when = now - heard

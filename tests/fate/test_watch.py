@@ -11,11 +11,11 @@ import pytest
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.ledger import Gap
-from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL
 from kernel_bridge_magic.fate.verdicts import Action
-from kernel_bridge_magic.fate.watch import Link
+from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.protocol.events import Error, Event, Lost, Note, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request
@@ -32,25 +32,25 @@ DATA_RATE = "IOPub data rate exceeded.\nThe Jupyter server will temporarily stop
 
 
 class Watched:
-    """A link, its clock, and all that it said."""
+    """A watch, its clock, and all that it said."""
 
     def __init__(self, timeout: float | None = None) -> None:
         self.now = 1000.0
-        self.link = Link(Request(CELL), now=self.now, timeout=timeout)
+        self.watch = CellWatch(Request(CELL), now=self.now, timeout=timeout)
         self.said: list[Event | Action] = []
 
     def get(self, *messages: Message) -> Watched:
         for message in messages:
-            self.said += self.link.receive(message, self.now)
+            self.said += self.watch.receive(message, self.now)
         return self
 
     def around(self, **known: Any) -> Watched:
         """Let the caller know something about the kernel or the link."""
-        self.link.state.surroundings = replace(self.link.state.surroundings, **known)
+        self.watch.state.surroundings = replace(self.watch.state.surroundings, **known)
         return self
 
-    def sign(self, sign: Sign) -> Watched:
-        self.link.sign(sign, self.now)
+    def sign(self, sign: EndSignal) -> Watched:
+        self.watch.signal(sign, self.now)
         return self
 
     def wait(self, seconds: float) -> Watched:
@@ -58,22 +58,22 @@ class Watched:
         until = self.now + seconds
         while self.now < until:
             self.now = min(self.now + 0.1, until)
-            self.said += self.link.tick(self.now)
+            self.said += self.watch.tick(self.now)
         return self
 
     def asked_kernel(self) -> Watched:
         assert Action.ASK_KERNEL in self.said
-        self.link.asked_kernel("probe", self.now)
+        self.watch.asked_kernel("probe", self.now)
         return self
 
     @property
     def fate(self) -> Fate | None:
-        return self.link.verdict.fate if self.link.verdict else None
+        return self.watch.verdict.fate if self.watch.verdict else None
 
     @property
     def reason(self) -> str:
-        assert self.link.verdict is not None
-        return self.link.verdict.reason
+        assert self.watch.verdict is not None
+        return self.watch.verdict.reason
 
 
 PROBE_ANSWER = msg("kernel_info_reply", {}, channel="shell", parent="probe")
@@ -90,8 +90,8 @@ def test_ok_needs_reply_and_idle() -> None:
     cell = running().get(stream("a\n"), reply())
     assert cell.fate is None
     assert cell.get(status("idle")).fate is Fate.OK
-    assert cell.link.shown == 1
-    assert cell.link.losses.missing == 0
+    assert cell.watch.shown == 1
+    assert cell.watch.losses.missing == 0
 
 
 def test_output_after_the_reply_is_still_shown() -> None:
@@ -109,9 +109,9 @@ def test_the_reply_says_whether_an_error_fails_the_cell() -> None:
 @pytest.mark.parametrize("implementation", ["Octave Kernel", "octave_kernel", "xeus-octave"])
 def test_where_the_reply_always_says_ok_an_error_fails_the_cell(implementation: str) -> None:
     cell = running()
-    cell.link = Link(cell.link.request, now=cell.now, implementation=implementation)
+    cell.watch = CellWatch(cell.watch.request, now=cell.now, implementation=implementation)
     assert cell.get(error(), reply("ok"), status("idle")).fate is Fate.FAILED
-    assert cell.link.request.error == Error("ValueError", "no", ("ValueError: no",))
+    assert cell.watch.request.error == Error("ValueError", "no", ("ValueError: no",))
 
 
 def test_a_foreign_interrupt_stands_where_it_came() -> None:
@@ -123,7 +123,7 @@ def test_a_foreign_interrupt_stands_where_it_came() -> None:
     caught = running().get(interrupt, reply("ok"), status("idle"))
     assert caught.fate is Fate.OK
     assert sum(isinstance(event, Error) for event in caught.said) == 1
-    shut = running().get(interrupt, stream("cleaned\n"), status("idle")).sign(Sign.RESTART).wait(T.settle + 0.3)
+    shut = running().get(interrupt, stream("cleaned\n"), status("idle")).sign(EndSignal.RESTART).wait(T.settle + 0.3)
     assert shut.fate is Fate.DIED
 
 
@@ -153,11 +153,11 @@ def test_f41_aborted_by_another_s_error_is_not_run_though_the_kernel_says_busy_a
 
 def test_f41_nothing_is_proven_where_the_link_was_away_or_we_have_interrupted() -> None:
     away = running()
-    away.link.broke("reset", "10:00:00", away.now)
-    away.link.back(0.1, "10:00:00", away.now)
+    away.watch.broke("reset", "10:00:00", away.now)
+    away.watch.back(0.1, "10:00:00", away.now)
     assert away.get(reply("aborted"), status("idle")).fate is Fate.FAILED
     interrupted = running()
-    interrupted.link.interrupt(interrupted.now)
+    interrupted.watch.interrupt(interrupted.now)
     assert interrupted.get(reply("abort"), status("idle")).fate is Fate.FAILED
 
 
@@ -165,7 +165,7 @@ def test_aborted_after_it_began_is_an_interrupt() -> None:
     # bash_kernel, after an interrupt
     cell = running().get(msg("execute_input", {"code": "sleep 9"}), reply("abort"), status("idle"))
     assert cell.fate is Fate.FAILED
-    assert cell.link.request.error == Error("KeyboardInterrupt", "")
+    assert cell.watch.request.error == Error("KeyboardInterrupt", "")
 
 
 # -- what is missing
@@ -184,18 +184,18 @@ def test_an_idle_that_was_lost_in_a_flood_is_told_once_the_kernel_speaks_of_what
     assert Action.ASK_KERNEL not in cell.said
     cell.get(status("busy", parent="probe"))
     assert cell.fate is Fate.OK
-    assert cell.link.judgment.count(Gap(7, True)) == [
+    assert cell.watch.judgment.count(Gap(7, True)) == [
         Lost("7 messages missing (made faster than the kernel can send; --durable loses none)", 7)
     ]
-    assert cell.link.losses.missing == 7
+    assert cell.watch.losses.missing == 7
 
 
 def test_an_idle_that_was_lost_by_a_kernel_that_numbers_nothing_is_told() -> None:
     cell = running().get(reply()).wait(T.reply_grace + 0.1).asked_kernel().get(status("busy", parent="probe"))
     assert cell.fate is Fate.OK
-    (lost,) = cell.link.judgment.count(None)
+    (lost,) = cell.watch.judgment.count(None)
     assert isinstance(lost, Lost) and "end-of-cell" in lost.reason
-    assert cell.link.losses.missing is None
+    assert cell.watch.losses.missing is None
 
 
 def test_output_that_is_long_behind_the_reply_is_waited_for() -> None:
@@ -203,14 +203,14 @@ def test_output_that_is_long_behind_the_reply_is_waited_for() -> None:
     cell.get(stream("at last"), status("idle"), status("busy", parent="probe"))
     assert cell.fate is Fate.OK
     assert Stream("stdout", "at last") in cell.said
-    assert cell.link.judgment.count(Gap(0, True)) == []
+    assert cell.watch.judgment.count(Gap(0, True)) == []
 
 
 def test_what_the_kernel_said_of_an_older_question_proves_nothing() -> None:
     # Deno answers while a cell of ours awaits something.
     cell = running()
     for _ in range(2):
-        cell.link.server_says("idle", cell.now)
+        cell.watch.server_says("idle", cell.now)
     cell.wait(0.2).asked_kernel().get(status("idle", parent="probe"), reply()).wait(0.2)
     assert cell.fate is None
 
@@ -224,19 +224,19 @@ def test_where_iopub_says_no_more_the_reply_is_enough_in_the_end() -> None:
 @pytest.mark.parametrize(("text", "setting"), [(DATA_RATE, "data"), ("IOPub message rate exceeded.\n…", "msg")])
 def test_what_the_server_drops_is_reported_not_printed(text: str, setting: str) -> None:
     cell = running()
-    assert not cell.link.losses.limited
+    assert not cell.watch.losses.limited
     for _ in range(3):
         cell.get(stream(text, "stderr", sender=OURS))
     cell.get(reply(), status("idle"))
     assert sum(isinstance(event, Note) and "rate limit" in event.text for event in cell.said) == 1
     assert not any(isinstance(event, Stream) for event in cell.said)
     assert cell.fate is Fate.OK
-    assert cell.link.losses.limited
-    (lost,) = cell.link.judgment.count(Gap(14_000, True))
+    assert cell.watch.losses.limited
+    (lost,) = cell.watch.judgment.count(Gap(14_000, True))
     assert isinstance(lost, Lost)
     assert lost.reason.startswith("14000 messages missing (dropped by the server's rate limit; ")
     assert f"iopub_{setting}_rate_limit" in lost.reason
-    assert cell.link.losses.missing == 14_000
+    assert cell.watch.losses.missing == 14_000
 
 
 @pytest.mark.parametrize("breaks", [False, True])
@@ -246,10 +246,10 @@ def test_what_the_server_drops_and_nobody_can_count_is_told(breaks: bool, gap: G
     if breaks:
         back(cell)
     cell.get(reply(), status("idle"))
-    lost, *more = cell.link.judgment.count(gap)
+    lost, *more = cell.watch.judgment.count(gap)
     assert isinstance(lost, Lost) and "iopub_data_rate_limit" in lost.reason
     assert bool(more) is (breaks and gap is None), "what the link lost is told by itself"
-    assert cell.link.losses.missing is None
+    assert cell.watch.losses.missing is None
 
 
 def test_a_reply_that_was_lost_is_unknown_once_the_kernel_answers_from_behind_it() -> None:
@@ -290,7 +290,7 @@ def test_a_cell_is_not_called_queued_while_what_has_come_is_not_read() -> None:
 
 def test_an_interrupt_while_queued_interrupts_nobody() -> None:
     cell = Watched()
-    assert cell.link.interrupt(cell.now) == []
+    assert cell.watch.interrupt(cell.now) == []
     assert cell.fate is Fate.LEFT_RUNNING
     assert cell.reason == (
         "the kernel: no longer waiting. The kernel had not confirmed the cell, so it was not interrupted; "
@@ -326,7 +326,7 @@ def test_the_note_and_the_error_name_the_same_cause(waits_for: Queued, behind: s
     cell.around(ahead=waits_for)
     assert cell.wait(T.queued_after + 0.2).said == [waits_for]
     cell.around(ahead=Queued("10:00:09"))  # too short ago to have been told
-    cell.link.interrupt(cell.now)
+    cell.watch.interrupt(cell.now)
     assert cell.fate is Fate.LEFT_RUNNING
     assert cell.reason == (
         f"the kernel: no longer waiting. The cell is still queued{behind} and cannot be withdrawn; "
@@ -337,7 +337,7 @@ def test_the_note_and_the_error_name_the_same_cause(waits_for: Queued, behind: s
 def test_what_is_said_of_a_cell_that_has_not_begun_is_no_more_than_is_known() -> None:
     queued, sent = Watched().wait(T.queued_after + 0.2), Watched()
     for cell, words in ((queued, "The cell is still queued and cannot be withdrawn"), (sent, "it may run there")):
-        cell.link.interrupt(cell.now)
+        cell.watch.interrupt(cell.now)
         assert words in cell.reason
     for cell, words in ((Watched(T.queued_after / 2), "may run there"), (Watched(5), "is still queued there")):
         assert words in cell.wait(6).reason
@@ -345,28 +345,28 @@ def test_what_is_said_of_a_cell_that_has_not_begun_is_no_more_than_is_known() ->
 
 def test_the_first_interrupt_goes_there_and_the_second_detaches() -> None:
     cell = running()
-    assert cell.link.interrupt(cell.now) == [Action.INTERRUPT]
+    assert cell.watch.interrupt(cell.now) == [Action.INTERRUPT]
     assert cell.fate is None
-    assert cell.link.interrupt(cell.now) == []
+    assert cell.watch.interrupt(cell.now) == []
     assert cell.fate is Fate.LEFT_RUNNING
 
 
 @pytest.mark.parametrize("last", [status("idle"), reply()])
 def test_a_cell_that_is_over_there_is_not_interrupted_any_more(last: Message) -> None:
     cell = running().get(last)
-    assert cell.link.interrupt(cell.now) == [], "it would hit the next cell, and that may be somebody else's"
+    assert cell.watch.interrupt(cell.now) == [], "it would hit the next cell, and that may be somebody else's"
     assert cell.fate is None
 
 
 def test_who_does_not_wait_for_the_rest_is_told_what_is_known() -> None:
     cell = running().get(reply())
-    cell.link.interrupt(cell.now)
-    cell.link.interrupt(cell.now)
+    cell.watch.interrupt(cell.now)
+    cell.watch.interrupt(cell.now)
     assert cell.fate is Fate.OK
-    assert any(isinstance(event, Lost) for event in cell.link.judgment.count(None))
+    assert any(isinstance(event, Lost) for event in cell.watch.judgment.count(None))
     cell = running().get(status("idle"))
-    cell.link.interrupt(cell.now)
-    cell.link.interrupt(cell.now)
+    cell.watch.interrupt(cell.now)
+    cell.watch.interrupt(cell.now)
     assert cell.fate is Fate.UNKNOWN
     assert cell.reason == (
         "the kernel has ended the cell, but its reply was not waited for. Check before running it again. "
@@ -409,17 +409,17 @@ def test_an_error_that_was_held_back_is_shown_by_whoever_waits_no_longer(end: st
     if end == "time":
         cell.wait(T.shutdown_reply / 2 + 0.1)
     for _ in range(2 * (end == "interrupt")):
-        cell.said += cell.link.interrupt(cell.now)
+        cell.said += cell.watch.interrupt(cell.now)
     if end == "leave":
-        cell.said += cell.link.leave("told to end")
+        cell.said += cell.watch.leave("told to end")
     assert cell.fate is (Fate.FAILED if more else Fate.LEFT_RUNNING)
     assert [event.ename for event in cell.said if isinstance(event, Error)] == ["KeyboardInterrupt"]
-    assert not any(isinstance(event, Lost) for event in cell.link.judgment.count(Gap(0, True)))
+    assert not any(isinstance(event, Lost) for event in cell.watch.judgment.count(Gap(0, True)))
 
 
 def test_an_interrupt_that_does_not_help_gets_one_line() -> None:
     cell = running()
-    cell.link.interrupt(cell.now)
+    cell.watch.interrupt(cell.now)
     cell.wait(T.slow_interrupt - 0.2)
     assert notes(cell) == []
     cell.wait(0.4)
@@ -430,10 +430,10 @@ def test_an_interrupt_that_does_not_help_gets_one_line() -> None:
 
 def test_an_interrupted_cell_ends_as_the_kernel_says() -> None:
     cell = running()
-    cell.link.interrupt(cell.now)
+    cell.watch.interrupt(cell.now)
     cell.get(error("KeyboardInterrupt", ""), reply("error"), status("idle"))
     assert cell.fate is Fate.FAILED
-    assert cell.link.request.error == Error("KeyboardInterrupt", "", ("KeyboardInterrupt: ",))
+    assert cell.watch.request.error == Error("KeyboardInterrupt", "", ("KeyboardInterrupt: ",))
 
 
 @pytest.mark.parametrize(("cell", "words"), [(Watched(5), "still queued there"), (running(5), "still running there")])
@@ -448,7 +448,7 @@ def test_the_timeout_is_total_and_says_where_the_cell_is(cell: Watched, words: s
 @pytest.mark.parametrize(("timeout", "gone"), [(8, 5.7), (2.5, 1.0), (300, 299.95), (0.5, 13)])
 def test_a_timeout_is_told_as_it_was_given_whatever_the_connection_took_of_it(timeout: float, gone: float) -> None:
     cell = Watched()
-    cell.link = Link(Request(CELL), now=cell.now, timeout=timeout, since=cell.now - gone)
+    cell.watch = CellWatch(Request(CELL), now=cell.now, timeout=timeout, since=cell.now - gone)
     cell.get(status("busy"))
     left = max(timeout - gone, 0.1)
     assert cell.wait(left - 0.05).fate is None
@@ -460,26 +460,28 @@ def test_a_timeout_is_told_as_it_was_given_whatever_the_connection_took_of_it(ti
 
 
 DIED = {
-    Sign.RESTARTING: "the kernel: its kernel process ended during this cell. Its variables are gone",
-    Sign.LEFT: "the kernel: its kernel process ended during this cell. Its variables are gone",
-    Sign.DEAD: "the kernel: its kernel process ended for good during this cell. Its variables are gone",
-    Sign.NEW_LIFE: "the kernel was restarted during this cell (output above may be incomplete). Its variables are gone",
-    Sign.RESTART: (
+    EndSignal.RESTARTING: "the kernel: its kernel process ended during this cell. Its variables are gone",
+    EndSignal.LEFT: "the kernel: its kernel process ended during this cell. Its variables are gone",
+    EndSignal.DEAD: "the kernel: its kernel process ended for good during this cell. Its variables are gone",
+    EndSignal.NEW_LIFE: (
+        "the kernel was restarted during this cell (output above may be incomplete). Its variables are gone"
+    ),
+    EndSignal.RESTART: (
         "the kernel was restarted by another client during this cell (output above may be incomplete). "
         "Its variables are gone"
     ),
-    Sign.SHUTDOWN: "the kernel was shut down by another client during this cell; it has no kernel now",
+    EndSignal.SHUTDOWN: "the kernel was shut down by another client during this cell; it has no kernel now",
 }
 
 
-@pytest.mark.parametrize("sign", Sign)
+@pytest.mark.parametrize("sign", EndSignal)
 @pytest.mark.parametrize("lines", [0, 2])
-def test_a_running_cell_dies_with_its_kernel_which_is_told_whatever_was_shown(sign: Sign, lines: int) -> None:
+def test_a_running_cell_dies_with_its_kernel_which_is_told_whatever_was_shown(sign: EndSignal, lines: int) -> None:
     cell = running().get(*[stream("a\nb\n")] * (lines // 2)).sign(sign)
-    if sign in (Sign.RESTART, Sign.SHUTDOWN):
+    if sign in (EndSignal.RESTART, EndSignal.SHUTDOWN):
         cell.get(error("KeyboardInterrupt", ""), status("idle"))
     cell.wait(T.shutdown_reply + T.server_end + 0.2)
-    assert (cell.fate, cell.reason, cell.link.shown) == (Fate.DIED, DIED[sign], lines)
+    assert (cell.fate, cell.reason, cell.watch.shown) == (Fate.DIED, DIED[sign], lines)
 
 
 WITH_ITS_SERVER = "the kernel was shut down with its server during this cell; it has no kernel now"
@@ -487,24 +489,24 @@ WITH_ITS_SERVER = "the kernel was shut down with its server during this cell; it
 
 def shut_down() -> Watched:
     """FACTS 5: a deleted kernel and a server that ends send the same."""
-    return running().sign(Sign.SHUTDOWN).get(error("KeyboardInterrupt", ""), status("idle"))
+    return running().sign(EndSignal.SHUTDOWN).get(error("KeyboardInterrupt", ""), status("idle"))
 
 
 def test_f11_a_server_that_ends_with_its_kernel_is_told_as_that() -> None:
     cell = shut_down().wait(0.6)
     assert cell.fate is None and Action.ASK_SERVER in cell.said
-    cell.link.server_says(None, cell.now)  # it is on its way out
+    cell.watch.server_says(None, cell.now)  # it is on its way out
     assert cell.wait(0.3).fate is None
-    cell.link.server_says("", cell.now)
+    cell.watch.server_says("", cell.now)
     cell.wait(0.2)
     assert (cell.fate, cell.reason) == (Fate.DIED, WITH_ITS_SERVER)
 
 
 def test_f11_also_when_its_connection_closes_first() -> None:
     cell = shut_down().wait(0.4)
-    cell.link.broke("the server closed the connection", "10:00:00", cell.now)
+    cell.watch.broke("the server closed the connection", "10:00:00", cell.now)
     cell.wait(0.4)
-    cell.link.server_says("", cell.now)
+    cell.watch.server_says("", cell.now)
     cell.wait(0.2)
     assert (cell.fate, cell.reason) == (Fate.DIED, WITH_ITS_SERVER)
 
@@ -514,18 +516,18 @@ def test_f7_a_server_that_goes_on_answering_shut_its_kernel_down_for_a_client(st
     cell = shut_down()
     for _ in range(8):
         cell.wait(0.25)
-        cell.link.server_says(state, cell.now)
-    assert (cell.fate, cell.reason) == (Fate.DIED, DIED[Sign.SHUTDOWN])
+        cell.watch.server_says(state, cell.now)
+    assert (cell.fate, cell.reason) == (Fate.DIED, DIED[EndSignal.SHUTDOWN])
     assert cell.now - 1000 <= T.server_end + T.shutdown_reply + 0.5
 
 
 def test_a_kernel_without_a_server_that_is_shut_down_is_not_waited_for() -> None:
     cell = Watched()
-    cell.link = Link(Request(CELL), now=cell.now, served=False)
-    cell.get(status("busy")).sign(Sign.SHUTDOWN).get(error("KeyboardInterrupt", ""), status("idle")).wait(
+    cell.watch = CellWatch(Request(CELL), now=cell.now, served=False)
+    cell.get(status("busy")).sign(EndSignal.SHUTDOWN).get(error("KeyboardInterrupt", ""), status("idle")).wait(
         T.shutdown_reply + 0.2
     )
-    assert (cell.fate, cell.reason) == (Fate.DIED, DIED[Sign.SHUTDOWN])
+    assert (cell.fate, cell.reason) == (Fate.DIED, DIED[EndSignal.SHUTDOWN])
     assert cell.said.count(Action.ASK_SERVER) == 0
 
 
@@ -535,31 +537,31 @@ def test_a_kernel_without_a_server_that_is_shut_down_is_not_waited_for() -> None
 )
 def test_f13_a_kernel_that_is_gone_when_the_link_is_back_is_told_with_what_is_there(there: str, words: str) -> None:
     cell = running()
-    cell.link.broke("the server closed the connection", "10:00:00", cell.now)
-    cell.link.closed("the server closed the connection", cell.now)
-    cell.link.server_says(None, cell.now, there=there)
+    cell.watch.broke("the server closed the connection", "10:00:00", cell.now)
+    cell.watch.closed("the server closed the connection", cell.now)
+    cell.watch.server_says(None, cell.now, there=there)
     told = f"the kernel disappeared from its server ({words}) during this cell. Its variables are gone"
     assert (cell.fate, cell.reason) == (Fate.DIED, told)
 
 
 def test_what_was_under_way_when_the_kernel_ended_is_shown_first() -> None:
-    cell = running().sign(Sign.LEFT).wait(0.2).get(stream("last\n")).wait(0.2)
+    cell = running().sign(EndSignal.LEFT).wait(0.2).get(stream("last\n")).wait(0.2)
     assert cell.fate is None
     cell.wait(T.settle)
     assert Stream("stdout", "last\n") in cell.said
-    assert (cell.reason, cell.link.shown) == (DIED[Sign.LEFT], 1)
+    assert (cell.reason, cell.watch.shown) == (DIED[EndSignal.LEFT], 1)
 
 
 def test_a_cell_that_ended_before_its_kernel_did_is_ok() -> None:
     # quit() in the cell: reply, then the process is gone, and idle with it
-    assert running().get(reply()).sign(Sign.LEFT).wait(T.reply_grace + 0.2).fate is Fate.OK
+    assert running().get(reply()).sign(EndSignal.LEFT).wait(T.reply_grace + 0.2).fate is Fate.OK
 
 
 def test_restarted_by_another_client_is_not_told_as_a_keyboard_interrupt() -> None:
     # FACTS 5, "REST restart during exec": shutdown_reply, KeyboardInterrupt, idle, and never a reply
-    cell = running().sign(Sign.RESTART).get(error("KeyboardInterrupt", ""), status("idle")).wait(T.settle + 0.3)
+    cell = running().sign(EndSignal.RESTART).get(error("KeyboardInterrupt", ""), status("idle")).wait(T.settle + 0.3)
     assert not any(isinstance(event, Error) for event in cell.said)
-    assert (cell.fate, cell.reason) == (Fate.DIED, DIED[Sign.RESTART])
+    assert (cell.fate, cell.reason) == (Fate.DIED, DIED[EndSignal.RESTART])
 
 
 def test_a_foreign_interrupt_is_told_once_it_is_sure_to_be_no_shutdown() -> None:
@@ -573,27 +575,27 @@ def test_a_foreign_interrupt_is_told_once_it_is_sure_to_be_no_shutdown() -> None
 def test_an_older_server_interrupts_before_it_says_that_it_restarts() -> None:
     # jupyter_server 2.4 with ipykernel 6.29: KeyboardInterrupt, reply, idle, and only then shutdown_reply
     cell = running().get(stream("a\n"), error("KeyboardInterrupt", ""), reply("error"), status("idle")).wait(0.2)
-    cell.sign(Sign.RESTART).wait(0.2)
+    cell.sign(EndSignal.RESTART).wait(0.2)
     assert cell.fate is Fate.DIED
-    assert (cell.reason, cell.link.shown) == (DIED[Sign.RESTART], 1)
+    assert (cell.reason, cell.watch.shown) == (DIED[EndSignal.RESTART], 1)
     assert not any(isinstance(event, Error) for event in cell.said)
 
 
 def test_a_kernel_that_finishes_the_cell_before_it_shuts_down_gives_its_result() -> None:
     # FACTS 5, "shutdown_request(control) by other while busy"
-    cell = running().sign(Sign.SHUTDOWN).wait(T.ask_server_after).get(stream("end\n"), reply(), status("idle"))
+    cell = running().sign(EndSignal.SHUTDOWN).wait(T.ask_server_after).get(stream("end\n"), reply(), status("idle"))
     assert cell.fate is Fate.OK
 
 
 def test_a_cell_that_ignores_signals_dies_with_the_new_life() -> None:
-    cell = running().sign(Sign.RESTART).wait(5).sign(Sign.NEW_LIFE).wait(T.settle + 0.2)
-    assert (cell.fate, cell.reason) == (Fate.DIED, DIED[Sign.RESTART])
+    cell = running().sign(EndSignal.RESTART).wait(5).sign(EndSignal.NEW_LIFE).wait(T.settle + 0.2)
+    assert (cell.fate, cell.reason) == (Fate.DIED, DIED[EndSignal.RESTART])
 
 
 def test_a_deleted_kernel_is_known_by_404() -> None:
     cell = running().wait(T.ask_server_after + 0.2)
     assert Action.ASK_SERVER in cell.said
-    cell.link.server_says(None, cell.now)
+    cell.watch.server_says(None, cell.now)
     assert cell.fate is Fate.DIED
     assert cell.reason == "the kernel was shut down or deleted during this cell; it has no kernel now"
 
@@ -601,7 +603,7 @@ def test_a_deleted_kernel_is_known_by_404() -> None:
 @pytest.mark.parametrize("state", ["busy", "starting", "unknown", "idle", ""])
 def test_one_word_of_the_server_proves_nothing(state: str) -> None:
     cell = running()
-    cell.link.server_says(state, cell.now)
+    cell.watch.server_says(state, cell.now)
     assert cell.wait(1).fate is None
     assert Action.ASK_KERNEL not in cell.said
 
@@ -609,7 +611,7 @@ def test_one_word_of_the_server_proves_nothing(state: str) -> None:
 def test_idle_said_twice_makes_us_ask_the_kernel() -> None:
     cell = running()
     for _ in range(2):
-        cell.link.server_says("idle", cell.now)
+        cell.watch.server_says("idle", cell.now)
     assert cell.wait(0.2).asked_kernel().get(PROBE_ANSWER).fate is Fate.UNKNOWN
 
 
@@ -617,7 +619,7 @@ def test_idle_said_twice_makes_us_ask_the_kernel() -> None:
 def test_f5_f6_a_restart_whose_first_words_are_lost_is_asked_for_until_it_answers(
     cell: Callable[[], Watched],
 ) -> None:
-    watched = cell().sign(Sign.RESTART).wait(T.ask_kernel_again + 0.2).asked_kernel()
+    watched = cell().sign(EndSignal.RESTART).wait(T.ask_kernel_again + 0.2).asked_kernel()
     watched.wait(2 * T.ask_kernel_again + 0.2)
     assert watched.said.count(Action.ASK_KERNEL) >= 2  # the first went to the old process
     assert watched.get(PROBE_ANSWER).fate is (Fate.DIED if cell is running else Fate.NOT_RUN)
@@ -635,13 +637,13 @@ def test_the_server_is_asked_only_in_silence_and_not_too_often() -> None:
 # -- a kernel that ends while our cell is queued
 
 
-def queued_then(sign: Sign) -> Watched:
+def queued_then(sign: EndSignal) -> Watched:
     return Watched().sign(sign).wait(T.settle + 0.2)
 
 
-@pytest.mark.parametrize("sign", [Sign.RESTARTING, Sign.NEW_LIFE])
-def test_a_queued_cell_is_proven_not_run_by_a_goodbye_and_an_answer_from_behind_it(sign: Sign) -> None:
-    cell = Watched().sign(Sign.RESTART).sign(sign).wait(T.settle + 0.2)
+@pytest.mark.parametrize("sign", [EndSignal.RESTARTING, EndSignal.NEW_LIFE])
+def test_a_queued_cell_is_proven_not_run_by_a_goodbye_and_an_answer_from_behind_it(sign: EndSignal) -> None:
+    cell = Watched().sign(EndSignal.RESTART).sign(sign).wait(T.settle + 0.2)
     assert cell.fate is None
     cell.asked_kernel().get(PROBE_ANSWER)
     assert cell.fate is Fate.NOT_RUN
@@ -649,16 +651,16 @@ def test_a_queued_cell_is_proven_not_run_by_a_goodbye_and_an_answer_from_behind_
     assert cell.reason == f"{words}; {SAFE}. Its variables are gone"
 
 
-@pytest.mark.parametrize("sign", [Sign.RESTARTING, Sign.NEW_LIFE])
-def test_a_crash_proves_nothing_whoever_answers_from_behind_it(sign: Sign) -> None:
+@pytest.mark.parametrize("sign", [EndSignal.RESTARTING, EndSignal.NEW_LIFE])
+def test_a_crash_proves_nothing_whoever_answers_from_behind_it(sign: EndSignal) -> None:
     # os._exit as the first act of a cell: its busy went with the process, and it did run
     assert queued_then(sign).asked_kernel().get(PROBE_ANSWER).fate is Fate.UNKNOWN
 
 
 def test_a_cell_that_kills_its_kernel_before_a_word_is_out_is_told_alike_over_both_roads() -> None:
-    by_websocket = queued_then(Sign.RESTARTING).asked_kernel().get(PROBE_ANSWER)
-    by_zmq = Watched().sign(Sign.LEFT)
-    by_zmq.link.closed("the kernel closed its sockets", by_zmq.now)
+    by_websocket = queued_then(EndSignal.RESTARTING).asked_kernel().get(PROBE_ANSWER)
+    by_zmq = Watched().sign(EndSignal.LEFT)
+    by_zmq.watch.closed("the kernel closed its sockets", by_zmq.now)
     by_zmq.wait(T.settle + 0.2)
     for cell in (by_websocket, by_zmq):
         assert (cell.fate, cell.reason) == (
@@ -669,33 +671,33 @@ def test_a_cell_that_kills_its_kernel_before_a_word_is_out_is_told_alike_over_bo
 
 
 def test_a_queued_cell_may_run_in_the_new_kernel_and_that_is_said() -> None:
-    cell = queued_then(Sign.RESTARTING).asked_kernel().get(status("busy"), stream("x"), reply(), status("idle"))
+    cell = queued_then(EndSignal.RESTARTING).asked_kernel().get(status("busy"), stream("x"), reply(), status("idle"))
     assert cell.fate is Fate.OK
     assert [event for event in cell.said if isinstance(event, Note)] == [Note(IN_THE_NEW_ONE)]
 
 
 def test_that_is_said_of_a_cell_whose_first_message_is_lost_as_well() -> None:
-    cell = queued_then(Sign.RESTARTING).get(reply(), status("busy"), status("idle"))
+    cell = queued_then(EndSignal.RESTARTING).get(reply(), status("busy"), status("idle"))
     assert cell.fate is Fate.OK
     assert [event for event in cell.said if isinstance(event, Note)] == [Note(IN_THE_NEW_ONE)]
 
 
 def test_a_reply_before_the_answer_from_behind_proves_that_it_ran() -> None:
     # shell may be read before iopub: the reply alone shows that the kernel had the cell
-    cell = queued_then(Sign.RESTARTING).asked_kernel().get(reply(), PROBE_ANSWER, status("busy"), status("idle"))
+    cell = queued_then(EndSignal.RESTARTING).asked_kernel().get(reply(), PROBE_ANSWER, status("busy"), status("idle"))
     assert cell.fate is Fate.OK
 
 
 def test_f3_a_kernel_that_dies_at_every_start_is_asked_anew_each_time_until_the_server_gives_it_up() -> None:
     cell = Watched()
     for tries in range(1, 6):
-        cell.sign(Sign.RESTARTING)
+        cell.sign(EndSignal.RESTARTING)
         while cell.said.count(Action.ASK_KERNEL) < tries:
             assert cell.wait(0.1).fate is None
-        cell.link.asked_kernel(f"probe {tries}", cell.now)
+        cell.watch.asked_kernel(f"probe {tries}", cell.now)
         assert cell.wait(3).said.count(Action.ASK_KERNEL) == tries
     assert cell.fate is None
-    cell.sign(Sign.DEAD).wait(T.settle + 0.2)
+    cell.sign(EndSignal.DEAD).wait(T.settle + 0.2)
     assert cell.fate is Fate.UNKNOWN
     assert cell.reason == (
         "the kernel: the kernel ended for good before confirming the cell. "
@@ -704,13 +706,13 @@ def test_f3_a_kernel_that_dies_at_every_start_is_asked_anew_each_time_until_the_
 
 
 def test_no_proof_is_unknown() -> None:
-    assert queued_then(Sign.RESTARTING).asked_kernel().wait(T.kernel_answer + 1).fate is Fate.UNKNOWN
-    assert queued_then(Sign.DEAD).fate is Fate.UNKNOWN
+    assert queued_then(EndSignal.RESTARTING).asked_kernel().wait(T.kernel_answer + 1).fate is Fate.UNKNOWN
+    assert queued_then(EndSignal.DEAD).fate is Fate.UNKNOWN
 
 
 def test_a_goodbye_without_our_busy_proves_not_run() -> None:
-    cell = Watched().sign(Sign.SHUTDOWN).wait(1)
-    cell.link.server_says(None, cell.now)
+    cell = Watched().sign(EndSignal.SHUTDOWN).wait(1)
+    cell.watch.server_says(None, cell.now)
     assert cell.fate is None, "a server that ends says the same first"
     assert cell.wait(T.server_end).fate is Fate.NOT_RUN
     words = "the kernel was shut down by another client while the cell was queued"
@@ -732,22 +734,22 @@ def test_a_goodbye_without_our_busy_proves_not_run() -> None:
 )
 def test_a_broken_link_is_resolved_by_the_server(begin: Callable[[], Watched], answer: str | None, fate: Fate) -> None:
     cell = begin()
-    cell.link.closed("the server closed the connection", cell.now)
+    cell.watch.closed("the server closed the connection", cell.now)
     cell.wait(0.2)
     assert Action.ASK_SERVER in cell.said
-    cell.link.server_says(answer, cell.now)
+    cell.watch.server_says(answer, cell.now)
     assert cell.fate is fate
 
 
 def test_a_kernel_s_own_sockets_closed_is_its_end() -> None:
-    cell = running().sign(Sign.LEFT)
-    cell.link.closed("the kernel closed its sockets", cell.now)
+    cell = running().sign(EndSignal.LEFT)
+    cell.watch.closed("the kernel closed its sockets", cell.now)
     assert cell.wait(T.settle + 0.2).fate is Fate.DIED
 
 
 def test_a_server_that_does_not_accept_us_any_more_cannot_tell_the_kernel_s_fate() -> None:
     cell = running()
-    cell.link.closed("the server closed the connection, and our token is no longer valid there", cell.now, denied=True)
+    cell.watch.closed("the server closed the connection, and our token is no longer valid there", cell.now, denied=True)
     assert cell.fate is Fate.UNKNOWN
     assert cell.reason == (
         "the kernel: link lost (the server closed the connection, and our token is no longer valid there). "
@@ -759,13 +761,13 @@ def test_a_server_that_does_not_accept_us_any_more_cannot_tell_the_kernel_s_fate
 
 
 def broken(cell: Watched, seconds: float = 0.4) -> Watched:
-    cell.link.broke("the server closed the connection", "14:02:07", cell.now)
+    cell.watch.broke("the server closed the connection", "14:02:07", cell.now)
     return cell.wait(seconds)
 
 
 def back(cell: Watched, seconds: float = 0.4) -> Watched:
     broken(cell, seconds)
-    cell.said += cell.link.back(seconds, "14:02:10", cell.now)
+    cell.said += cell.watch.back(seconds, "14:02:10", cell.now)
     return cell.asked_kernel()
 
 
@@ -801,7 +803,7 @@ def test_time_is_up_while_the_link_is_down() -> None:
 @pytest.mark.parametrize("begin", [running, Watched])
 def test_an_interrupt_while_the_link_is_down_ends_the_wait_at_once(begin: Callable[[], Watched]) -> None:
     cell = broken(begin(), 5)
-    assert cell.link.interrupt(cell.now) == []
+    assert cell.watch.interrupt(cell.now) == []
     assert cell.fate is Fate.LEFT_RUNNING
     lost = "the kernel: link lost at 14:02:07 (the server closed the connection), and no longer waited for"
     assert cell.reason in (f"{lost}; the cell may still be running there", f"{lost}; the cell may run there")
@@ -809,7 +811,7 @@ def test_an_interrupt_while_the_link_is_down_ends_the_wait_at_once(begin: Callab
 
 def test_an_interrupt_while_the_link_is_down_tells_the_end_that_is_in() -> None:
     cell = broken(running().get(reply()), 5)
-    cell.link.interrupt(cell.now)
+    cell.watch.interrupt(cell.now)
     assert cell.fate is Fate.OK
 
 
@@ -831,36 +833,36 @@ def lost_reply(*came: Message) -> Watched:
 
 def test_the_kernel_s_record_stands_for_a_lost_reply() -> None:
     cell = lost_reply(stream("x\n"))
-    cell.said += cell.link.judgment.kernel_recorded({"status": "ok"}, cell.now)
+    cell.said += cell.watch.judgment.kernel_recorded({"status": "ok"}, cell.now)
     assert cell.fate is Fate.OK
     assert any("remembers" in note for note in notes(cell))
-    assert cell.link.judgment.wants_count(cell.now)
-    assert cell.link.judgment.count(Gap(1, True)) == [], "the reply's own number"
-    assert [event.count for event in cell.link.judgment.count(Gap(3, True)) if isinstance(event, Lost)] == [2]
+    assert cell.watch.judgment.wants_count(cell.now)
+    assert cell.watch.judgment.count(Gap(1, True)) == [], "the reply's own number"
+    assert [event.count for event in cell.watch.judgment.count(Gap(3, True)) if isinstance(event, Lost)] == [2]
 
 
 def test_a_failure_that_only_the_record_tells_of_is_shown() -> None:
     cell = lost_reply()
-    cell.said += cell.link.judgment.kernel_recorded({"status": "error", "ename": "OSError", "evalue": "x"}, cell.now)
+    cell.said += cell.watch.judgment.kernel_recorded({"status": "error", "ename": "OSError", "evalue": "x"}, cell.now)
     assert cell.fate is Fate.FAILED
     assert cell.said[-1] == Error("OSError", "x", ())
     cell = lost_reply(error("OSError", "x"))
     assert not any(
-        isinstance(event, Error) for event in cell.link.judgment.kernel_recorded({"status": "error"}, cell.now)
+        isinstance(event, Error) for event in cell.watch.judgment.kernel_recorded({"status": "error"}, cell.now)
     )
     assert cell.fate is Fate.FAILED
 
 
 def test_a_kernel_that_does_not_remember_leaves_it_unknown() -> None:
     cell = lost_reply()
-    assert cell.link.judgment.kernel_recorded(None, cell.now) == []
+    assert cell.watch.judgment.kernel_recorded(None, cell.now) == []
     assert cell.fate is Fate.UNKNOWN
 
 
 def test_a_reply_that_comes_after_all_goes_before_the_record() -> None:
     cell = lost_reply().get(reply(), status("idle"))
     assert cell.fate is Fate.OK
-    assert cell.link.judgment.kernel_recorded({"status": "error"}, cell.now) == []
+    assert cell.watch.judgment.kernel_recorded({"status": "error"}, cell.now) == []
     assert cell.fate is Fate.OK
 
 
@@ -877,7 +879,7 @@ def proving(cell: Watched | None = None) -> Watched:
 
 
 def server_counts(cell: Watched, connections: int | None, state: str = "idle", asked: float = 0.0) -> Watched:
-    cell.link.server_says(state, cell.now, connections=connections, asked_at=cell.now + asked)
+    cell.watch.server_says(state, cell.now, connections=connections, asked_at=cell.now + asked)
     return cell
 
 
@@ -887,24 +889,24 @@ def asked_twice(cell: Watched) -> Watched:
     for _ in range(2):
         asked = cell.said.count(Action.ASK_KERNEL)
         assert cell.wait(T.socket_linger + 0.2).said.count(Action.ASK_KERNEL) == asked + 1
-        assert not cell.link.state.aftermath.wants_proof
+        assert not cell.watch.state.aftermath.wants_proof
         cell.asked_kernel().get(PROBE_ANSWER)
     return cell.wait(0.5)
 
 
 def test_a_cell_that_can_no_longer_arrive_and_made_no_message_is_proven_not_run() -> None:
     cell = asked_twice(proving())
-    assert cell.link.state.aftermath.wants_proof and cell.fate is None
-    cell.link.judgment.proven(MESSAGES_OF_A_CELL - 1)
+    assert cell.watch.state.aftermath.wants_proof and cell.fate is None
+    cell.watch.judgment.proven(MESSAGES_OF_A_CELL - 1)
     assert cell.fate is Fate.NOT_RUN
     assert cell.reason == f"the kernel: the link was lost before the cell reached the kernel; {SAFE}"
-    assert not cell.link.judgment.wants_count(cell.now), "what is missing is nothing of the cell's"
+    assert not cell.watch.judgment.wants_count(cell.now), "what is missing is nothing of the cell's"
 
 
 @pytest.mark.parametrize("unexplained", [None, MESSAGES_OF_A_CELL, 50])
 def test_messages_that_may_have_been_the_cell_s_leave_it_unknown(unexplained: int | None) -> None:
     cell = asked_twice(proving())
-    cell.link.judgment.proven(unexplained)
+    cell.watch.judgment.proven(unexplained)
     assert cell.fate is Fate.UNKNOWN
     assert cell.reason == (
         "the kernel: the link was lost before the kernel confirmed the cell. "
@@ -928,7 +930,7 @@ def test_a_server_asked_before_the_proof_is_not_believed() -> None:
 def test_the_cell_may_still_arrive_while_the_proof_is_sought() -> None:
     cell = server_counts(proving(), 1).wait(T.socket_linger).get(status("busy"), stream("x\n")).wait(3)
     assert cell.fate is None
-    assert not cell.link.state.aftermath.wants_proof
+    assert not cell.watch.state.aftermath.wants_proof
     assert cell.get(reply(), status("idle")).fate is Fate.OK
 
 
@@ -941,28 +943,28 @@ def test_output_without_its_busy_is_a_cell_that_ran() -> None:
 
 def test_a_second_break_begins_the_proof_anew() -> None:
     cell = proving(server_counts(proving(), 1).wait(1))
-    assert not cell.wait(T.socket_linger + 1).link.state.aftermath.wants_proof
-    assert asked_twice(cell).link.state.aftermath.wants_proof
+    assert not cell.wait(T.socket_linger + 1).watch.state.aftermath.wants_proof
+    assert asked_twice(cell).watch.state.aftermath.wants_proof
 
 
 def test_an_end_of_the_kernel_ends_the_proof() -> None:
-    for sign in Sign:
+    for sign in EndSignal:
         cell = server_counts(proving(), 1).sign(sign).wait(30)
         assert cell.fate is not Fate.NOT_RUN, "it may have begun, and what it sent went with the link"
-        assert not cell.link.state.aftermath.wants_proof
+        assert not cell.watch.state.aftermath.wants_proof
 
 
 def test_an_interrupt_does_not_wait_for_the_proof() -> None:
     cell = proving()
-    assert cell.link.interrupt(cell.now) == []
+    assert cell.watch.interrupt(cell.now) == []
     assert cell.fate is Fate.UNKNOWN
 
 
 def test_a_kernel_that_ended_while_the_link_was_down_has_died() -> None:
     cell = back(running())
-    cell.link.server_says(None, cell.now)
+    cell.watch.server_says(None, cell.now)
     assert cell.fate is Fate.DIED
-    cell = back(running()).sign(Sign.NEW_LIFE).get(PROBE_ANSWER).wait(T.settle + 0.2)
+    cell = back(running()).sign(EndSignal.NEW_LIFE).get(PROBE_ANSWER).wait(T.settle + 0.2)
     assert cell.fate is Fate.DIED
 
 
@@ -975,9 +977,9 @@ def test_an_answer_that_the_next_break_swallowed_is_asked_for_again() -> None:
 def test_a_question_that_a_free_kernel_does_not_answer_is_asked_again_and_a_busy_one_is_left_alone() -> None:
     cell = back(running()).wait(T.kernel_answer + 1)
     assert cell.said.count(Action.ASK_KERNEL) == 1
-    cell.link.server_says("busy", cell.now)
+    cell.watch.server_says("busy", cell.now)
     assert cell.wait(30).said.count(Action.ASK_KERNEL) == 1
-    cell.link.server_says("idle", cell.now)
+    cell.watch.server_says("idle", cell.now)
     assert cell.wait(0.1).said.count(Action.ASK_KERNEL) == 2
     cell.asked_kernel()
     assert cell.wait(30).said.count(Action.ASK_KERNEL) == 2
@@ -986,16 +988,16 @@ def test_a_question_that_a_free_kernel_does_not_answer_is_asked_again_and_a_busy
 
 def test_what_is_missing_is_told_when_stragglers_are_in_and_more_of_it_later() -> None:
     cell = back(running())
-    assert not cell.link.judgment.wants_count(cell.now)
+    assert not cell.watch.judgment.wants_count(cell.now)
     cell.wait(T.stragglers)
-    assert cell.link.judgment.wants_count(cell.now)
+    assert cell.watch.judgment.wants_count(cell.now)
     for gap, told in ((Gap(0, True), 0), (Gap(25, True), 1), (Gap(25, True), 1), (Gap(27, False), 2)):
-        cell.said += cell.link.judgment.count(gap)
+        cell.said += cell.watch.judgment.count(gap)
         assert len(losses(cell)) == told
     first, more = losses(cell)
     assert first == Lost("25 messages missing between 14:02:07 and 14:02:10 (link lost)", 25)
     assert more.reason.startswith("up to 2 messages missing") and more.count == 2
-    assert cell.link.losses.missing == 27
+    assert cell.watch.losses.missing == 27
 
 
 @pytest.mark.parametrize("answer_first", [False, True])
@@ -1007,15 +1009,15 @@ def test_an_idle_that_was_lost_with_the_link_is_counted_once_iopub_has_come_to_w
     cell.get(*([PROBE_ANSWER, word] if answer_first else [word]))
     assert cell.fate is None, "what the server kept for us may come behind"
     assert cell.wait(T.settle + 0.2).fate is Fate.OK
-    assert cell.link.state.probe.answer_id == word.msg_id, "up to here it is counted"
-    (lost,) = cell.link.judgment.count(Gap(1, True))
+    assert cell.watch.state.probe.answer_id == word.msg_id, "up to here it is counted"
+    (lost,) = cell.watch.judgment.count(Gap(1, True))
     assert lost == Lost("1 message missing between 14:02:07 and 14:02:10 (link lost)", 1)
-    assert cell.link.losses.missing == 1
+    assert cell.watch.losses.missing == 1
 
 
 def test_an_idle_that_the_server_gives_again_behind_a_later_word_is_no_loss() -> None:
     cell = back(running().get(reply())).get(status("busy", parent="probe"), stream("kept"), status("idle"))
-    assert (cell.fate, cell.link.losses.missing) == (Fate.OK, 0)
+    assert (cell.fate, cell.watch.losses.missing) == (Fate.OK, 0)
     assert Stream("stdout", "kept") in cell.said
 
 
@@ -1027,35 +1029,35 @@ def test_a_word_from_behind_the_reply_that_the_next_break_follows_proves_nothing
 
 def test_nothing_is_counted_between_the_idle_and_the_reply() -> None:
     cell = back(running()).wait(T.stragglers).get(status("idle"))
-    assert not cell.link.judgment.wants_count(cell.now)
-    assert cell.get(reply()).link.judgment.wants_count(cell.now)
+    assert not cell.watch.judgment.wants_count(cell.now)
+    assert cell.get(reply()).watch.judgment.wants_count(cell.now)
 
 
 def test_nothing_is_counted_of_a_cell_that_may_prove_not_to_have_run() -> None:
     cell = back(Watched()).wait(T.stragglers + 0.5)
-    assert not cell.link.judgment.wants_count(cell.now)
-    assert cell.get(stream("it ran")).link.judgment.wants_count(cell.now)
+    assert not cell.watch.judgment.wants_count(cell.now)
+    assert cell.get(stream("it ran")).watch.judgment.wants_count(cell.now)
 
 
 def test_a_kernel_that_numbers_nothing_is_told_of_once() -> None:
     cell = back(running())
-    cell.said += cell.link.judgment.count(None) + cell.link.judgment.count(None)
+    cell.said += cell.watch.judgment.count(None) + cell.watch.judgment.count(None)
     assert sum("cannot be told" in note for note in notes(cell)) == 1
     assert not losses(cell)
-    assert cell.link.losses.missing is None
+    assert cell.watch.losses.missing is None
 
 
 def test_over_a_link_that_never_broke_is_counted_at_the_end_alone() -> None:
     cell = running().get(stream("more")).wait(T.stragglers + 0.5)
-    assert not cell.link.judgment.wants_count(cell.now)
-    assert cell.get(reply(), status("idle")).link.judgment.wants_count(cell.now)
+    assert not cell.watch.judgment.wants_count(cell.now)
+    assert cell.get(reply(), status("idle")).watch.judgment.wants_count(cell.now)
 
 
 def test_a_cell_whose_beginning_was_not_heard_says_so() -> None:
     cell = Watched().get(reply(), status("idle"))
     assert cell.fate is Fate.OK
     assert "start-of-cell" in losses(cell)[0].reason
-    assert cell.link.losses.missing is None
+    assert cell.watch.losses.missing is None
     assert not losses(running().get(reply(), status("idle")))
     assert not losses(Watched().get(reply("aborted"), status("idle")))
 
@@ -1074,10 +1076,10 @@ def lost(cell: Watched, seconds: float = 0.0) -> Watched:
 )
 def test_a_link_that_never_comes_back_is_given_up_after_five_minutes(begin: Callable[[], Watched], words: str) -> None:
     cell = lost(begin()).wait(RECONNECT - 0.5)
-    assert cell.fate is None and not cell.link.gave_link_up
+    assert cell.fate is None and not cell.watch.gave_link_up
     assert "It is tried again for 5 min (reconnect_timeout); Ctrl-C ends the wait" in notes(cell)[0]
     cell.wait(1)
-    assert cell.fate is Fate.UNKNOWN and cell.link.gave_link_up
+    assert cell.fate is Fate.UNKNOWN and cell.watch.gave_link_up
     assert cell.reason == (
         "the kernel: link lost at 14:02:07 (the server closed the connection), not back within 5 min. "
         f"{words}: check before running it again. Its variables may be gone"
@@ -1098,7 +1100,7 @@ def test_each_return_of_the_link_begins_the_count_anew() -> None:
     for _ in range(5):
         lost(cell).wait(RECONNECT - 1)
         cell.around(lost_since=None)
-        cell.said += cell.link.back(RECONNECT - 1, "14:07:06", cell.now)
+        cell.said += cell.watch.back(RECONNECT - 1, "14:07:06", cell.now)
         cell.wait(1)
     assert cell.fate is None
     assert cell.get(reply(), status("idle")).fate is Fate.OK
@@ -1118,7 +1120,7 @@ def test_how_long_is_the_users_to_say() -> None:
 
 def test_the_time_of_the_cell_wins_where_it_is_shorter() -> None:
     cell = lost(running(timeout=30)).wait(31)
-    assert (cell.fate, cell.link.gave_link_up) == (Fate.LEFT_RUNNING, False)
+    assert (cell.fate, cell.watch.gave_link_up) == (Fate.LEFT_RUNNING, False)
 
 
 def test_what_is_known_of_the_end_is_told_though_the_link_is_given_up() -> None:
@@ -1128,7 +1130,7 @@ def test_what_is_known_of_the_end_is_told_though_the_link_is_given_up() -> None:
     assert interrupted.fate is Fate.FAILED
     assert Error("KeyboardInterrupt", "", ("KeyboardInterrupt: ",)) in interrupted.said
     gone = lost(running()).wait(1)
-    gone.link.sign(Sign.RESTART, gone.now)
+    gone.watch.signal(EndSignal.RESTART, gone.now)
     assert gone.wait(RECONNECT + 1).fate is Fate.DIED
 
 
@@ -1137,11 +1139,11 @@ def test_what_is_known_of_the_end_is_told_though_the_link_is_given_up() -> None:
 
 def test_a_kernel_whose_heart_stands_still_is_told_of_once_each_time() -> None:
     cell = running()
-    cell.link.heart.receive(False)
+    cell.watch.heart.receive(False)
     cell.wait(1)
     assert notes(cell) == [], "one may be missed"
     for beats, told in ((False, 1), (False, 1), (True, 1), (False, 1), (False, 2)):
-        cell.link.heart.receive(beats)
+        cell.watch.heart.receive(beats)
         cell.wait(0.2)
         assert sum("it does not answer (suspended or swapping?)" in note for note in notes(cell)) == told
     assert cell.fate is None
@@ -1152,14 +1154,14 @@ def test_f10_a_kernel_whose_python_does_not_answer_is_told_of_once_each_time() -
         return sum(isinstance(event, Note) and "native code" in event.text for event in cell.said)
 
     cell = running()
-    cell.link.heart.receive(True, False)
+    cell.watch.heart.receive(True, False)
     assert native(cell.wait(0.5)) == 0, "one may be slow"
-    cell.link.heart.receive(True, False)
-    cell.link.heart.receive(True, False)
+    cell.watch.heart.receive(True, False)
+    cell.watch.heart.receive(True, False)
     assert native(cell.wait(0.5)) == 1
-    cell.link.heart.receive(True, True)
+    cell.watch.heart.receive(True, True)
     for _ in range(2):
-        cell.link.heart.receive(True, False)
+        cell.watch.heart.receive(True, False)
     assert native(cell.wait(0.5)) == 2
     assert cell.fate is None
 
@@ -1168,14 +1170,14 @@ def test_f10_a_kernel_whose_python_does_not_answer_is_told_of_once_each_time() -
 def test_f10_a_kernel_that_greets_or_never_does_is_not_judged(greets: bool | None) -> None:
     cell = running()
     for _ in range(5):
-        cell.link.heart.receive(True, greets)
+        cell.watch.heart.receive(True, greets)
     assert not [event for event in cell.wait(1).said if isinstance(event, Note)]
 
 
 def test_a_kernel_whose_heart_cannot_be_heard_from_here_is_not_judged() -> None:
     cell = running()
     for _ in range(5):
-        cell.link.heart.receive(None)
+        cell.watch.heart.receive(None)
     assert cell.wait(1).said == [Started()]
 
 
@@ -1184,13 +1186,13 @@ def test_a_kernel_whose_heart_cannot_be_heard_from_here_is_not_judged() -> None:
 
 def test_nothing_comes_after_a_verdict() -> None:
     cell = running().get(reply(), status("idle"))
-    verdict = cell.link.verdict
-    cell.sign(Sign.DEAD)
-    cell.link.closed("x", cell.now)
-    cell.link.server_says(None, cell.now)
-    assert cell.link.interrupt(cell.now) == []
+    verdict = cell.watch.verdict
+    cell.sign(EndSignal.DEAD)
+    cell.watch.closed("x", cell.now)
+    cell.watch.server_says(None, cell.now)
+    assert cell.watch.interrupt(cell.now) == []
     cell.wait(20)
-    assert cell.link.verdict is verdict
+    assert cell.watch.verdict is verdict
     assert cell.said == [Started()]
 
 
@@ -1201,13 +1203,15 @@ def test_no_action_can_run_a_cell() -> None:
 
 def test_what_the_kernel_could_not_send_is_told_once_and_not_beside_another_loss() -> None:
     cell = running().get(reply(), status("idle"))
-    assert cell.link.judgment.count(Gap(0, True)) == []
-    assert cell.link.judgment.count(None) == []
-    (lost,) = cell.link.judgment.count(Gap(500, True))
-    assert isinstance(lost, Lost) and lost.reason.startswith("500 messages missing") and cell.link.losses.missing == 500
-    (lost,) = running().get(reply(), status("idle")).link.judgment.count(Gap(1, False))
+    assert cell.watch.judgment.count(Gap(0, True)) == []
+    assert cell.watch.judgment.count(None) == []
+    (lost,) = cell.watch.judgment.count(Gap(500, True))
+    assert (
+        isinstance(lost, Lost) and lost.reason.startswith("500 messages missing") and cell.watch.losses.missing == 500
+    )
+    (lost,) = running().get(reply(), status("idle")).watch.judgment.count(Gap(1, False))
     assert isinstance(lost, Lost) and lost.reason.startswith("up to 1 message missing")
-    (lost,) = back(running()).link.judgment.count(Gap(500, True))
+    (lost,) = back(running()).watch.judgment.count(Gap(500, True))
     assert isinstance(lost, Lost) and lost.reason.endswith("(link lost)"), "told once, whatever it was lost by"
 
 

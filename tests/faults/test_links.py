@@ -10,7 +10,7 @@ import pytest
 
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import Fate
-from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.transports.base import Transport
 from tests.faults.proxy import UP, FaultProxy
 from tests.faults.truth import Run, run, through
@@ -247,4 +247,4 @@ def test_a_kernel_restarted_while_the_link_was_down_has_died(
         cell.join()
         assert cell.fate is Fate.DIED, cell.told
         cell.check()
-        assert transport.life.ended is not Sign.DEAD
+        assert transport.life.ended is not EndSignal.DEAD

@@ -25,7 +25,7 @@ from kernel_bridge_magic.errors import RemoteError, remote_error
 from kernel_bridge_magic.fate.ledger import Ledger
 from kernel_bridge_magic.fate.life import Life
 from kernel_bridge_magic.fate.verdicts import Action
-from kernel_bridge_magic.fate.watch import Link
+from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import COMM_TYPES, Comms
 from kernel_bridge_magic.protocol.events import Error
@@ -117,7 +117,7 @@ class Everything:
         self.life, self.displayhook_patch, self.comms, self.outputs = Life(OURS), DisplayhookPatch(), Comms(), Outputs()
         self.ledger, self.repeats = Ledger(OURS), Repeats()
         self.ledger.expect(CELL)
-        self.link = Link(Request(CELL), now=0.0, timeout=None)
+        self.watch = CellWatch(Request(CELL), now=0.0, timeout=None)
         self.relay = Relay(Nowhere(), self.kernel)
         self.texts = TextWidgets(lambda model_id, text: None)
         self.comms.sent(CELL, {"header": {"msg_id": "here"}})
@@ -133,19 +133,19 @@ class Everything:
         sign = self.life.receive(message)
         self.displayhook_patch.must_arm(self.life.session, now=0.0, breaks=0)
         if sign is not None:
-            self.link.sign(sign, self.now)
+            self.watch.signal(sign, self.now)
         if message.msg_type in COMM_TYPES:
             forwarded = self.comms.receive(message)
             if forwarded is not None:
                 self.texts.publish(forwarded)
                 self.texts.show(forwarded.comm_id)
-        if self.link.verdict is not None:
-            self.link = Link(Request(CELL), now=self.now)
-        for event in self.link.receive(message, self.now):
+        if self.watch.verdict is not None:
+            self.watch = CellWatch(Request(CELL), now=self.now)
+        for event in self.watch.receive(message, self.now):
             self.show(event)
-        for step in self.link.tick(self.now):
+        for step in self.watch.tick(self.now):
             if isinstance(step, Action):
-                self.link.asked_kernel("probe", self.now)
+                self.watch.asked_kernel("probe", self.now)
             else:
                 self.show(step)
 

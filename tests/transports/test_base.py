@@ -21,7 +21,7 @@ from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import Fate, KernelDied, LinkLost, RemoteError
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.verdicts import Action
-from kernel_bridge_magic.fate.watch import Link
+from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Aside, Event, Lost, Note, Queued, Started, Stream
 from kernel_bridge_magic.protocol.frames import V1
@@ -294,17 +294,17 @@ def test_a_cell_that_begins_as_it_is_called_queued_waits_for_no_cell_of_ours(
         cell.idle()
 
     connection, transport = opened(script)
-    tick = Link.tick
+    tick = CellWatch.tick
 
-    def begins_meanwhile(link: Link, now: float) -> list[Event | Action]:
-        steps = tick(link, now)
+    def begins_meanwhile(watch: CellWatch, now: float) -> list[Event | Action]:
+        steps = tick(watch, now)
         if Queued() in steps:
             go.set()
-            wait_for(lambda: transport.turns.runs(link.request.msg_id), "the cell to run")
+            wait_for(lambda: transport.turns.runs(watch.request.msg_id), "the cell to run")
             runs.set()
         return steps
 
-    monkeypatch.setattr(Link, "tick", begins_meanwhile)
+    monkeypatch.setattr(CellWatch, "tick", begins_meanwhile)
     assert shown(connection) == [Queued(), Started()]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.fate.life import Sign
+from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.protocol.events import Queued
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.transports.turns import Turns
@@ -132,12 +132,12 @@ def test_the_time_is_told_only_where_it_was_seen() -> None:
 
 def test_a_kernel_that_comes_back_is_starting_until_it_is_heard() -> None:
     heard = Heard().hear("busy", "theirs")
-    heard.turns.sign(Sign.RESTARTING)
+    heard.turns.sign(EndSignal.RESTARTING)
     assert heard.ahead == Queued(starting=True)
     assert heard.hear("busy", "x", msg_type="kernel_info_request").ahead == Queued()
-    heard.turns.sign(Sign.RESTART)
+    heard.turns.sign(EndSignal.RESTART)
     assert heard.hear("idle", "x", msg_type="shutdown_request").ahead == Queued(starting=True)
-    for sign in (Sign.DEAD, Sign.LEFT, Sign.NEW_LIFE, Sign.SHUTDOWN):
+    for sign in (EndSignal.DEAD, EndSignal.LEFT, EndSignal.NEW_LIFE, EndSignal.SHUTDOWN):
         heard.turns.sign(sign)
         assert heard.ahead == Queued()
 
