@@ -268,7 +268,8 @@ somebody who shares the kernel, a malicious server or kernel, the network, the a
 own.
 
 A server is *yours* if a runtime file or connection file of yours names it and its very process listens there, or if you
-added it with `--trust`. That it listens on this machine is no proof. All others are *sandboxed*.
+added it with `--trust`. That it listens on this machine is no proof. All others are *sandboxed*. Where the system does
+not tell whose a listener is (no `/proc`, no `SO_PEERCRED`), only a process that is seen to be yours gets a secret.
 
 ## Threats
 """
