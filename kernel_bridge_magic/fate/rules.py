@@ -28,7 +28,11 @@ RULES = {
         "in silence the server and the heart are asked; the kernel only behind the cell, never on control",
         "fate/watch",
     ),
-    "R6": ("loss is never silent: what did not come is counted, or said not to be countable", "fate/ledger"),
+    "R6": (
+        "loss is never silent: what did not come is counted, or said not to be countable; a count is never too small, "
+        'and exact where only the cell itself was heard around what is missing, else "up to"',
+        "fate/ledger",
+    ),
     "R7": (
         "a silent connection is kept until a new one is answered and it still is silent, or for 90 s; "
         "one that is lost is tried again for 5 minutes since its last sign, then its cell is unknown",

@@ -64,7 +64,8 @@ def drops(server: JupyterServer, proxy: FaultProxy, kernel: str, directory: Path
         cell.path.unlink(missing_ok=True)
     assert not any(path.exists() for path in not_run), "told that it was not run, and it ran later"
     assert set(fates) <= {"ok", "unknown", "not sent", "not run"}, fates
-    assert (upper, uncounted) == (0, 0), "alone, each gap is counted exactly"
+    # Where the cell's beginning or its end is lost as well, or the server asks the kernel beside it, it is "up to N".
+    assert uncounted == 0, "each gap is counted"
     shares = ", ".join(f"{number} {fate}" for fate, number in sorted(fates.items()))
     told_so = f"{told} messages told as lost, {upper} times as an upper bound; {uncounted} times told as not countable"
     return f"{count} resets: {shares}; 0 ran twice; {lost} lines lost; {told_so}"

@@ -116,6 +116,9 @@ class Everything:
         self.now = 0.0
         self.life, self.displayhook_patch, self.comms, self.outputs = Life(OURS), DisplayhookPatch(), Comms(), Outputs()
         self.ledger, self.repeats = Ledger(OURS), Repeats()
+        for heard in range(5):  # so that the kernel's ids are known to be a counter
+            header = {"msg_id": f"{KERNEL}_1_{heard}", "msg_type": "stream", "session": KERNEL}
+            self.ledger.receive(Message("iopub", header, {"msg_id": "earlier"}, {}, {}))
         self.ledger.expect(CELL)
         self.watch = CellWatch(Request(CELL), now=0.0, timeout=None)
         self.relay = Relay(Nowhere(), self.kernel)
