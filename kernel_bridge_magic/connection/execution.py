@@ -131,6 +131,10 @@ class Execution:
     def _fate(self) -> Fate | None:
         return None if self._watch.verdict is None else self._watch.verdict.fate
 
+    @property
+    def _can_fetch(self) -> bool:
+        return self.durable is not None and self.durable.usable
+
     def hand(self, event: Aside) -> None:
         """Put an event among those of the cell, behind what has come so far."""
         self._inbox.put(event)
@@ -198,8 +202,10 @@ class Execution:
     def _steps(self) -> list[Event | Action]:
         """Wait for what comes next, or a moment; return what is to be shown or done now."""
         check()
+        now = time.monotonic()
+        waking = _TICK if self.wake_at is None else max(self.wake_at - now, 0.0)
         try:
-            item = self._inbox.get(timeout=self._patience())
+            item = self._inbox.get(timeout=min(_TICK, waking, self._answers.patience(now)))
         except queue.Empty:
             steps: list[Event | Action] = []
         else:
@@ -216,16 +222,8 @@ class Execution:
             steps += [Tick()]
         return steps
 
-    def _patience(self) -> float:
-        """Return how many seconds to wait for the next item."""
-        now = time.monotonic()
-        waking = _TICK if self.wake_at is None else max(self.wake_at - now, 0.0)
-        return min(_TICK, waking, self._answers.patience(now))
-
     def _tick(self, now: float) -> list[Event | Action]:
         self._ticked = now
-        # What the kernel keeps for us can still be fetched in a week.
-        is_kept = self.durable is not None and self.durable.usable
         self._watch.state.surroundings = Surroundings(
             ahead=self._ahead(),
             free=self._transport.turns.free,
@@ -233,7 +231,8 @@ class Execution:
             remembers=record.is_kept(self._transport.info),
             receiving_at=self._transport.receiving_at,
             lost_since=self._transport.lost_since,
-            reconnect_timeout=None if is_kept else self._reconnect_timeout,
+            # What the kernel keeps for us can still be fetched in a week.
+            reconnect_timeout=None if self._can_fetch else self._reconnect_timeout,
         )
         steps = [*self._answers.tick(now), *self._watch.tick(now)]
         if self._watch.state.aftermath.wants_proof:
@@ -290,14 +289,13 @@ class Execution:
         return steps
 
     def _count(self, now: float) -> list[Event]:
+        """Say what is missing, once that is certain. What can be fetched is not missing."""
         steps: list[Event] = []
-        if self._watch.verdict is not None and (dropped := self._inbox.newly_dropped()):
+        if self._fate is not None and (dropped := self._inbox.newly_dropped()):
             steps.append(self._watch.losses.no_room(dropped, "more than can wait here while nothing is shown"))
-        if self.durable is not None and self.durable.usable:
-            return steps  # it fetches what is missing
-        if self._watch.judgment.wants_count(now):
-            answer, dropped = self._watch.state.probe.answer_id, bool(self._watch.losses.limited)
-            steps += self._watch.judgment.count(self._transport.missing(self.msg_id, answer, dropped=dropped))
+        if not self._can_fetch and self._watch.judgment.wants_count(now):
+            answer, limited = self._watch.state.probe.answer_id, bool(self._watch.losses.limited)
+            steps += self._watch.judgment.count(self._transport.missing(self.msg_id, answer, dropped=limited))
         return steps
 
     # -- the end

@@ -137,7 +137,7 @@ def test_a_cell_that_tells_of_its_kernel_s_end_leaves_the_next_one_nothing_to_te
     transport.receive(msg("status", {"execution_state": "restarting"}, parent=""))
     assert transport.has_news
     sent.watch.receive(status("busy", parent=sent.msg_id), sent.began)
-    sent.watch.sign(EndSignal.RESTARTING, sent.began)
+    sent.watch.signal(EndSignal.RESTARTING, sent.began)
     sent.watch.tick(sent.began + 60)
     assert sent.watch.verdict.fate is Fate.DIED
     leave_news(transport, sent)
