@@ -29,8 +29,7 @@ RULES = {
         "fate/watch",
     ),
     "R6": (
-        "loss is never silent: what did not come is counted, or said not to be countable; a count is never too small, "
-        'and exact where only the cell itself was heard around what is missing, else "up to"',
+        'loss is never silent: it is counted, exactly or as "up to", never too small, or said not to be countable',
         "fate/ledger",
     ),
     "R7": (
