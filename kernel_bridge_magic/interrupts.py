@@ -236,7 +236,7 @@ def interrupts_to(
 
     Yield a context manager inside of which Ctrl-C is raised as usual. `ended` is called with the number of a signal
     that tells this process to end. A handler that only notes the signal lost none of 6000 messages; a KeyboardInterrupt
-    that was raised in the middle of a receive lost some in every run (FACTS 10).
+    that was raised in the middle of a receive lost some in every run (FACTS.md#showing-output-here).
     """
     with held():
         ours = _ours()

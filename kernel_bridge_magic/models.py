@@ -70,7 +70,7 @@ class Server:
 
     @property
     def own(self) -> bool:
-        """Whether what it sends may act with the user's rights. That it is on loopback proves nothing (FAULTS 0)."""
+        """Whether what it sends may act with the user's rights. That it is on loopback proves nothing."""
         return self.source == "runtime" or self.trusted
 
     @property
@@ -108,7 +108,7 @@ class Session:
     def from_json(cls, model: Mapping[str, Any]) -> Session:
         """Build it from one item of `GET /api/sessions`.
 
-        Kernel Gateway sends `notebook: {path}` and neither path, name nor type (FACTS 13).
+        Kernel Gateway sends `notebook: {path}` and neither path, name nor type (FACTS.md#odd-servers).
         """
         notebook = model.get("notebook")
         inner = notebook if isinstance(notebook, Mapping) else {}
@@ -138,12 +138,12 @@ class Kernel:
     """A kernel that was found. It has no socket, and asking it anything needs a connection.
 
     `state` is what the server says (`idle`, `busy`, `starting`, `dead`) or `unknown`; it is a hint, never a
-    truth to act on (FACTS 15). `unused` is a kernel that is ready and that nobody has connected to since it started,
-    `alive` one without a server whose heartbeat answers: whether it is idle or busy is not known. `last_activity` is
-    aware, in UTC. `connections` is the number of WebSocket clients, None without a server. `connection_file` is the
-    path of its connection file on this machine, "" when there is none that we may use. `is_own` marks the kernel that
-    asked. `claimed` marks what a foreign server lists under the id of a kernel of ours. `outside` marks one that no
-    runtime directory tells of, so that only its connection file's path leads to it.
+    truth to act on (FACTS.md#busy-kernels). `unused` is a kernel that is ready and that nobody has connected to since
+    it started, `alive` one without a server whose heartbeat answers: whether it is idle or busy is not known.
+    `last_activity` is aware, in UTC. `connections` is the number of WebSocket clients, None without a server.
+    `connection_file` is the path of its connection file on this machine, "" when there is none that we may use.
+    `is_own` marks the kernel that asked. `claimed` marks what a foreign server lists under the id of a kernel of ours.
+    `outside` marks one that no runtime directory tells of, so that only its connection file's path leads to it.
     """
 
     id: str
@@ -232,7 +232,7 @@ class Kernel:
 
     @property
     def own(self) -> bool:
-        """Whether it is ours in the sense of FAULTS 0: its output may act with our rights."""
+        """Whether it is ours, so that its output may act with our rights (tests/security/THREATS.md)."""
         return self.server.own if self.server else bool(self.connection_file)
 
     def __repr__(self) -> str:

@@ -29,7 +29,7 @@ class RemoteValue:
 
     `data` maps MIME types to what a front end shows for them, `metadata` is what belongs to it (a picture's
     width). Front ends show it as they would have shown the object; that of a kernel which is not one's own is shown
-    as `shown`, in which nothing can act (FAULTS T15).
+    as `shown`, in which nothing can act (T15).
 
     It may be kept anywhere, copied and pickled. It does not act as the object: to compare it, to calculate with it, to
     ask for its truth or its items is a TypeError. In a list it is found by identity.

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 # Controls (C0, DEL, C1), line and paragraph separators, lone surrogates (they cannot be encoded), and all that
-# steers the direction of text: each can make a table say something that it does not hold (FAULTS T22).
+# steers the direction of text: each can make a table say something that it does not hold (T22).
 # Joiners and variation selectors stay: emoji and several scripts are spelt with them.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")

@@ -1,4 +1,4 @@
-"""The Python face: what INTERFACE 4 shows, run for real."""
+"""The Python face, run for real."""
 
 from __future__ import annotations
 

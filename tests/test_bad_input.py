@@ -1,5 +1,5 @@
 # ruff: noqa: E501 (a table)
-"""The list of bad inputs (FAULTS 3): each row names the tests that show its right answer, or has one here.
+"""The list of bad inputs (B1 to B49): each row names the tests that show its right answer, or has one here.
 
 A row whose tests are gone fails. What is not built yet says so, and is to be filled in with what builds it.
 """

@@ -168,7 +168,7 @@ def test_an_ambiguous_match_shows_its_candidates() -> None:
 
 
 def every_verdict() -> Iterator[Verdict]:
-    """Whatever can become of a cell that did not come to its end: each cause, queued and running (FAULTS 2)."""
+    """Whatever can become of a cell that did not come to its end: each cause, queued and running."""
     for started in (False, True):
         for cause in (
             *EndSignal,

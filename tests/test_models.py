@@ -87,7 +87,7 @@ def test_a_session_of_a_jupyter_server() -> None:
 
 
 def test_a_session_of_a_kernel_gateway() -> None:
-    # neither path, name nor type (FACTS 13)
+    # neither path, name nor type (FACTS.md#odd-servers)
     model = {"id": "s", "notebook": {"path": "work/a.ipynb"}, "kernel": {"id": "k"}}
     assert Session.from_json(model) == Session("work/a.ipynb", "a.ipynb", "notebook")
 

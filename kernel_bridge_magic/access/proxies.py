@@ -1,6 +1,6 @@
 """Go through an HTTP proxy: by CONNECT, for https to other machines, and for nothing else.
 
-A proxy sees the secrets of a plain connection, and takes loopback to be its own machine (FAULTS T11). With CONNECT it
+A proxy sees the secrets of a plain connection, and takes loopback to be its own machine (T11). With CONNECT it
 sees the name of the server, and TLS after that.
 """
 

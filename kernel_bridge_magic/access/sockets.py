@@ -1,7 +1,7 @@
 """A connected socket to a Jupyter server, which is looked at before anything is written to it.
 
 A proxy is used for https to other machines only, see `proxies`: else it would get calls to loopback, and the token in
-clear (FAULTS T11).
+clear (T11).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def open_socket(server: Server, timeout: float, *, secret: bool = True, limit: f
     except (OSError, ValueError) as error:
         problem = explain(server, error, limit or timeout)
     if problem is not None or sock is None:
-        # Raised outside the except block: a library's error is not carried along, not even as context (FAULTS T9).
+        # Raised outside the except block: a library's error is not carried along, not even as context (T9).
         raise problem or AssertionError("the last stage is a socket")
     sock.settimeout(timeout)
     return sock
@@ -129,7 +129,7 @@ def _tcp(addresses: Sequence[tuple[int, Any]], deadline: Deadline) -> socket.soc
         family, address = others.pop(0)
         try:
             seconds = deadline.require()
-            if others:  # one that is silent, as IPv6 is in some networks, must not hide them (FAULTS F47)
+            if others:  # one that is silent, as IPv6 is in some networks, must not hide them (F47)
                 seconds = min(seconds, max(1.0, min(3.0, seconds / (len(others) + 1))))
             return _dial(socket.socket(family, socket.SOCK_STREAM), address, seconds)
         except OSError as error:
@@ -176,7 +176,7 @@ def resolve(server: Server, host: str, port: int, deadline: Deadline) -> list[tu
             raise ServerUnreachable(server.name, problem.problem, problem.remedy) from None
         why = f"the host name {host} cannot be resolved"
         raise ServerUnreachable(server.name, why, _CHECK)
-    # `localhost` is this machine, whatever a name server says (RFC 6761; FAULTS T28).
+    # `localhost` is this machine, whatever a name server says (RFC 6761; T28).
     strict = is_here(host)
     return [(family, address) for family, _, _, _, address in found if not strict or peers.is_loopback(address[0])]
 
@@ -186,7 +186,7 @@ _WHERE: dict[str, bool] = {}
 
 
 def _refuse_stranger(server: Server, sock: socket.socket) -> None:
-    """Refuse to send a secret to another user of this machine, where an ended tunnel was (FAULTS T2).
+    """Refuse to send a secret to another user of this machine, where an ended tunnel was (T2).
 
     A tunnel listens as ourselves. Of runtime files more is known, and with https the certificate says who it is.
     """
@@ -199,7 +199,7 @@ def _refuse_stranger(server: Server, sock: socket.socket) -> None:
 
 
 def _keep_secret(server: Server, sock: socket.socket) -> None:
-    """Refuse to send a secret over a network in clear, or to a name that has moved (FAULTS T13, T28)."""
+    """Refuse to send a secret over a network in clear, or to a name that has moved (T13, T28)."""
     if server.socket_path:
         return
     host, here = server.origin.host, peers.is_within(sock)
@@ -216,7 +216,7 @@ def _keep_secret(server: Server, sock: socket.socket) -> None:
 
 
 def _look_at_peer(server: Server, sock: socket.socket) -> None:
-    """Refuse whoever is not the process of ours that the runtime file names (FAULTS T2, T3).
+    """Refuse whoever is not the process of ours that the runtime file names (T2, T3).
 
     Raises:
         ServerUnreachable: it is another; nothing was sent.
@@ -248,7 +248,7 @@ def check_ca_file(path: str) -> None:
     """Refuse what is no file of certificates; "" means none, and is no error.
 
     Raises:
-        BadServer: it is missing, or not PEM (FAULTS B24).
+        BadServer: it is missing, or not PEM (B24).
     """
     import ssl
 

@@ -1,6 +1,6 @@
 """Keep secrets: tokens, passwords and cookies are here and nowhere else.
 
-A secret is bound to one `Origin` (scheme, host, port, base path) and goes nowhere else (FAULTS T6). It is in no repr,
+A secret is bound to one `Origin` (scheme, host, port, base path) and goes nowhere else (T6). It is in no repr,
 no pickle and no error text.
 """
 
@@ -183,7 +183,7 @@ class Vault:
     def put_password(self, origin: Origin, read: Callable[[], Secret], *, once: bool = False) -> None:
         """Keep how to read the password for `origin` when its server wants a login.
 
-        With `once` it is dropped after the login (it was typed in: FAULTS T30).
+        With `once` it is dropped after the login (it was typed in: T30).
         """
         with self._lock:
             self._passwords[origin] = read, once
@@ -207,7 +207,7 @@ class Vault:
                 self._passwords.pop(origin, None)
 
     def put_cookies(self, origin: Origin, cookies: Mapping[str, str]) -> None:
-        """Keep the cookies of a login, for `origin` alone and for this process (FAULTS T12, T30)."""
+        """Keep the cookies of a login, for `origin` alone and for this process (T12, T30)."""
         with self._lock:
             self._cookies[origin] = {name: Hidden(value) for name, value in cookies.items()}
 
@@ -227,8 +227,8 @@ class Vault:
         """Return the headers that say who we are to the server at `origin`, and to no other.
 
         With a secret that is `Authorization: token …`, the one form that Jupyter Server, gateways and hubs all
-        take (FACTS 4). Without, it is a double submit of our own making: open servers refuse POST and DELETE
-        when the `_xsrf` cookie and the `X-XSRFToken` header are not the same.
+        take (FACTS.md#authentication). Without, it is a double submit of our own making: open servers refuse POST and
+        DELETE when the `_xsrf` cookie and the `X-XSRFToken` header are not the same.
         """
         with self._lock:
             secret = self._secrets.get(origin)

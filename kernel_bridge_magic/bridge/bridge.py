@@ -191,7 +191,7 @@ class Bridge:
     def find_by_id(self, kernel_id: str, server: str | None = None) -> Kernel:
         """Return the kernel of that whole id; a `server` that does not list it is asked for this kernel alone.
 
-        A gateway may answer for one kernel although it lists none (FACTS 13).
+        A gateway may answer for one kernel although it lists none (FACTS.md#odd-servers).
 
         Raises:
             KernelNotFound, OwnKernel, BadServer, ServerError: there is no such kernel, or it cannot be asked for.

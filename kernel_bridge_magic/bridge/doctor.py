@@ -1,7 +1,7 @@
 """`%servers --check`: what works with a server, step by step, with what was seen at each step and what to do.
 
 It disturbs nobody: no kernel is asked anything, and a kernel's WebSocket is opened only where no client's unread output
-would be lost (FACTS 3).
+would be lost (FACTS.md#opening-a-websocket).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def check(
         doctor.websocket()
     except _Stop:
         pass
-    except Exception as error:  # what a server says may break anything, and its text may hold secrets (FAULTS T9)
+    except Exception as error:  # what a server says may break anything, and its text may hold secrets (T9)
         name = (doctor.missing() or STEPS[-1:])[0]
         doctor.add(name, False, f"its answer cannot be read ({type(error).__name__})", _UNREADABLE)
     return Checkup(server, (*doctor.steps, *(Step(name, None, "not tried") for name in doctor.missing())))

@@ -75,7 +75,7 @@ class Search:
         """Return what can be found within a second, before a cell for a kernel that we are connected to.
 
         A server that needs longer is left out. Only the server of `known` counts as it was: the connection may be well
-        while its server is not (FAULTS F15).
+        while its server is not (F15).
         """
         at_rest = self._at_rest(_AGAIN_SECONDS)
         if known.server is not None:

@@ -2,7 +2,8 @@
 
 Each `execute_request` on control goes through this module, for it can do harm in two ways. The end of any such request,
 a silent one too, takes away the plot that the main shell's cell is drawing, and its payloads: so each is guarded while
-it runs. And servers take its idle for the kernel's own: afterwards the kernel must say that it is busy (FACTS 15).
+it runs. And servers take its idle for the kernel's own: afterwards the kernel must say that it is busy
+(FACTS.md#busy-kernels).
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ def look_busy(transport: Transport) -> None:
     """Have a kernel whose main shell is busy say so again.
 
     Its server and its owner's front end take the idle of any request for the kernel's own. A server that culls idle
-    kernels might then end one at work (FACTS 15). If the kernel has become idle meanwhile, a question on the main
-    shell, behind all that, has it say so.
+    kernels might then end one at work (FACTS.md#busy-kernels). If the kernel has become idle meanwhile, a question on
+    the main shell, behind all that, has it say so.
 
     Raises:
         LinkLost: the connection is closed.

@@ -59,7 +59,7 @@ def ask_all(
         try:
             answer = _ask(server, vault, until, seconds, skip)
         except Exception:
-            # Whatever a server sends, it must not end a listing (FAULTS B44).
+            # Whatever a server sends, it must not end a listing (B44).
             answer = [Answer(ServerReport(server, problem="its answer cannot be understood"))]
         if until.left <= _SLACK:
             for one in answer:
@@ -158,8 +158,8 @@ def _is_gateway_without_list(api: ServerAPI) -> bool:
 def join(server: Server, models: Sequence[Mapping[str, Any]], sessions: Sequence[Mapping[str, Any]]) -> list[Kernel]:
     """Return the kernels of `GET /api/kernels` and `GET /api/sessions`, each id once, with all its sessions.
 
-    A session's kernel counts though it is not in the list: gateways may list none (FACTS 13). Items without an id are
-    left out, and so are ids that occur again.
+    A session's kernel counts though it is not in the list: gateways may list none (FACTS.md#odd-servers). Items
+    without an id are left out, and so are ids that occur again.
     """
     found: dict[str, Kernel] = {}
     owned: dict[str, list[Session]] = {}

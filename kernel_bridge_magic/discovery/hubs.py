@@ -1,7 +1,7 @@
 """Ask a JupyterHub which servers a user runs, and whose token it is that would go to a server.
 
 On a hub each server runs as its owner, who can read what is sent to it. So a token goes to the servers of its own user
-only (FAULTS T14). The hub made the token, and is asked whose it is.
+only (T14). The hub made the token, and is asked whose it is.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A proxy has the id of the other kernel's comm. What that kernel sends is published here as if this kernel had sent it;
 what the front end sends goes to `forward`. `comm.create_comm` would not do: an ipykernel's own comms answer on the
-subshell that published last, which would be the one that waits for the remote cell (FACTS 8).
+subshell that published last, which would be the one that waits for the remote cell (FACTS.md#widgets).
 """
 
 from __future__ import annotations

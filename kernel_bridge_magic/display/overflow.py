@@ -23,7 +23,7 @@ _DAY = 86400.0  # seconds
 
 
 class Overflow:
-    """A file in the Jupyter runtime directory, which no server shows in its file browser (FAULTS T35).
+    """A file in the Jupyter runtime directory, which no server shows in its file browser (T35).
 
     It is created with the first text. A full disk is no reason to end the cell: then `problem` says why the rest is not
     kept.

@@ -1,6 +1,6 @@
 """The table of `%kernels`: aligned text in terminals, HTML in notebooks.
 
-Other people chose the names and paths, so that control and bidirectional characters in them are escaped (FAULTS T22).
+Other people chose the names and paths, so that control and bidirectional characters in them are escaped (T22).
 """
 
 from __future__ import annotations
@@ -165,7 +165,8 @@ def _whose(kernel: Kernel) -> str:
 def _notebook_here(listing: Listing) -> tuple[Server, str] | None:
     """Return the server of this notebook, and the notebook's folder there; None where they are not known.
 
-    The listing tells, not this kernel's environment: what that says of the notebook is wrong after a rename (FACTS 13).
+    The listing tells, not this kernel's environment: what that says of the notebook is wrong after a rename
+    (FACTS.md#which-kernel-asks).
     """
     own = next((kernel for kernel in listing.kernels if kernel.is_own), None)
     notebooks = [session for session in own.sessions if session.type == "notebook"] if own else []

@@ -1,4 +1,4 @@
-"""`Heart`: what is said of a kernel whose heartbeat, or whose Python, does not answer (R5 of FAULTS 2). Pure."""
+"""`Heart`: what is said of a kernel whose heartbeat, or whose Python, does not answer (R5). Pure."""
 
 from __future__ import annotations
 

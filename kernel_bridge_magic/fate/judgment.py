@@ -66,8 +66,8 @@ class Judgment:
         self.judge(verdict)
         events: list[Event] = [] if told_by_reply is None else [told_by_reply]
         if self.verdict in (verdicts.OK, verdicts.FAILED):
-            # Above 4000 messages a second the kernel's own queue loses even the idle (FACTS 13). IRkernel sends none
-            # for a request that it aborted.
+            # Above 4000 messages a second the kernel's own queue loses even the idle (FACTS.md#when-a-cell-is-done).
+            # IRkernel sends none for a request that it aborted.
             self.lost_idle = without_idle and not self._request.idle
             if not self._request.started and not self._outage.happened:
                 # Seen where a kernel had just been restarted: the server subscribes anew, and what comes before is

@@ -1,4 +1,4 @@
-"""Which process of its kernel a connection talks to, and the signs that one ends. Rule R4 of FAULTS 2. Pure.
+"""Which process of its kernel a connection talks to, and the signs that one ends. Rule R4. Pure.
 
 A kernel has a new *life* with each restart: another process, which knows nothing of the variables before.
 """
@@ -66,7 +66,7 @@ def since_the_last_cell(sign: EndSignal) -> str:
     return f"{told_of('', sign.told)} since the last cell. Its variables are gone"
 
 
-#: These may come long before the end: the kernel finishes the running cell first (FACTS 5).
+#: These may come long before the end: the kernel finishes the running cell first (FACTS.md#kernel-deaths).
 ANNOUNCED = frozenset({EndSignal.SHUTDOWN, EndSignal.RESTART})
 
 

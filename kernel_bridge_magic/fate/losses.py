@@ -1,4 +1,4 @@
-"""`Losses`: what of a cell's output is known to be missing, and all that is said of it (R6 of FAULTS 2). Pure."""
+"""`Losses`: what of a cell's output is known to be missing, and all that is said of it (R6). Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long to hold on to a link that says nothing, and when to try to get a broken one back. R7 of FAULTS 2. Pure.
+"""How long to hold on to a link that says nothing, and when to try to get a broken one back. R7. Pure.
 
 A TCP connection that is silent is not dead. One that was kept through a black hole of 30 s lost nothing; a new one
 that was opened early did. So a silent connection is kept until a *new* one is answered and the old one still says

@@ -95,6 +95,6 @@ class Probe:
     def is_wanted(self) -> bool:
         """Whether to ask for the first time, as the server has called the kernel idle twice in a row.
 
-        "idle" alone proves nothing (FACTS 15). An answer from behind the cell does.
+        "idle" alone proves nothing (FACTS.md#busy-kernels). An answer from behind the cell does.
         """
         return self._idle_answers >= 2 and self._first_asked_at is None

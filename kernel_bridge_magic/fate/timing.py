@@ -15,7 +15,7 @@ __all__ = ["Timing", "current"]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds. Each is the smallest that no healthy kernel or server was seen to exceed (FACTS 5, 6, 13, 15)."""
+    """Seconds. Each is the smallest that no healthy kernel or server was seen to exceed (FACTS.md)."""
 
     # -- a cell that has not begun
 

@@ -1,4 +1,4 @@
-"""`CellWatch`: the watch over one cell, from *sent* to a `Verdict`: R2, R3 and R5 of FAULTS 2. Pure.
+"""`CellWatch`: the watch over one cell, from *sent* to a `Verdict`: R2, R3 and R5. Pure.
 
 The other rules are in `protocol.request` (R1), `life` (R4), `ledger` (R6) and `patience` (R7, R8). What is made of
 everything that may come is data, in `rules`; a test plays each of its rows to the watch. In short:
@@ -37,7 +37,7 @@ from kernel_bridge_magic.protocol.request import Request
 
 __all__ = ["CellWatch"]
 
-#: Parts of the names of implementations whose replies say ok of code that raised (FACTS 13).
+#: Parts of the names of implementations whose replies say ok of code that raised (FACTS.md#when-a-cell-is-done).
 _ALWAYS_OK = ("octave",)
 
 

@@ -196,7 +196,7 @@ class InShell:
         """Return the ids of the kernels that wait for this cell, this kernel's last.
 
         Raises:
-            OwnKernel: the target is one of them; it would wait for itself (FACTS 1).
+            OwnKernel: the target is one of them; it would wait for itself (FACTS.md#which-kernel-asks).
         """
         chain = self._waiting()
         if kernel.id in chain:

@@ -1,4 +1,4 @@
-"""Regular expressions from users that cannot run for ever (FAULTS T33). Pure.
+"""Regular expressions from users that cannot run for ever (T33). Pure.
 
 `re` cannot be stopped once it runs, and holds the interpreter lock. So a pattern is first read by `re`'s own parser,
 and refused where the number of ways to match a name could explode.

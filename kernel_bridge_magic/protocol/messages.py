@@ -275,7 +275,7 @@ def execute_content(
     """The content of an `execute_request` with a guest's manners.
 
     `stop_on_error` is always false: true would abort the cells that the owner has queued behind ours
-    (FACTS 5). `store_history` false leaves the owner's count where it is.
+    (FACTS.md#other-peoples-cells). `store_history` false leaves the owner's count where it is.
     """
     return {
         "code": code,

@@ -69,7 +69,7 @@ def read_number(digits: str) -> int | None:
 
 
 def is_rate_limit(text: str) -> bool:
-    """Whether a stream's text is the server's word that it drops output (FACTS 7)."""
+    """Whether a stream's text is the server's word that it drops output (FACTS.md#limits)."""
     return text.lstrip().startswith(("IOPub data rate exceeded", "IOPub message rate exceeded"))
 
 

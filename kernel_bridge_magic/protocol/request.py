@@ -1,7 +1,7 @@
-"""One message sent, and all that comes back. Every rule of R1 (FAULTS 2) is here.
+"""One message sent, and all that comes back. Every rule of R1 is here.
 
 A request is *done* when its reply and its `status: idle` are in, in either order: of 300 cells idle came first
-in 4, and streams came after the reply in 17 of 100 (FACTS 5).
+in 4, and streams came after the reply in 17 of 100 (FACTS.md#when-a-cell-is-done).
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Request:
         """Find the error that the reply tells of, once done, as `error`; give it if no message has told of it before.
 
         It need not be the newest: a hook of the kernel's may have failed behind it. A remote UsageError or
-        ExceptionGroup sends no IOPub `error` (FACTS 10).
+        ExceptionGroup sends no IOPub `error` (FACTS.md#when-a-cell-is-done).
         """
         told = _error(self.reply or {})
         same = [known for known in self._errors if _likeness(known, told)]

@@ -1,4 +1,4 @@
-"""Make output of kernels that are not yours safe to show: what could act goes into a sandbox (FAULTS T15). Pure.
+"""Make output of kernels that are not yours safe to show: what could act goes into a sandbox (T15). Pure.
 
 HTML, JavaScript and Markdown that a front end renders run with the rights of the local notebook and can read its
 server's token. Inside `<iframe sandbox="allow-scripts">`, which has an origin of its own, they cannot. HTML in which

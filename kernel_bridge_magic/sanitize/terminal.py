@@ -3,7 +3,7 @@
 A terminal obeys what it is sent: it can be made to retitle its window, to write to the clipboard, to report what was
 typed, to load fonts. Of all sequences these pass: colours (SGR), the cursor's moves by lines and columns (CSI A to D),
 erasing in a line or on the screen (CSI K, J), and the plain controls newline, return, tab and backspace. All others are
-written out as `^[` and `^G`, so that they can be read and do nothing (FAULTS T22, and what Git 3 and kubectl do).
+written out as `^[` and `^G`, so that they can be read and do nothing (T22, and what Git 3 and kubectl do).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from kernel_bridge_magic.text import visible
 
 __all__ = ["BadEntry", "Entry", "check_name", "is_reference", "read_entry"]
 
-_RESERVED = ("all",)  # options of other commands mean every server by it (FAULTS B45)
+_RESERVED = ("all",)  # options of other commands mean every server by it (B45)
 
 
 class BadEntry(BadServer):
@@ -115,7 +115,7 @@ def _check(entry: Entry) -> None:
     if entry.token and entry.password:
         raise BadEntry("it has a token and a password; one of them is enough", "password")
     if entry.ca_file and not entry.ca_file.startswith(("/", "~")):
-        # It would be looked for in the current directory (FAULTS T34).
+        # It would be looked for in the current directory (T34).
         raise BadEntry("'ca_file' is not an absolute path", "ca_file")
     try:
         base = parse_base_url(entry.url)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LARGEST_BODY", "TIMEOUT", "Answer", "HttpClient", "refuses_host"]
 
-LARGEST_BODY = 16 * 1024 * 1024  # FAULTS T23; 5000 kernels with sessions are 2 MiB
+LARGEST_BODY = 16 * 1024 * 1024  # T23; 5000 kernels with sessions are 2 MiB
 TIMEOUT = 3.0  # seconds for one request
 
 

@@ -17,7 +17,7 @@ class Timed:
     """A socket as http.client uses it, with a deadline for all reads together.
 
     The timeout of a plain socket is for each read: a server that drips one byte a second would hold up a call for
-    ever (FAULTS T24). `heard` is whether anything has come since the last sending.
+    ever (T24). `heard` is whether anything has come since the last sending.
     """
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:

@@ -46,7 +46,8 @@ def log_in(client: HttpClient, password: Secret) -> None:
     vault.put_cookies(origin, cookies)
     answer = client.ask("POST", "login?next=%2F", form)
     found = _cookies(answer.cookies)
-    # A right password redirects to the page that was asked for; a wrong one shows the form again (FACTS 4).
+    # A right password redirects to the page that was asked for; a wrong one shows the form again
+    # (FACTS.md#authentication).
     redirected = answer.status in (301, 302, 303)
     again = redirected and answer.location.partition("?")[0].rstrip("/").endswith("/login")
     if redirected and found:

@@ -26,7 +26,7 @@ class End(NamedTuple):
 
     @property
     def unwanted(self) -> bool:
-        """Whether the server said that it does not want us (FAULTS F27)."""
+        """Whether the server said that it does not want us (F27)."""
         return self.code == 1008 or self.code >= 4000
 
 

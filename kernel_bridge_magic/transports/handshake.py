@@ -41,7 +41,7 @@ def knock(server: Server, vault: Vault, path: str, timeout: float) -> int:
             connection.connect(ws_url(server) + path, socket=bounded, **options(server, vault, timeout))
         return int(connection.getstatus() or 0)
     except Exception as error:
-        # Its text may hold cookies and the server's page (FACTS 4): only the status is looked at.
+        # Its text may hold cookies and the server's page (FACTS.md#authentication): only the status is looked at.
         return int(getattr(error, "status_code", None) or 0)
     finally:
         with contextlib.suppress(Exception):
@@ -53,7 +53,7 @@ class Bounded:
     """A socket of which little is read, by a deadline.
 
     websocket-client reads a handshake byte by byte and for ever, and its timeout is for each byte: who drips or
-    floods could hold a call (FAULTS T24).
+    floods could hold a call (T24).
     """
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
@@ -98,7 +98,7 @@ def ws_url(server: Server) -> str:
 
 
 def options(server: Server, vault: Vault, timeout: float) -> dict[str, Any]:
-    """Give what websocket-client is to do: say who we are, follow no redirect, send no Origin (FACTS 4)."""
+    """Return websocket-client's options: who we are, no redirects, no Origin (FACTS.md#authentication)."""
     headers = {"Sec-WebSocket-Protocol": V1, **vault.headers(server.origin)}
     cookie = headers.pop("Cookie", None)
     return {

@@ -1,4 +1,4 @@
-"""`Inbox`: where what answers a request waits until somebody takes it. Its memory has an end (FAULTS T23, F37)."""
+"""`Inbox`: where what answers a request waits until somebody takes it. Its memory has an end (T23, F37)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a look around takes (FAULTS G22, G23): three healthy servers, then ten of which three are bad.
+"""How long a look around takes (G22, G23): three healthy servers, then ten of which three are bad.
 
 python -m tests.benchmarks.bench_list
 """

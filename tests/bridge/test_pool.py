@@ -1,4 +1,4 @@
-"""A server that waits for its kernel before it lets us in: the first WebSocket to one that is busy (FACTS 3)."""
+"""The first WebSocket to a busy kernel: its server waits before it lets us in (FACTS.md#opening-a-websocket)."""
 
 from __future__ import annotations
 

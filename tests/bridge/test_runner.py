@@ -563,7 +563,7 @@ def test_what_goes_wrong_after_the_end_is_told_with_that(
 
 
 def test_a_hundred_interrupts_lose_no_line(kernel: KernelConnection) -> None:
-    """A handler that only leaves word loses nothing (FACTS 10)."""
+    """A handler that only leaves word loses nothing (FACTS.md#showing-output-here)."""
     lines, hits = 2000, 0  # fewer a second than a server's rate limit allows
     arrived: queue.SimpleQueue[None] = queue.SimpleQueue()
     over = threading.Event()

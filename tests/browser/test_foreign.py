@@ -1,5 +1,5 @@
 # ruff: noqa: E501 (payloads are one line each)
-"""What a kernel that is not one's own can do to a real JupyterLab: show things, and nothing else (FAULTS G17, T15).
+"""What a kernel that is not one's own can do to a real JupyterLab: show things, and nothing else (G17, T15).
 
 All payloads are shown in one notebook, by a kernel behind a server that the user has added and not marked as one's own.
 Each tries to reach the page's token, to lead the page elsewhere, or to ask the local server for something; all that it

@@ -1,4 +1,4 @@
-"""The command line as INTERFACE 5 has it, run for real."""
+"""The command line, run for real."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def parsed(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return model
 
 
-# -- the commands of INTERFACE 5
+# -- the commands that README and the guide name
 
 
 @pytest.mark.bounded  # a kernel without a server is listed if its heartbeat answers within a second

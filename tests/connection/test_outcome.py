@@ -17,7 +17,7 @@ from tests.support.wire import CELL, error, msg, reply, status, stream
 
 T = timing.current
 
-KERNEL = Kernel(id="k", connection_file="kernel-k.json")  # ours, in the sense of FAULTS 0
+KERNEL = Kernel(id="k", connection_file="kernel-k.json")  # ours: a connection file names it
 
 
 def ended(*messages: object, sign: EndSignal | None = None, kernel: Kernel = KERNEL) -> RemoteResult:

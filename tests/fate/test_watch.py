@@ -488,7 +488,7 @@ WITH_ITS_SERVER = "the kernel was shut down with its server during this cell; it
 
 
 def shut_down() -> Watched:
-    """FACTS 5: a deleted kernel and a server that ends send the same."""
+    """A deleted kernel and a server that ends send the same (FACTS.md#kernel-deaths)."""
     return running().sign(EndSignal.SHUTDOWN).get(error("KeyboardInterrupt", ""), status("idle"))
 
 
@@ -558,7 +558,7 @@ def test_a_cell_that_ended_before_its_kernel_did_is_ok() -> None:
 
 
 def test_restarted_by_another_client_is_not_told_as_a_keyboard_interrupt() -> None:
-    # FACTS 5, "REST restart during exec": shutdown_reply, KeyboardInterrupt, idle, and never a reply
+    # FACTS.md#kernel-deaths: shutdown_reply, KeyboardInterrupt, idle, and never a reply
     cell = running().sign(EndSignal.RESTART).get(error("KeyboardInterrupt", ""), status("idle")).wait(T.settle + 0.3)
     assert not any(isinstance(event, Error) for event in cell.said)
     assert (cell.fate, cell.reason) == (Fate.DIED, DIED[EndSignal.RESTART])
@@ -582,7 +582,7 @@ def test_an_older_server_interrupts_before_it_says_that_it_restarts() -> None:
 
 
 def test_a_kernel_that_finishes_the_cell_before_it_shuts_down_gives_its_result() -> None:
-    # FACTS 5, "shutdown_request(control) by other while busy"
+    # FACTS.md#kernel-deaths: another client sends `shutdown_request` to a busy kernel
     cell = running().sign(EndSignal.SHUTDOWN).wait(T.ask_server_after).get(stream("end\n"), reply(), status("idle"))
     assert cell.fate is Fate.OK
 

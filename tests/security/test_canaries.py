@@ -1,4 +1,4 @@
-"""One secret per source, one failure after another; then the secrets are looked for everywhere (FAULTS G15).
+"""One secret per source, one failure after another; then the secrets are looked for everywhere (G15).
 
 The failures happen in a shell with `%xmode Verbose`, everything logged at DEBUG, `websocket.enableTrace(True)` and
 `http.client`'s debugging on, a `.netrc` with a default entry, and proxies in the environment that lead into a trap.

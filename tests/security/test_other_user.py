@@ -1,4 +1,4 @@
-"""A listener that belongs to somebody else, on the port that a runtime file of ours names (FAULTS G16, T2, T3)."""
+"""A listener that belongs to somebody else, on the port that a runtime file of ours names (G16, T2, T3)."""
 
 from __future__ import annotations
 
