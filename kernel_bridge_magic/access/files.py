@@ -7,12 +7,25 @@ write to by default.
 from __future__ import annotations
 
 import contextlib
+import enum
 import errno
 import os
+import stat
 from types import TracebackType
 from typing import BinaryIO
 
-__all__ = ["Directory", "create", "is_foreign", "open_file", "others_may", "truncate", "try_lock"]
+__all__ = [
+    "Directory",
+    "Fault",
+    "UnfitFile",
+    "create",
+    "is_foreign",
+    "open_file",
+    "others_may",
+    "read_fit",
+    "truncate",
+    "try_lock",
+]
 
 
 def _flags(*names: str) -> int:
@@ -70,6 +83,47 @@ def is_foreign(status: os.stat_result, *, root: bool = True) -> bool:
 def others_may(status: os.stat_result, mode: int) -> bool:
     """Return whether a file's mode has one of these bits; False where modes mean nothing."""
     return hasattr(os, "getuid") and bool(status.st_mode & mode)
+
+
+class Fault(enum.Enum):
+    """Why a file is not read."""
+
+    KIND = enum.auto()  # it is no regular file
+    OWNER = enum.auto()  # it is another user's
+    MODE = enum.auto()  # others have permissions that they must not have
+    SIZE = enum.auto()  # it is too large
+
+
+class UnfitFile(OSError):
+    """A file that is not read: `fault` is why, `uid` whose it is."""
+
+    def __init__(self, fault: Fault, uid: int) -> None:
+        super().__init__(errno.EPERM, os.strerror(errno.EPERM))
+        self.fault = fault
+        self.uid = uid
+
+
+def read_fit(file: BinaryIO, largest: int, *, forbidden: int = 0, foreign: bool = False) -> bytes:
+    """Return what an open file holds, which must be a regular file of this user's or the administrator's.
+
+    `largest` is in bytes. `forbidden` are bits of the mode that it must not have. With `foreign` it may be anybody's.
+
+    Raises:
+        UnfitFile: it is another kind of file.
+        OSError: it cannot be read.
+    """
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise UnfitFile(Fault.KIND, status.st_uid)
+    if not foreign and is_foreign(status):
+        raise UnfitFile(Fault.OWNER, status.st_uid)
+    if others_may(status, forbidden):
+        raise UnfitFile(Fault.MODE, status.st_uid)
+    data = file.read(largest + 1)
+    if len(data) > largest:
+        del data  # it may be a secret, which no traceback that shows local variables must show
+        raise UnfitFile(Fault.SIZE, status.st_uid)
+    return data
 
 
 class Directory:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Callable
 
-from kernel_bridge_magic.access.files import is_foreign, open_file, others_may
+from kernel_bridge_magic.access.files import Fault, UnfitFile, open_file, read_fit
 from kernel_bridge_magic.access.vault import Secret
 from kernel_bridge_magic.errors import BadServer
 
@@ -70,24 +69,28 @@ def _from_environment(name: str, what: str) -> Secret | BadServer:
     return BadServer(f"the environment variable of --{what} is not set", remedy)
 
 
+_UNFIT = {
+    Fault.KIND: "is not a regular file",
+    Fault.OWNER: "belongs to another user",
+    Fault.MODE: "can be read by others",
+    Fault.SIZE: f"is larger than {_LARGEST // 1024} KiB",
+}
+
+
 def _from_file(place: str) -> Secret | BadServer:
     path = place
-    problem = remedy = ""
-    data = b""
+    remedy = ""
     try:
         path = os.path.expanduser(place)
         with open_file(path) as file:
-            problem, remedy = _refusal(path, os.fstat(file.fileno()))
-            data = b"" if problem else file.read(_LARGEST + 1)
+            return Secret(_without_final_break(read_fit(file, _LARGEST, forbidden=0o077).decode("utf-8")))
+    except UnfitFile as error:
+        problem = _UNFIT[error.fault]
+        remedy = f"chmod 600 {path!r}" if error.fault is Fault.MODE else ""
+    except UnicodeDecodeError:
+        problem = "is not UTF-8 text"
     except (OSError, ValueError) as error:
-        problem = problem or f"cannot be read ({_reason(error)})"
-    if not problem and len(data) > _LARGEST:
-        problem = f"is larger than {_LARGEST // 1024} KiB"
-    if not problem:
-        try:
-            return Secret(_without_final_break(data.decode("utf-8")))
-        except UnicodeDecodeError:
-            problem = "is not UTF-8 text"
+        problem = f"cannot be read ({_reason(error)})"
     return BadServer(f"the secret's file{_shown(path)} {problem}", remedy)
 
 
@@ -104,16 +107,6 @@ def _shown(path: str) -> str:
     except ValueError:
         known = False
     return f" {path!r}" if known else ""
-
-
-def _refusal(path: str, status: os.stat_result) -> tuple[str, str]:
-    if not stat.S_ISREG(status.st_mode):
-        return "is not a regular file", ""
-    if is_foreign(status):
-        return "belongs to another user", ""
-    if others_may(status, 0o077):
-        return "can be read by others", f"chmod 600 {path!r}"
-    return "", ""
 
 
 def _reason(error: Exception) -> str:

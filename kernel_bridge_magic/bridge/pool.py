@@ -13,7 +13,8 @@ from kernel_bridge_magic.access.descriptors import require
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
-from kernel_bridge_magic.discovery.runtime_files import read_runtime_files, read_servers, runtime_dirs
+from kernel_bridge_magic.discovery.runtime_files import read_runtime_files, runtime_dirs
+from kernel_bridge_magic.discovery.server_files import read_servers
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, NotRun, OwnKernel
 from kernel_bridge_magic.interrupts import acquired, check, held
 from kernel_bridge_magic.models import Kernel, Server, may_have_unread

@@ -49,7 +49,7 @@ class Endpoint(NamedTuple):
         return f"Endpoint({self.path!r})"  # without a key
 
     def url(self, port: int) -> str:
-        """Name one of its ports as ZMQ does."""
+        """Return the URL of one of its ports, as ZMQ spells it."""
         return f"{self.transport}://{self.ip}{'-' if self.transport == 'ipc' else ':'}{port}"
 
 
@@ -76,11 +76,11 @@ class Heartbeats:
             self._changed.wait_for(lambda: wanted <= self._answers.keys(), until.left)
 
     def stop(self) -> None:
-        """Nobody waits any more."""
+        """Stop asking: nobody waits any more."""
         self._stopped = True
 
     def problem(self, path: str) -> str:
-        """Say why the kernel of this connection file counts as dead; "" if it answered."""
+        """Return why the kernel of this connection file counts as dead; "" if it answered."""
         with self._changed:
             return self._answers.get(path, _SILENT)
 

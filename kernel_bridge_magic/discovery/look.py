@@ -25,9 +25,9 @@ from kernel_bridge_magic.discovery.runtime_files import (
     RuntimeFiles,
     is_listed,
     read_runtime_files,
-    read_servers,
     runtime_dirs,
 )
+from kernel_bridge_magic.discovery.server_files import read_servers
 from kernel_bridge_magic.discovery.standalone import endpoints, file_kernel_id, standalone_kernel
 from kernel_bridge_magic.discovery.unused import may_be_unused, with_unused
 from kernel_bridge_magic.models import Kernel, Origin, Server, Session, is_uuid

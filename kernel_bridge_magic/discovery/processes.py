@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from kernel_bridge_magic.access import descriptors, peers
+from kernel_bridge_magic.access.files import open_file, read_fit
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
 from kernel_bridge_magic.discovery.standalone import endpoint
@@ -89,6 +90,6 @@ def _used(processes: Mapping[str, Any]) -> Iterable[tuple[str, Usage]]:
 
 def _endpoint(path: str) -> Endpoint | None:
     # The listing has trusted this file already.
-    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError, Refused), open(path, "rb") as file:
-        return endpoint(FileContent(path, dict(json.loads(file.read(_LARGEST_FILE))), 0.0))
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError, Refused), open_file(path) as file:
+        return endpoint(FileContent(path, dict(json.loads(read_fit(file, _LARGEST_FILE))), 0.0))
     return None

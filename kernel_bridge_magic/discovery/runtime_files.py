@@ -1,4 +1,4 @@
-"""What runtime directories hold: servers' info files and kernels' connection files, read with suspicion.
+"""Read what runtime directories hold, with suspicion: servers' info files and kernels' connection files.
 
 Whoever can write there can say where our tokens go, so that owner and mode of file and directory are looked at
 (FAULTS T4). Nothing is ever deleted: on a home shared by hosts, a file that is stale here is alive elsewhere
@@ -11,20 +11,16 @@ import errno
 import json
 import os
 import queue
-import stat
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from kernel_bridge_magic.access import descriptors, peers
+from kernel_bridge_magic.access import descriptors
 from kernel_bridge_magic.access.deadline import Deadline
-from kernel_bridge_magic.access.files import Directory, is_foreign, others_may
-from kernel_bridge_magic.access.urls import server_url, socket_url
-from kernel_bridge_magic.access.vault import Secret, Vault
-from kernel_bridge_magic.errors import BadServer, sentence
-from kernel_bridge_magic.models import Server
+from kernel_bridge_magic.access.files import Directory, Fault, UnfitFile, is_foreign, others_may, read_fit
+from kernel_bridge_magic.errors import sentence
 from kernel_bridge_magic.reports import Skipped
 
 __all__ = [
@@ -35,7 +31,6 @@ __all__ = [
     "named_files",
     "number",
     "read_runtime_files",
-    "read_servers",
     "runtime_dirs",
     "text",
 ]
@@ -44,10 +39,6 @@ SERVER_FILES = ("jpserver-*.json", "nbserver-*.json")
 KERNEL_FILES = ("kernel-*.json",)
 _LARGEST = 64 * 1024
 _MOST_FILES = 10_000  # connection files of killed kernels stay for ever
-#: A process (pid, start), its port, and where it was seen to listen: looking costs 10 ms.
-_HOSTS: dict[tuple[int, float, int], list[str]] = {}
-_MOST_HOSTS = 1000
-_CLOCK_SLACK = 2.0  # seconds; a process start is only known to a clock tick, and the clock may be set
 
 
 class FileContent(NamedTuple):
@@ -72,7 +63,7 @@ class RuntimeFiles:
 
 
 def runtime_dirs() -> tuple[str, ...]:
-    """Name the directories where servers and kernels of this user leave their files; some may not exist."""
+    """Return the directories in which servers and kernels of this user leave their files; some may not exist."""
     from jupyter_core.paths import jupyter_runtime_dir
 
     found = [jupyter_runtime_dir()]
@@ -83,7 +74,7 @@ def runtime_dirs() -> tuple[str, ...]:
 
 
 def named_files(match: str) -> tuple[str, ...]:
-    """Name the connection files that a MATCH may stand for, by absolute path: `./x.json`, `~/x.json`, `kernel-1.json`.
+    """Return the absolute paths that a MATCH such as `./x.json`, `~/x.json` or `kernel-1.json` may stand for.
 
     A name without a directory is looked for in the current one, and where Jupyter looks.
     """
@@ -99,7 +90,7 @@ def named_files(match: str) -> tuple[str, ...]:
 
 
 def is_listed(path: str, directories: Sequence[str]) -> bool:
-    """Tell whether a connection file is found in `directories` by itself, without being named."""
+    """Return whether a connection file is found in `directories` without being named."""
     directory, name = os.path.split(path)
     return directory in directories and any(fnmatchcase(name, pattern) for pattern in KERNEL_FILES)
 
@@ -109,8 +100,7 @@ def read_runtime_files(directories: Sequence[str], seconds: float = 2.0, named: 
 
     `named` are connection files, by absolute path, that are read beside what `directories` hold, by the same rules.
 
-    A missing directory is nothing to tell of; every other trouble is one `Skipped`. Never raises for what it
-    finds there.
+    A missing directory is not reported; every other trouble is one `Skipped`. Nothing raises for what is found there.
     """
     end = Deadline.after(seconds)
     answers: queue.SimpleQueue[tuple[str, tuple[int, int], RuntimeFiles]] = queue.SimpleQueue()
@@ -216,32 +206,30 @@ class Refused(ValueError):
     """A file that is not used; the text says why, and is ours."""
 
 
-class Stale(Refused):
-    """A file whose process does not run here any more."""
-
-
 def _read_file(name: str, directory: Directory, private: bool) -> tuple[dict[str, Any], float]:
     with directory.open_file(name) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise Refused("not a regular file")
-        if is_foreign(status):
-            raise Refused(f"it belongs to another user (uid {status.st_uid})")
-        # In a directory that only we can enter, modes of files do not matter (Notebook 6 writes 0644).
-        if not private and others_may(status, 0o022):
-            raise Refused("others may write to it")
-        data = file.read(_LARGEST + 1)
-    if len(data) > _LARGEST:
-        raise Refused(f"larger than {_LARGEST // 1024} KiB")
+        # In a directory that only this user can enter, modes of files do not matter (Notebook 6 writes 0644).
+        data = read_fit(file, _LARGEST, forbidden=0 if private else 0o022)
+        changed = os.fstat(file.fileno()).st_mtime
     content = json.loads(data)
     if not isinstance(content, dict):
         raise Refused("not a JSON object")
-    return content, status.st_mtime
+    return content, changed
+
+
+_UNFIT = {
+    Fault.KIND: "not a regular file",
+    Fault.OWNER: "it belongs to another user (uid {uid})",
+    Fault.MODE: "others may write to it",
+    Fault.SIZE: f"larger than {_LARGEST // 1024} KiB",
+}
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, Refused):
         return str(error)
+    if isinstance(error, UnfitFile):
+        return _UNFIT[error.fault].format(uid=error.uid)
     if descriptors.are_out(error):
         return sentence("", *descriptors.none_left())
     if isinstance(error, OSError):
@@ -251,86 +239,12 @@ def _reason(error: Exception) -> str:
     return "not JSON, perhaps half written"
 
 
-def read_servers(files: Sequence[FileContent], vault: Vault) -> tuple[list[Server], list[Skipped]]:
-    """Make servers of info files whose very process lives here and listens; their tokens go into the vault.
-
-    They are dialled where that process listens, on loopback if it does, and never by the URL in the file: DNS
-    would decide where the token goes (FAULTS T5).
-    """
-    servers, skipped = [], []
-    for file in files:
-        try:
-            servers.append(_server(file, vault))
-        except (Refused, BadServer) as error:
-            skipped.append(Skipped(file.path, str(error), stale=isinstance(error, Stale)))
-    return servers, skipped
-
-
-def _server(file: FileContent, vault: Vault) -> Server:
-    pid = number(file.data, "pid", 2**31)
-    socket_path, token = text(file.data, "sock"), text(file.data, "token")
-    base_path = text(file.data, "base_url") or "/"
-    if not base_path.startswith("/") or not base_path.isprintable() or "\\" in base_path or "?" in base_path:
-        raise Refused("its base_url is not a path")
-    started = _refuse_dead(pid, file.mtime)
-    strangers: frozenset[str] = frozenset()
-    if socket_path:
-        if not os.path.isabs(socket_path) or "\0" in socket_path:
-            raise Refused("its socket's path is not absolute")
-        url, origin = socket_url(socket_path, base_path)
-        name = os.path.basename(socket_path)
-    else:
-        port = number(file.data, "port", 65535)
-        hosts = _hosts(pid, started, port)
-        strangers = frozenset(ip for ip in ("127.0.0.1", "::1") if ip not in hosts and peers.is_taken(ip, port))
-        secure = file.data.get("secure", False)
-        if not isinstance(secure, bool):
-            raise Refused("its 'secure' is neither true nor false")
-        url, origin = server_url("https" if secure else "http", hosts[0], port, base_path)
-        name = f"localhost:{port}"
-    if token:
-        vault.put(origin, Secret(token), found=True)
-    return Server(
-        url,
-        name,
-        origin,
-        "runtime",
-        pid,
-        version=text(file.data, "version"),
-        socket_path=socket_path,
-        strangers=strangers,
-    )
-
-
-def _hosts(pid: int, started: float, port: int) -> list[str]:
-    """Return where a process listens. It does so to its end; before a secret goes out it is looked at once more."""
-    key = pid, started, port
-    hosts = _HOSTS.get(key) or peers.listening_addresses(pid, port)
-    if not hosts:
-        raise Refused(f"its process {pid} does not listen on port {port}")
-    if len(_HOSTS) >= _MOST_HOSTS:
-        _HOSTS.clear()
-    _HOSTS[key] = hosts
-    return hosts
-
-
-def _refuse_dead(pid: int, mtime: float) -> float:
-    """Return when the process of a file began, in Unix seconds."""
-    import psutil
-
-    if not peers.is_ours(pid):
-        raise Stale(f"its process {pid} is none of yours on this machine; the file is stale, or of another machine")
-    try:
-        started = psutil.Process(pid).create_time()
-    except psutil.Error:
-        raise Stale(f"its process {pid} has just ended") from None
-    if started > mtime + _CLOCK_SLACK:
-        raise Stale(f"its process {pid} is younger than the file, which is stale or of another machine")
-    return started
-
-
 def number(data: dict[str, Any], name: str, most: int) -> int:
-    """Give a whole number from 1 to `most`; raises `Refused` if the field is none."""
+    """Return the field `name`, a whole number from 1 to `most`.
+
+    Raises:
+        Refused: it is something else.
+    """
     value = data.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
         raise Refused(f"its {name!r} is not a possible number")
@@ -338,7 +252,11 @@ def number(data: dict[str, Any], name: str, most: int) -> int:
 
 
 def text(data: dict[str, Any], name: str) -> str:
-    """Give a text, "" if the field is missing; raises `Refused` if it is something else."""
+    """Return the field `name`, a text; "" if it is missing.
+
+    Raises:
+        Refused: it is something else.
+    """
     value = data.get(name, "")
     if not isinstance(value, str):
         raise Refused(f"its {name!r} is not text")

@@ -7,12 +7,11 @@ import itertools
 import json
 import os
 import re
-import stat
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kernel_bridge_magic.access import descriptors, peers
-from kernel_bridge_magic.access.files import open_file
+from kernel_bridge_magic.access.files import open_file, read_fit
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, number, text
 from kernel_bridge_magic.models import Kernel, KernelSpec, Session
@@ -45,10 +44,11 @@ class _Process(NamedTuple):
 #: A connection file (path, mtime) and the process that was found to listen: looking for it costs 10-100 ms.
 _PROCESSES: dict[tuple[str, float], _Process] = {}
 _MOST_PROCESSES = 1000
+_LARGEST_SPEC = 64 * 1024
 
 
 def file_kernel_id(path: str) -> str:
-    """Give the id that a connection file's name bears: `kernel-<id>.json`; behind a server it is the REST id."""
+    """Return the id in a connection file's name, `kernel-<id>.json`. Behind a server it is the REST id."""
     return os.path.basename(path).removeprefix("kernel-").removesuffix(".json")
 
 
@@ -83,7 +83,7 @@ def endpoint(file: FileContent) -> Endpoint:
 
 
 def _address(ip: str, encrypted: bool) -> str:
-    """Give the address to dial: this machine's own, and beyond loopback only where traffic is encrypted."""
+    """Return the address to dial: one of this machine, and beyond loopback only where traffic is encrypted."""
     if ip in ("", "localhost"):
         return "127.0.0.1"
     try:
@@ -104,7 +104,7 @@ def _address(ip: str, encrypted: bool) -> str:
 
 
 def standalone_kernel(file: FileContent, where: Endpoint, own_file: str = "") -> Kernel:
-    """Make a kernel of a connection file whose heartbeat answers.
+    """Return the kernel of a connection file whose heartbeat answers.
 
     Raises:
         Refused: who listens there is no process of this user.
@@ -218,7 +218,7 @@ def _program(command: str) -> str:
 
 
 def starter(command: str, parent_command: str, path: str = "") -> str:
-    """Name what started a kernel, "" if that is nobody known, by its command line and its parent's."""
+    """Return what started a kernel, by its command line and its parent's; "" if that is not known."""
     if os.path.basename(path).startswith("kernel-v3"):
         return "VS Code"
     for where in (command, parent_command):
@@ -239,8 +239,7 @@ def kernelspec_on_disk(name: str) -> KernelSpec:
     for directory in jupyter_path("kernels"):
         try:
             with open_file(os.path.join(directory, name, "kernel.json")) as file:
-                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    return KernelSpec.from_json(name, json.loads(file.read(64 * 1024)))
+                return KernelSpec.from_json(name, json.loads(read_fit(file, _LARGEST_SPEC, foreign=True)))
         except (OSError, ValueError, RecursionError):
             continue
     return KernelSpec(name)

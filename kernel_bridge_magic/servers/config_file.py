@@ -11,13 +11,12 @@ import json
 import os
 import re
 import secrets
-import stat
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from kernel_bridge_magic.access.deadline import Deadline
-from kernel_bridge_magic.access.files import create, is_foreign, open_file, others_may, try_lock
+from kernel_bridge_magic.access.files import Fault, UnfitFile, create, open_file, read_fit, try_lock
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.servers.entries import BadEntry, Entry, read_entry
 from kernel_bridge_magic.text import Hidden
@@ -31,7 +30,7 @@ _LOCK_LOOK = 0.01  # seconds between two looks
 
 
 def file_path() -> str:
-    """Give the file's path; "" where the config directory is not an absolute path."""
+    """Return the file's path; "" where the config directory is not an absolute path."""
     from jupyter_core.paths import jupyter_config_dir
 
     directory = jupyter_config_dir()
@@ -40,7 +39,7 @@ def file_path() -> str:
 
 
 def stamp(path: str) -> tuple[int, ...]:
-    """Give what changes when the file does; () if there is none."""
+    """Return a value that changes when the file does; () if there is no file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -49,7 +48,7 @@ def stamp(path: str) -> tuple[int, ...]:
 
 
 def read_file(path: str) -> tuple[list[Entry], list[str]]:
-    """Read the servers; give them, and one line for each thing that could not be used. A missing file is none."""
+    """Return the servers, and one line for each thing that could not be used. A missing file holds none."""
     try:
         text = _text(path)
         if text is None:
@@ -70,7 +69,7 @@ def read_file(path: str) -> tuple[list[Entry], list[str]]:
 
 
 def save_entry(path: str, entry: Entry) -> None:
-    """Put an entry into the file, or in the place of the one of its name; all else in it stays.
+    """Write an entry into the file, in place of one of the same name; everything else in it stays.
 
     Raises:
         BadServer: the file is broken, or cannot be written.
@@ -84,7 +83,7 @@ def save_entry(path: str, entry: Entry) -> None:
 
 
 def remove_entry(path: str, name: str) -> None:
-    """Take an entry out of the file; one that is not there is no error.
+    """Remove an entry from the file. It is no error if there is none of that name.
 
     Raises:
         BadServer: as `save_entry`.
@@ -128,39 +127,35 @@ def _locked(path: str, otherwise: str) -> Iterator[None]:
         os.close(handle)
 
 
+_UNFIT = {
+    Fault.KIND: "is not a regular file",
+    Fault.OWNER: "belongs to another user (uid {uid})",
+    Fault.MODE: "may be written by others, who could say where tokens go (chmod 600 it)",
+    Fault.SIZE: f"is larger than {_LARGEST >> 20} MiB",
+}
+
+
 def _text(path: str) -> str | None:
     if not path:
         raise BadServer(f"{NAME} is not read, since JUPYTER_CONFIG_DIR is not an absolute path")
-    problem = ""
     try:
         with open_file(path) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                problem = "is not a regular file"
-            elif is_foreign(status):
-                problem = f"belongs to another user (uid {status.st_uid})"
-            elif others_may(status, 0o022):
-                problem = "may be written by others, who could say where tokens go (chmod 600 it)"
-            data = b"" if problem else file.read(_LARGEST + 1)
+            # Somebody may have written a secret out: no traceback that shows local variables shows the file.
+            return Hidden(read_fit(file, _LARGEST, forbidden=0o022).decode("utf-8"))
     except FileNotFoundError:
         return None
+    except UnfitFile as error:
+        problem = _UNFIT[error.fault].format(uid=error.uid)
     except OSError as error:
-        raise BadServer(f"{NAME} cannot be read ({error.strerror}); it was not used") from None
-    if len(data) > _LARGEST:
-        problem = f"is larger than {_LARGEST >> 20} MiB"
-    try:
-        # Somebody may have written a secret out: no traceback that shows local variables shows the file.
-        text = Hidden(data.decode("utf-8"))
+        problem = f"cannot be read ({error.strerror})"
     except UnicodeDecodeError:
-        problem = problem or "is not UTF-8 text"
-    del data
-    if problem:
-        raise BadServer(f"{NAME} {problem}; it was not used")
-    return text
+        problem = "is not UTF-8 text"
+    # Outside the except blocks: an error of decoding holds the file.
+    raise BadServer(f"{NAME} {problem}; it was not used")
 
 
 def _servers(text: str) -> tuple[dict[str, Any], list[str]]:
-    """Give what stands under `servers`, and the names that stand there twice.
+    """Return what stands under `servers`, and the names that stand there twice.
 
     Raises:
         BadServer: it is no JSON, or not of that shape; with the line.
@@ -189,7 +184,7 @@ def _servers(text: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def _line(text: str, *keys: str) -> int:
-    """Count the line on which the last of these nested keys stands."""
+    """Return the number of the line on which the last of these nested keys stands."""
     position = 0
     for key in ("servers", *filter(None, keys)):
         spelt = "|".join(re.escape(json.dumps(key, ensure_ascii=ascii)) for ascii in (True, False))

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.discovery.runtime_files import read_runtime_files, read_servers, runtime_dirs
+from kernel_bridge_magic.discovery.runtime_files import read_runtime_files, runtime_dirs
+from kernel_bridge_magic.discovery.server_files import read_servers
 from kernel_bridge_magic.models import Origin
 from tests.support.servers import JupyterServer
 
