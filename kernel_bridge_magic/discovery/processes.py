@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from kernel_bridge_magic.access import descriptors, peers
+from kernel_bridge_magic.access import peers
 from kernel_bridge_magic.access.files import open_file, read_fit
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
@@ -31,17 +31,8 @@ def listening_pids(where: Iterable[Endpoint]) -> dict[str, int]:
     Raises:
         CannotConnect: this process can open nothing more.
     """
-    import psutil
-
     endpoints = list(where)
-    by_port: dict[int, int] = {}
-    if any(item.transport == "tcp" for item in endpoints):
-        rows: list[Any] = []
-        try:
-            rows = psutil.net_connections("tcp")  # once for all: it costs 10-100 ms
-        except (psutil.Error, OSError) as error:
-            descriptors.check(error)
-        by_port = {row.laddr.port: row.pid for row in rows if row.status == psutil.CONN_LISTEN and row.pid}
+    by_port = peers.listening_pids({item.shell_port for item in endpoints if item.transport == "tcp"})
     found = {}
     for item in endpoints:
         is_tcp = item.transport == "tcp"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from kernel_bridge_magic.access import descriptors, peers
+from kernel_bridge_magic.access import peers
 from kernel_bridge_magic.access.files import open_file, read_fit
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, number, text
@@ -159,19 +159,10 @@ def _still_listens(pid: int, where: Endpoint) -> bool:
 
 
 def _pid_by_port(file: FileContent, where: Endpoint) -> int | None:
-    import psutil
-
     stem = file_kernel_id(file.path)  # `kernel-<pid>.json`, where nobody else named the file
     if stem.isascii() and stem.isdigit() and _still_listens(int(stem), where):
         return int(stem)
-    try:
-        rows: list[Any] = psutil.net_connections("tcp")
-    except (psutil.Error, OSError) as error:
-        descriptors.check(error)
-        return peers.listening_process(where.shell_port)  # macOS lists those of all processes to root only
-    return next(
-        (row.pid for row in rows if row.status == psutil.CONN_LISTEN and row.laddr.port == where.shell_port), None
-    )
+    return peers.listening_pids([where.shell_port]).get(where.shell_port)
 
 
 def _socket(where: Endpoint) -> str:

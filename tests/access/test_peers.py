@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from kernel_bridge_magic.access import peers
@@ -253,3 +254,22 @@ def test_an_interrupt_is_not_sent_where_it_would_end_the_process(monkeypatch: py
         assert peers.interrupt(os.getpid())
     monkeypatch.setattr(os, "name", "nt")
     assert not peers.interrupt(os.getpid())
+
+
+def test_who_listens_on_several_ports_is_seen_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [sock.getsockname()[1] for sock in (one, other)]
+        nobody = free_port()
+        assert peers.listening_pids({*ports, nobody}) == dict.fromkeys(ports, os.getpid())
+    assert peers.listening_pids(()) == {}
+
+
+def test_where_the_table_is_forbidden_our_own_processes_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(kind: str) -> None:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil, "net_connections", refuse)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        assert peers.listening_pids([port]) == {port: os.getpid()}
+        assert peers.who_listens(port) == "a process that cannot be looked at"
