@@ -69,14 +69,14 @@ class Server:
     strangers: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
-    def own(self) -> bool:
+    def is_yours(self) -> bool:
         """Whether what it sends may act with the user's rights. That it is on loopback proves nothing."""
         return self.source == "runtime" or self.trusted
 
     @property
     def trust(self) -> str:
         """How its output is shown, in a word: `yours` as it is, `sandboxed` not."""
-        return "yours" if self.own else "sandboxed"
+        return "yours" if self.is_yours else "sandboxed"
 
     @property
     def known_by(self) -> str:
@@ -142,8 +142,9 @@ class Kernel:
     it started, `alive` one without a server whose heartbeat answers: whether it is idle or busy is not known.
     `last_activity` is aware, in UTC. `connections` is the number of WebSocket clients, None without a server.
     `connection_file` is the path of its connection file on this machine, "" when there is none that we may use.
-    `is_own` marks the kernel that asked. `claimed` marks what a foreign server lists under the id of a kernel of ours.
-    `outside` marks one that no runtime directory tells of, so that only its connection file's path leads to it.
+    `is_this_kernel` marks the kernel that runs this code. `claimed` marks what a foreign server lists under the id of
+    one of the user's own kernels. `outside` marks one that no runtime directory tells of, so that only its connection
+    file's path leads to it.
     """
 
     id: str
@@ -156,7 +157,7 @@ class Kernel:
     server: Server | None = None
     connection_file: str = ""
     started_by: str = ""
-    is_own: bool = False
+    is_this_kernel: bool = False
     claimed: bool = False
     outside: bool = False
 
@@ -231,9 +232,19 @@ class Kernel:
         return self.server is None or (self.server.source == "runtime" and bool(self.connection_file))
 
     @property
+    def is_yours(self) -> bool:
+        """Whether it is the user's own, so that its output may act with their rights (tests/security/THREATS.md)."""
+        return self.server.is_yours if self.server else bool(self.connection_file)
+
+    @property
     def own(self) -> bool:
-        """Whether it is ours, so that its output may act with our rights (tests/security/THREATS.md)."""
-        return self.server.own if self.server else bool(self.connection_file)
+        """The former name of `is_yours`."""
+        return self.is_yours
+
+    @property
+    def is_own(self) -> bool:
+        """The former name of `is_this_kernel`."""
+        return self.is_this_kernel
 
     def __repr__(self) -> str:
         where = self.server.name if self.server else ""

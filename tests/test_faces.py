@@ -24,7 +24,7 @@ from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
 LAB = Server("http://localhost:8888/", "localhost:8888", parse_base_url("http://localhost:8888/").origin)
 A = Kernel("3f9c1c0e-0000-4000-8000-000000000001", sessions=(Session("work/a.ipynb", "a.ipynb"),), server=LAB)
 B = Kernel("3f9c1c0e-0000-4000-8000-000000000002", sessions=(Session("work/b.ipynb", "b.ipynb"),), server=LAB)
-OWN = replace(A, is_own=True)
+OWN = replace(A, is_this_kernel=True)
 LISTING = Listing((A, B), (ServerReport(LAB),))
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SKIPPED = [Skipped(f"/run/kernel-{number}.json", "not a regular file") for number in range(9)]

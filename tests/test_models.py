@@ -31,7 +31,7 @@ def test_a_kernel_of_a_jupyter_server() -> None:
     assert (kernel.id, kernel.name, kernel.state, kernel.connections) == ("3f9c1c0e-0000", "python3", "idle", 2)
     assert kernel.last_activity == datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
     assert kernel.short_id == "3f9c1c0e"
-    assert not kernel.is_own
+    assert not kernel.is_this_kernel
 
 
 @pytest.mark.parametrize("state", ["starting", "dead", "restarting", "something new", "unknown"])
@@ -122,14 +122,14 @@ def test_the_kernelspec_tells_language_and_name() -> None:
 
 def test_own_is_what_runtime_files_or_the_user_say_never_loopback() -> None:
     added = Server("http://127.0.0.1:8888/", "x", ORIGIN)
-    assert not added.own
-    assert dataclasses.replace(added, source="runtime").own
-    assert dataclasses.replace(added, trusted=True).own
-    assert not Kernel(id="k", server=added).own
+    assert not added.is_yours
+    assert dataclasses.replace(added, source="runtime").is_yours
+    assert dataclasses.replace(added, trusted=True).is_yours
+    assert not Kernel(id="k", server=added).is_yours
     # a connection file beside a foreign server's kernel proves nothing
-    assert not Kernel(id="k", server=added, connection_file="/x").own
-    assert Kernel(id="k", connection_file="/x").own
-    assert not Kernel(id="k").own
+    assert not Kernel(id="k", server=added, connection_file="/x").is_yours
+    assert Kernel(id="k", connection_file="/x").is_yours
+    assert not Kernel(id="k").is_yours
 
 
 def test_times_are_aware() -> None:
@@ -183,3 +183,9 @@ def test_unread_output_is_suspected_only_where_there_may_be_some(changes: dict[s
     if isinstance(ago := changes.get("last_activity"), timedelta):
         changes = {**changes, "last_activity": NOW - ago}
     assert may_have_unread(dataclasses.replace(kernel, **changes), NOW) is told  # type: ignore[arg-type]
+
+
+def test_the_former_names_of_two_attributes_still_hold() -> None:
+    ours, this = Kernel(id="k", connection_file="/x"), Kernel(id="k", is_this_kernel=True)
+    assert [kernel.own for kernel in (ours, this)] == [kernel.is_yours for kernel in (ours, this)] == [True, False]
+    assert [kernel.is_own for kernel in (ours, this)] == [False, True]

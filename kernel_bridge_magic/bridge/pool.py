@@ -288,7 +288,7 @@ class _Admission:
 
 
 def _refuse(kernel: Kernel) -> None:
-    if kernel.is_own:
+    if kernel.is_this_kernel:
         raise OwnKernel(f"{kernel.title} is this kernel: a cell sent to it would wait for itself", kernel)
     if kernel.state == "dead":
         raise CannotConnect(f"{kernel.title} is dead. Restart it where it was started")

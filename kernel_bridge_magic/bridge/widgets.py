@@ -83,7 +83,7 @@ class WidgetBridge:
         self._pump = pump
         self._comms = Comms()
         # Live widgets run code in the browser, so that a sandboxed kernel has none (T16): only their text is shown.
-        proxies = front.comm_proxies(self._forward) if connection.kernel.own else None
+        proxies = front.comm_proxies(self._forward) if connection.kernel.is_yours else None
         self._live = proxies is not None
         self._texts = TextWidgets(self._draw)
         self._widgets: CommProxies | TextWidgets = proxies or self._texts
@@ -240,7 +240,7 @@ class WidgetBridge:
 
     def _draw(self, model_id: str, text: str) -> None:
         if self._sink is not None:
-            self._sink.draw(model_id, text if self._connection.kernel.own else spell_out(text))
+            self._sink.draw(model_id, text if self._connection.kernel.is_yours else spell_out(text))
 
     def is_live(self, model_id: str) -> bool:
         """Return whether the widget of that model is live here."""
@@ -252,7 +252,7 @@ class WidgetBridge:
             return ""
         self._told = True
         title = self._connection.kernel.title
-        if not self._connection.kernel.own:
+        if not self._connection.kernel.is_yours:
             return f"{title}'s widgets are shown as text: its server is not marked as yours ({MAGICS.server} --trust)"
         if not self._live:
             return "widgets are shown as text: a terminal cannot display them"

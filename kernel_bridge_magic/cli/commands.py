@@ -82,7 +82,7 @@ def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
         keep_outputs=options.json,
         if_busy=options.if_busy,
         durable=options.durable,
-        whole=kept if kernel.own else Spelt(kept),
+        whole=kept if kernel.is_yours else Spelt(kept),
     )
     try:
         with relay.waiting():

@@ -34,7 +34,7 @@ class Outcome:
     def add(self, event: Event) -> None:
         """Record one event of the cell."""
         if isinstance(event, ExecuteResult):
-            shown = None if self._kernel.own else sanitize(event.data)
+            shown = None if self._kernel.is_yours else sanitize(event.data)
             self._value = RemoteValue(event.data, event.metadata, shown=shown)
         if self._keeps:
             self._outputs.add(event)

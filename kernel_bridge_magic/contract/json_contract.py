@@ -46,8 +46,8 @@ def kernel_model(kernel: Kernel, select: str = "") -> dict[str, Any]:
         "connections": kernel.connections,
         "server": kernel.server.name if kernel.server else None,
         "url": kernel.server.url if kernel.server else None,
-        "own": kernel.own,
-        "this_kernel": kernel.is_own,
+        "own": kernel.is_yours,
+        "this_kernel": kernel.is_this_kernel,
         "select": select,
     }
 

@@ -85,8 +85,8 @@ def look(
         usable = [file for file in files.kernels if file.path in where]
         copies = _copies(usable, where, places)
         usable = [file for file in usable if file.path not in copies]
-        ours = [answer for answer in ordered if answer.report.server.own]
-        foreign = _attach(_merge([answer for answer in ordered if not answer.report.server.own]), (), own_id)
+        ours = [answer for answer in ordered if answer.report.server.is_yours]
+        foreign = _attach(_merge([answer for answer in ordered if not answer.report.server.is_yours]), (), own_id)
         rows = _attach(_merge(ours), usable, own_id)
         attached = {kernel.connection_file for kernel in rows}
         # Of those of rows only who may be unused: a frozen kernel whose server tells of it must not cost a second.
@@ -101,7 +101,7 @@ def look(
         alone, dead = _alone(unattached, where, heartbeats, own_file)
         alone = [replace(it, outside=not is_listed(it.connection_file, places)) for it in alone]
         known = {kernel.id for kernel in rows if is_uuid(kernel.id)}
-        rows += [replace(k, is_own=k.is_own or k.id == own_id) for k in alone if k.id not in known]
+        rows += [replace(k, is_this_kernel=k.is_this_kernel or k.id == own_id) for k in alone if k.id not in known]
         owned = {kernel.id for kernel in rows} | listed_by(ours) | of_frozen_servers(ours, files.kernels)
         wanted = {kernel.id for kernel in foreign} - owned
         owned |= of_silent_kernels(
@@ -113,10 +113,10 @@ def look(
         owned = set()
     claims = tuple(replace(kernel, claimed=True) for kernel in foreign if kernel.id in owned)
     rows += [kernel for kernel in foreign if kernel.id not in owned]
-    if own_id and only is None and not any(kernel.is_own for kernel in rows):
+    if own_id and only is None and not any(kernel.is_this_kernel for kernel in rows):
         # nbclient and papermill keep the connection file elsewhere, where nobody else is to find the kernel.
         name = f"process {os.getpid()}"
-        rows.append(Kernel(own_id, state="alive", started_by=name, connection_file=own_file, is_own=True))
+        rows.append(Kernel(own_id, state="alive", started_by=name, connection_file=own_file, is_this_kernel=True))
     answered = [replace(answer.report, auth=vault.auth_method(answer.report.server.origin)) for answer in ordered]
     reports = tuple(report if only is None else _whereabouts(report, all_servers) for report in answered)
     everything = (*files.skipped, *skipped, *unusable, *dead)
@@ -212,7 +212,7 @@ def _attach(rows: Sequence[Kernel], files: Sequence[FileContent], own_id: str) -
     for kernel in rows:
         local = kernel.server is not None and kernel.server.source == "runtime"
         path = by_id.get(kernel.id, "") if local else ""
-        whole.append(replace(kernel, connection_file=path, is_own=bool(own_id) and kernel.id == own_id))
+        whole.append(replace(kernel, connection_file=path, is_this_kernel=bool(own_id) and kernel.id == own_id))
     return whole
 
 

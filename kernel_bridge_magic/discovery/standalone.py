@@ -125,7 +125,7 @@ def standalone_kernel(file: FileContent, where: Endpoint, own_file: str = "") ->
         sessions=sessions,
         connection_file=file.path,
         started_by=process.started_by,
-        is_own=own,
+        is_this_kernel=own,
     )
 
 

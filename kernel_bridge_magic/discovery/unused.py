@@ -21,7 +21,7 @@ _STARTED_SECONDS = 5.0  # since a kernel elsewhere was started, or was last hear
 
 def may_be_unused(kernel: Kernel) -> bool:
     """Return whether nothing is known of a kernel but that it was started, and that nobody is connected."""
-    return kernel.state == "starting" and kernel.connections == 0 and not kernel.is_own
+    return kernel.state == "starting" and kernel.connections == 0 and not kernel.is_this_kernel
 
 
 def with_unused(

@@ -126,7 +126,7 @@ class Relay:
         self._kernel = kernel
         self._hold = hold_result
         self._widgets = widgets
-        self._escapes = {} if kernel.own else {"stdout": Escapes(), "stderr": Escapes()}
+        self._escapes = {} if kernel.is_yours else {"stdout": Escapes(), "stderr": Escapes()}
         self._error: Error | None = None
         #: whether the error that the cell ended with was shown already: then raising it must not show it again
         self.error_is_shown = False
@@ -145,7 +145,7 @@ class Relay:
         error, self._error = self._error, None
         if error is not None:
             self._end_escapes()
-            if not self._kernel.own:
+            if not self._kernel.is_yours:
                 self._sink.begin_line()
             shown = raisable(error, self._kernel)
             if self._sink.names_kernel:
@@ -240,7 +240,7 @@ class Relay:
         if self._payloads > _MOST_PAYLOADS:
             return
         told, text = _told(event)
-        if not self._kernel.own:
+        if not self._kernel.is_yours:
             text = "\n".join(map(visible, text.split("\n")))
         self._sink.inform(REQUEST, visible(f"{self._kernel.title}: {told}") + (f"\n{text}" if text else ""))
 
@@ -250,7 +250,7 @@ class Relay:
         A foreign kernel could ask for "your password:" as if it were this front end. So its prompt says who asks, and
         can neither draw (T18) nor hide that.
         """
-        if self._kernel.own:
+        if self._kernel.is_yours:
             return prompt
         server = self._kernel.server.name if self._kernel.server else "this machine"
         self._end_escapes()
@@ -282,10 +282,10 @@ class Relay:
         view = data.get(_WIDGET_VIEW)
         if view is not None and not self._is_live(view):
             data = {mime: value for mime, value in data.items() if mime != _WIDGET_VIEW}
-        return data if self._kernel.own else sanitize(data)
+        return data if self._kernel.is_yours else sanitize(data)
 
     def _about(self, metadata: dict[str, Any]) -> dict[str, Any]:
-        return metadata if self._kernel.own else sanitize_metadata(metadata)
+        return metadata if self._kernel.is_yours else sanitize_metadata(metadata)
 
     def _draws_text(self, data: dict[str, Any]) -> bool:
         view = data.get(_WIDGET_VIEW)

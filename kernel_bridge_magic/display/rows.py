@@ -42,7 +42,7 @@ def row_of(kernel: Kernel, number: int | None, now: datetime, busy_since: str = 
         number=str(number) if number else "",
         name=visible(kernel.title) + more,
         spec=visible(_spec_words(kernel)),
-        state="this kernel" if kernel.is_own else state,
+        state="this kernel" if kernel.is_this_kernel else state,
         idle="" if busy_since else _idle_words(kernel, now),
         clients="" if kernel.connections is None else str(kernel.connections),
         server=visible(kernel.server.name) if kernel.server else NONE,
@@ -58,7 +58,7 @@ def _spec_words(kernel: Kernel) -> str:
 
 def _idle_words(kernel: Kernel, now: datetime) -> str:
     """Return how long ago a kernel was last active; "" while it is busy, and for this kernel."""
-    if kernel.is_own or kernel.state == "busy" or kernel.last_activity is None:
+    if kernel.is_this_kernel or kernel.state == "busy" or kernel.last_activity is None:
         return ""
     seconds = (now - kernel.last_activity).total_seconds()
     if seconds < 60:  # the clocks of two machines differ: a time in the future means now, too

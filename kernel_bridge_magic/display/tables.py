@@ -116,7 +116,7 @@ class KernelList(Table, list[Kernel]):
         ]
 
     def _more(self, row: Row) -> tuple[str, str]:
-        own = ' class="kb-own"' if row.kernel.is_own else ""
+        own = ' class="kb-own"' if row.kernel.is_this_kernel else ""
         return own, "<br>".join(map(escape, self._details_of(row.kernel))) if self.details is not None else ""
 
     def _with_details(self, lines: list[str], width: int) -> list[str]:
@@ -143,7 +143,7 @@ class KernelList(Table, list[Kernel]):
 
     def _notes(self) -> list[str]:
         """Return the lines below the table: whose output is sandboxed, who did not answer, which files are skipped."""
-        names = ", ".join(dict.fromkeys(_whose(kernel) for kernel in self if not kernel.own))
+        names = ", ".join(dict.fromkeys(_whose(kernel) for kernel in self if not kernel.is_yours))
         return [f"rich output of {names} is shown in a sandbox"] * bool(names) + self._problems()
 
     def _problems(self) -> list[str]:
@@ -168,7 +168,7 @@ def _notebook_here(listing: Listing) -> tuple[Server, str] | None:
     The listing tells, not this kernel's environment: what that says of the notebook is wrong after a rename
     (FACTS.md#which-kernel-asks).
     """
-    own = next((kernel for kernel in listing.kernels if kernel.is_own), None)
+    own = next((kernel for kernel in listing.kernels if kernel.is_this_kernel), None)
     notebooks = [session for session in own.sessions if session.type == "notebook"] if own else []
     folders = {posixpath.dirname(_rooted(session.path)) for session in notebooks if session.path}
     return (own.server, folders.pop()) if own and own.server and len(folders) == 1 else None
@@ -204,7 +204,7 @@ def _html_state(row: Row) -> str:
 
 def _html_server(row: Row) -> str:
     title = "its rich output is shown in a sandbox"
-    sandboxed = "" if row.kernel.own else f' <span class="kb-muted" title="{title}">sandboxed</span>'
+    sandboxed = "" if row.kernel.is_yours else f' <span class="kb-muted" title="{title}">sandboxed</span>'
     return f"<bdi>{escape(cut_end(row.server, 40))}</bdi>{sandboxed}"
 
 

@@ -135,7 +135,7 @@ class InShell:
         if outcome.error is not None:
             if not options.no_raise_error:
                 relay.show_held()
-            if isinstance(outcome.error, FateError) or not outcome.kernel.own:
+            if isinstance(outcome.error, FateError) or not outcome.kernel.is_yours:
                 sink.begin_line()  # what comes next must be readable, whatever the kernel has left on the line
             if not options.no_raise_error:
                 if relay.error_is_shown:

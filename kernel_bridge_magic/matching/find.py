@@ -80,7 +80,7 @@ def find_by_id(
     if whole:
         return find_one(kernel_id, whole, reports=reports, skipped=skipped, face=face)
     begun = [kernel for kernel in kernels if kernel.id.casefold().startswith(kernel_id.casefold())]
-    others = [kernel for kernel in begun if not kernel.is_own]
+    others = [kernel for kernel in begun if not kernel.is_this_kernel]
     if len(others) > 1:
         message = f"--kernel-id takes a whole id, and {len(others)} begin with {shown(kernel_id)}, so {face.undone}"
         raise ambiguous(message, others, kernels, by_id=True)
@@ -104,7 +104,7 @@ def find_only(
         KernelNotFound: there is none.
         AmbiguousKernel: there are several; each comes with a selector that means it alone.
     """
-    others = [kernel for kernel in kernels if not kernel.is_own]
+    others = [kernel for kernel in kernels if not kernel.is_this_kernel]
     if len(others) == 1:
         return others[0]
     if others:

@@ -177,10 +177,10 @@ def match_named(query: str, named: Sequence[Named], rows: Sequence[Kernel] | Non
         return Level.ROW, [row]
     query, named = narrow(query, named)
     if query.startswith("re:"):
-        found = [it.kernel for it in search(query, named) if not it.kernel.is_own]
+        found = [it.kernel for it in search(query, named) if not it.kernel.is_this_kernel]
         return (Level.REGEX, found) if found else (None, [])
     for level, test in MATCHERS:
-        found = [it.kernel for it in named if test(query, it) and (level in NAMING or not it.kernel.is_own)]
+        found = [it.kernel for it in named if test(query, it) and (level in NAMING or not it.kernel.is_this_kernel)]
         if found:
             return level, found
     return None, []
@@ -192,7 +192,7 @@ def without_own(query: str, found: Sequence[Kernel], face: Face = PYTHON) -> lis
     Raises:
         OwnKernel: there is no other; the text says what to do with this `face`.
     """
-    rest = [kernel for kernel in found if not kernel.is_own]
+    rest = [kernel for kernel in found if not kernel.is_this_kernel]
     if found and not rest:
         raise only_own(query, face, found[0])
     return rest
@@ -235,7 +235,7 @@ def row_of(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None)
             return kernel
     for kernel in there if is_uuid(row.id) else ():
         # Its server may have come or gone. What a sandboxed server lists under the same id is another kernel.
-        if kernel.own == row.own:
+        if kernel.is_yours == row.is_yours:
             return kernel
     raise KernelNotFound(
         f"row #{number} was {visible(row.title)} ({visible(row.short_id)}), which is gone. Run {MAGICS.listing} again"

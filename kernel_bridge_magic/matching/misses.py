@@ -44,14 +44,14 @@ def not_found(
     It names the `skipped` files that the MATCH means; where there is no kernel at all, every file that is not stale.
     """
     text = clean(query)
-    own = next((kernel for kernel in kernels if kernel.is_own and could_mean(text, [kernel], [kernel])), None)
+    own = next((kernel for kernel in kernels if kernel.is_this_kernel and could_mean(text, [kernel], [kernel])), None)
     if own and not text.startswith("#"):
         return KernelNotFound(str(only_own(query, face, own)))
     name, _ = split_server(text)
     if servers := _servers_of(text, kernels, reports):
         kernels = [kernel for kernel in kernels if kernel.server in servers]
         reports = [report for report in reports if report.server in servers]
-    others = [kernel for kernel in kernels if not kernel.is_own]
+    others = [kernel for kernel in kernels if not kernel.is_this_kernel]
     sentences = [f"no running kernel matches {shown(text)} (looked at {_looked_at(kernels, reports)})"]
     if name and not servers:
         sentences.append(f"No server is called {shown(name)}")
@@ -141,7 +141,7 @@ def _joined(sentences: Sequence[str]) -> str:
 
 def _looked_at(kernels: Sequence[Kernel], reports: Sequence[ServerReport]) -> str:
     """Return how many kernels could have been meant, and on how many servers they are."""
-    others = [kernel for kernel in kernels if not kernel.is_own]
+    others = [kernel for kernel in kernels if not kernel.is_this_kernel]
     alone = sum(kernel.server is None for kernel in others)
     servers = {report.server.url for report in reports if not report.problem}
     servers |= {kernel.server.url for kernel in others if kernel.server}

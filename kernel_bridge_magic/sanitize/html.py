@@ -87,7 +87,7 @@ def sanitize_error(error: Error) -> Error:
 
 def raisable(error: Error, kernel: Kernel) -> RemoteError:
     """Build the exception that is raised here for an error of the kernel's."""
-    told = error if kernel.own else sanitize_error(error)
+    told = error if kernel.is_yours else sanitize_error(error)
     return remote_error(told.ename, told.evalue, told.traceback, kernel.title)
 
 

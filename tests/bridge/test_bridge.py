@@ -91,7 +91,7 @@ def asked(server: JupyterServer) -> int:
 def test_a_kernel_is_found_by_each_level(bridge: Bridge, ids: dict[str, str], match: str, path: str) -> None:
     kernel = bridge.find(match)
     assert (kernel.id, kernel.title) == (ids[path], path)
-    assert kernel.own
+    assert kernel.is_yours
     assert os.path.basename(kernel.connection_file) == f"kernel-{kernel.id}.json"
 
 
@@ -136,14 +136,14 @@ def test_a_foreign_server_s_claim_is_meant_by_its_server_alone(
             == claim
         )
         assert bridge.find(selector(claim, bridge.look().kernels)) == claim
-        assert bridge.find_by_id(kernel_id).own
+        assert bridge.find_by_id(kernel_id).is_yours
         assert "other lists a kernel with an id of yours" in bridge.kernels().text()
         # A row means what stood in it.
         for match, server_name, own in (("other::evil", None, False), ("", "other", False), ("train", None, True)):
             shown = bridge.kernels(match, server_name)
             bridge.rows = tuple(shown)
             [number] = [n for n, kernel in enumerate(shown, 1) if kernel.id == kernel_id]
-            assert bridge.find(f"#{number}").own is own
+            assert bridge.find(f"#{number}").is_yours is own
         # Trusted, it is as good as the first.
         bridge.remove_server("other")
         bridge.add_server(raw.server().url, name="other", trusted=True)
@@ -401,9 +401,9 @@ def test_one_s_own_kernel_and_a_dead_one_are_refused(bridge: Bridge) -> None:
     kernel = bridge.find("analysis")
     for road in ("auto", "zmq", "ws"):
         with pytest.raises(OwnKernel, match="wait for itself"):
-            bridge.connect(dataclasses.replace(kernel, is_own=True), road)
+            bridge.connect(dataclasses.replace(kernel, is_this_kernel=True), road)
     with pytest.raises(OwnKernel):
-        bridge.open(dataclasses.replace(kernel, is_own=True))
+        bridge.open(dataclasses.replace(kernel, is_this_kernel=True))
     with pytest.raises(CannotConnect, match="is dead"):
         bridge.connect(dataclasses.replace(kernel, state="dead"))
 
@@ -595,7 +595,7 @@ def test_a_server_can_be_added_and_removed(
     with pytest.raises(KernelNotFound):
         bridge.find("analysis")
     added = bridge.add_server(server.url, name="lab", token="env:LAB_TOKEN")
-    assert (added.name, added.source, added.own) == ("lab", "added", False)
+    assert (added.name, added.source, added.is_yours) == ("lab", "added", False)
     assert bridge.servers == [added]
     kernel = bridge.find("analysis")
     assert (kernel.server, kernel.connection_file) == (added, "")
@@ -617,14 +617,14 @@ def test_trust_counts_from_the_next_cell_on(
         bridge.add_server(server.url, name="lab", token="env:LAB_TOKEN", trusted=trusted)
         kernel = bridge.find("analysis")
         bridge.connect(kernel)
-        assert kernel.own is trusted
+        assert kernel.is_yours is trusted
     bridge.remove_server("lab")
     with pytest.raises(KernelNotFound):
         bridge.find("analysis")
 
 
 def test_a_trusted_server_is_one_s_own(bridge: Bridge) -> None:
-    assert bridge.add_server("http://lab.example/", name="lab", trusted=True).own
+    assert bridge.add_server("http://lab.example/", name="lab", trusted=True).is_yours
 
 
 def test_a_server_that_cannot_be_reached_is_added_and_explained(

@@ -97,9 +97,9 @@ def test_everything_once_and_sorted(two: tuple[JupyterServer, JupyterServer, Con
         by_id = {kernel.id: kernel for kernel in listing.kernels}
         assert by_id.keys() == {a, b, c, "x"} and len(listing.kernels) == 4
         assert set(by_id[a].paths) == {"b.ipynb", "also.ipynb"}
-        assert by_id[a].connection_file == str(first.connection_file(a)) and by_id[a].own
+        assert by_id[a].connection_file == str(first.connection_file(a)) and by_id[a].is_yours
         assert by_id[a].display_name == "Python 3 (ipykernel)" and by_id[a].connections == 0
-        assert [kernel.id for kernel in listing.kernels if kernel.is_own] == [b]
+        assert [kernel.id for kernel in listing.kernels if kernel.is_this_kernel] == [b]
         assert by_id["x"].server is None and by_id["x"].connection_file == str(console.connection_file)
         places = [(it.notebook is None, it.server.name if it.server else "~") for it in listing.kernels]
         assert places == sorted(places), "those with no notebook last"
@@ -114,7 +114,7 @@ def test_everything_once_and_sorted(two: tuple[JupyterServer, JupyterServer, Con
 
 def test_own_file_is_marked(two: tuple[JupyterServer, JupyterServer, ConsoleKernel]) -> None:
     listing = look([], Vault(), own_id="x", own_file=str(two[2].connection_file))
-    assert [kernel.id for kernel in listing.kernels if kernel.is_own] == ["x"]
+    assert [kernel.id for kernel in listing.kernels if kernel.is_this_kernel] == ["x"]
 
 
 def test_each_token_goes_to_its_server_alone(two: tuple[JupyterServer, JupyterServer, ConsoleKernel]) -> None:
@@ -220,7 +220,7 @@ def test_only_what_is_given(two: tuple[JupyterServer, JupyterServer, ConsoleKern
         listing = look([Server(url, "s", origin)], vault, local=False)
         [kernel] = listing.kernels
         # Not of this machine, as far as is known: its connection file is not used.
-        assert kernel.id == kernel_id and kernel.connection_file == "" and not kernel.own
+        assert kernel.id == kernel_id and kernel.connection_file == "" and not kernel.is_yours
     finally:
         second.delete_kernel(kernel_id)
 
@@ -356,7 +356,7 @@ def test_what_is_trusted_owns_an_id_and_takes_nothing_over() -> None:
     rows = {kernel.id: kernel for kernel in listing.kernels}
     assert len(rows) == len(listing.kernels) == 3
     assert rows[UUID] == Kernel(UUID, "python3", KernelSpec("python3"), server=rows[UUID].server)
-    assert rows[UUID].own and rows["guessed"].own and not rows["its own"].own
+    assert rows[UUID].is_yours and rows["guessed"].is_yours and not rows["its own"].is_yours
     assert claims(listing) == [("aa", UUID), ("aa", "guessed")]
     assert all(kernel.claimed for kernel in listing.claims) and not any(kernel.claimed for kernel in listing.kernels)
 
@@ -375,10 +375,10 @@ def test_a_foreign_server_cannot_take_a_kernel_s_place_that_has_no_server(
         raw = stack.enter_context(RawServer(scripted([{"id": kernel_id, "name": "python3"}])))
         listing = look([raw.server()], Vault())
     if kernel_id == "X":
-        assert listing.claims == () and [k.own for k in listing.kernels if k.id == "X"] == [False]
+        assert listing.claims == () and [k.is_yours for k in listing.kernels if k.id == "X"] == [False]
         return
     [row] = [kernel for kernel in listing.kernels if kernel.id == kernel_id]
-    assert row.server is None and row.connection_file and row.own
+    assert row.server is None and row.connection_file and row.is_yours
     assert claims(listing) == [("raw", kernel_id)]
 
 

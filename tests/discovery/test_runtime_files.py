@@ -79,7 +79,7 @@ def test_real_server(jupyter_server: JupyterServer) -> None:
     [server], skipped = read_servers(files.servers, vault)
     assert skipped == []
     assert server.url == jupyter_server.url
-    assert server.source == "runtime" and server.own and server.pid == jupyter_server.pid
+    assert server.source == "runtime" and server.is_yours and server.pid == jupyter_server.pid
     assert server.name == f"localhost:{jupyter_server.port}"
     assert server.version.startswith("2.")
     assert vault.headers(server.origin) == {"Authorization": f"token {jupyter_server.token}"}

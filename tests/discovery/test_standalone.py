@@ -62,7 +62,7 @@ def test_a_kernel_that_no_server_knows(console: ConsoleKernel) -> None:
     [kernel], problems = alive(console.connection_file.parent)
     assert time.monotonic() - start < 0.5
     assert problems == {}
-    assert kernel.id == "x" and kernel.server is None and kernel.state == "alive" and kernel.own
+    assert kernel.id == "x" and kernel.server is None and kernel.state == "alive" and kernel.is_yours
     assert kernel.connection_file == str(console.connection_file)
     assert kernel.started_by == f"python (pid {console.pid})"
     assert kernel.language == "python"
@@ -174,7 +174,7 @@ def test_a_socket_tells_whose_kernel_it_is(how: str, tmp_path: Path, monkeypatch
     with Program(tmp_path / where, runtime, argv) as program:
         bridge = Bridge()
         [kernel] = wait_for(lambda: bridge.look().kernels, "the kernel")
-        assert kernel.own and kernel.started_by == f"python (pid {program.pid})"
+        assert kernel.is_yours and kernel.started_by == f"python (pid {program.pid})"
         assert bridge.look().kernels == (kernel,) and bridge.look().skipped == ()
         connection = bridge.connect(kernel)
         value = connection.execute("secret_of_the_program").value
@@ -334,7 +334,7 @@ def test_sessions_path_is_in_the_file(console: ConsoleKernel) -> None:
     file = FileContent(str(console.connection_file), data, 1.0)
     kernel = standalone_kernel(file, endpoint(file), own_file=str(console.connection_file))
     assert kernel.title == "/home/ann/a b.ipynb" and kernel.sessions[0].name == "a b.ipynb"
-    assert kernel.is_own
+    assert kernel.is_this_kernel
 
 
 def test_kernelspecs_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

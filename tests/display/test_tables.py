@@ -74,7 +74,7 @@ def assert_fits(text: str, width: int) -> None:
 
 
 FEW = listing(
-    kernel(1, "work/mine.ipynb", is_own=True, state="busy", connections=1, last_activity=NOW),
+    kernel(1, "work/mine.ipynb", is_this_kernel=True, state="busy", connections=1, last_activity=NOW),
     kernel(2, "work/analysis.ipynb", "copy.ipynb", connections=2, last_activity=NOW - timedelta(minutes=2)),
     kernel(3, "train.ipynb", at=GPU, state="busy", connections=0, last_activity=NOW),
     Kernel("4242", "ir", KernelSpec("ir", "R 4.4", "R"), started_by="jupyter console", connection_file="/run/k.json"),
@@ -168,7 +168,7 @@ def test_busy_since_is_told_where_it_was_seen_to_begin() -> None:
 
 def linked(own: str | tuple[str, ...], *paths: str, at: Server | None = LAB) -> list[str]:
     """The links of a listing that is shown in the notebook `own`, without that notebook's."""
-    mine = kernel(1, *((own,) if isinstance(own, str) else own), is_own=True)
+    mine = kernel(1, *((own,) if isinstance(own, str) else own), is_this_kernel=True)
     html = listing(mine, *(kernel(n, path, at=at) for n, path in enumerate(paths, 2)))._repr_html_()
     rows = html.split("<tr>")[2:]
     return [found[1] if (found := re.search('<a href="([^"]*)"', row)) else "" for row in rows]
@@ -208,12 +208,12 @@ def test_where_the_page_is_not_known_nothing_is_linked() -> None:
     assert linked((), "x.ipynb") == [""], "no notebook here"
     assert "<a" not in listing(kernel(1, "a.ipynb"), kernel(2, "b.ipynb"))._repr_html_(), "no kernel here"
     console = Kernel("c", sessions=(Session("1-2-3", "Console 1", "console"),), server=LAB)
-    assert "Console 1</bdi>" in listing(kernel(1, "mine.ipynb", is_own=True), console)._repr_html_()
+    assert "Console 1</bdi>" in listing(kernel(1, "mine.ipynb", is_this_kernel=True), console)._repr_html_()
     assert '<a href="analysis.ipynb">' in FEW._repr_html_() and "href" not in FEW.text(200)
 
 
 def test_what_a_filter_leaves_out_is_not_forgotten() -> None:
-    mine, other = kernel(1, "work/mine.ipynb", is_own=True), kernel(2, "work/x.ipynb")
+    mine, other = kernel(1, "work/mine.ipynb", is_this_kernel=True), kernel(2, "work/x.ipynb")
     assert '<a href="x.ipynb">' in KernelList(Listing((mine, other)), [other], now=NOW)._repr_html_()
     assert '<a href="x.ipynb">' in listing(mine, other)[1:]._repr_html_()
 
@@ -320,7 +320,7 @@ class TestHtml:
         bad = server(hostile, 1, "added")
         one = kernel(1, hostile, spec=evil, at=bad, state=hostile, id=hostile)
         report = ServerReport(bad, problem=hostile, remedy=hostile)
-        mine, near = kernel(2, f"{hostile}/mine.ipynb", is_own=True), kernel(3, hostile)
+        mine, near = kernel(2, f"{hostile}/mine.ipynb", is_this_kernel=True), kernel(3, hostile)
         found = Listing((mine, near, one), (report,), (Skipped(hostile, hostile),))
         every = KernelList(found, now=NOW, details={hostile: hostile}, busy_since={hostile: hostile})
         page = Page(every._repr_html_())
@@ -364,7 +364,7 @@ def test_hostile_names(name: str, width: int) -> None:
 
 
 def test_columns_stay_aligned_beside_wide_names() -> None:
-    own = kernel(99, "own.ipynb", is_own=True)
+    own = kernel(99, "own.ipynb", is_this_kernel=True)
     *lines, _ = listing(*(kernel(n, name) for n, name in enumerate(HOSTILE)), own).text(80).splitlines()
     head = wcswidth(lines[0][: lines[0].index("state")])
     for line in lines[1:]:

@@ -71,7 +71,7 @@ def test_its_own_name_is_no_other_kernel(query: str) -> None:
 @pytest.mark.parametrize("query", ["cafe\u0301", "caf\u00e9.ipynb", "r/cafe\u0301.ipynb"])
 def test_its_own_name_is_known_however_its_accents_are_written(query: str) -> None:
     for written in ("r/cafe\u0301.ipynb", "r/caf\u00e9.ipynb"):
-        own = kernel(1, written, is_own=True)
+        own = kernel(1, written, is_this_kernel=True)
         with pytest.raises(OwnKernel):
             find_one(query, [kernel(2, "r/caf\u00e9.ipynb/x"), own])
 
@@ -108,7 +108,7 @@ def test_an_id_that_somebody_chose_does_not_take_a_path_away(query: str) -> None
     }
     assert find_one(query, [theirs]) is theirs
     with pytest.raises(OwnKernel):
-        find_one(query, [replace(mine, is_own=True)])
+        find_one(query, [replace(mine, is_this_kernel=True)])
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def test_whole_id_wins(kernels: list[Kernel]) -> None:
 @given(queries, listings, st.randoms())
 @settings(max_examples=300)
 def test_any_text(query: str, kernels: list[Kernel], random: object) -> None:
-    own = [replace(one, is_own=index == 0) for index, one in enumerate(kernels)]
+    own = [replace(one, is_this_kernel=index == 0) for index, one in enumerate(kernels)]
     shuffled = list(own)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     try:
@@ -218,7 +218,7 @@ def test_any_text(query: str, kernels: list[Kernel], random: object) -> None:
     except BadInput:
         return
     assert {one.id for one in found} == {one.id for one in again}
-    assert not any(one.is_own for one in found)
+    assert not any(one.is_this_kernel for one in found)
     assert [one.id for one in own if one in found] == [one.id for one in found]
 
 

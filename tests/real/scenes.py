@@ -143,7 +143,7 @@ def plain(server: RealServer, row: Row, *, info_file: bool = False, lists: bool 
     if info_file:
         with bridge_to(server.runtime_dir) as bridge:
             (kernel,) = bridge.look().kernels
-            assert kernel.id == kernel_id and kernel.own
+            assert kernel.id == kernel_id and kernel.is_yours
             assert kernel.connection_file, "its kernels are on this machine"
             ran(bridge, kernel)
             assert bridge.connect(kernel).execute("6 * 7").text == "42"  # over ZMQ
@@ -236,10 +236,10 @@ import sys
 sys.path.insert(0, {str(ROOT)!r})
 from kernel_bridge_magic import kernels, connect
 found = kernels()
-with connect([k for k in found if not k.is_own][0], transport="ws") as other:
+with connect([k for k in found if not k.is_this_kernel][0], transport="ws") as other:
     answer = other.execute("6 * 7").text
 print("out")
-len(found), [s.server.own for s in found.servers], sum(k.is_own for k in found), answer
+len(found), [s.server.is_yours for s in found.servers], sum(k.is_this_kernel for k in found), answer
 """
 
 

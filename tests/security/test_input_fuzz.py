@@ -87,7 +87,7 @@ SERVER = Server("http://lab.example/", "lab", ORIGIN)
 KERNELS = [
     Kernel(f"0f3c2c1e-{number}", "python3", KernelSpec("python3", "Python 3", "python"), sessions=(Session(path, path),), server=SERVER)
     for number, path in enumerate(("work/a.ipynb", "analysis.ipynb", "b::c.ipynb", "é.ipynb", "日本/x y.ipynb", "'q'.ipynb", "#1", "-s", "a,b"))
-] + [Kernel("own-kernel-id", sessions=(Session("own.ipynb", "own.ipynb"),), is_own=True)]  # fmt: skip
+] + [Kernel("own-kernel-id", sessions=(Session("own.ipynb", "own.ipynb"),), is_this_kernel=True)]  # fmt: skip
 
 
 def random_text(pick: random.Random, words: list[str], glue: list[str]) -> str:
@@ -111,7 +111,7 @@ def match_of(pick: random.Random) -> None:
     query = random_text(pick, WORDS, ["", "", " ", "::", ","])
     if pick.randrange(3) == 0:
         kernel = find_one(query, KERNELS, rows=pick.choice([None, (), KERNELS[:2]]))
-        assert not kernel.is_own
+        assert not kernel.is_this_kernel
         selector(kernel, KERNELS)
     else:
         could_mean(query, KERNELS, KERNELS)

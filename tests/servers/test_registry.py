@@ -42,7 +42,7 @@ def test_saved_configured_and_added_together(file: Path, monkeypatch: pytest.Mon
     registry.add(Entry("mine", URL, token="env:LAB_TOKEN"))
     assert sorted(names(registry)) == [("both", "config"), ("mine", "added"), ("saved", "saved")]
     by_name = {server.name: server for server in registry.servers()}
-    assert by_name["both"].url == "https://config.example/" and by_name["both"].own
+    assert by_name["both"].url == "https://config.example/" and by_name["both"].is_yours
     assert vault.has(by_name["saved"].origin) and vault.has(by_name["mine"].origin)
     assert CANARY not in repr(registry.servers()) + repr(vault)
 

@@ -38,7 +38,7 @@ OTHER = kernel(0x3F9CFFFF, "work/other.ipynb", "copies/Other 2.ipynb")
 STATS = kernel(0xABCD0001, "teach/stats.ipynb", spec=R)
 CAFE = kernel(0xABCD0002, "café.ipynb", at=GPU)  # NFC here; one in NFD must mean it too
 CONSOLE = kernel(0xDD, started_by="jupyter console", spec=JULIA, at=None, connection_file="/run/kernel-dd.json")
-OWN = kernel(0xEEEE0001, "work/mine.ipynb", is_own=True)
+OWN = kernel(0xEEEE0001, "work/mine.ipynb", is_this_kernel=True)
 ALL = [ANALYSIS, OTHER, STATS, CAFE, CONSOLE, OWN]
 
 
