@@ -16,6 +16,7 @@ SERVER, SOCKET, CANARIES = (
     "tests/security/test_canaries.py",
 )
 FILES, USER = "tests/discovery/test_runtime_files.py", "tests/security/test_other_user.py"
+SERVER_FILES = "tests/discovery/test_server_files.py"
 AUTH = "tests/access/test_vault.py"
 REFERENCES = "tests/access/test_references.py"
 RELAY, ZMQ, THREAT = "tests/display/test_relay.py", "tests/transports/test_zmq.py", "tests/security/test_threats.py"
@@ -42,7 +43,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
     ),
     3: (
         "a pid that was used again",
-        (f"{FILES}::test_pid_that_was_used_again", f"{FILES}::test_pid_that_has_ended_or_is_not_ours"),
+        (f"{SERVER_FILES}::test_pid_that_was_used_again", f"{SERVER_FILES}::test_pid_that_has_ended_or_is_not_ours"),
     ),
     4: (
         "planted runtime files",
@@ -53,7 +54,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             f"{FILES}::test_what_is_no_regular_file",
         ),
     ),
-    5: ("a file's URL points elsewhere", (f"{FILES}::test_dialled_where_it_listens_never_by_its_url",)),
+    5: ("a file's URL points elsewhere", (f"{SERVER_FILES}::test_dialled_where_it_listens_never_by_its_url",)),
     6: (
         "one server's secret is offered to another",
         (
