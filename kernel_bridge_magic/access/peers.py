@@ -1,4 +1,4 @@
-"""Look with psutil, and in Linux's tables, who listens at the other end, before a secret goes out (FAULTS T2, T3)."""
+"""Look with psutil, and in Linux's tables, who listens at the other end, before a secret goes out (T2, T3)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Read a secret from where a reference names it: an environment variable, a private file, or a person.
 
-A secret itself is no reference: it would be saved with the notebook and the history (FAULTS T8).
+A secret itself is no reference: it would be saved with the notebook and the history (T8).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def read_secret(reference: str, *, ask: Callable[[], str] | None = None, what: s
         return Secret(ask())
     found = _look_up(reference, what)
     # What was given may be the secret itself: it is in no error's text, nor in a variable of a frame that raises
-    # (FAULTS T8).
+    # (T8).
     del reference
     if isinstance(found, Secret):
         return found

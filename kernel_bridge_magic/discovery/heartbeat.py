@@ -1,7 +1,7 @@
 """Which kernels are alive: a TCP connect that is not refused, then one heartbeat, for all of them at once.
 
 A heartbeat is answered while a kernel is busy, and even while native code holds its GIL; it changes no state
-that the owner could see (FACTS 2, 15).
+that the owner could see (FACTS.md#kernels-without-a-server).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Look which kernels there are: on servers of this user, on servers that were named, and without a server.
 
 Only REST and heartbeats are used. No WebSocket is opened and no kernel is asked anything, so looking disturbs nobody
-(FAULTS H1, FACTS 3 and 15). What that tells of a kernel's state is in `Kernel.state`.
+(H1, FACTS.md#opening-a-websocket). What that tells of a kernel's state is in `Kernel.state`.
 """
 
 from __future__ import annotations

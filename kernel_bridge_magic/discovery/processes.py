@@ -1,6 +1,6 @@
 """The processes of kernels of this machine: who they are, whether they are at work, what they use.
 
-Nothing is asked of a kernel: a control request makes its server call a busy kernel idle (FACTS 15).
+Nothing is asked of a kernel: a control request makes its server call a busy kernel idle (FACTS.md#busy-kernels).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Read what runtime directories hold, with suspicion: servers' info files and kernels' connection files.
 
 Whoever can write there can say where our tokens go, so that owner and mode of file and directory are looked at
-(FAULTS T4). Nothing is ever deleted: on a home shared by hosts, a file that is stale here is alive elsewhere
-(FACTS 1).
+(T4). Nothing is ever deleted: on a home shared by hosts, a file that is stale here is alive elsewhere
+(FACTS.md#runtime-files).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def runtime_dirs() -> tuple[str, ...]:
     from jupyter_core.paths import jupyter_runtime_dir
 
     found = [jupyter_runtime_dir()]
-    # Jupyter left XDG_RUNTIME_DIR years ago, VS Code did not (FACTS 1).
+    # Jupyter left XDG_RUNTIME_DIR years ago, VS Code did not (FACTS.md#runtime-files).
     if base := os.environ.get("XDG_RUNTIME_DIR", ""):
         found += [os.path.join(base, "jupyter"), os.path.join(base, "jupyter", "runtime")]
     return tuple(dict.fromkeys(os.path.abspath(path) for path in found))

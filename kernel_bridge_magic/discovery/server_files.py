@@ -29,7 +29,7 @@ def read_servers(files: Sequence[FileContent], vault: Vault) -> tuple[list[Serve
     """Return the servers of info files whose very process lives here and listens; their tokens go to the vault.
 
     A server is dialled where that process listens, on loopback if it does, and never by the URL in the file: DNS
-    would decide where the token goes (FAULTS T5).
+    would decide where the token goes (T5).
     """
     servers, skipped = [], []
     for file in files:

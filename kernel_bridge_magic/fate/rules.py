@@ -1,4 +1,4 @@
-"""The rules R1 to R8 of FAULTS 2 as data: what comes, and what is concluded of it. The documentation is made of this.
+"""The rules R1 to R8 as data: what comes, and what is concluded of it. The documentation is made of this.
 
 `RULES` names the module that keeps each rule. What the modules do, row by row, is in `CELL` (`watch.CellWatch`),
 `SIGNS` (`life.Life`) and `CONNECTION` (`patience.Silence`). tests/fate/test_rules.py plays every row with a clock of

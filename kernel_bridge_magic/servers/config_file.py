@@ -1,7 +1,7 @@
 """`kernel_bridge.json` in the Jupyter config directory: the servers that a user keeps, for all faces.
 
 It holds references to secrets, never a secret. It is read from that directory and from nowhere else: a file
-beside a notebook comes with the notebook, and could say where tokens go (FAULTS T34).
+beside a notebook comes with the notebook, and could say where tokens go (T34).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 (tables)
-"""Messages that are nearly right, through everything that reads them (FAULTS G19), and frames (G20).
+"""Messages that are nearly right, through everything that reads them (G19), and frames (G20).
 
 Each starts as a true one, over either framing; then fields are taken out, replaced by something of another kind, or
 bytes of the frame are changed. Nothing may be raised but `MalformedMessage`, and nothing may be kept for ever.
