@@ -141,7 +141,7 @@ class Judgment:
         return self._state.begun(None if self.verdict is None else self.verdict.fate)
 
     def wants_count(self, now: float) -> bool:
-        """Whether it is time to count what is missing, and to give it to `count`."""
+        """Return whether it is time to count what is missing, for `count`."""
         if self.verdict is not None:
             return self.verdict.fate is not Fate.NOT_RUN
         # Between idle and reply the reply's own number is a hole: they come by channels of their own. And a cell of
@@ -149,7 +149,7 @@ class Judgment:
         return self._aftermath.arrived and not self._request.idle and self._outage.settled(now)
 
     def count(self, gap: Gap | None) -> list[Event]:
-        """Take what is missing; None where nobody can tell. Give what to say of it, once."""
+        """Record what is missing, None where nobody can tell; return what to say of it, once."""
         if not self._outage.happened:
             return self.losses.by_kernel(gap, idle_lost=self.lost_idle)
         idle_lost = self.lost_idle and not self._probe.answer_id
