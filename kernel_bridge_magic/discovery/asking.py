@@ -56,16 +56,7 @@ def ask_all(
     start = time.monotonic()
 
     def run(number: int, server: Server) -> None:
-        try:
-            answer = _ask(server, vault, until, seconds, skip)
-        except Exception:
-            # Whatever a server sends, it must not end a listing (B44).
-            answer = [Answer(ServerReport(server, problem="its answer cannot be understood"))]
-        if until.left <= _SLACK:
-            for one in answer:
-                if one.report.problem and one.report.server is server:  # of a hub's servers each has its own time
-                    one.report = replace(one.report, late=True)
-        answers.put((number, answer))
+        answers.put((number, _ask_in_time(server, vault, until, seconds, skip)))
 
     found: dict[int, list[Answer]] = {}
     for number, server in enumerate(servers):
@@ -85,6 +76,22 @@ def ask_all(
         found.get(n) or [Answer(ServerReport(server, 0, why, remedy, time.monotonic() - start, late=True))]
         for n, server in enumerate(servers)
     ]
+
+
+def _ask_in_time(
+    server: Server, vault: Vault, until: Deadline, seconds: float, skip: Mapping[Origin, str]
+) -> list[Answer]:
+    """Return the answers of a server, or one that says what is wrong; mark those that the end of the time cut short."""
+    try:
+        answers = _ask(server, vault, until, seconds, skip)
+    except Exception:
+        # Whatever a server sends, it must not end a listing (B44).
+        answers = [Answer(ServerReport(server, problem="its answer cannot be understood"))]
+    if until.left <= _SLACK:
+        for one in answers:
+            if one.report.problem and one.report.server is server:  # of a hub's servers each has its own time
+                one.report = replace(one.report, late=True)
+    return answers
 
 
 def _ask(server: Server, vault: Vault, until: Deadline, seconds: float, skip: Mapping[Origin, str]) -> list[Answer]:

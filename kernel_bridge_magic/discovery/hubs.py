@@ -88,9 +88,8 @@ def servers_of(hub: Server, vault: Vault, seconds: float, until: Deadline) -> tu
     except KernelBridgeError:
         return [], []
     if not vault.has(hub.origin):
-        return [], [
-            ServerReport(hub, 0, "this hub wants a token", f"make one on {page}token, and give it with --token env:VAR")
-        ]
+        remedy = f"make one on {page}token, and give it with --token env:VAR"
+        return [], [ServerReport(hub, 0, "this hub wants a token", remedy)]
     try:
         model = ServerAPI(hub, vault, seconds, until=until).hub_user()
     except AuthRefused:

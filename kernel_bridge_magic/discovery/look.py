@@ -67,6 +67,8 @@ def look(
 
     Nothing raises for what files hold or servers send: what is wrong with them is in the listing.
 
+    This is one long function, since almost every step uses what several steps before it found.
+
     Raises:
         CannotConnect: this process can open nothing more, so that everything would look absent.
     """
