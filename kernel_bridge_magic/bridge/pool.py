@@ -78,7 +78,7 @@ class Pool:
         with self._lock:
             visited = _key(kernel, "ws") in self._visited
             self._visited.discard(_key(kernel, "ws"))
-        return visited or (kernel.state == "busy" and not made.turns.ahead_of("").ours)
+        return visited or (kernel.state == "busy" and not made.main_shell.ahead_of("").ours)
 
     def connect(
         self,

@@ -67,13 +67,13 @@ class KernelConnection:
 
         "" if that was not seen, or the link is down.
         """
-        runs = self._transport.turns.ahead_of("")
+        runs = self._transport.main_shell.ahead_of("")
         return runs.since if runs.sure and self._transport.lost_since is None else ""
 
     @property
     def language(self) -> str:
         """The kernel's language and version, as it said when it was asked: `python 3.11.2`; "" if it was not."""
-        return describe_language(self._transport.info)
+        return describe_language(self._transport.state.info)
 
     def start(self, cell: Cell) -> Execution:
         """Send one cell and return at once; iterate over what is returned.
@@ -163,7 +163,7 @@ class KernelConnection:
 
         "" for neither.
         """
-        sign, unknown = self._transport.take_news(), self._transport.left_unknown
+        sign, unknown = self._transport.state.take_news(), self._transport.left_unknown
         self._transport.left_unknown = False
         if sign is not None:
             return since_the_last_cell(sign)
@@ -176,11 +176,11 @@ class KernelConnection:
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Pass to `subscriber` what comes and is no answer to a request that waits."""
-        self._transport.subscribe(subscriber)
+        self._transport.router.subscribe(subscriber)
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """End a subscription."""
-        self._transport.unsubscribe(subscriber)
+        self._transport.router.unsubscribe(subscriber)
 
     def use(self) -> None:
         """Record that what comes is shown, so that the connection stays open while more may come."""
@@ -229,7 +229,7 @@ class KernelConnection:
         Raises:
             KernelBridgeError: it could not be done.
         """
-        self._transport.turns.interrupt()
+        self._transport.main_shell.interrupt()
         self._control.interrupt(self._transport)
 
     def close(self) -> None:

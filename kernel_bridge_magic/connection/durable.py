@@ -44,7 +44,7 @@ class Durable:
     """
 
     def __init__(self, transport: Transport, inbox: Inbox) -> None:
-        if transport.info and (problem := spool.needs(dict(transport.info))):
+        if transport.state.info and (problem := spool.needs(dict(transport.state.info))):
             raise BadOption(problem)
         self._transport = transport
         self._inbox = inbox
@@ -112,7 +112,7 @@ class Durable:
 
         The answer to that may be lost.
         """
-        info = dict(self._transport.info)
+        info = dict(self._transport.state.info)
         if not self._gone and info and not spool.needs(info):
             self._note_armed()
 
@@ -155,7 +155,7 @@ class Durable:
             self._headless_at = now
             kept.hold()
         waits = bool(self._fetch) and kept.waiting
-        if self._overdue.tick(now, self._transport.heard_iopub, self._transport.receiving_at, waits=waits):
+        if self._overdue.tick(now, self._transport.state.heard_iopub, self._transport.receiving_at, waits=waits):
             self._fetch = ""
             return self._give_up("the kernel does not answer")
         if kept.wanted and kept.usable and not self._fetch and now - self._fetched_at >= _PAUSE:

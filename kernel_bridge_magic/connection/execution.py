@@ -176,7 +176,7 @@ class Execution:
                     else:
                         self._outcome.add(step)
                         yield step
-            if not self._transport.orderly:
+            if not self._transport.state.orderly:
                 yield from self._stragglers()
             yield from map(Note, self._sent.faults(self._transport))
             self._await_interrupt()
@@ -226,9 +226,9 @@ class Execution:
         self._ticked = now
         self._watch.state.surroundings = Surroundings(
             ahead=self._ahead(),
-            free=self._transport.turns.free,
+            free=self._transport.main_shell.is_free,
             unread=not self._inbox.empty(),
-            remembers=record.is_kept(self._transport.info),
+            remembers=record.is_kept(self._transport.state.info),
             receiving_at=self._transport.receiving_at,
             lost_since=self._transport.lost_since,
             # What the kernel keeps for us can still be fetched in a week.
@@ -244,9 +244,9 @@ class Execution:
         """What the kernel does before the cell, as far as we heard."""
         if self._subshell is not None:
             return Queued()  # what the main shell runs is in nobody's way there
-        if self._kernel.state == "starting" and not self._transport.heard_iopub:
+        if self._kernel.state == "starting" and not self._transport.state.heard_iopub:
             return Queued(starting=True)
-        return self._transport.turns.ahead_of(self.msg_id)
+        return self._transport.main_shell.ahead_of(self.msg_id)
 
     # -- what comes
 
@@ -343,8 +343,8 @@ class Execution:
             self._watch,
             seconds=time.monotonic() - self._sent.began,
             interrupted=self.interrupted,
-            by_another=False if ours else self._transport.turns.interrupted_by_another(self.msg_id),
+            by_another=False if ours else self._transport.main_shell.interrupted_by_another(self.msg_id),
         )
         leave_news(self._transport, self._sent)
         if fate not in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
-            self._transport.turns.end(self.msg_id)
+            self._transport.main_shell.end(self.msg_id)

@@ -54,7 +54,7 @@ class Sent:
             yield f"dropped {what} damaged or not signed by the kernel; output may be incomplete"
         if unheld := transport.unheld - self.unheld:
             yield f"no memory was left here for {count(unheld, 'message')}; output is incomplete"
-        yield from transport.take_faults()
+        yield from transport.router.take_faults()
 
 
 def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: Kernel, served: bool, subshell: str = "") -> Sent:
@@ -75,7 +75,7 @@ def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: Kernel, serv
         _prepare(transport, subshell)
         check()  # the last moment at which nothing is done for it over there
         # A cell behind whose kernel's end no new life was heard tells of that end once its own fate shows what it was.
-        news = transport.take_news() if transport.life.awaited is None else None
+        news = transport.state.take_news() if transport.state.life.awaited is None else None
         durable = Durable(transport, inbox) if cell.durable else None
         msg_id = durable.cell if durable else transport.new_id()
         transport.send(
@@ -89,10 +89,10 @@ def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: Kernel, serv
     except BaseException as problem:
         if durable is not None:
             durable.end()  # nobody else would
-        if isinstance(problem, LinkLost) and (sign := transport.take_news(told=True)) is not None:
+        if isinstance(problem, LinkLost) and (sign := transport.state.take_news(told=True)) is not None:
             raise NotRun(_ended_before(kernel.title, sign), kernel=kernel.title) from None
         raise
-    awaited = transport.life.awaited
+    awaited = transport.state.life.awaited
     watch = CellWatch(
         Request(msg_id),
         now=began,
@@ -101,9 +101,9 @@ def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: Kernel, serv
         since=cell.since,
         served=served,
         here=kernel.here,
-        implementation=text(transport.info.get("implementation")),
+        implementation=text(transport.state.info.get("implementation")),
         awaited=awaited,
-        told=transport.told,
+        told=transport.state.told,
     )
     return Sent(msg_id, began, watch, news, awaited, malformed, unheld, durable)
 
@@ -121,7 +121,8 @@ def _prepare(transport: Transport, subshell: str) -> None:
     messages stand before the cell. Without that nobody could tell later whether the cell has made any.
     """
     transport.prove(_PROOF_SECONDS)
-    if not transport.displayhook_patch.must_arm(transport.life.session, now=time.monotonic(), breaks=transport.breaks):
+    life = transport.state.life.session
+    if not transport.displayhook_patch.must_arm(life, now=time.monotonic(), breaks=transport.breaks):
         return
     transport.farewell = displayhook_patch.disarm()
     if transport.reopens:
@@ -133,13 +134,13 @@ def _prepare(transport: Transport, subshell: str) -> None:
 
 def leave_news(transport: Transport, sent: Sent) -> None:
     """Leave to the next cell what it shall tell of the kernel's end, now that the fate of this one is known."""
-    life, watch = transport.life, sent.watch
+    life, watch = transport.state.life, sent.watch
     has_ended = watch.verdict is not None and watch.verdict.fate in (Fate.OK, Fate.FAILED)
     if has_ended and life.awaited is sent.awaited:
         life.awaited = None  # whichever life it was that ran the cell
     told = watch.ending.untold is not None  # just now, and that end may still be to come
     if told or (life.awaited is None if has_ended else watch.ending.is_told):
-        transport.take_news(told=told or not has_ended)
+        transport.state.take_news(told=told or not has_ended)
 
 
 def _ended_before(kernel: str, sign: EndSignal) -> str:

@@ -49,16 +49,16 @@ def subshell_for(transport: Transport, if_busy: str, kernel: str) -> Subshell | 
     if if_busy == "fail":
         hint = "nothing was sent, so it is safe to run the cell again (--if-busy wait waits)"
         raise NotRun(f"{kernel} is busy; {hint}", kernel=kernel)
-    asked = not transport.info
+    asked = not transport.state.info
     if asked:
         # The answer tells the transport.
         transport.ask("kernel_info_request", {}, channel="control", seconds=REPLY_SECONDS, harmless=True)
-    if not has_subshells(transport.info):
-        is_ipython = transport.info.get("implementation") == "ipython"
+    if not has_subshells(transport.state.info):
+        is_ipython = transport.state.info.get("implementation") == "ipython"
         if asked and is_ipython:  # other kernels would be asked to run Python
             with contextlib.suppress(LinkError):
                 look_busy(transport)
-        what = describe_kernel(transport.info) or "it does not say what it is"
+        what = describe_kernel(transport.state.info) or "it does not say what it is"
         hint = "; ipykernel 7 has" if is_ipython else ""
         raise NotRun(f"{kernel} has no subshells ({what}{hint}); nothing was sent", kernel=kernel)
     try:

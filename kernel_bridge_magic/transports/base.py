@@ -1,4 +1,4 @@
-"""The seam: a thread that owns the sockets, receives always, and routes by `parent_header.msg_id`.
+"""`Transport`: a thread that owns the sockets of one connection, and always receives.
 
 Receiving must never wait for whoever shows output: WebSocket pings are answered only while receiving, and a
 ZMQ subscriber that does not read loses messages (FACTS, head 3).
@@ -7,7 +7,6 @@ ZMQ subscriber that does not read loses messages (FACTS, head 3).
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import queue
 import threading
@@ -18,16 +17,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkLost
+from kernel_bridge_magic.fate.kernel_state import KernelState
 from kernel_bridge_magic.fate.ledger import Gap, Ledger
-from kernel_bridge_magic.fate.life import EndSignal, Life
 from kernel_bridge_magic.interrupts import PATIENCE, check, held
-from kernel_bridge_magic.models import Kernel, is_uuid
-from kernel_bridge_magic.protocol.events import Note
+from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.messages import Message, make_message
 from kernel_bridge_magic.remote_code.displayhook_patch import DisplayhookPatch
 from kernel_bridge_magic.transports.inbox import Inbox
-from kernel_bridge_magic.transports.items import Back, Broken, Closed, HeldUp, Item, Subscriber
-from kernel_bridge_magic.transports.turns import Turns
+from kernel_bridge_magic.transports.items import Closed, HeldUp
+from kernel_bridge_magic.transports.main_shell import main_shell_of
+from kernel_bridge_magic.transports.opening import Opening
+from kernel_bridge_magic.transports.router import Router
 
 __all__ = ["IDLE_SECONDS", "Transport"]
 
@@ -36,25 +36,10 @@ IDLE_SECONDS = 300.0
 _FAREWELL_SECONDS = 0.3
 _ABANDON_SECONDS = 0.2  # for a thread that connects to see that nobody waits; then its socket is cut
 _ASK_AGAIN_SECONDS = 0.5
-_MOST_KERNELS = 200  # whose turns are remembered, though nobody listens to them
-
-_log = logging.getLogger(__name__)
-_turns: dict[object, Turns] = {}
-_turns_lock = threading.Lock()
-
-
-def _turns_of(kernel: Kernel) -> Turns:
-    """Return what this process knows of a kernel's turns, whichever of its connections heard it."""
-    key = kernel.id if is_uuid(kernel.id) and not kernel.claimed else (kernel.place, kernel.id)
-    with _turns_lock:
-        if len(_turns) >= _MOST_KERNELS:
-            for stale in [known for known, turns in _turns.items() if not turns.is_needed]:
-                del _turns[stale]
-        return _turns.setdefault(key, Turns())
 
 
 class Transport:
-    """One open road to one kernel. Subclasses open, receive and send; this class routes.
+    """One connection to one kernel. Subclasses connect, receive and send.
 
     Safe to use from any thread. After a fork only the parent may use it (F44).
     """
@@ -62,13 +47,16 @@ class Transport:
     name = ""
 
     def __init__(self, kernel: Kernel) -> None:
-        #: whose turn it is in the kernel's main shell
-        self.turns = _turns_of(kernel)
-        self._hears = False
         #: our `session` in headers; a WebSocket's session_id. Never shared between two connections (FACTS 3)
         self.client_id = uuid.uuid4().hex
-        self.life = Life(self.client_id)
+        #: who gets what comes
+        self.router = Router()
+        #: what the kernel's main shell runs
+        self.main_shell = main_shell_of(kernel)
+        #: whether the patch that shows our results must be put into the kernel again
         self.displayhook_patch = DisplayhookPatch(self.client_id)
+        #: what is known of the kernel
+        self.state = KernelState(self.client_id, self.router, self.main_shell, self.displayhook_patch)
         self._ledger = Ledger(self.client_id)
         #: what is sent on shell as the last thing when we close the connection
         self.farewell: Mapping[str, Any] | None = None
@@ -76,13 +64,6 @@ class Transport:
         self.malformed = 0
         #: messages that were dropped because no memory was left for them
         self.unheld = 0
-        self._faults: list[str] = []
-        #: when the last message came over IOPub, whoever it was for; seconds on the monotonic clock
-        self.heard_iopub = 0.0
-        #: the content of the last `kernel_info_reply`, empty before the first
-        self.info: Mapping[str, Any] = {}
-        #: whether the kernel is known to send nothing of a cell after the cell's idle
-        self.orderly = True
         #: whether a link that breaks is opened again, so that it matters where the kernel's messages stood before
         self.reopens = False
         #: how often the link broke, or was tried in vain: each may have left requests over there that nobody hears of
@@ -94,29 +75,20 @@ class Transport:
         self.abandoned = self.left_unknown = False
         #: whether somebody wants it open though no request is under way
         self.kept = False
-        self._inboxes: dict[str, Inbox] = {}
-        self._subscribers: list[Subscriber] = []
         self._lock = threading.Lock()
         self._sent = 0
         self._pid = os.getpid()
         self._used = time.monotonic()
-        self._unproven = False
         self._closing = False
         #: whether the server does not accept us any more
         self.denied = False
         #: whether it is certain that the kernel took nothing of what it was sent
         self.unaccepted = False
         self._closed: Closed | None = None
-        #: when a server was asked to let us in, on the monotonic clock; None where there is none, or none yet
-        self._knocked: float | None = None
         #: until when what comes may be what a server kept, so that nobody knows when it was sent; monotonic clock
         self._kept_until = float("-inf")
-        #: whether the kernel's process was seen to be suspended while we connected
-        self.suspended = False
-        self._news: EndSignal | None = None
-        #: whether a cell has told of the kernel's end, so that what still comes of it until the next one is no news
-        self.told = False
-        self._opened: queue.SimpleQueue[KernelBridgeError | None] = queue.SimpleQueue()
+        self._hears = False
+        self._opening = Opening()
         self._thread = threading.Thread(target=self._run, name=f"kernel-bridge-{self.name}", daemon=True)
 
     # -- for everybody
@@ -135,8 +107,8 @@ class Transport:
         try:
             with held():
                 self._thread.start()
-                problem = self._await_opening(time.monotonic() + timeout, held_up)
-        except queue.Empty:
+                problem = self._opening.wait(timeout, held_up)
+        except TimeoutError:
             self.close()
             raise CannotConnect(f"no connection to the kernel within {timeout:g} s") from None
         except BaseException:  # Ctrl-C while connecting
@@ -145,24 +117,10 @@ class Transport:
         if problem is not None:
             raise problem
 
-    def _await_opening(self, deadline: float, held_up: HeldUp | None) -> KernelBridgeError | None:
-        while True:
-            left = deadline - time.monotonic()
-            try:
-                # Whoever minds the wait ends it: a kernel that is suspended may go on tomorrow.
-                wait = PATIENCE if self.suspended and held_up is not None else max(min(left, PATIENCE), 0.0)
-                return self._opened.get(timeout=wait)
-            except queue.Empty:
-                if left <= 0 and not (self.suspended and held_up is not None):
-                    raise
-                check()
-                if held_up is not None and self._knocked is not None:
-                    held_up(time.monotonic() - self._knocked, self.suspended)
-
     @property
     def is_open(self) -> bool:
         """Whether a cell sent now would go to the kernel that was found."""
-        ended = self._closing or self.abandoned or self._closed is not None or self.life.ended is not None
+        ended = self._closing or self.abandoned or self._closed is not None or self.state.life.ended is not None
         return not ended and self._pid == os.getpid()
 
     def send(
@@ -188,14 +146,14 @@ class Transport:
         message = self._make(msg_type, content, channel, parent, metadata, buffers, subshell, msg_id)
         msg_id = message.msg_id
         if inbox is not None:
+            self.router.expect(msg_id, inbox)
             with self._lock:
-                self._inboxes[msg_id] = inbox
                 if msg_type == "execute_request" and not content.get("silent"):
                     self._ledger.expect(msg_id)
         if msg_type == "execute_request" and channel == "control":
-            self.turns.send_aside(msg_id)
+            self.main_shell.send_aside(msg_id)
         elif msg_type == "execute_request" and not content.get("silent") and not subshell:
-            self.turns.send(msg_id)
+            self.main_shell.send(msg_id)
         self._used = time.monotonic()
         try:
             if self._closing or self._closed is not None:
@@ -203,7 +161,7 @@ class Transport:
             self._send(message)
         except BaseException:
             self.forget(msg_id)
-            self.turns.end(msg_id)
+            self.main_shell.end(msg_id)
             raise
         return msg_id
 
@@ -288,30 +246,17 @@ class Transport:
         kernel that is busy says nothing; by the time it does, the subscription is old.
         """
         deadline = time.monotonic() + seconds
-        while self._unproven and time.monotonic() < deadline:
+        while self.state.unproven and time.monotonic() < deadline:
             check()
             inbox = Inbox()
             msg_id = self.send("kernel_info_request", {}, inbox=inbox)
             again = time.monotonic() + _ASK_AGAIN_SECONDS
             with contextlib.suppress(queue.Empty):
-                while self._unproven:
+                while self.state.unproven:
                     item = inbox.get(timeout=max(again - time.monotonic(), 0.0))
                     if getattr(item, "channel", "") == "iopub" or isinstance(item, Closed):
-                        self._unproven = False
+                        self.state.unproven = False
             self.forget(msg_id)
-
-    def take_news(self, *, told: bool = False) -> EndSignal | None:
-        """Give, once, the first sign of the kernel's end since the last cell began.
-
-        With `told` that cell has told of it, see `told`.
-        """
-        news, self._news, self.told = self._news, None, told
-        return news
-
-    def take_faults(self) -> list[str]:
-        """Give, once, what the subscribers did wrong since the last call."""
-        faults, self._faults = self._faults, []
-        return faults
 
     def abandon(self, *, left_unknown: bool) -> None:
         """Send no other cell over this link; it is closed once nobody waits for it any more."""
@@ -320,29 +265,18 @@ class Transport:
     @property
     def has_news(self) -> bool:
         """Whether there is something to tell before the next cell."""
-        return self._news is not None or self.left_unknown
+        return self.state.has_news or self.left_unknown
 
     def forget(self, msg_id: str) -> None:
         """Stop routing the answers of a request; what still comes goes to the subscribers."""
+        self.router.forget(msg_id)
         with self._lock:
-            self._inboxes.pop(msg_id, None)
             self._ledger.forget(msg_id)
         self._used = time.monotonic()
 
     def use(self) -> None:
         """Take word that what comes is shown: the connection is not let go as one that nobody uses."""
         self._used = time.monotonic()
-
-    def subscribe(self, subscriber: Subscriber) -> None:
-        """Give `subscriber` every message that no request claims, and every sign of an end."""
-        with self._lock:
-            self._subscribers.append(subscriber)
-
-    def unsubscribe(self, subscriber: Subscriber) -> None:
-        """End a subscription. One that does not exist is no error."""
-        with self._lock:
-            if subscriber in self._subscribers:
-                self._subscribers.remove(subscriber)
 
     def close(self, wait: float = 1.0) -> None:
         """Close the sockets and end the thread; the kernel is not touched. Closing twice is no error."""
@@ -409,9 +343,8 @@ class Transport:
 
     def _expired(self) -> bool:
         """Whether nobody has used the connection for so long that it must be let go, or nobody can use it any more."""
-        with self._lock:
-            used = bool(self._inboxes or self.kept)
-        ended = self.abandoned or self.life.ended is not None
+        used = self.router.is_awaited or self.kept
+        ended = self.abandoned or self.state.life.ended is not None
         return not used and (ended or time.monotonic() - self._used > IDLE_SECONDS)
 
     def _take_message(self, message: Message) -> None:
@@ -429,66 +362,20 @@ class Transport:
             self.malformed += 1
 
     def _dispatch(self, message: Message) -> None:
-        if message.msg_type == "kernel_info_reply":
-            # Before it is handed on: whoever asked looks here as soon as the answer is there.
-            self.info = message.content
-            self.orderly = message.content.get("implementation") == "ipython"
-        # Before it is handed on: a new life's first message may be of a cell that waits, and begin it.
-        sign = self.life.receive(message)
-        if sign is not None:
-            self._unproven = True
-            self._tell_all(sign)
         with self._lock:
             self._ledger.receive(message)
-            inbox = self._inboxes.get(message.parent_id)
-            subscribers = list(self._subscribers)
-        if inbox is not None:
-            inbox.put(message)
-        else:
-            self._publish(message, subscribers)
-        if message.channel == "iopub":
-            self.heard_iopub = time.monotonic()
-            clock = "" if self.heard_iopub < self._kept_until else time.strftime("%H:%M:%S")
-            self.turns.receive(message, clock)
-        self.displayhook_patch.receive(message)
+        now, clock = time.monotonic(), ""
+        if message.channel == "iopub" and now >= self._kept_until:
+            clock = time.strftime("%H:%M:%S")
+        self.state.receive(message, now=now, clock=clock)
 
     def _hear(self, hears: bool) -> None:
         """Take word that from now on all is heard that the kernel says, or that it is not."""
         if hears and not self._hears:
-            self.turns.join(self.client_id)
+            self.main_shell.join(self.client_id)
         elif self._hears and not hears:
-            self.turns.leave()
+            self.main_shell.leave()
         self._hears = hears
-
-    def _tell_all(self, item: EndSignal | Closed) -> None:
-        if isinstance(item, EndSignal):
-            self.turns.sign(item)
-            self._news = self._news or (None if self.told else item)
-        with self._lock:
-            inboxes = {id(inbox): inbox for inbox in self._inboxes.values()}
-            # An inbox may be subscribed as well.
-            subscribers = [subscriber for subscriber in self._subscribers if id(subscriber) not in inboxes]
-        for inbox in inboxes.values():
-            inbox.put(item)
-        self._publish(item, subscribers)
-
-    def _publish(self, item: Item, subscribers: Sequence[Subscriber]) -> None:
-        """Give an item to subscribers. One that raises is told of, and gets no more: it may raise at each."""
-        for subscriber in subscribers:
-            try:
-                subscriber.put(item)
-            except BaseException as problem:  # SystemExit, too, would end this thread, and every cell with it
-                self.unsubscribe(subscriber)
-                text = f"a subscriber ({type(subscriber).__name__}) raised {type(problem).__name__}; it gets no more"
-                _log.warning(text, exc_info=True)
-                self._faults.append(text)
-
-    def _tell_running(self, item: Broken | Back | Note) -> None:
-        """Give an item to every request that waits."""
-        with self._lock:
-            targets = {id(target): target for target in self._inboxes.values()}
-        for target in targets.values():
-            target.put(item)
 
     # -- the thread
 
@@ -498,8 +385,7 @@ class Transport:
         A server that sees the connection close drops what it has not yet handed to the kernel.
         """
         inbox = Inbox()
-        with self._lock:
-            self._inboxes[message.msg_id] = inbox
+        self.router.expect(message.msg_id, inbox)
         self._deliver(message)
         deadline = time.monotonic() + _FAREWELL_SECONDS
         while time.monotonic() < deadline:
@@ -519,14 +405,14 @@ class Transport:
             except KernelBridgeError as error:
                 problem = error
                 return
-            self._opened.put(None)
+            self._opening.finish(None)
             reason = self._pump()
         finally:
             self._closed = Closed("" if self._closing else reason, self.denied, self.unaccepted)
-            self._opened.put(problem)  # once it is closed: whoever opens it goes on at once
-            if self._closing and self.farewell is not None and self.life.ended is None:
+            self._opening.finish(problem)  # once it is closed: whoever opens it goes on at once
+            if self._closing and self.farewell is not None and self.state.life.ended is None:
                 with contextlib.suppress(KernelBridgeError):
                     self._say_farewell(self._make("execute_request", self.farewell))
             self._release()
             self._hear(False)
-            self._tell_all(self._closed)
+            self.router.tell_all(self._closed)

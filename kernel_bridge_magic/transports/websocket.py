@@ -91,7 +91,7 @@ class WebSocketTransport(Transport):
         self._raw: socket.socket | None = None
         self._fragments = Fragments(LARGEST_RECEIVED)
         self._largest = 0  # bytes of the largest message that we have sent
-        self._sleep_detector = SleepDetector()
+        self._wake_up = SleepDetector()
         self._subprotocol = ""
         self._status: int | None = None  # of the last handshake that was refused
         self._repeats = Repeats()
@@ -128,7 +128,7 @@ class WebSocketTransport(Transport):
             raw.close()  # `_break` may have been here before there was something to break
             raise CannotConnect("the connection is closed")
         raw.settimeout(seconds)
-        self._knocked = time.monotonic()
+        self._opening.asked()
         # Its validation of UTF-8 is pure Python: 9 s for 30 MB. Decoding finds the same.
         connection = WatchedSocket(skip_utf8_validation=True, fire_cont_frame=True)
         connection.cap(lambda: self._fragments.room)
@@ -182,7 +182,7 @@ class WebSocketTransport(Transport):
             if end is None:
                 return ""
             self._drop()
-            reason = end.reason if end.final or not self._is_running() else self._get_back(end)
+            reason = end.reason if end.final or not self.router.is_awaited else self._get_back(end)
             if reason is not None:
                 return reason
 
@@ -197,7 +197,7 @@ class WebSocketTransport(Transport):
         while not self._closing:
             ready = connection.has_bytes(0)
             if not ready:
-                self._dozing = not self._is_running()
+                self._dozing = not self.router.is_awaited
                 wait = _LOOK_AROUND if self._dozing else _LOOK_CLOSELY
                 ready = any(key.fileobj is not self._bell for key, _ in poll.select(wait))
                 self._dozing = False
@@ -214,13 +214,13 @@ class WebSocketTransport(Transport):
     def _mind(self, silence: Silence, incoming: Incoming, connection: WatchedSocket) -> End | None:
         """Do what the rules about silence say."""
         now = time.monotonic()
-        if slept := self._sleep_detector.slept(ahead_of_monotonic()):
+        if slept := self._wake_up.slept(ahead_of_monotonic()):
             silence.woke(slept)
         come, size = connection.under_way
         before = self._fragments.size
         for note in incoming.tick(number=self._fragments.count, come=before + come, size=before + size, now=now):
-            self._tell_running(note)
-        for step in silence.tick(heard=connection.heard, running=self._is_running(), now=now):
+            self.router.tell_requests(note)
+        for step in silence.tick(heard=connection.heard, running=self.router.is_awaited, now=now):
             if step is SilenceStep.PING:
                 if connection.ping_if_possible():
                     silence.pinged(now)
@@ -230,7 +230,7 @@ class WebSocketTransport(Transport):
                 silent = now - connection.heard
                 return End(f"nothing was heard for {silent:.0f} s", silent=silent)
             elif isinstance(step, Note):
-                self._tell_running(step)
+                self.router.tell_requests(step)
         self.lost_since = connection.heard if silence.doubts else None
         return None
 
@@ -244,7 +244,7 @@ class WebSocketTransport(Transport):
         except KernelBridgeError:
             answered = False
         for note in silence.probed(answered, time.monotonic()):
-            self._tell_running(note)
+            self.router.tell_requests(note)
 
     def _get_back(self, end: End) -> str | None:
         """Open the link again, for as long as a request waits; None when it is open, else the reason of the end."""
@@ -255,7 +255,7 @@ class WebSocketTransport(Transport):
         with self._lock:
             self._ledger.broke()
             self._repeats.broke()
-        self._tell_running(Broken(end.reason, _clock(end.silent)))
+        self.router.tell_requests(Broken(end.reason, _clock(end.silent)))
         retry = self._retry
         if retry is None or lost_at - self._back_at > _SHORT_LIVED:
             retry = self._retry = Retry(once=end.unwanted, here=self._kernel.here)
@@ -277,14 +277,14 @@ class WebSocketTransport(Transport):
                 retry.failed(why)
                 self.denied = why is Failure.DENIED
                 continue
-            if not self._is_running():
+            if not self.router.is_awaited:
                 return end.reason  # who waited has left meanwhile, and may have a connection of their own by now
             self.reconnects += 1
             self._hear(True)
             self._back_at = time.monotonic()
             self._kept_until = self._back_at + timing.current.stragglers
             self.lost_since = None
-            self._tell_running(Back(time.monotonic() - lost_at + end.silent, _clock()))
+            self.router.tell_requests(Back(time.monotonic() - lost_at + end.silent, _clock()))
             return None
         if self.denied:
             return f"{end.reason}, and our token is no longer valid there"
@@ -309,17 +309,13 @@ class WebSocketTransport(Transport):
     def _wait(self, seconds: float) -> bool:
         """Wait; tell whether the link is still wanted then."""
         until = time.monotonic() + seconds
-        while self._is_running() and not self._closing:
+        while self.router.is_awaited and not self._closing:
             left = until - time.monotonic()
             if left <= 0:
                 return True
             is_ready(self._bell, min(left, _LOOK_CLOSELY))
             self._bell.hush()
         return False
-
-    def _is_running(self) -> bool:
-        with self._lock:
-            return bool(self._inboxes)
 
     def _deliver(self, message: Message) -> None:
         self._send(message)

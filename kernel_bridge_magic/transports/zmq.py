@@ -172,8 +172,7 @@ class ZMQTransport(Transport):
             if waiting and time.monotonic() >= look_at:
                 look_at = time.monotonic() + _LOOK_SECONDS
                 if self._is_suspended(info):
-                    self.suspended = True
-                    self._knocked = self._knocked or time.monotonic()
+                    self._opening.suspended()
                     deadline = time.monotonic() + self._connect_seconds
         if waiting:
             raise CannotConnect(_NOT_RUNNING)
@@ -199,11 +198,11 @@ class ZMQTransport(Transport):
             deadline = time.monotonic() + _WELCOME_SECONDS
             self._transmit(self._make("kernel_info_request", {}))
             answered = False
-            while time.monotonic() < deadline and not self.heard_iopub and not self._closing:
+            while time.monotonic() < deadline and not self.state.heard_iopub and not self._closing:
                 for message in self._poll_channels(20):
                     self._take_message(message)
                     answered = answered or message.channel == "shell"
-            if self.heard_iopub or not answered:
+            if self.state.heard_iopub or not answered:
                 return
 
     # -- the thread
@@ -234,7 +233,7 @@ class ZMQTransport(Transport):
             while self._outbox and not self._closing:
                 self._transmit(self._outbox.popleft())
             self._subscribe_anew()
-        while self._outbox and self.life.ended is None:
+        while self._outbox and self.state.life.ended is None:
             self._transmit(self._outbox.popleft())  # what was sent just before the close
         return ""
 
@@ -279,7 +278,7 @@ class ZMQTransport(Transport):
             quiet = 0 if messages else quiet + 1
             for message in messages:
                 self._take_message(message)
-        self._tell_all(EndSignal.LEFT)
+        self.state.end(EndSignal.LEFT)
         return "the kernel closed its sockets"
 
     def _poll_channels(self, wait_ms: int) -> list[Message]:
@@ -393,7 +392,7 @@ class ZMQTransport(Transport):
             bell, self._bell_in = self._bell_in, None
         for channel in self._monitors:
             self._sockets[channel].disable_monitor()
-        linger = _FLUSH_MS if self.life.ended is None else 0
+        linger = _FLUSH_MS if self.state.life.ended is None else 0
         for made in self._sockets.values():
             made.close(linger)
         for aside in (*self._monitors.values(), self._bell_out, bell):

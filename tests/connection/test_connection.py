@@ -672,10 +672,10 @@ def test_an_idle_connection_is_let_go(
     monkeypatch.setattr("kernel_bridge_magic.transports.zmq._LOOK_AROUND_MS", 100)
     connection, transport = road_to(jupyter_server, found(jupyter_server, shared_kernel), road)
     inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
-    transport.subscribe(inbox)
+    transport.router.subscribe(inbox)
     assert connection.execute("1").text == "1"
     assert connection.is_open, "somebody listens to it"
-    transport.unsubscribe(inbox)
+    transport.router.unsubscribe(inbox)
     wait_for(lambda: not connection.is_open, "the idle connection's end")
 
 

@@ -160,7 +160,7 @@ def test_a_cell_that_is_left_queued_leaves_the_kernel_busy_for_its_owner(
     cell.execution.interrupt()
     cell.thread.join(30)
     assert cell.execution.result is not None and cell.execution.result.fate is Fate.LEFT_RUNNING
-    assert not kernel._transport._inboxes  # so that the connection expires
+    assert not kernel._transport.router.is_awaited  # so that the connection expires
     for _ in range(20):
         busy.until(Stream)  # printed after the end of the keeping, or on the way then
     assert jupyter_server.rest("GET", f"api/kernels/{own_kernel}")["execution_state"] == "busy"
@@ -262,7 +262,7 @@ def test_a_cell_that_cannot_be_sent_leaves_nothing_behind(jupyter_server: Jupyte
             match=r"a message of 11,\d{3},\d{3} bytes was not sent, since the server takes 10,484,736 at most",
         ):
             connection.start(Cell("#" * 11 * 2**20, durable=True))
-        assert not transport._inboxes
+        assert not transport.router.is_awaited
         assert connection.execute(SEND).text == AS_IT_WAS
 
 
@@ -339,7 +339,7 @@ def test_a_kernel_that_has_not_said_what_it_is_and_cannot_says_so_with_the_cell(
     seen: queue.SimpleQueue[Message] = queue.SimpleQueue()
     watcher.subscribe(seen)
     kernel._transport.ask("kernel_info_request", {}, seconds=10)  # the answers to earlier ones are in, too
-    kernel._transport.info = {}  # as of a kernel that has been busy since we came
+    kernel._transport.state.info = {}  # as of a kernel that has been busy since we came
     cell = Going(kernel.start(Cell("print(1)" if OLD else "echo 1", durable=True)))
     note = cell.until(Note)
     assert isinstance(note, Note) and "runs without" in note.text

@@ -112,9 +112,9 @@ def test_a_kernel_that_was_heard_to_end_a_cell_is_free_until_the_next_one(
 ) -> None:
     guest = connect(own_kernel)
     assert guest.execute("1").text == "1"
-    wait_for(lambda: guest._transport.turns.free, "the end of our cell")
+    wait_for(lambda: guest._transport.main_shell.is_free, "the end of our cell")
     owner = Owner(connect(own_kernel), tmp_path / "go")
-    wait_for(lambda: not guest._transport.turns.free, "the beginning of the owner's")
+    wait_for(lambda: not guest._transport.main_shell.is_free, "the beginning of the owner's")
     for event in (execution := guest.start(Cell("1"))):
         if isinstance(event, Queued):
             assert event.since and event.ours, "another connection's, but this process's"
@@ -223,7 +223,7 @@ def test_a_subshell_that_is_made_late_is_deleted(connect: Connect, own_kernel: s
         guest.execute("ran = True", if_busy="subshell")
     assert owner.unharmed()
     wait_for(lambda: subshells(guest) == [], "the subshell's end")  # the question is behind that for a subshell
-    wait_for(lambda: not guest._transport._inboxes, "the end of the wait for it")
+    wait_for(lambda: not guest._transport.router.is_awaited, "the end of the wait for it")
     assert guest.execute("'ran' in globals()").text == "False"
 
 
@@ -237,7 +237,7 @@ def test_a_busy_kernel_that_was_asked_what_it_can_do_looks_busy_again(
     )
     owner = Owner(connect(own_kernel), tmp_path / "go", before=old)
     guest = connect(own_kernel)
-    guest._transport.info = {}  # as it is before the first answer
+    guest._transport.state.info = {}  # as it is before the first answer
     with pytest.raises(NotRun, match="no subshells"):
         guest.execute("1", if_busy="subshell")
     assert owner.thread.is_alive()
@@ -277,7 +277,8 @@ def test_what_is_said_of_a_kernel_that_is_idle_by_then_is_put_right(
 
 def test_a_kernel_without_subshells_is_said_and_runs_nothing(owner: Owner, guest: KernelConnection) -> None:
     if not OLD:
-        guest._transport.info = {**guest._transport.info, "supported_features": ["debugger"]}  # as ipykernel 6 says
+        state = guest._transport.state
+        state.info = {**state.info, "supported_features": ["debugger"]}  # as ipykernel 6 says
     with pytest.raises(NotRun, match="no subshells"):
         guest.execute("ran = True", if_busy="subshell")
     assert owner.unharmed()
@@ -294,7 +295,7 @@ def test_a_kernel_that_only_announces_subshells_keeps_its_owner_s_output(
     owner, guest, go = connect(bash), connect(bash), tmp_path / "go"
     guest.execute("true")
     if not known:
-        guest._transport.info = {}
+        guest._transport.state.info = {}
     shown = ""
     for event in owner.stream(SLOWLY.format(go=go)):
         if isinstance(event, Stream):

@@ -139,7 +139,7 @@ def cut_the_cell(connection: KernelConnection, transport: Transport, proxy: Faul
         # Beside another guest something goes before each cell: what is cut is the frame behind that.
         sent = pair.passed[UP] - before
         # What the kernel still says of its server's own questions may go with the link: then nothing is proven.
-        wait_for(lambda: time.monotonic() - transport.heard_iopub > QUIET_SECONDS, "silence on IOPub")
+        wait_for(lambda: time.monotonic() - transport.state.heard_iopub > QUIET_SECONDS, "silence on IOPub")
     pair.limits[UP] = pair.passed[UP] + sent - 300
     return run(connection, directory, 3, 0.01).join()
 
@@ -247,4 +247,4 @@ def test_a_kernel_restarted_while_the_link_was_down_has_died(
         cell.join()
         assert cell.fate is Fate.DIED, cell.told
         cell.check()
-        assert transport.life.ended is not EndSignal.DEAD
+        assert transport.state.life.ended is not EndSignal.DEAD

@@ -70,7 +70,7 @@ def our_cells(connection: KernelConnection, cells: int, wrong: list[str]) -> Non
 
 def end_when_it_runs(connection: KernelConnection, msg_id: str) -> None:
     transport = connection._transport
-    wait_for(lambda: transport.turns.runs(msg_id), "our cell's turn", 110, every=0.005)
+    wait_for(lambda: transport.main_shell.runs(msg_id), "our cell's turn", 110, every=0.005)
     connection.interrupt()
 
 

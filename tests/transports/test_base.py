@@ -172,9 +172,9 @@ def test_what_is_another_s_is_not_shown(opened: Open) -> None:
 
     connection, transport = opened(script)
     inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
-    transport.subscribe(inbox)
+    transport.router.subscribe(inbox)
     assert shown(connection) == [Started(), Stream("stdout", "mine\n")]
-    transport.unsubscribe(inbox)
+    transport.router.unsubscribe(inbox)
     foreign = [item for item in iter_queue(inbox) if isinstance(item, Message) and item.msg_type == "stream"]
     assert len(foreign) == 5, "it goes to who asked for it"
 
@@ -300,7 +300,7 @@ def test_a_cell_that_begins_as_it_is_called_queued_waits_for_no_cell_of_ours(
         steps = tick(watch, now)
         if Queued() in steps:
             go.set()
-            wait_for(lambda: transport.turns.runs(watch.request.msg_id), "the cell to run")
+            wait_for(lambda: transport.main_shell.runs(watch.request.msg_id), "the cell to run")
             runs.set()
         return steps
 
@@ -351,7 +351,7 @@ def test_closing_ends_the_thread_and_tells_everybody(opened: Open) -> None:
     connection, transport = opened(by_the_book)
     assert transport.is_open
     inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
-    transport.subscribe(inbox)
+    transport.router.subscribe(inbox)
     before = threading.active_count()
     connection.close()
     wait_for(lambda: threading.active_count() < before, "the end of the thread")
@@ -373,7 +373,7 @@ def test_a_connection_that_is_not_opened_can_be_closed(tmp_path: Path) -> None:
 def test_forgotten_requests_go_to_subscribers(opened: Open) -> None:
     _, transport = opened(by_the_book)
     everything: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    transport.subscribe(everything)
+    transport.router.subscribe(everything)
     mine: queue.SimpleQueue[object] = queue.SimpleQueue()
     msg_id = transport.send("kernel_info_request", {}, inbox=mine)
     assert isinstance(mine.get(timeout=10), Message)
@@ -381,8 +381,8 @@ def test_forgotten_requests_go_to_subscribers(opened: Open) -> None:
     nobody_s = transport.send("kernel_info_request", {})
     while everything.get(timeout=10).parent_id != nobody_s:
         pass  # the rest of the first, and what opening asked
-    transport.unsubscribe(everything)
-    transport.unsubscribe(everything)
+    transport.router.unsubscribe(everything)
+    transport.router.unsubscribe(everything)
 
 
 def test_each_connection_has_a_session_of_its_own(opened: Open) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import subprocess
 import threading
 import time
@@ -20,10 +19,11 @@ import zmq
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
-from kernel_bridge_magic.errors import CannotConnect, Fate, KernelDied, LinkLost, NotRun
+from kernel_bridge_magic.errors import CannotConnect, Fate, KernelBridgeError, KernelDied, LinkLost, NotRun
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event, Lost, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import execute_content
+from kernel_bridge_magic.transports.opening import Opening
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
@@ -173,17 +173,20 @@ def test_a_connection_file_with_nonsense_in_it(tmp_path: Path, changes: dict[str
     refused(write_file(tmp_path / "kernel-k.json", **changes))
 
 
-def test_what_could_not_be_opened_is_closed_when_that_is_told(tmp_path: Path) -> None:
+def test_what_could_not_be_opened_is_closed_when_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+
+    def finish(opening: Opening, problem: KernelBridgeError | None) -> None:
+        assert not transport.is_open
+        told.append(problem)
+        said_so(opening, problem)
+
+    said_so = Opening.finish
+    monkeypatch.setattr(Opening, "finish", finish)
     transport = ZMQTransport(write_file(tmp_path / "kernel-k.json", ip=3))
-
-    class Opened(queue.Queue[Any]):
-        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-            assert not transport.is_open
-            super().put(item, block, timeout)
-
-    transport._opened = Opened()  # type: ignore[assignment]
     with pytest.raises(CannotConnect):
         transport.open(5)
+    assert len(told) == 1
 
 
 def test_a_connection_file_that_everybody_can_write(tmp_path: Path) -> None:

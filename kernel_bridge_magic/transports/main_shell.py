@@ -1,7 +1,7 @@
-"""`Turns`: whose cell a kernel's main shell runs, as far as that was heard. Safe to use from several threads.
+"""`MainShell`: whose cell a kernel's main shell runs, as far as that was heard. Safe to use from several threads.
 
-There is one for each kernel, fed by every connection of this process: what one heard begin the others wait for, too,
-and a cell of ours stays ours when its connection is gone.
+There is one for each kernel, fed by every connection of this process. So what one connection heard begin, the others
+wait for as well, and a cell of ours stays ours when its connection is gone.
 """
 
 from __future__ import annotations
@@ -10,39 +10,44 @@ import threading
 from typing import NamedTuple, TypeVar
 
 from kernel_bridge_magic.fate.life import EndSignal
+from kernel_bridge_magic.models import Kernel, is_uuid
 from kernel_bridge_magic.protocol.events import Queued
 from kernel_bridge_magic.protocol.messages import Message
 
-__all__ = ["Turns"]
+__all__ = ["MainShell", "main_shell_of"]
 
 T = TypeVar("T")
 
 _MOST = 1000  # ids that are remembered of each kind
+_MOST_KERNELS = 200  # whose main shells are remembered, though nobody listens to them
 _COMING_BACK = frozenset({EndSignal.RESTARTING, EndSignal.RESTART})
 
 
-class _Turn(NamedTuple):
+class _Running(NamedTuple):
     since: str
     ours: bool
     is_cell: bool
 
 
-class Turns:
-    """What runs in the main shell of one kernel. What runs in subshells and on control is in nobody's way there."""
+class MainShell:
+    """What the main shell of one kernel runs. Requests to subshells and on control are in nobody's way there."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._listeners = 0
         self._clients: set[str] = set()  # the `session` of each connection of ours
         self._cells: dict[str, None] = {}  # ours, from when they are sent to their end
-        self._aside: dict[str, None] = {}  # on control, or over: a kernel may be told to say busy of those once more
-        # Begun, and not heard to end; the oldest has the main shell: what is busy beside it is on control.
-        self._running: dict[str, _Turn] = {}
-        self._sure = True  # all was heard since that began
+        # Requests on control, and those that are over. A kernel may say busy of either once more, which counts for
+        # nothing.
+        self._aside: dict[str, None] = {}
+        # Requests that have begun and were not heard to end. The oldest has the main shell: what is busy beside it is
+        # on control.
+        self._running: dict[str, _Running] = {}
+        self._sure = True  # everything was heard since the running one began
         self._starting = False
-        self._interrupted: dict[str, bool] = {}  # cells that had the main shell then, and whether another client did it
+        self._interrupted: dict[str, bool] = {}  # cells that were, and whether by another client
         #: whether the main shell was heard to end a request, and to begin none since
-        self.free = False
+        self.is_free = False
 
     @property
     def is_needed(self) -> bool:
@@ -51,53 +56,53 @@ class Turns:
             return self._listeners > 0 or any(turn.ours and turn.is_cell for turn in self._running.values())
 
     def join(self, client_id: str) -> None:
-        """Take note that a connection of ours hears the kernel from now on; `client_id` is its `session`."""
+        """Record that a connection of ours hears the kernel from now on. `client_id` is its `session`."""
         with self._lock:
             self._listeners += 1
             self._clients.add(client_id)
 
     def leave(self) -> None:
-        """Take note that one does not any more, or that its link broke."""
+        """Record that a connection hears the kernel no more, since it was closed or its link broke."""
         with self._lock:
             self._listeners -= 1
             if not self._listeners:
-                self._sure = self.free = False
+                self._sure = self.is_free = False
 
     def send(self, msg_id: str) -> None:
-        """Take note that a cell of ours is sent."""
+        """Record that a cell of ours is sent."""
         with self._lock:
             _put(self._cells, msg_id, None)
 
     def send_aside(self, msg_id: str) -> None:
-        """Take note that a request is sent that is nobody's turn: it runs on control."""
+        """Record that a request is sent that does not need the main shell, since it runs on control."""
         with self._lock:
             _put(self._aside, msg_id, None)
 
     def interrupt(self) -> None:
-        """Take note that this process interrupts whatever runs now."""
+        """Record that this process interrupts whatever runs now."""
         with self._lock:
             self._interrupt(by_another=False)
 
     def interrupted_by_another(self, cell: str) -> bool | None:
-        """Whether another client was heard to interrupt that cell; None where nobody was."""
+        """Return whether another client was heard to interrupt that cell; None where nobody was heard to."""
         with self._lock:
             return self._interrupted.get(cell)
 
     def end(self, msg_id: str) -> None:
-        """Take note that a cell of ours is over, by whatever showed it."""
+        """Record that a cell of ours is over, by whatever showed it."""
         with self._lock:
-            self.free = self.free or list(self._running) == [msg_id]
+            self.is_free = self.is_free or list(self._running) == [msg_id]
             self._end(msg_id)
 
-    def sign(self, sign: EndSignal) -> None:
-        """Take a sign that the kernel ends: nothing runs there any more."""
+    def kernel_ended(self, sign: EndSignal) -> None:
+        """Record a sign that the kernel ends: nothing runs there any more."""
         with self._lock:
             self._running.clear()
-            self._sure, self.free = True, False
+            self._sure, self.is_free = True, False
             self._starting = sign in _COMING_BACK
 
     def receive(self, message: Message, clock: str) -> None:
-        """Take a message of IOPub. `clock` is the time of day at which it was sent, "" where that is not known."""
+        """Record a message of IOPub. `clock` is the time of day at which it was sent, "" where that is not known."""
         parent, state, request = message.parent_header, message.execution_state, message.parent_id
         with self._lock:
             if state in ("busy", "idle") and parent.get("msg_type") != "shutdown_request":
@@ -112,7 +117,7 @@ class Turns:
                 if not self._sure and request not in self._running:
                     self._running.clear()  # it began when nobody heard it, behind those
                 self._end(request)
-                self.free = not self._running
+                self.is_free = not self._running
             elif request in self._running and not message.execution_state:
                 # What shows something has the main shell, so the end of those before it was not heard.
                 self._only(request)
@@ -124,13 +129,13 @@ class Turns:
             _put(self._interrupted, cell, by_another and self._interrupted.get(cell, True))
 
     def _begin(self, request: str, session: str, clock: str) -> None:
-        self.free = False
+        self.is_free = False
         if request in self._running:
             return
         if not self._sure:
             self._running.clear()
         is_cell = session not in self._clients or request in self._cells
-        self._running[request] = _Turn(clock, session in self._clients, is_cell)
+        self._running[request] = _Running(clock, session in self._clients, is_cell)
         self._sure = True
 
     def _end(self, request: str) -> None:
@@ -146,7 +151,7 @@ class Turns:
             del self._running[earlier]
 
     def ahead_of(self, cell: str) -> Queued:
-        """Say what a cell that has not begun waits for, as far as that is known."""
+        """Return what a cell that has not begun waits for, as far as that is known."""
         with self._lock:
             first = next(iter(self._running), cell)
             turn = self._running.get(first)
@@ -159,7 +164,7 @@ class Turns:
             return Queued(turn.since, turn.ours, self._sure) if known else Queued()
 
     def runs(self, cell: str) -> bool:
-        """Whether that cell has the main shell."""
+        """Return whether that cell has the main shell."""
         with self._lock:
             return next(iter(self._running), "") == cell
 
@@ -169,3 +174,17 @@ def _put(ids: dict[str, T], msg_id: str, what: T) -> None:
     ids[msg_id] = what
     if len(ids) > _MOST:
         del ids[next(iter(ids))]
+
+
+_main_shells: dict[object, MainShell] = {}
+_main_shells_lock = threading.Lock()
+
+
+def main_shell_of(kernel: Kernel) -> MainShell:
+    """Return what this process knows of a kernel's main shell, whichever of its connections heard it."""
+    key = kernel.id if is_uuid(kernel.id) and not kernel.claimed else (kernel.place, kernel.id)
+    with _main_shells_lock:
+        if len(_main_shells) >= _MOST_KERNELS:
+            for stale in [known for known, shell in _main_shells.items() if not shell.is_needed]:
+                del _main_shells[stale]
+        return _main_shells.setdefault(key, MainShell())

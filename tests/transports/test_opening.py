@@ -1,0 +1,74 @@
+"""How long one thread waits until another has connected."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError
+from kernel_bridge_magic.transports.opening import Opening
+
+
+class Patience:
+    """Is told how long the wait takes, and ends it when it has been told `most` times."""
+
+    def __init__(self, most: int) -> None:
+        self.told: list[tuple[float, bool]] = []
+        self._most = most
+
+    def __call__(self, seconds: float, suspended: bool) -> None:
+        self.told.append((seconds, suspended))
+        if len(self.told) == self._most:
+            raise CannotConnect("waited for long enough")
+
+
+@pytest.mark.parametrize("problem", [None, CannotConnect("no")], ids=["open", "refused"])
+def test_what_is_said_first_counts(problem: KernelBridgeError | None) -> None:
+    opening = Opening()
+    opening.finish(problem)
+    opening.finish(CannotConnect("said behind it"))
+    assert opening.wait(0, None) is problem
+
+
+def test_the_time_is_up() -> None:
+    with pytest.raises(TimeoutError):
+        Opening().wait(0.05, None)
+
+
+def test_nobody_is_told_of_a_wait_before_a_server_was_asked() -> None:
+    patience = Patience(1)
+    with pytest.raises(TimeoutError):
+        Opening().wait(0.25, patience)
+    assert patience.told == []
+
+
+def test_whoever_minds_the_wait_is_told_how_long_the_server_takes() -> None:
+    opening, patience = Opening(), Patience(2)
+    opening.asked()
+    with pytest.raises(CannotConnect, match="long enough"):
+        opening.wait(20, patience)
+    (first, suspended), (second, _) = patience.told
+    assert 0 < first < second < 20 and not suspended
+
+
+def test_a_kernel_that_is_suspended_is_waited_for_without_an_end() -> None:
+    opening, patience = Opening(), Patience(4)
+    opening.suspended()
+    with pytest.raises(CannotConnect, match="long enough"):
+        opening.wait(0.1, patience)
+    assert [suspended for _, suspended in patience.told] == [True] * 4
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        opening.wait(0.1, None)  # nobody would end that wait
+    assert time.monotonic() - began < 5
+
+
+def test_a_kernel_that_goes_on_is_connected_to_behind_the_time() -> None:
+    opening = Opening()
+    opening.suspended()
+    timer = threading.Timer(0.3, opening.finish, (None,))
+    timer.start()
+    assert opening.wait(0.05, lambda seconds, suspended: None) is None
+    timer.join()
