@@ -1,12 +1,13 @@
 """`Transport`: a thread that owns the sockets of one connection, and always receives.
 
 Receiving must never wait for whoever shows output: WebSocket pings are answered only while receiving, and a
-ZMQ subscriber that does not read loses messages (FACTS, head 3).
+ZMQ subscriber that does not read loses messages (FACTS.md#receiving).
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import queue
 import threading
@@ -23,19 +24,14 @@ from kernel_bridge_magic.interrupts import PATIENCE, check, held
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.messages import Message, make_message
 from kernel_bridge_magic.remote_code.displayhook_patch import DisplayhookPatch
+from kernel_bridge_magic.transports import timing
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Closed, HeldUp
 from kernel_bridge_magic.transports.main_shell import main_shell_of
 from kernel_bridge_magic.transports.opening import Opening
 from kernel_bridge_magic.transports.router import Router
 
-__all__ = ["IDLE_SECONDS", "Transport"]
-
-#: An open connection keeps a culler from its work (H5): one that nobody uses is let go after this long.
-IDLE_SECONDS = 300.0
-_FAREWELL_SECONDS = 0.3
-_ABANDON_SECONDS = 0.2  # for a thread that connects to see that nobody waits; then its socket is cut
-_ASK_AGAIN_SECONDS = 0.5
+__all__ = ["Transport"]
 
 
 class Transport:
@@ -45,9 +41,12 @@ class Transport:
     """
 
     name = ""
+    #: whether a link that breaks is opened again, so that it matters where the kernel's messages stood before
+    reopens = False
 
     def __init__(self, kernel: Kernel) -> None:
-        #: our `session` in headers; a WebSocket's session_id. Never shared between two connections (FACTS 3)
+        #: our `session` in headers, and a WebSocket's session_id. Never shared between two connections
+        #: (FACTS.md#opening-a-websocket)
         self.client_id = uuid.uuid4().hex
         #: who gets what comes
         self.router = Router()
@@ -64,8 +63,6 @@ class Transport:
         self.malformed = 0
         #: messages that were dropped because no memory was left for them
         self.unheld = 0
-        #: whether a link that breaks is opened again, so that it matters where the kernel's messages stood before
-        self.reopens = False
         #: how often the link broke, or was tried in vain: each may have left requests over there that nobody hears of
         self.breaks = 0
         #: since when nothing was heard over a link that broke or does not answer, on the monotonic clock; None for one
@@ -80,10 +77,6 @@ class Transport:
         self._pid = os.getpid()
         self._used = time.monotonic()
         self._closing = False
-        #: whether the server does not accept us any more
-        self.denied = False
-        #: whether it is certain that the kernel took nothing of what it was sent
-        self.unaccepted = False
         self._closed: Closed | None = None
         #: until when what comes may be what a server kept, so that nobody knows when it was sent; monotonic clock
         self._kept_until = float("-inf")
@@ -96,9 +89,10 @@ class Transport:
     def open(self, timeout: float, held_up: HeldUp | None = None) -> None:
         """Connect, and return when the kernel can be spoken to.
 
-        `held_up` is called again and again, with the seconds since the server was asked and whether the kernel's
-        process is seen to be suspended, which is waited for without an end; else as long as the server does
-        not let us in: it waits for a kernel that is busy or starting (FACTS 3). What it raises ends the wait.
+        `held_up` is called again and again as long as the server does not let us in, since it waits for a kernel that
+        is busy or starting (FACTS.md#opening-a-websocket). Its arguments are the seconds since the server was asked,
+        and whether the kernel's process is seen to be suspended, which is waited for without an end. What it raises
+        ends the wait.
 
         Raises:
             CannotConnect: it could not be opened within `timeout` seconds; nothing was sent.
@@ -112,7 +106,7 @@ class Transport:
             self.close()
             raise CannotConnect(f"no connection to the kernel within {timeout:g} s") from None
         except BaseException:  # Ctrl-C while connecting
-            self.close(_ABANDON_SECONDS)
+            self.close(timing.current.abandon)
             raise
         if problem is not None:
             raise problem
@@ -250,7 +244,7 @@ class Transport:
             check()
             inbox = Inbox()
             msg_id = self.send("kernel_info_request", {}, inbox=inbox)
-            again = time.monotonic() + _ASK_AGAIN_SECONDS
+            again = time.monotonic() + timing.current.ask_info_again
             with contextlib.suppress(queue.Empty):
                 while self.state.unproven:
                     item = inbox.get(timeout=max(again - time.monotonic(), 0.0))
@@ -314,8 +308,8 @@ class Transport:
         """Open the sockets; runs in the thread. Raises errors of this package only."""
         raise NotImplementedError
 
-    def _pump(self) -> str:
-        """Receive until closing, and give the reason of the end; runs in the thread."""
+    def _pump(self) -> Closed:
+        """Receive until the connection ends or is to be closed, and return how it ended; runs in the thread."""
         raise NotImplementedError
 
     def _send(self, message: Message) -> None:
@@ -345,18 +339,18 @@ class Transport:
         """Whether nobody has used the connection for so long that it must be let go, or nobody can use it any more."""
         used = self.router.is_awaited or self.kept
         ended = self.abandoned or self.state.life.ended is not None
-        return not used and (ended or time.monotonic() - self._used > IDLE_SECONDS)
+        return not used and (ended or time.monotonic() - self._used > timing.current.unused)
 
     def _take_message(self, message: Message) -> None:
         """Take a message as it came. Here is the guard: whatever it is, the thread goes on to the next one."""
         try:
             self._dispatch(message)
         except Exception as problem:
-            self._drop_message(problem)
+            self._drop_message(type(problem))
 
-    def _drop_message(self, problem: Exception) -> None:
+    def _drop_message(self, why: type[Exception]) -> None:
         """Count a message that is dropped; the running cell tells of it at its end."""
-        if isinstance(problem, MemoryError):
+        if issubclass(why, MemoryError):
             self.unheld += 1
         else:
             self.malformed += 1
@@ -387,7 +381,7 @@ class Transport:
         inbox = Inbox()
         self.router.expect(message.msg_id, inbox)
         self._deliver(message)
-        deadline = time.monotonic() + _FAREWELL_SECONDS
+        deadline = time.monotonic() + timing.current.farewell
         while time.monotonic() < deadline:
             self._listen(0.05)
             while not inbox.empty():
@@ -395,7 +389,7 @@ class Transport:
                     return
 
     def _run(self) -> None:
-        reason = ""
+        ended = Closed("")
         # If the thread ends for a reason nobody thought of, the opener must not wait for it.
         problem: KernelBridgeError = CannotConnect("the connection broke while it was opened")
         self._hear(True)
@@ -406,9 +400,9 @@ class Transport:
                 problem = error
                 return
             self._opening.finish(None)
-            reason = self._pump()
+            ended = self._pump()
         finally:
-            self._closed = Closed("" if self._closing else reason, self.denied, self.unaccepted)
+            self._closed = dataclasses.replace(ended, reason="") if self._closing else ended
             self._opening.finish(problem)  # once it is closed: whoever opens it goes on at once
             if self._closing and self.farewell is not None and self.state.life.ended is None:
                 with contextlib.suppress(KernelBridgeError):

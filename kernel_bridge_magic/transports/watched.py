@@ -16,10 +16,9 @@ import websocket
 
 from kernel_bridge_magic.access.readiness import is_ready
 from kernel_bridge_magic.interrupts import PATIENCE, check
+from kernel_bridge_magic.transports import timing
 
 __all__ = ["TooLarge", "WatchedSocket"]
-
-_MOMENT_MS = 500  # in the middle of a frame; resuming costs time that grows with what has come of the frame
 
 
 class TooLarge(Exception):
@@ -29,7 +28,7 @@ class TooLarge(Exception):
 class WatchedSocket(websocket.WebSocket):  # type: ignore[misc] # the library is not typed
     """As its base; a receive that would wait for long raises WebSocketTimeoutException, and the next one resumes.
 
-    The socket's own timeout is for sending: one that fires there corrupts the stream (FACTS 3).
+    The socket's own timeout is for sending: one that fires there corrupts the stream (FACTS.md#opening-a-websocket).
     """
 
     frame_buffer: Any
@@ -47,7 +46,9 @@ class WatchedSocket(websocket.WebSocket):  # type: ignore[misc] # the library is
 
     def _recv(self, bufsize: int) -> Any:
         sock = self.sock
-        if sock is not None and (time.monotonic() >= self.until or not self.has_bytes(_MOMENT_MS)):
+        if sock is not None and (
+            time.monotonic() >= self.until or not self.has_bytes(timing.current.websocket_pause * 1000)
+        ):
             raise websocket.WebSocketTimeoutException("nothing came")
         data = super()._recv(bufsize)
         self.heard = time.monotonic()

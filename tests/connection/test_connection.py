@@ -10,6 +10,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import ipykernel
@@ -47,7 +48,8 @@ from kernel_bridge_magic.protocol.events import (
     Stream,
 )
 from kernel_bridge_magic.servers.rest import ServerAPI
-from kernel_bridge_magic.transports.websocket import LARGEST_SENT
+from kernel_bridge_magic.transports import timing
+from kernel_bridge_magic.transports.message_socket import LARGEST_SENT
 from tests.faults.foreign import ForeignClient
 from tests.faults.proxy import FaultProxy
 from tests.support.owner import MAIN
@@ -667,9 +669,8 @@ def test_a_connection_leaves_no_thread_and_no_descriptor(connect: Connect, share
 def test_an_idle_connection_is_let_go(
     jupyter_server: JupyterServer, shared_kernel: str, road: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kernel_bridge_magic.transports.base.IDLE_SECONDS", 0.1)
-    monkeypatch.setattr("kernel_bridge_magic.transports.websocket._LOOK_AROUND", 0.1)
-    monkeypatch.setattr("kernel_bridge_magic.transports.zmq._LOOK_AROUND_MS", 100)
+    bounds = replace(timing.current, unused=0.1, websocket_look_idle=0.1, zmq_look=0.1)
+    monkeypatch.setattr(timing, "current", bounds)
     connection, transport = road_to(jupyter_server, found(jupyter_server, shared_kernel), road)
     inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
     transport.router.subscribe(inbox)
@@ -743,5 +744,5 @@ def test_json_is_spoken_where_the_server_does_not_know_better(
     monkeypatch.setattr("kernel_bridge_magic.transports.handshake.V1", "no-such-protocol")
     connection, transport = road_to(jupyter_server, found(jupyter_server, shared_kernel), "ws")
     with connection:
-        assert getattr(transport, "_subprotocol", None) == ""
+        assert getattr(transport, "subprotocol", None) == ""
         assert json.loads(connection.execute("print(1); 2").text) == 2

@@ -19,6 +19,7 @@ from kernel_bridge_magic.protocol.events import Note, Stream
 from kernel_bridge_magic.protocol.frames import encode
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.servers.rest import ServerAPI
+from kernel_bridge_magic.transports import timing as transport_timing
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.scripted import LIFE, ScriptedServer
 from tests.support.servers import wait_for
@@ -161,7 +162,7 @@ def test_ids_that_are_no_counters_are_not_counted_and_that_is_said() -> None:
 
 def test_f26_an_idle_connection_is_pinged(monkeypatch: pytest.MonkeyPatch, tell: Tell) -> None:
     monkeypatch.setattr(timing, "current", replace(timing.current, ping_idle=0.2))
-    monkeypatch.setattr("kernel_bridge_magic.transports.websocket._LOOK_AROUND", 0.1)
+    monkeypatch.setattr(transport_timing, "current", replace(transport_timing.current, websocket_look_idle=0.1))
     pinged: list[bytes] = []
     four = threading.Event()
 

@@ -24,6 +24,7 @@ from kernel_bridge_magic.errors import Fate, TimedOut
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Lost, Note, Started, Stream
+from kernel_bridge_magic.transports import timing as transport_timing
 from tests.faults.proxy import FaultProxy
 from tests.faults.truth import Run, run, through
 from tests.support.roads import found, road_to
@@ -262,7 +263,7 @@ def test_f38_a_machine_that_has_slept_asks_at_once(
 ) -> None:
     # It cannot be put to sleep here; what it would see of that can be: clocks that went apart, and a dead connection.
     asleep = 0.0
-    monkeypatch.setattr("kernel_bridge_magic.transports.websocket.ahead_of_monotonic", lambda: asleep)
+    monkeypatch.setattr("kernel_bridge_magic.transports.silence_watch.clocks_apart", lambda: asleep)
     connection, transport, _ = through(jupyter_server, proxy, own_kernel)
     with connection:
         cell = run(connection, tmp_path, 500, 0.02)
@@ -314,7 +315,7 @@ def test_f23_a_partition_longer_than_patience_is_tried_until_it_ends(
     tell: Tell,
 ) -> None:
     monkeypatch.setattr(timing, "current", replace(timing.current, silent_running=5.0, longest_retry=2.0))
-    monkeypatch.setattr("kernel_bridge_magic.transports.websocket.RECONNECT_TIMEOUT", 1.0)
+    monkeypatch.setattr(transport_timing, "current", replace(transport_timing.current, websocket_reopen=1.0))
     cell, reconnects = part_for_long(jupyter_server, own_kernel, proxy, tmp_path, 12, 0.05)
     # A handshake that the network held back may come late, and take the place of the one that came through.
     assert reconnects >= 1

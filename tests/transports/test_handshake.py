@@ -7,6 +7,7 @@ import hashlib
 import re
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 import websocket
@@ -16,6 +17,7 @@ from kernel_bridge_magic.errors import (
     CannotConnect,
 )
 from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.transports import timing
 from kernel_bridge_magic.transports.handshake import knock
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.raw import RawServer, http
@@ -67,7 +69,7 @@ def test_a_knock_ends_in_time_whatever_drips(begins: bytes, status: int) -> None
 
 
 def test_a_kernel_s_connection_is_given_up_in_time_whatever_drips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernel_bridge_magic.transports.websocket.CONNECT_TIMEOUT", 0.3)
+    monkeypatch.setattr(timing, "current", replace(timing.current, websocket_open=0.3))
 
     def drip(connection: socket.socket, request: bytes) -> None:
         connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nX: ")

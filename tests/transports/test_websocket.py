@@ -35,8 +35,10 @@ from kernel_bridge_magic.protocol.events import DisplayData, Note, Started, Stre
 from kernel_bridge_magic.protocol.frames import V1, encode
 from kernel_bridge_magic.protocol.messages import Message, execute_content
 from kernel_bridge_magic.servers.rest import ServerAPI
-from kernel_bridge_magic.transports import websocket as websocket_module
-from kernel_bridge_magic.transports.websocket import LARGEST_SENT, WebSocketTransport
+from kernel_bridge_magic.transports import message_socket
+from kernel_bridge_magic.transports.fragments import Fragments
+from kernel_bridge_magic.transports.message_socket import LARGEST_SENT
+from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.roads import found, known, road_to
@@ -312,7 +314,7 @@ def frame(opcode: int, length: int, payload: bytes, *, fin: bool = True) -> byte
 
 MEGABYTE = b"x" * 2**20
 TOO_LARGE: dict[str, list[bytes]] = {
-    "announced": [frame(2, websocket_module.LARGEST_RECEIVED + 1, b"x")],
+    "announced": [frame(2, message_socket.LARGEST_RECEIVED + 1, b"x")],
     "2**62": [frame(1, 2**62, b"x")],
     "fragments": [frame(2, 2**20, MEGABYTE, fin=False), *[frame(0, 2**20, MEGABYTE, fin=False)] * 4],
     "small fragments": [frame(2, 1, b"x", fin=False), *[frame(0, 2**16, b"x" * 2**16, fin=False)] * 80],
@@ -325,8 +327,18 @@ def test_what_announces_more_than_may_come_ends_the_connection_at_once(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "fragments" in how:
-        monkeypatch.setattr(websocket_module, "LARGEST_RECEIVED", 4 * 2**20)
+        monkeypatch.setattr(message_socket, "LARGEST_RECEIVED", 4 * 2**20)
     ended = threading.Event()
+    most = 0
+
+    class Measured(Fragments):
+        def take(self, data: bytes, *, text: bool | None, last: bool) -> str | bytes | None:
+            nonlocal most
+            whole = super().take(data, text=text, last=last)
+            most = max(most, self.size)
+            return whole
+
+    monkeypatch.setattr(message_socket, "Fragments", Measured)
 
     def script(cell: Any) -> None:
         cell.busy()
@@ -346,7 +358,7 @@ def test_what_announces_more_than_may_come_ends_the_connection_at_once(
         assert isinstance(execution.result.error, FateUnknown)
         assert "MiB came, which is not read" in str(execution.result.error)
         assert not transport.is_open
-        assert transport._fragments.size <= websocket_module.LARGEST_RECEIVED
+        assert most <= message_socket.LARGEST_RECEIVED
 
 
 @FRAMINGS
@@ -616,7 +628,7 @@ def test_ctrl_c_while_another_thread_s_frame_is_stuck(stuck: WebSocketTransport)
 
     other = threading.Thread(target=send)
     other.start()
-    wait_for(lambda: stuck._socket is not None and stuck._socket.lock._lock.locked(), "the other's frame")
+    wait_for(lambda: stuck._link is not None and stuck._link.connection.lock._lock.locked(), "the other's frame")
     press_after(0.5)
     began = time.monotonic()
     with held(), pytest.raises(KeyboardInterrupt):

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from kernel_bridge_magic.errors import CannotConnect, Fate, KernelBridgeError, K
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event, Lost, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import execute_content
+from kernel_bridge_magic.transports import timing
 from kernel_bridge_magic.transports.opening import Opening
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.ports import free_port
@@ -143,7 +145,7 @@ def test_a_connection_file_that_is_gone(tmp_path: Path) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is certain that nobody listens, three seconds prove no more than some."""
-    monkeypatch.setattr("kernel_bridge_magic.transports.zmq._CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(timing, "current", replace(timing.current, zmq_open=0.2))
 
 
 @pytest.mark.usefixtures("impatient")

@@ -15,12 +15,14 @@ _TOO_BIG = 1009  # the close code for a message that is too large
 class End(NamedTuple):
     """How a connection ended: in words, and the code of its close frame, 0 for none.
 
-    `silent` is for how many seconds nothing had come: what is missing may be missing since then.
+    `silent` is for how many seconds nothing had come: what is missing may be missing since then. `unheld` is how many
+    messages were lost with it because no memory was left for them.
     """
 
     reason: str
     code: int = 0
     silent: float = 0.0
+    unheld: int = 0
     #: whether coming back would only meet the same
     final: bool = False
 
@@ -31,7 +33,7 @@ class End(NamedTuple):
 
 
 def read_close(data: bytes, largest: int = 0) -> End:
-    """Read a close frame; its reason is a server's, and only shown where the code says nothing by itself.
+    """Return what a close frame says. Its reason is a server's, and only shown where the code says nothing by itself.
 
     `largest` is the size in bytes of the largest message that we have sent.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernel_bridge_magic.transports.endings import End, read_close
+from kernel_bridge_magic.transports.close_codes import End, read_close
 
 
 @pytest.mark.parametrize(
