@@ -25,7 +25,7 @@ from kernel_bridge_magic.transports.items import HeldUp
 
 __all__ = ["Pool"]
 
-_OPEN_SECONDS = 75.0  # a server may wait up to 60 s for a busy kernel before it accepts the first WebSocket (FACTS 3)
+_OPEN_SECONDS = 75.0  # the first WebSocket to a busy kernel waits up to 60 s (FACTS.md#opening-a-websocket)
 _MOMENT = 0.7  # a server that does not wait for its kernel accepts us sooner
 _SUSPENDED = "its process is suspended, and is waited for until it goes on. Ctrl-C gives up; nothing was sent yet"
 _BUSY_SECONDS = 3.0  # with --if-busy fail: for a kernel that is not busy but starting

@@ -36,7 +36,8 @@ class Durable:
     """What has the kernel keep the messages of one cell. The caller sends the cell behind this, under the id `cell`.
 
     Requests beside the cell go over the control channel only once the kernel is known to keep the cell's messages.
-    Before that everybody would see their idle, and take a kernel that is busy for its owner to be idle (FACTS 15).
+    Before that everybody would see their idle, and take a kernel that is busy for its owner to be idle
+    (FACTS.md#busy-kernels).
 
     Raises:
         BadOption: that kernel is known to have no way to keep anything; nothing was sent.

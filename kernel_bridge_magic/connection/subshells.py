@@ -1,6 +1,6 @@
 """A kernel that runs something else: whether it does, and a subshell beside its main shell (JEP 91).
 
-The server's word is not asked: it calls a busy kernel idle after any control request (FACTS 15).
+The server's word is not asked: it calls a busy kernel idle after any control request (FACTS.md#busy-kernels).
 """
 
 from __future__ import annotations
@@ -136,8 +136,9 @@ class Subshell:
     def leave(self, *, ended: bool) -> None:
         """Delete it, now that we have done with it. `ended`: its cell's idle has come.
 
-        The kernel's shell channel waits for a subshell that is at work (FACTS 6). So such a one deletes itself behind
-        its cell, whether or not we are there still. If main is at work then, the kernel says once more that it is busy.
+        The kernel's shell channel waits for a subshell that is at work (FACTS.md#busy-kernels). So such a one deletes
+        itself behind its cell, whether or not we are there still. If main is at work then, the kernel says once more
+        that it is busy.
         """
         if ended:
             self.delete()

@@ -249,7 +249,7 @@ def test_a_busy_kernel_that_was_asked_what_it_can_do_looks_busy_again(
 def test_a_busy_kernel_looks_busy_after_a_subshell_and_idle_at_its_end(
     owner: Owner, guest: KernelConnection, jupyter_server: JupyterServer, own_kernel: str
 ) -> None:
-    # A server that culls idle kernels goes by this state (FACTS 15).
+    # A server that culls idle kernels goes by this state (FACTS.md#busy-kernels).
     def state() -> str:
         return str(jupyter_server.rest("GET", f"api/kernels/{own_kernel}")["execution_state"])
 

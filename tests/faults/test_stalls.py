@@ -156,7 +156,8 @@ def test_f10_a_cell_that_only_computes_is_told_nothing_of_and_looks_busy_to_ever
         states = set()
         for event in execution:
             assert not isinstance(event, Note), event
-            # A control request would turn this to idle, and a culler would then kill the kernel (FACTS 15).
+            # A control request would turn this to idle, and a culler would then kill the kernel
+            # (FACTS.md#busy-kernels).
             threading.Timer(
                 12, lambda: states.add(jupyter_server.rest("GET", f"api/kernels/{own_kernel}")["execution_state"])
             ).start()

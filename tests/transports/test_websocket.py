@@ -529,7 +529,7 @@ def test_pings_are_answered_while_nobody_looks() -> None:
 
 
 def test_after_each_message_comes_a_pong_that_ends_the_server_s_wait() -> None:
-    # FACTS, head 4: Nagle and the delayed acknowledgement, 48 ms for each small message
+    # FACTS.md#latency: Nagle and the delayed acknowledgement, 48 ms for each small message
     ponged: list[bytes] = []
 
     def script(cell: Any) -> None:

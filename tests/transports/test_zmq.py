@@ -297,7 +297,7 @@ def test_a_kernel_that_leaves_is_noticed_at_once(tmp_path: Path) -> None:
 
 
 def test_nothing_waits_for_the_next_kernel_on_the_same_ports(tmp_path: Path) -> None:
-    # an execute_request that ZMQ kept would run in a kernel that nobody meant (FACTS 2)
+    # an execute_request that ZMQ kept would run in a kernel that nobody meant (FACTS.md#kernels-without-a-server)
     with ScriptedKernel(finish, tmp_path) as kernel:
         connection, transport = connected(kernel.kernel)
         ports = json.loads(kernel.connection_file.read_text())
@@ -394,7 +394,7 @@ def _listens(port: int) -> bool:
 
 
 def test_output_without_end_is_read_while_nobody_looks(tmp_path: Path) -> None:
-    # a subscriber that does not read loses messages (FACTS, head 3)
+    # a subscriber that does not read loses messages (FACTS.md#receiving)
     def script(cell: ScriptedCell) -> None:
         cell.busy()
         for number in range(5_000):
