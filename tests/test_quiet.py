@@ -164,7 +164,7 @@ def test_it_stays_for_a_guest_s_cell_in_a_subshell(
     second.execute("1")
     owner.run("import os, time")
     wait = f"while not os.path.exists({str(go)!r}): time.sleep(0.02)"
-    asked = owner.start(Cell(f"open({str(tmp_path / 'on')!r}, 'w')\n{wait}\n0;"))
+    asked = owner.start(f"open({str(tmp_path / 'on')!r}, 'w')\n{wait}\n0;")
     wait_for((tmp_path / "on").exists, "the owner's cell")
     beside = first.start(Cell(f"{wait}\n6 * 7", if_busy="subshell"))
     events = iter(beside)
