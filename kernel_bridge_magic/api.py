@@ -45,8 +45,6 @@ from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.text import hide
 
-__all__ = ["connect", "kernels"]
-
 
 @lru_cache(maxsize=1)
 def _bridge() -> Bridge:

@@ -13,17 +13,6 @@ from types import UnionType
 
 from kernel_bridge_magic.errors import BadInput, BadOption
 
-__all__ = [
-    "IF_BUSY",
-    "TRANSPORTS",
-    "check",
-    "check_duration",
-    "duration",
-    "seconds",
-    "shortened",
-    "timeout",
-]
-
 #: How to connect to a kernel.
 TRANSPORTS = ("auto", "zmq", "ws")
 #: What can be done with a cell for a busy kernel.

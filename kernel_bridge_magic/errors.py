@@ -43,37 +43,6 @@ from kernel_bridge_magic.text import cut_end, cut_middle, fit_columns, visible
 if TYPE_CHECKING:
     from kernel_bridge_magic.models import Kernel
 
-__all__ = [
-    "AmbiguousKernel",
-    "AuthRefused",
-    "BadAnswer",
-    "BadCell",
-    "BadInput",
-    "BadMatch",
-    "BadOption",
-    "BadServer",
-    "CannotConnect",
-    "Cause",
-    "Fate",
-    "FateError",
-    "FateUnknown",
-    "KernelBridgeError",
-    "KernelDied",
-    "KernelNotFound",
-    "LeftRunning",
-    "LinkError",
-    "LinkLost",
-    "NotRun",
-    "OwnKernel",
-    "RemoteError",
-    "ServerError",
-    "ServerUnreachable",
-    "TimedOut",
-    "fate_error",
-    "sentence",
-]
-
-
 _NO_TERMINAL = 80  # columns, where a text goes to a notebook, a file or a pipe
 
 

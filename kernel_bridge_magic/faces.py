@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["COMMAND_LINE", "INTERRUPT", "MAGICS", "PYTHON", "Face"]
-
 
 class Face(NamedTuple):
     """What the user of one interface types, for error texts."""

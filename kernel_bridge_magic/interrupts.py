@@ -18,20 +18,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-__all__ = [
-    "PATIENCE",
-    "Terminated",
-    "acquired",
-    "as_usual",
-    "aside",
-    "check",
-    "held",
-    "interrupts_to",
-    "sends_nothing",
-    "spent",
-    "told_to_end",
-]
-
 #: Seconds that a wait may go on without a `check`.
 PATIENCE = 0.1
 

@@ -14,17 +14,6 @@ from typing import Any, NamedTuple
 
 from kernel_bridge_magic.text import cut_end, visible
 
-__all__ = [
-    "Kernel",
-    "KernelSpec",
-    "Origin",
-    "Server",
-    "Session",
-    "is_uuid",
-    "may_have_unread",
-]
-
-
 _KNOWN_BY = {"runtime": "discovered", "config": "configured"}
 _RECENTLY = timedelta(minutes=10)
 _LONGEST_IN_REPR = 60  # cells of a name

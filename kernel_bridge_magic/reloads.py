@@ -11,8 +11,6 @@ import sys
 from types import ModuleType
 from typing import Any
 
-__all__ = ["happened", "renew"]
-
 _PACKAGE = __package__ or ""
 #: the spec that each module had when it was first seen: reloading gives it a new one. Reloading this one keeps it.
 _FIRST: dict[str, Any] = globals().get("_FIRST", {})

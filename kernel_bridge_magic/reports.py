@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 from kernel_bridge_magic.models import Kernel, Server
 
-__all__ = ["Checkup", "Listing", "ServerReport", "Skipped", "Step", "Usage"]
-
 
 @dataclass(frozen=True)
 class Listing:

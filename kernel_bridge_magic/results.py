@@ -12,9 +12,6 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import DisplayData
 from kernel_bridge_magic.text import cut_end, visible
 
-__all__ = ["RemoteResult", "RemoteValue"]
-
-
 _SHORT = 60  # cells of a text in a repr
 _LONGEST_SHORT = 1000
 _LONGEST_LITERAL = 1 << 20  # characters; Python takes a hundred times the memory to read them

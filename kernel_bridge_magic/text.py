@@ -7,20 +7,6 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import SupportsIndex, TypeVar, cast
 
-__all__ = [
-    "Hidden",
-    "align",
-    "cells",
-    "count",
-    "cut_end",
-    "cut_middle",
-    "fit_columns",
-    "fold",
-    "hide",
-    "visible",
-    "without_colours",
-]
-
 # Controls (C0, DEL, C1), line and paragraph separators, lone surrogates (they cannot be encoded), and all that
 # steers the direction of text: each can make a table say something that it does not hold (T22).
 # Joiners and variation selectors stay: emoji and several scripts are spelt with them.

@@ -81,7 +81,8 @@ def test_the_public_names_are_exactly_these() -> None:
 
 
 def test_every_error_is_among_them() -> None:
-    assert set(errors.__all__) - {"Cause", "fate_error", "sentence"} <= set(PUBLIC)
+    there = {name for name, it in vars(errors).items() if isinstance(it, type) and issubclass(it, Exception)}
+    assert there <= set(PUBLIC)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -98,16 +99,6 @@ def test_there_are_no_others() -> None:
         kernel_bridge_magic.no_such_name  # noqa: B018
     with pytest.raises(ImportError):
         from kernel_bridge_magic import no_such_name  # noqa: F401
-
-
-def test_everything_that_a_module_names_public_is_there() -> None:
-    for path in sorted((ROOT / "kernel_bridge_magic").rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        if name.endswith("__main__"):
-            continue
-        module = importlib.import_module(name)
-        missing = [item for item in getattr(module, "__all__", ()) if not hasattr(module, item)]
-        assert not missing, (name, missing)
 
 
 def in_a_fresh_process(tmp_path: Path, more: str = "") -> tuple[list[str], list[str], list[str]]:
@@ -158,3 +149,9 @@ def test_loading_in_a_running_kernel_takes_little(tmp_path: Path, capsys: pytest
         print(f" [%load_ext: {milliseconds:.1f} ms] ", end="")
     # three times what a quiet machine may take: this one may be busy
     assert milliseconds < 3 * LIMIT_MS
+
+
+def test_every_module_can_be_imported() -> None:
+    for path in sorted((ROOT / "kernel_bridge_magic").rglob("*.py")):
+        if path.parent.name != "there" and path.stem != "__main__":
+            importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))

@@ -6,8 +6,6 @@ import math
 import time
 from dataclasses import dataclass
 
-__all__ = ["NEVER", "Deadline"]
-
 
 @dataclass(frozen=True, order=True)
 class Deadline:

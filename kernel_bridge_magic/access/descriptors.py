@@ -12,8 +12,6 @@ import os
 
 from kernel_bridge_magic.errors import CannotConnect
 
-__all__ = ["PLENTY", "are_out", "check", "none_left", "require"]
-
 #: More than one connection or one look around needs; ZMQ takes 14 for the sockets of a kernel.
 PLENTY = 32
 

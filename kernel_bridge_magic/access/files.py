@@ -14,19 +14,6 @@ import stat
 from types import TracebackType
 from typing import BinaryIO
 
-__all__ = [
-    "Directory",
-    "Fault",
-    "UnfitFile",
-    "create",
-    "is_foreign",
-    "open_file",
-    "others_may",
-    "read_fit",
-    "truncate",
-    "try_lock",
-]
-
 
 def _flags(*names: str) -> int:
     """Return the flags of these names that there are here. Python never lets a descriptor be inherited."""

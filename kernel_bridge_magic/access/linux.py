@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["UNMAPPED", "has_tables", "is_bound", "is_listened_at", "listener", "plain", "sees_all_users"]
-
 #: How Linux shows a uid that has none here (/proc/sys/kernel/overflowuid); else it is `nobody`.
 UNMAPPED = 65534
 _LISTEN = "0A"  # TCP_LISTEN of the kernel's tcp_states.h

@@ -11,29 +11,6 @@ from typing import Any
 
 from kernel_bridge_magic.access import descriptors, linux
 
-__all__ = [
-    "LOOPBACK",
-    "UNSEEN",
-    "has_bound",
-    "interrupt",
-    "is_asleep",
-    "is_loopback",
-    "is_ours",
-    "is_suspended",
-    "is_taken",
-    "is_within",
-    "listening_addresses",
-    "listening_pids",
-    "listening_process",
-    "owner",
-    "peer",
-    "stranger",
-    "unix_address",
-    "unix_listener",
-    "unix_socket",
-    "who_listens",
-]
-
 #: What a listener on every address, or on loopback, is dialled at.
 LOOPBACK = {"127.0.0.1": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "::1": "::1", "::ffff:0.0.0.0": "127.0.0.1"}
 

@@ -16,8 +16,6 @@ from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.errors import ServerUnreachable
 from kernel_bridge_magic.models import Server
 
-__all__ = ["Proxy", "is_here", "proxy_for", "tunnel"]
-
 _LONGEST_ANSWER = 16 * 1024
 
 

@@ -9,8 +9,6 @@ import select
 import selectors
 from typing import Any
 
-__all__ = ["is_ready", "selector"]
-
 
 def is_ready(sock: Any, seconds: float, *, write: bool = False) -> bool:
     """Return whether a read (or a write) would not wait, or would fail, within `seconds`."""

@@ -13,8 +13,6 @@ from kernel_bridge_magic.access.files import Fault, UnfitFile, open_file, read_f
 from kernel_bridge_magic.access.vault import Secret
 from kernel_bridge_magic.errors import BadServer
 
-__all__ = ["read_secret"]
-
 _LARGEST = 64 * 1024  # bytes
 
 

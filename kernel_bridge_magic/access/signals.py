@@ -5,8 +5,6 @@ It imports next to nothing, since the command line calls `postpone` before anyth
 
 import signal
 
-__all__ = ["ENDING", "postpone", "resume"]
-
 #: What tells a process to end: SIGTERM, and SIGHUP where a terminal can go away.
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 

@@ -24,8 +24,6 @@ from kernel_bridge_magic.models import Server
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["check_ca_file", "explain", "no_answer", "open_socket", "resolve", "stages"]
-
 _TLS_REASONS = {  # OpenSSL's X509_V_ERR_* numbers, x509_vfy.h; its own text is not passed on
     9: "is not valid yet",
     10: "has expired",

@@ -17,17 +17,6 @@ from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.models import Origin, Server
 from kernel_bridge_magic.text import Hidden
 
-__all__ = [
-    "BaseURL",
-    "hub_and_user",
-    "is_server",
-    "parse_base_url",
-    "server_url",
-    "servers_named",
-    "socket_url",
-    "without_secrets",
-]
-
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LONGEST = 8192
 

@@ -16,8 +16,6 @@ from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.models import Origin
 from kernel_bridge_magic.text import Hidden
 
-__all__ = ["Secret", "Vault"]
-
 
 class Secret:
     """A token or password. Only `reveal()` returns it; repr, str and format do not, and it cannot be pickled.

@@ -29,8 +29,6 @@ from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.servers.registry import Ask, Registry
 from kernel_bridge_magic.servers.rest import ServerAPI
 
-__all__ = ["Bridge"]
-
 
 class Bridge:
     """The servers, kernels and connections of one process. Nothing is opened, started or read before it is needed.

@@ -31,8 +31,6 @@ from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.text import count
 from kernel_bridge_magic.transports.handshake import knock
 
-__all__ = ["STEPS", "check"]
-
 STEPS = ("DNS", "TCP", "peer", "TLS", "base URL", "auth", "XSRF", "kernels", "WebSocket")
 _SECONDS = 5.0  # for each step
 _UNREADABLE = "is it a Jupyter server? If so, please report it"

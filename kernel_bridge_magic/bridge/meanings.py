@@ -15,8 +15,6 @@ from typing import NamedTuple
 from kernel_bridge_magic.models import Kernel, Origin
 from kernel_bridge_magic.reports import Listing
 
-__all__ = ["Meaning", "Meanings"]
-
 _SECONDS = 2.0
 _MOST = 1000  # MATCHes, and servers: nobody but a fuzzer has that many
 

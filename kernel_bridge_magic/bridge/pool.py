@@ -23,8 +23,6 @@ from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.items import HeldUp
 
-__all__ = ["Pool"]
-
 _OPEN_SECONDS = 75.0  # the first WebSocket to a busy kernel waits up to 60 s (FACTS.md#opening-a-websocket)
 _MOMENT = 0.7  # a server that does not wait for its kernel accepts us sooner
 _SUSPENDED = "its process is suspended, and is waited for until it goes on. Ctrl-C gives up; nothing was sent yet"

@@ -7,8 +7,6 @@ import queue
 import threading
 from collections.abc import Callable
 
-__all__ = ["Pump"]
-
 _CLOSE_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 

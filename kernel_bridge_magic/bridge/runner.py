@@ -18,8 +18,6 @@ from kernel_bridge_magic.protocol.events import Event, InputRequest
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.text import visible
 
-__all__ = ["run"]
-
 AsUsual = Callable[[], contextlib.AbstractContextManager[None]]
 
 

@@ -26,8 +26,6 @@ from kernel_bridge_magic.reports import Listing, ServerReport
 from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.servers.registry import Registry, read_url
 
-__all__ = ["VERBOSE_SECONDS", "Search", "only"]
-
 VERBOSE_SECONDS = 2.5  # of a verbose listing: looking at processes takes the rest of the usual 3 s
 _SECONDS = 3.0
 _AGAIN_SECONDS = 0.9  # before a cell for a kernel that we are connected to: with all around it, one second

@@ -31,8 +31,6 @@ from kernel_bridge_magic.protocol.request import Request, display_of
 from kernel_bridge_magic.sanitize.terminal import spell_out
 from kernel_bridge_magic.transports.items import Closed
 
-__all__ = ["CellSink", "Front", "WidgetBridge"]
-
 _SETTLE_SECONDS = 1.0  # for handling what came before a cell, so that it is shown before it
 _BEGIN_SECONDS = 0.5  # an idle kernel starts to handle a widget's message within milliseconds
 _CALLBACK_SECONDS = 60.0  # for a widget's callback in the kernel

@@ -15,8 +15,6 @@ from kernel_bridge_magic.errors import BadInput
 from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.text import Hidden, cut_end, hide, visible
 
-__all__ = ["parse"]
-
 _EXAMPLES = """\
 examples:
   kernel-bridge list

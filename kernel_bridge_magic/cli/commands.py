@@ -35,8 +35,6 @@ from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.sanitize.terminal import Spelt
 from kernel_bridge_magic.text import visible
 
-__all__ = ["run_command"]
-
 _LARGEST_CODE = 64 << 20  # characters or bytes: no server accepts more, and /dev/zero has no end
 _EXITS = "kernel exited after this cell; its variables are gone"  # said here, as there is no next cell to say it
 

@@ -24,8 +24,6 @@ from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.signals import ENDING
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError
 
-__all__ = ["demo"]
-
 _START_SECONDS = 60.0
 _LOG = "server.log"
 _NOTEBOOKS = ("analysis.ipynb", "training.ipynb")

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from kernel_bridge_magic.bridge.bridge import Bridge
     from kernel_bridge_magic.models import Server
 
-__all__ = ["add_server", "give_secret", "refuse_alone", "refuse_unless_added", "server_url"]
-
 
 def server_url(bridge: Bridge, options: argparse.Namespace) -> str | None:
     """Return the URL of `--base-url` once that server has accepted us; None where there is no such option.

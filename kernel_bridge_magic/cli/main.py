@@ -24,8 +24,6 @@ from kernel_bridge_magic.interrupts import held, spent, told_to_end
 if TYPE_CHECKING:
     from kernel_bridge_magic.models import Kernel
 
-__all__ = ["main"]
-
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LAST_SECONDS = 5.0  # for our last words after a signal to end: nobody may read what we write
 

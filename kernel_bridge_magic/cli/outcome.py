@@ -18,20 +18,6 @@ if TYPE_CHECKING:
     from kernel_bridge_magic.models import Kernel
     from kernel_bridge_magic.results import RemoteResult
 
-__all__ = [
-    "BY_SIGNAL",
-    "LOST",
-    "OK",
-    "PIPE_CLOSED",
-    "UNUSABLE",
-    "fail",
-    "print_json",
-    "say",
-    "show",
-    "status_of",
-    "stop",
-]
-
 OK, RAISED, UNUSABLE, LOST, TIMEOUT, INTERRUPTED = 0, 1, 2, 3, 124, 130
 #: a shell reports a process that a signal ended as this plus the signal's number
 BY_SIGNAL = 128

@@ -23,8 +23,6 @@ from kernel_bridge_magic.remote_code import record
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 
-__all__ = ["Actions", "ServerSays"]
-
 _GREETING_SECONDS = 2.0  # it takes milliseconds, unless native code holds the GIL
 
 

@@ -14,8 +14,6 @@ from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.questions import Questions
 from kernel_bridge_magic.transports.base import Transport
 
-__all__ = ["END_OF_INPUT", "Answers"]
-
 #: The answer from which an ipykernel makes an EOFError.
 END_OF_INPUT = "\x04"
 

@@ -11,8 +11,6 @@ from kernel_bridge_magic.errors import BadCell, BadOption
 from kernel_bridge_magic.protocol.messages import check_code
 from kernel_bridge_magic.protocol.outputs import Whole
 
-__all__ = ["Cell"]
-
 _SWITCHES = ("store_history", "stdin", "keep_outputs", "durable")
 
 

@@ -24,8 +24,6 @@ from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.items import Subscriber
 
-__all__ = ["KernelConnection"]
-
 _LEFT_UNKNOWN = (
     "the link was lost under an earlier cell, so its end is not known. It may still be running there; its variables "
     "are still there unless the kernel was restarted"

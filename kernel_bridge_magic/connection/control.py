@@ -21,8 +21,6 @@ from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.text import cut_middle
 from kernel_bridge_magic.transports.base import Transport
 
-__all__ = ["Control"]
-
 _HEARTBEAT_SECONDS = 1.5  # answered in 1 ms, also while native code holds the GIL (FACTS.md#kernels-without-a-server)
 _MOST_NAMES, _LONGEST_NAME = 3, 16  # kernels that one line names, and cells of each
 _INTERRUPT_SECONDS = 2.0  # a kernel's control thread answers in milliseconds, unless native code holds the GIL

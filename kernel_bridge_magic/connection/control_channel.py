@@ -21,8 +21,6 @@ from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Closed
 
-__all__ = ["REPLY_SECONDS", "ask", "interrupt_thread", "look_busy", "send"]
-
 #: A control thread answers in milliseconds, unless native code holds the GIL.
 REPLY_SECONDS = 2.0
 

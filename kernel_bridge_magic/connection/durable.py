@@ -18,8 +18,6 @@ from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Back, Broken, Closed
 
-__all__ = ["Durable"]
-
 _PAUSE = 0.2  # seconds between two fetches: a flood has many holes
 _HEADLESS = 0.5  # seconds between a cell's reply and its idle, until that is fetched
 _DROP_SECONDS = 1.0  # for a kernel to end its keeping

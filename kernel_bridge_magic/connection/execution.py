@@ -35,8 +35,6 @@ from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Back, Broken, Closed
 
-__all__ = ["Execution"]
-
 _TICK = 0.1  # seconds between looks at the clock while nothing comes
 _INTERRUPT_SECONDS = 4.0  # for an interrupt that is under way to be done; a server has 3 s
 _LINGER = 0.05  # seconds for what an unorderly kernel sends after its idle

@@ -10,8 +10,6 @@ from kernel_bridge_magic.protocol.outputs import Outputs, Whole
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from kernel_bridge_magic.sanitize.html import raisable, sanitize
 
-__all__ = ["Outcome"]
-
 _INTERRUPTIONS = {
     None: "interrupted there by another client, or by its own code",
     True: "interrupted there by another client",

@@ -21,8 +21,6 @@ from kernel_bridge_magic.text import count
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 
-__all__ = ["Sent", "leave_news", "send"]
-
 _PROOF_SECONDS = 3.0  # for a restarted kernel's output to find its way here
 _ARM_SECONDS = 0.3  # an idle kernel answers in milliseconds
 

@@ -20,8 +20,6 @@ from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Closed
 
-__all__ = ["Subshell", "is_busy", "subshell_for"]
-
 _BUSY_SECONDS = 0.5  # an idle kernel answers in milliseconds
 _LATE_SECONDS = 600.0  # for a subshell that native code has held up, and that somebody must delete
 

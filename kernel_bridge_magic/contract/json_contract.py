@@ -15,18 +15,6 @@ from kernel_bridge_magic.reports import Checkup, Listing, ServerReport
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.text import visible, without_colours
 
-__all__ = [
-    "VERSION",
-    "checks_model",
-    "failure",
-    "has_exited_well",
-    "interrupt_model",
-    "kernel_model",
-    "listing_model",
-    "result_model",
-    "servers_model",
-]
-
 VERSION = 1
 #: the text of `SystemExit` for None, 0 and False; for `sys.exit()` it is empty
 _WELL = frozenset({"", "None", "0", "False"})

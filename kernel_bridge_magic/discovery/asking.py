@@ -21,8 +21,6 @@ from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Sessi
 from kernel_bridge_magic.reports import ServerReport
 from kernel_bridge_magic.servers.rest import ServerAPI
 
-__all__ = ["LIST_KERNELS", "Answer", "ask_all", "join"]
-
 _SPECS: dict[Origin, tuple[float, dict[str, KernelSpec]]] = {}
 _MOST_SERVERS = 200
 _SPECS_SECONDS = 600.0

@@ -14,8 +14,6 @@ from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
 from kernel_bridge_magic.discovery.standalone import file_kernel_id, standalone_kernel
 from kernel_bridge_magic.models import Origin
 
-__all__ = ["listed_by", "of_frozen_servers", "of_silent_kernels"]
-
 #: what each server of ours, or hub, has listed since it last answered in full
 _LISTED: dict[Origin, set[str]] = {}
 _MOST_SERVERS = 200

@@ -20,8 +20,6 @@ from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.readiness import selector
 from kernel_bridge_magic.errors import CannotConnect, sentence
 
-__all__ = ["Endpoint", "Heartbeats"]
-
 _REFUSED = {errno.ECONNREFUSED, errno.ENOENT, errno.EADDRNOTAVAIL, errno.EHOSTUNREACH, errno.ENETUNREACH}
 _FORBIDDEN = {errno.EPERM, errno.EACCES}
 _CONNECT_SECONDS = 0.1  # loopback refuses in microseconds; a full backlog does not

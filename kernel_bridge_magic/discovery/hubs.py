@@ -21,8 +21,6 @@ from kernel_bridge_magic.reports import ServerReport
 from kernel_bridge_magic.servers.login import is_hub
 from kernel_bridge_magic.servers.rest import ServerAPI
 
-__all__ = ["other_user", "servers_of"]
-
 _CHILD_PATH = re.compile(r"/(?:.*/)?user/[^/]+/(?:[^/]+/)?")
 _MOST_CHILDREN = 100  # a thread each
 

@@ -33,8 +33,6 @@ from kernel_bridge_magic.discovery.unused import may_be_unused, with_unused
 from kernel_bridge_magic.models import Kernel, Origin, Server, Session, is_uuid
 from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
 
-__all__ = ["last_answer", "last_listing", "look"]
-
 _FILE_SECONDS = 1.0  # a directory on a hung network disk must leave the servers their time
 _HEARTBEAT_SECONDS = 1.0  # a live kernel answers in milliseconds
 _MOST_ORIGINS = 1000

@@ -19,8 +19,6 @@ from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
 from kernel_bridge_magic.discovery.standalone import endpoint
 from kernel_bridge_magic.reports import Usage
 
-__all__ = ["is_at_work", "listening_pids", "usages"]
-
 _SAMPLE_SECONDS = 0.1  # CPU is what is used in a time; all processes are looked at over the same
 _LARGEST_FILE = 64 * 1024
 

@@ -23,18 +23,6 @@ from kernel_bridge_magic.access.files import Directory, Fault, UnfitFile, is_for
 from kernel_bridge_magic.errors import sentence
 from kernel_bridge_magic.reports import Skipped
 
-__all__ = [
-    "FileContent",
-    "Refused",
-    "RuntimeFiles",
-    "is_listed",
-    "named_files",
-    "number",
-    "read_runtime_files",
-    "runtime_dirs",
-    "text",
-]
-
 SERVER_FILES = ("jpserver-*.json", "nbserver-*.json")
 KERNEL_FILES = ("kernel-*.json",)
 _LARGEST = 64 * 1024

@@ -13,8 +13,6 @@ from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.models import Server
 from kernel_bridge_magic.reports import Skipped
 
-__all__ = ["read_servers"]
-
 #: A process (pid, start), its port, and where it was seen to listen: looking costs 10 ms.
 _HOSTS: dict[tuple[int, float, int], list[str]] = {}
 _MOST_HOSTS = 1000

@@ -17,8 +17,6 @@ from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, nu
 from kernel_bridge_magic.models import Kernel, KernelSpec, Session
 from kernel_bridge_magic.reports import Skipped
 
-__all__ = ["endpoint", "endpoints", "file_kernel_id", "kernelspec_on_disk", "standalone_kernel", "starter"]
-
 _SPEC_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 

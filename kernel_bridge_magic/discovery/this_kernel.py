@@ -6,8 +6,6 @@ import os
 import sys
 from typing import Any
 
-__all__ = ["own_connection_file", "own_kernel_id"]
-
 
 def own_connection_file() -> str:
     """Return the absolute path of the connection file of the ipykernel that runs this code; "" outside of one."""

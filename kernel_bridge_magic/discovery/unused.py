@@ -14,8 +14,6 @@ from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.processes import is_at_work, listening_pids
 from kernel_bridge_magic.models import Kernel, Origin
 
-__all__ = ["may_be_unused", "with_unused"]
-
 _STARTED_SECONDS = 5.0  # since a kernel elsewhere was started, or was last heard by its server
 
 

@@ -12,8 +12,6 @@ from kernel_bridge_magic.display.neutral import IN_PLACE
 from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.text import cells, without_colours
 
-__all__ = ["Bottom", "close_left_open", "dimmed", "is_terminal"]
-
 
 class Bottom:
     """Texts that can be drawn over while nothing else stands below them in the terminal.

@@ -18,8 +18,6 @@ from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT, Tail, begin
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.text import count
 
-__all__ = ["CappedSink"]
-
 _counts = threading.Lock()  # an allowance is shared by all that one cell of the notebook shows, from any thread
 _bundles = Shelf()  # of all cells: a later one may update an earlier one's display
 _PATIENCE_SECONDS = 3.0  # for how long a cell is held up in all, so that the server drops nothing of it

@@ -7,8 +7,6 @@ from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["Captured"]
-
 
 class Captured:
     """Remember the notes that one cell wrote to stderr, until it is known whether they were captured.

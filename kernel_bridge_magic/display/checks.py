@@ -10,8 +10,6 @@ from kernel_bridge_magic.faces import MAGICS, Face
 from kernel_bridge_magic.reports import Checkup, Step
 from kernel_bridge_magic.text import visible
 
-__all__ = ["CheckList"]
-
 _MARKS = {True: "ok", False: "FAILED", None: "–"}
 
 

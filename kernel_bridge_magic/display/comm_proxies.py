@@ -12,8 +12,6 @@ from typing import Any
 
 from kernel_bridge_magic.protocol.comms import ForwardedComm
 
-__all__ = ["CommProxies", "CommProxy", "Forward"]
-
 #: Called with `comm_msg` or `comm_close`, and the front end's message: a dict of header, metadata, content, buffers.
 Forward = Callable[[str, Mapping[str, Any]], None]
 

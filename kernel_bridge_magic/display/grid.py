@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 from kernel_bridge_magic.text import align, cells, cut_end, cut_middle
 
-__all__ = ["NONE", "NO_TERMINAL", "STYLE", "Column", "Table", "fit", "html_table", "shown", "wrap"]
-
 #: the text of a cell that has no value
 NONE = "–"
 #: the width of a text, in columns, where no terminal says what fits: in a file or a pipe

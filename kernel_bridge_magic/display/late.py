@@ -11,8 +11,6 @@ from kernel_bridge_magic.display.neutral import bundle, metadata
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 
-__all__ = ["LateSink"]
-
 
 class LateSink:
     """A `Sink` that shows in the ipykernel `kernel` under `parent`, a message of its front end.

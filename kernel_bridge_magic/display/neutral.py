@@ -8,8 +8,6 @@ from __future__ import annotations
 import html
 from typing import Any
 
-__all__ = ["INCOMING", "IN_PLACE", "KERNEL", "LATE", "QUEUED", "REQUEST", "WIDGETS", "bundle", "metadata"]
-
 KERNEL = "kernel"  # which kernel MATCH means
 QUEUED = "queued"  # what the cell waits for; it goes when the cell begins
 LATE = "late"  # whose output it is that comes when its cell is over

@@ -16,8 +16,6 @@ from kernel_bridge_magic.display.outside import outside
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 
-__all__ = ["NotebookSink"]
-
 
 class NotebookSink:
     """Show output through an ipykernel's IPython shell."""

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["outside"]
-
 
 @contextlib.contextmanager
 def outside(shell: Any) -> Iterator[None]:

@@ -16,8 +16,6 @@ from collections.abc import Iterable
 
 from kernel_bridge_magic.access.files import create, truncate
 
-__all__ = ["Kept", "Overflow", "Shelf"]
-
 _MOST = 1 << 30  # bytes: a cell that prints for ever must not fill the disk
 _DAY = 86400.0  # seconds
 

@@ -13,8 +13,6 @@ from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.text import without_colours
 
-__all__ = ["PlainSink", "SilentSink"]
-
 
 class PlainSink:
     """Show text. Nothing is buffered, so that it can be piped and watched."""

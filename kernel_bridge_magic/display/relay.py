@@ -32,8 +32,6 @@ from kernel_bridge_magic.sanitize.html import raisable, sanitize, sanitize_metad
 from kernel_bridge_magic.sanitize.terminal import Escapes
 from kernel_bridge_magic.text import visible
 
-__all__ = ["HOLD_SECONDS", "Relay", "Sink", "Widgets"]
-
 #: A view needs its model, which lives in the other kernel: without it JupyterLab says "model not found".
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _LONGEST_PROMPT = 1000

@@ -12,8 +12,6 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.reports import ServerReport, Usage
 from kernel_bridge_magic.text import visible
 
-__all__ = ["Row", "claim_lines", "problem_line", "row_of", "transport", "usage_words"]
-
 
 class Row(NamedTuple):
     """The cells of one kernel. Control characters are escaped; nothing is shortened yet."""

@@ -12,8 +12,6 @@ from kernel_bridge_magic.faces import MAGICS, Face
 from kernel_bridge_magic.reports import Listing, ServerReport
 from kernel_bridge_magic.text import cut_middle, visible
 
-__all__ = ["ServerList"]
-
 _GIVE_WAY = (("version", 0), ("name", 16), ("source", 0), ("auth", 0), ("trust", 0))
 
 

@@ -22,8 +22,6 @@ from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.reports import Listing, ServerReport
 from kernel_bridge_magic.text import count, cut_end, cut_middle, visible
 
-__all__ = ["KernelList"]
-
 # What shrinks while the table is too wide, in this order: pairs of a field and the width that it keeps.
 _GIVE_WAY = (("clients", 0), ("spec", 16), ("server", 12), ("spec", 10), ("idle", 0), ("server", 0), ("spec", 0))
 

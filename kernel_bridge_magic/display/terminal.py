@@ -15,8 +15,6 @@ from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.text import visible
 
-__all__ = ["Heading", "LateTerminalSink", "TerminalSink"]
-
 
 class TerminalSink(NotebookSink):
     """Show output through a terminal IPython: as in a notebook, but flushed at once, and always with some text."""

@@ -7,8 +7,6 @@ from collections import deque
 
 from kernel_bridge_magic.protocol.events import DisplayData, Event, Started, Stream, Tick
 
-__all__ = ["MESSAGE_SIZE", "STEP_SECONDS", "Allowance", "OutputThrottle"]
-
 STEP_SECONDS = 0.05  # 20 steps a second
 _MOST_HELD = 1 << 20  # characters; more are released at once, for the sake of memory
 _MOST_PIECES = 1 << 14

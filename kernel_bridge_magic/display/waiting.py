@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from kernel_bridge_magic.protocol.events import Queued
 
-__all__ = ["waiting"]
-
 
 def waiting(event: Queued, kernel: str, stop: str, *, busy: bool = False) -> str:
     """Return the line for a cell that waits for its turn. `kernel` is the kernel's title, `stop` how one interrupts.

@@ -14,8 +14,6 @@ from typing import Any
 from kernel_bridge_magic.protocol.comms import ForwardedComm
 from kernel_bridge_magic.protocol.events import ClearOutput, DisplayData, Error, Event, ExecuteResult, Stream
 
-__all__ = ["TextWidgets"]
-
 _BOXES = {"HBoxModel": "", "BoxModel": "", "VBoxModel": "\n"}  # the text between their children
 _WORDS = frozenset({"HTMLModel", "HTMLMathModel", "LabelModel"})
 _BARS = frozenset({"IntProgressModel", "FloatProgressModel"})

@@ -12,8 +12,6 @@ from kernel_bridge_magic.fate.proof import Proof, ProofStep
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request
 
-__all__ = ["Aftermath"]
-
 
 class Aftermath:
     """What is known of one cell from around the place where the link broke. `now` is seconds on a monotonic clock."""

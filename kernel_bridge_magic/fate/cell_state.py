@@ -16,8 +16,6 @@ from kernel_bridge_magic.fate.waiting import Waiting
 from kernel_bridge_magic.protocol.events import Queued
 from kernel_bridge_magic.protocol.request import Request
 
-__all__ = ["CellState", "Surroundings"]
-
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:

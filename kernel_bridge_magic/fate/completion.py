@@ -14,8 +14,6 @@ from __future__ import annotations
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import numbered
 
-__all__ = ["Completion"]
-
 _NONE = ("", 0)
 
 

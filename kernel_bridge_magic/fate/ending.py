@@ -7,8 +7,6 @@ from kernel_bridge_magic.fate.life import ANNOUNCED, EndSignal, KernelEnd, since
 from kernel_bridge_magic.fate.verdicts import IN_THE_NEW_KERNEL
 from kernel_bridge_magic.protocol.events import Error, Event, Note, Started
 
-__all__ = ["Ending", "HeldInterrupt"]
-
 
 class Ending:
     """The signs of an end of the kernel, as one cell meets them.

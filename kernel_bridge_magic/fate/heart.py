@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from kernel_bridge_magic.protocol.events import Note
 
-__all__ = ["MISSED_BEATS", "Heart"]
-
 MISSED_BEATS = 2  # one may be missed by a machine that swaps for a moment
 
 

@@ -19,8 +19,6 @@ from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL, Proof, ProofStep
 from kernel_bridge_magic.fate.verdicts import Action, Verdict
 from kernel_bridge_magic.protocol.events import Event, Note
 
-__all__ = ["Judgment", "Steps"]
-
 Steps = Sequence[Event | Action]
 
 _QUESTIONS = {ProofStep.ASK_SERVER: Action.ASK_SERVER, ProofStep.ASK_KERNEL: Action.ASK_KERNEL}

@@ -8,8 +8,6 @@ from typing import Any, Protocol
 from kernel_bridge_magic.fate.life import EndSignal, Life
 from kernel_bridge_magic.protocol.messages import Message
 
-__all__ = ["KernelState"]
-
 
 class _Router(Protocol):
     """Hands on what came."""

@@ -23,8 +23,6 @@ from typing import Any, NamedTuple
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import MOST_AHEAD, Numbering, numbered, read_number
 
-__all__ = ["FLOOD", "FLOOD_SECONDS", "LONG", "Gap", "Ledger"]
-
 #: numbers in a row that are a loss wherever they are missing
 LONG = 10
 #: A full queue of a thousand messages was filled by at least this many messages within this many seconds.

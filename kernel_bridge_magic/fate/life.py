@@ -11,8 +11,6 @@ from typing import NamedTuple
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import is_from_server
 
-__all__ = ["ANNOUNCED", "EndSignal", "KernelEnd", "Life", "since_the_last_cell", "told_of"]
-
 
 class KernelEnd(NamedTuple):
     """How a kernel ended, in words for `told_of`, and whether there is one again, or will be, as far as is known."""

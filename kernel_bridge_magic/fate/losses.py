@@ -5,8 +5,6 @@ from __future__ import annotations
 from kernel_bridge_magic.fate.ledger import Gap
 from kernel_bridge_magic.protocol.events import Event, Lost, Note
 
-__all__ = ["NO_BUSY", "Losses"]
-
 NO_BUSY = "the kernel's start-of-cell message is missing; some output may be, too"
 _NO_IDLE = "the kernel's end-of-cell message is missing; some output may be, too"
 _TOO_FAST = "made faster than the kernel can send; --durable loses none"

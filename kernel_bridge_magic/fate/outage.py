@@ -5,8 +5,6 @@ from __future__ import annotations
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.protocol.events import Event, Note
 
-__all__ = ["Outage", "spoken"]
-
 
 class Outage:
     """Whether the link broke while a cell was under way, is down, or is back.

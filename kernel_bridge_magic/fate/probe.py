@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from kernel_bridge_magic.fate import timing
 
-__all__ = ["Probe"]
-
 
 class Probe:
     """The `kernel_info_request` behind one cell: a kernel answers it when it has done with the cell.

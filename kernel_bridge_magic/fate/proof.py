@@ -24,8 +24,6 @@ import enum
 
 from kernel_bridge_magic.fate import timing
 
-__all__ = ["MESSAGES_OF_A_CELL", "Proof", "ProofStep"]
-
 #: Messages that a cell makes at least: busy, execute_input, execute_reply, idle.
 MESSAGES_OF_A_CELL = 4
 # Seconds

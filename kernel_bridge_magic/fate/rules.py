@@ -16,8 +16,6 @@ from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.fate.patience import SilenceStep
 from kernel_bridge_magic.fate.verdicts import Action
 
-__all__ = ["CELL", "CONNECTION", "RULES", "SIGNS", "Comes", "ConnectionRow", "Row", "markdown"]
-
 #: Each rule: what it says, and the module that keeps it.
 RULES = {
     "R1": ("a cell is done when its reply and its idle are in, in either order", "protocol/request"),

@@ -15,8 +15,6 @@ from typing import Any
 from kernel_bridge_magic.protocol.messages import Message, evaluated, read_json, text
 from kernel_bridge_magic.protocol.numbering import is_rate_limit, numbered
 
-__all__ = ["Catch", "Spool"]
-
 _MOST_UNPACKED = 256 * 2**20  # one message may be larger than a chunk; no kernel's reply may fill our memory
 _MARGIN = 50  # messages; threads over there may send in another order than they are kept
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-__all__ = ["Timing", "current"]
-
 
 @dataclass(frozen=True, slots=True)
 class Timing:

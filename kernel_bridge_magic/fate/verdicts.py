@@ -13,8 +13,6 @@ from kernel_bridge_magic.fate.life import KernelEnd, told_of
 from kernel_bridge_magic.protocol.events import Error, Queued
 from kernel_bridge_magic.protocol.request import Request
 
-__all__ = ["Action", "Verdict"]  # the functions and sentences are used by the module's name
-
 _CHECK = "check before running it again"
 _GONE = "Its variables are gone"
 _NO_KERNEL = "it has no kernel now"

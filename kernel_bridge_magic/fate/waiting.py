@@ -5,8 +5,6 @@ from __future__ import annotations
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.protocol.events import Queued
 
-__all__ = ["Waiting"]
-
 
 class Waiting:
     """What one cell waits for, and what people were told of that. `now` is seconds on a monotonic clock."""

@@ -35,8 +35,6 @@ from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import is_rate_limit
 from kernel_bridge_magic.protocol.request import Request
 
-__all__ = ["CellWatch"]
-
 #: Parts of the names of implementations whose replies say ok of code that raised (FACTS.md#when-a-cell-is-done).
 _ALWAYS_OK = ("octave",)
 

@@ -11,8 +11,6 @@ from kernel_bridge_magic.choices import duration
 from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.protocol.tails import MAX_OUTPUT
 
-__all__ = ["KernelBridge"]
-
 
 class Duration(TraitType):  # generic since traitlets 5.10 only
     """A trait for a length of time: seconds, or a text with a unit; None or "none" for no limit."""

@@ -11,8 +11,6 @@ from typing import Any, NamedTuple, NoReturn
 from kernel_bridge_magic.errors import BadInput, BadOption
 from kernel_bridge_magic.text import cut_end, visible
 
-__all__ = ["HelpWanted", "MagicParser", "Word", "split_words"]
-
 
 class Word(NamedTuple):
     """One word of a line: its text without quotes, where it ends in the line, and whether it was quoted."""

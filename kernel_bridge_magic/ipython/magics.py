@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from kernel_bridge_magic.ipython.shell import InShell
     from kernel_bridge_magic.results import RemoteValue
 
-__all__ = ["BridgeMagics", "load", "unload"]
-
 _ATTRIBUTE = "_kernel_bridge_magics"
 
 

@@ -6,8 +6,6 @@ from kernel_bridge_magic.choices import IF_BUSY, TRANSPORTS, timeout
 from kernel_bridge_magic.ipython.line_parser import MagicParser
 from kernel_bridge_magic.text import Hidden, hide
 
-__all__ = ["kernels_parser", "remote_parser", "servers_parser"]
-
 _MATCH_HELP = """\
 MATCH names one kernel; the first of these that fits decides:
   #2                      row of the last %kernels

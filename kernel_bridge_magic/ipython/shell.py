@@ -42,8 +42,6 @@ from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.text import cut_end, cut_middle, visible
 
-__all__ = ["InShell"]
-
 _WITH_ADD = ("name", "token", "password", "ca_file", "trust", "allow_plain_http", "save")
 #: the levels at which a MATCH names its kernel in full. A row does not: the same cell may run again with other rows.
 _WHOLE = frozenset({Level.ID, Level.PATH, Level.NAME, Level.STEM})

@@ -23,8 +23,6 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.reports import ServerReport, Skipped
 from kernel_bridge_magic.text import visible
 
-__all__ = ["find_by_id", "find_one", "find_only"]
-
 
 def find_one(
     query: str,

@@ -25,27 +25,6 @@ from kernel_bridge_magic.models import Kernel, is_uuid
 from kernel_bridge_magic.reports import Listing
 from kernel_bridge_magic.text import cut_end, fold, hide, visible
 
-__all__ = [
-    "MATCHERS",
-    "NAMING",
-    "Level",
-    "Named",
-    "candidates",
-    "clean",
-    "could_mean",
-    "match",
-    "match_level",
-    "match_named",
-    "narrow",
-    "only_own",
-    "row_of",
-    "search",
-    "shown",
-    "split_list",
-    "split_server",
-    "without_own",
-]
-
 _SHORTEST_PREFIX = 4  # characters of the beginning of an id
 _ROW = re.compile(r"#(\d{1,9})", re.ASCII)
 # `lab::nb`, but not the `::` in an IPv6 address: `http://[::1]:8888::nb`

@@ -23,8 +23,6 @@ from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.reports import ServerReport, Skipped
 from kernel_bridge_magic.text import count, fold, visible
 
-__all__ = ["ambiguous", "no_such_id", "none_matches", "none_running", "not_found"]
-
 _MOST_CANDIDATES = 50  # nobody reads more, and each one is compared with all kernels
 _MOST_TOLD = 3  # skipped files; another command lists them all
 _SHORTEST_PART = 4  # characters of a file's name that mean the file

@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 
 from kernel_bridge_magic.errors import BadMatch
 
-__all__ = ["LONGEST", "search_all"]
-
 LONGEST = 200  # characters in a pattern
 _MOST_STEPS = 50_000_000  # about a second of `re` for the worst possible name
 _OPEN = 8  # a repeat of more than this counts as one of "any number"

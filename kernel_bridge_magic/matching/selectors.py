@@ -10,8 +10,6 @@ from kernel_bridge_magic.matching.levels import Named, clean, match_named
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.text import visible
 
-__all__ = ["pastes", "selector", "selector_among"]
-
 # Double quotes do not make these plain, in a magic's line or in a shell.
 _NEVER = frozenset('"\\$`!')
 # These need quotes: at the head of a word (a comment, a user's home, zsh's `=command`), or anywhere.

@@ -13,8 +13,6 @@ from typing import Any
 
 from kernel_bridge_magic.protocol.messages import Message, text
 
-__all__ = ["COMM_TYPES", "Comms", "ForwardedComm", "Parent"]
-
 COMM_TYPES = ("comm_open", "comm_msg", "comm_close")
 _REMEMBERED = 500  # requests whose output may still come
 

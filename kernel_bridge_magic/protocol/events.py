@@ -7,27 +7,6 @@ from typing import Any
 
 from kernel_bridge_magic.protocol.messages import Message
 
-__all__ = [
-    "STOP",
-    "Aside",
-    "ClearOutput",
-    "CommMessage",
-    "DisplayData",
-    "Error",
-    "Event",
-    "ExecuteResult",
-    "InputRequest",
-    "Lost",
-    "Note",
-    "Page",
-    "Payload",
-    "Queued",
-    "Started",
-    "Stream",
-    "Tick",
-]
-
-
 #: How the text of an event names an interrupt; a front end that calls it something else puts its own word there.
 STOP = "Ctrl-C"
 

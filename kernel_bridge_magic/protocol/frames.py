@@ -15,8 +15,6 @@ from itertools import pairwise
 
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message, read_json
 
-__all__ = ["V1", "decode", "encode", "join_offsets", "join_v1"]
-
 #: The subprotocol that asks for the binary framing. A server that does not know it speaks JSON.
 V1 = "v1.kernel.websocket.jupyter.org"
 

@@ -17,22 +17,6 @@ from typing import Any
 
 from kernel_bridge_magic.errors import BadCell
 
-__all__ = [
-    "PROTOCOL_VERSION",
-    "USERNAME",
-    "MalformedMessage",
-    "Message",
-    "check_code",
-    "describe_kernel",
-    "describe_language",
-    "evaluate_content",
-    "evaluated",
-    "execute_content",
-    "has_subshells",
-    "make_message",
-    "read_json",
-]
-
 PROTOCOL_VERSION = "5.3"
 #: The `username` in headers of ours, by which guests know each other.
 USERNAME = "kernel_bridge"

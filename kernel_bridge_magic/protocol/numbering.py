@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from kernel_bridge_magic.protocol.messages import Message
 
-__all__ = ["MOST_AHEAD", "Numbering", "is_from_server", "is_rate_limit", "numbered", "read_number"]
-
 _MOST_DIGITS = 18  # of a number; Python refuses to read 4300, and no kernel counts so far
 #: What no kernel makes while nobody hears it: eight minutes of the fastest flood that was seen.
 MOST_AHEAD = 10_000_000

@@ -18,8 +18,6 @@ from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.messages import text as text_of
 from kernel_bridge_magic.protocol.tails import MAX_KEPT, Tail, spoken
 
-__all__ = ["Outputs", "Whole"]
-
 _MOST_JOINED = 1 << 10
 _MOST_UPDATED = 1000  # displays of earlier cells
 

@@ -13,8 +13,6 @@ from kernel_bridge_magic.protocol.events import InputRequest
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import numbered
 
-__all__ = ["Questions"]
-
 # Seconds.
 _SILENCE = 0.05  # what was shown before is under way no longer than that
 _LONGER_SILENCE = 0.5  # where a number is missing: on a loaded machine it was

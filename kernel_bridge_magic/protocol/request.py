@@ -24,8 +24,6 @@ from kernel_bridge_magic.protocol.events import (
 )
 from kernel_bridge_magic.protocol.messages import Message, text
 
-__all__ = ["Request", "display_of"]
-
 _MOST_ERRORS = 100  # the last of those that a cell has shown: one of them may be what it ends with
 
 

@@ -6,8 +6,6 @@ import json
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["MAX_KEPT", "MAX_OUTPUT", "Tail", "beginning", "size_of", "spoken"]
-
 #: Bytes of printed text that one cell may leave in a notebook: what a Jupyter server with its default
 #: `iopub_data_rate_limit` lets through to a browser within its `rate_limit_window`, and a little less.
 MAX_OUTPUT = 2_800_000

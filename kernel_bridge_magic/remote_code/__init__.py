@@ -11,8 +11,6 @@ import functools
 import json
 from importlib import resources
 
-__all__ = ["call", "source"]
-
 
 @functools.cache
 def source(name: str) -> str:

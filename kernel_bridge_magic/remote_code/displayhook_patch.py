@@ -17,8 +17,6 @@ from typing import Any
 from kernel_bridge_magic.protocol.messages import USERNAME, Message, evaluate_content, evaluated
 from kernel_bridge_magic.remote_code import call
 
-__all__ = ["GUEST", "DisplayhookPatch", "arm", "disarm"]
-
 #: The key in a cell's metadata that marks it as a guest's.
 GUEST = "kernel_bridge"
 

@@ -14,8 +14,6 @@ from typing import Any
 from kernel_bridge_magic.protocol.messages import evaluate_content, evaluated
 from kernel_bridge_magic.remote_code import call
 
-__all__ = ["is_kept", "mark", "question", "read"]
-
 
 def mark(msg_id: str) -> dict[str, Any]:
     """Return what goes into a cell's metadata, so that its kernel's record of it can be told from others."""

@@ -13,8 +13,6 @@ from typing import Any
 from kernel_bridge_magic.protocol.messages import describe_kernel, evaluate_content, evaluated, has_subshells
 from kernel_bridge_magic.remote_code import call
 
-__all__ = ["DROP", "RING_BYTES", "arm", "drop", "fetch", "is_armed", "needs", "quiet_id"]
-
 RING_BYTES = 64 * 2**20
 CHUNK_BYTES = 4 * 2**20  # of messages in one reply, before they are packed
 #: The word of the quiet request whose idle ends the keeping.

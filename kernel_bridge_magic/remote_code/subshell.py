@@ -8,8 +8,6 @@ from typing import Any
 from kernel_bridge_magic.protocol.messages import evaluate_content, evaluated
 from kernel_bridge_magic.remote_code import call
 
-__all__ = ["arrive", "guarded", "interrupt", "leave", "look_busy", "reached", "thread"]
-
 # Constant: IPython keeps the text of all code that it runs.
 _GUARD = call("enter_aside", files=("guard",))
 _ARRIVE = call("arrive", files=("guard", "subshell"))

@@ -18,8 +18,6 @@ from kernel_bridge_magic.protocol.events import Error
 from kernel_bridge_magic.sanitize.terminal import spell_out
 from kernel_bridge_magic.text import visible
 
-__all__ = ["raisable", "sanitize", "sanitize_error", "sanitize_metadata"]
-
 #: What only shows. JSON is drawn by the front end from data, and pictures are pictures.
 _STATIC = frozenset({"text/plain", "application/json", "image/png", "image/jpeg", "image/gif", "image/webp"})
 _LATEX = "text/latex"

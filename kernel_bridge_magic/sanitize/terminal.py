@@ -12,8 +12,6 @@ import re
 
 from kernel_bridge_magic.protocol.outputs import Whole
 
-__all__ = ["Escapes", "LeftOpen", "Spelt", "spell_out"]
-
 _PASS = r"\x1b\[(?:[0-9;:]{0,60}m|[0-9]{0,4}[A-D]|[0-2]?[JK])"  # not CSI 3 J: it takes the scrollback away
 _CONTROL = "[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # all of C0, DEL and C1 but the four that pass
 _SURROGATE = "[\ud800-\udfff]"  # no terminal can be sent half of a pair

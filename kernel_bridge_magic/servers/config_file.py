@@ -21,8 +21,6 @@ from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.servers.entries import BadEntry, Entry, read_entry
 from kernel_bridge_magic.text import Hidden
 
-__all__ = ["NAME", "file_path", "read_file", "remove_entry", "save_entry", "stamp"]
-
 NAME = "kernel_bridge.json"
 _LARGEST = 1 << 20
 _LOCK_SECONDS = 10.0  # reading and writing take milliseconds, on a slow network disk a second

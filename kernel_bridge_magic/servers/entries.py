@@ -14,8 +14,6 @@ from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.text import visible
 
-__all__ = ["BadEntry", "Entry", "check_name", "is_reference", "read_entry"]
-
 _RESERVED = ("all",)  # options of other commands mean every server by it (B45)
 
 

@@ -19,8 +19,6 @@ from kernel_bridge_magic.text import Hidden
 if TYPE_CHECKING:
     import http.client
 
-__all__ = ["LARGEST_BODY", "TIMEOUT", "Answer", "HttpClient", "refuses_host"]
-
 LARGEST_BODY = 16 * 1024 * 1024  # T23; 5000 kernels with sessions are 2 MiB
 TIMEOUT = 3.0  # seconds for one request
 

@@ -10,8 +10,6 @@ from typing import Any
 from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.readiness import is_ready
 
-__all__ = ["Timed"]
-
 
 class Timed:
     """A socket as http.client uses it, with a deadline for all reads together.

@@ -17,8 +17,6 @@ from kernel_bridge_magic.servers.http_client import TIMEOUT, Answer, HttpClient,
 from kernel_bridge_magic.servers.refusals import host_refused
 from kernel_bridge_magic.text import Hidden
 
-__all__ = ["is_hub", "log_in"]
-
 _PASSWORD_FIELD = re.compile(rb"""\b(?:type|name)\s*=\s*["']?password\b""", re.IGNORECASE)
 _LONGEST_PAGE = 1 << 20  # bytes that are searched for the field
 

@@ -11,8 +11,6 @@ from kernel_bridge_magic.access.urls import server_url
 from kernel_bridge_magic.errors import AuthRefused, BadAnswer, Cause, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import Server
 
-__all__ = ["host_refused", "not_json", "refusal"]
-
 
 def refusal(server: Server, auth_method: str, status: int, location: str = "") -> ServerError:
     """Return the error for a status that is not 2xx.

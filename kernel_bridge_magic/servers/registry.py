@@ -18,8 +18,6 @@ from kernel_bridge_magic.servers import config_file
 from kernel_bridge_magic.servers.entries import BadEntry, Entry, check_name, read_entry
 from kernel_bridge_magic.text import visible
 
-__all__ = ["Ask", "Registry", "read_url"]
-
 Ask = Callable[[str], str]
 """Asks the user for a secret; it is told which one, as `token of lab (https://lab.example/)`.
 

@@ -20,8 +20,6 @@ from kernel_bridge_magic.servers.http_client import TIMEOUT, Answer, HttpClient
 from kernel_bridge_magic.servers.login import log_in
 from kernel_bridge_magic.servers.refusals import not_json
 
-__all__ = ["ServerAPI"]
-
 _SLOW_SECONDS = 65.0  # a server waits up to 60 s for a kernel that starts
 
 

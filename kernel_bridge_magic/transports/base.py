@@ -31,8 +31,6 @@ from kernel_bridge_magic.transports.main_shell import main_shell_of
 from kernel_bridge_magic.transports.opening import Opening
 from kernel_bridge_magic.transports.router import Router
 
-__all__ = ["Transport"]
-
 
 class Transport:
     """One connection to one kernel. Subclasses connect, receive and send.

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from kernel_bridge_magic.text import cut_end, visible
 
-__all__ = ["End", "read_close"]
-
 _LONGEST_REASON = 120  # characters of a server's reason for closing
 _TOO_BIG = 1009  # the close code for a message that is too large
 

@@ -10,8 +10,6 @@ from kernel_bridge_magic.access import peers
 from kernel_bridge_magic.access.files import others_may
 from kernel_bridge_magic.errors import CannotConnect
 
-__all__ = ["ListeningProcess", "read_connection_file"]
-
 _LARGEST_FILE = 64 * 1024  # bytes
 
 

@@ -30,8 +30,6 @@ from kernel_bridge_magic.transports.handshake import Bounded, options, untraced,
 if TYPE_CHECKING:
     from kernel_bridge_magic.transports.watched import WatchedSocket
 
-__all__ = ["Dialler"]
-
 
 class Dialler:
     """Knows the server of one kernel, also when it was started anew, and how we get in.

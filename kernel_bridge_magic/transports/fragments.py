@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Fragments"]
-
 
 class Fragments:
     """The message that is coming: its fragments, `largest` bytes of them at most.

@@ -15,8 +15,6 @@ from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.models import Server
 from kernel_bridge_magic.protocol.frames import V1
 
-__all__ = ["Bounded", "knock", "options", "untraced", "ws_url"]
-
 _LONGEST = 256 * 1024  # bytes of an answer that only opens a WebSocket, or says why not
 _CLOSE_SECONDS = 0.5  # for the server's half of the closing handshake
 

@@ -8,8 +8,6 @@ from typing import Any
 from kernel_bridge_magic.protocol.events import Aside
 from kernel_bridge_magic.protocol.messages import Message
 
-__all__ = ["HEAVY", "MOST_BYTES", "Inbox"]
-
 #: What waits beyond this is dropped and counted: the connection's thread must go on reading, or the server's memory
 #: would fill in place of ours.
 MOST_BYTES = 256 * 2**20

@@ -10,8 +10,6 @@ from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.messages import Message
 
-__all__ = ["Back", "Broken", "Closed", "HeldUp", "Item", "Subscriber"]
-
 
 @dataclass(frozen=True, slots=True)
 class Closed:

@@ -14,8 +14,6 @@ from kernel_bridge_magic.models import Kernel, is_uuid
 from kernel_bridge_magic.protocol.events import Queued
 from kernel_bridge_magic.protocol.messages import Message
 
-__all__ = ["MainShell", "main_shell_of"]
-
 T = TypeVar("T")
 
 _MOST = 1000  # ids that are remembered of each kind

@@ -16,8 +16,6 @@ from kernel_bridge_magic.transports.close_codes import End, read_close
 from kernel_bridge_magic.transports.fragments import Fragments
 from kernel_bridge_magic.transports.watched import TooLarge, WatchedSocket
 
-__all__ = ["LARGEST_RECEIVED", "LARGEST_SENT", "MessageSocket"]
-
 #: Bytes; tornado's limit for one message to the server, which drops the connection for a larger one (FACTS.md#limits).
 LARGEST_SENT = 10 * 2**20 - 1024
 #: Bytes; no message of a kernel may be larger (T23). The length that its frames announce is what counts.

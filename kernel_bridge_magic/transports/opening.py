@@ -9,8 +9,6 @@ from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.transports.items import HeldUp
 
-__all__ = ["Opening"]
-
 
 class Opening:
     """The wait for a connection: one thread waits, the connection's own thread says how far it is."""

@@ -6,8 +6,6 @@ from kernel_bridge_magic.fate.patience import Failure, Retry
 from kernel_bridge_magic.transports import timing
 from kernel_bridge_magic.transports.close_codes import End
 
-__all__ = ["Reconnecting"]
-
 
 class Reconnecting:
     """The tries to open the link of one connection again. `now` is the monotonic clock in seconds.

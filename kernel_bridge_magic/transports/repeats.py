@@ -6,8 +6,6 @@ from collections import deque
 
 from kernel_bridge_magic.protocol.messages import Message
 
-__all__ = ["Repeats"]
-
 _REMEMBERED = 5000  # ids; far more than a socket's buffers hold
 
 

@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.transports.items import Item, Subscriber
 
-__all__ = ["Router"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -14,8 +14,6 @@ from kernel_bridge_magic.transports.close_codes import End
 if TYPE_CHECKING:
     from kernel_bridge_magic.transports.message_socket import MessageSocket
 
-__all__ = ["SilenceWatch", "clocks_apart"]
-
 
 class SilenceWatch:
     """Does what the rules of `fate.patience` say of one connection.

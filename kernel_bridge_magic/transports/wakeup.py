@@ -6,8 +6,6 @@ import contextlib
 import socket
 import threading
 
-__all__ = ["Wakeup"]
-
 
 class Wakeup:
     """A pair of sockets: any thread may `ring` it, and wakes whoever polls `fileno` between `open` and `close`."""

@@ -18,8 +18,6 @@ from kernel_bridge_magic.access.readiness import is_ready
 from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.transports import timing
 
-__all__ = ["TooLarge", "WatchedSocket"]
-
 
 class TooLarge(Exception):
     """A frame that announces more than may come."""

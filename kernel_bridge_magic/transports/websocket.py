@@ -28,8 +28,6 @@ from kernel_bridge_magic.transports.wakeup import Wakeup
 if TYPE_CHECKING:
     from kernel_bridge_magic.transports.message_socket import MessageSocket
 
-__all__ = ["WebSocketTransport"]
-
 
 class WebSocketTransport(Transport):
     """A WebSocket to `/api/kernels/<id>/channels` of the kernel's server.

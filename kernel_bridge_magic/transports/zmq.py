@@ -25,8 +25,6 @@ from kernel_bridge_magic.transports.wakeup import Wakeup
 if TYPE_CHECKING:
     from kernel_bridge_magic.transports.zmq_channels import ZMQChannels
 
-__all__ = ["ZMQTransport"]
-
 _OTHER_KEY = (
     "does not have the key that {file} names, so nothing was run. The kernel of that file has probably ended, and "
     "another one listens on its ports: list the kernels again and use that one's file"

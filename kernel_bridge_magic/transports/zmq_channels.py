@@ -15,8 +15,6 @@ from jupyter_client.session import Session
 
 from kernel_bridge_magic.protocol.messages import Message, read_json
 
-__all__ = ["ZMQChannels"]
-
 CHANNELS = ("shell", "iopub", "stdin", "control")
 _IN_ORDER = ("iopub", "shell", "stdin", "control")  # IOPub first, so that output stands before its cell's reply
 _DIGESTS = 4096  # signatures that are not accepted a second time
