@@ -18,7 +18,7 @@ from kernel_bridge_magic.connection.answers import Answers
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.connection.outcome import Outcome
-from kernel_bridge_magic.connection.sending import leave_news, send
+from kernel_bridge_magic.connection.sending import send
 from kernel_bridge_magic.connection.subshells import Subshell
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate.cell_state import Surroundings
@@ -343,6 +343,6 @@ class Execution:
             interrupted=self.interrupted,
             by_another=False if ours else self._transport.main_shell.interrupted_by_another(self.msg_id),
         )
-        leave_news(self._transport, self._sent)
+        self._transport.state.end_cell(self._watch.ending, fate)
         if fate not in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
             self._transport.main_shell.end(self.msg_id)

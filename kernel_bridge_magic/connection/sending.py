@@ -9,8 +9,8 @@ from typing import Any
 
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.durable import Durable
-from kernel_bridge_magic.errors import Fate, LinkLost, NotRun
-from kernel_bridge_magic.fate.life import EndSignal, told_of
+from kernel_bridge_magic.errors import LinkLost, NotRun
+from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.interrupts import check
 from kernel_bridge_magic.models import Kernel
@@ -37,8 +37,6 @@ class Sent:
     watch: CellWatch
     #: what the cell is to tell of an end of the kernel before it
     news: EndSignal | None
-    #: the sign of an end of the kernel behind which no new life was heard yet
-    awaited: EndSignal | None
     #: messages that had been dropped: damaged ones, and those for which no memory was left
     malformed: int
     unheld: int
@@ -90,7 +88,6 @@ def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: Kernel, serv
         if isinstance(problem, LinkLost) and (sign := transport.state.take_news(told=True)) is not None:
             raise NotRun(_ended_before(kernel.title, sign), kernel=kernel.title) from None
         raise
-    awaited = transport.state.life.awaited
     watch = CellWatch(
         Request(msg_id),
         now=began,
@@ -100,10 +97,10 @@ def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: Kernel, serv
         served=served,
         here=kernel.here,
         implementation=text(transport.state.info.get("implementation")),
-        awaited=awaited,
+        awaited=transport.state.life.awaited,
         told=transport.state.told,
     )
-    return Sent(msg_id, began, watch, news, awaited, malformed, unheld, durable)
+    return Sent(msg_id, began, watch, news, malformed, unheld, durable)
 
 
 def _content(cell: Cell, subshell: str) -> dict[str, Any]:
@@ -130,17 +127,6 @@ def _prepare(transport: Transport, subshell: str) -> None:
         transport.send("execute_request", displayhook_patch.arm(), subshell=subshell)
 
 
-def leave_news(transport: Transport, sent: Sent) -> None:
-    """Leave to the next cell what it shall tell of the kernel's end, now that the fate of this one is known."""
-    life, watch = transport.state.life, sent.watch
-    has_ended = watch.verdict is not None and watch.verdict.fate in (Fate.OK, Fate.FAILED)
-    if has_ended and life.awaited is sent.awaited:
-        life.awaited = None  # whichever life it was that ran the cell
-    told = watch.ending.untold is not None  # just now, and that end may still be to come
-    if told or (life.awaited is None if has_ended else watch.ending.is_told):
-        transport.state.take_news(told=told or not has_ended)
-
-
 def _ended_before(kernel: str, sign: EndSignal) -> str:
-    rest = "Its variables are gone" if sign.comes_back else "It has no kernel now"
-    return f"{told_of(kernel, sign.told)} before the cell was sent, so it is safe to run the cell again. {rest}"
+    rest = "Its variables are gone" if sign.end.comes_back else "It has no kernel now"
+    return f"{sign.end.told(kernel)} before the cell was sent, so it is safe to run the cell again. {rest}"

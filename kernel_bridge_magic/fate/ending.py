@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernel_bridge_magic.fate import timing
-from kernel_bridge_magic.fate.life import ANNOUNCED, EndSignal, KernelEnd, since_the_last_cell, told_of
+from kernel_bridge_magic.fate.life import ANNOUNCED, EndSignal, KernelEnd, since_the_last_cell
 from kernel_bridge_magic.fate.verdicts import IN_THE_NEW_KERNEL
 from kernel_bridge_magic.protocol.events import Error, Event, Note, Started
 
@@ -20,6 +20,8 @@ class Ending:
     ) -> None:
         #: the sign that explains the end best, None while there is none
         self.signal: EndSignal | None = awaited if awaited in ANNOUNCED else None  # it may end this cell as well
+        #: the sign of an end before the cell behind which no new life was heard
+        self.awaited = awaited
         #: whether the kernel has ended, and not only said that it will
         self.is_certain = False
         #: whether people know of the end, or are told of it by what is said of the cell
@@ -28,7 +30,6 @@ class Ending:
         self.unknown_to_server = False
         self._server_gone = False
         self._signalled_at = now
-        self._awaited = awaited
         self._served = served
 
     @property
@@ -39,13 +40,14 @@ class Ending:
     @property
     def untold(self) -> EndSignal | None:
         """The sign of an end before the cell that nothing has told of, once the cell is judged."""
-        return None if self.is_told else self._awaited
+        return None if self.is_told else self.awaited
 
     @property
     def end(self) -> KernelEnd:
         """The end that the signs speak of; with no sign the kernel's process was seen to end."""
-        signal = self.signal or EndSignal.LEFT
-        return KernelEnd("was shut down with its server" if self.with_server else signal.told, signal.comes_back)
+        if self.with_server:
+            return KernelEnd("was shut down with its server", comes_back=False)
+        return (self.signal or EndSignal.LEFT).end
 
     @property
     def with_server(self) -> bool:
@@ -71,10 +73,10 @@ class Ending:
     def begin(self) -> list[Event]:
         """Handle the cell's beginning; return a note on an end of the kernel before it that people do not know of."""
         if self.is_certain and self.signal is not None:
-            news = f"{told_of('', self.signal.told)} {IN_THE_NEW_KERNEL}"
+            news = f"{self.signal.end.told()} {IN_THE_NEW_KERNEL}"
             self.is_certain, self.signal = False, None
-        elif self._awaited is not None and self._awaited not in ANNOUNCED:
-            news = since_the_last_cell(self._awaited)
+        elif self.awaited is not None and self.awaited not in ANNOUNCED:
+            news = since_the_last_cell(self.awaited)
         else:
             return []  # what was announced may end this very cell
         known, self.is_told = self.is_told, True

@@ -93,7 +93,7 @@ class Judgment:
         if self._ending.signal is not None:
             return self.end()
         if self._here and not server_alive:
-            return self.gone(KernelEnd("its server stopped, and the kernel with it,"))
+            return self.gone(KernelEnd("stopped, and the kernel with it,", subject="its server"))
         return self._lose(f"{'link lost' if server_alive else 'its server stopped answering'} ({self._state.closed})")
 
     def give_link_up(self, link: str) -> list[Event]:

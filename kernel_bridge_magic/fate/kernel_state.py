@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from kernel_bridge_magic.errors import Fate
+from kernel_bridge_magic.fate.ending import Ending
 from kernel_bridge_magic.fate.life import EndSignal, Life
 from kernel_bridge_magic.protocol.messages import Message
 
@@ -92,6 +94,15 @@ class KernelState:
     def has_news(self) -> bool:
         """Whether the kernel showed a sign of its end since the last cell began."""
         return self._news is not None
+
+    def end_cell(self, ending: Ending, fate: Fate | None) -> None:
+        """Leave to the next cell what it shall tell of the kernel's end, now that the fate of this one is known."""
+        has_ended = fate in (Fate.OK, Fate.FAILED)
+        if has_ended and self.life.awaited is ending.awaited:
+            self.life.awaited = None  # whichever life it was that ran the cell
+        told = ending.untold is not None  # just now, and that end may still be to come
+        if told or (self.life.awaited is None if has_ended else ending.is_told):
+            self.take_news(told=told or not has_ended)
 
     def take_news(self, *, told: bool = False) -> EndSignal | None:
         """Return, once, the first sign of the kernel's end since the last cell began.

@@ -11,12 +11,26 @@ from typing import NamedTuple
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import is_from_server
 
+#: What ended where a kernel did not end as a whole, for `KernelEnd.subject`.
+PROCESS = "its kernel process"
+
 
 class KernelEnd(NamedTuple):
-    """How a kernel ended, in words for `told_of`, and whether there is one again, or will be, as far as is known."""
+    """How a kernel ended: what `subject` did, or the kernel itself where that is "".
+
+    `comes_back`: there is a kernel again, or will be, as far as is known. `restarted`: somebody restarted it.
+    """
 
     how: str
     comes_back: bool = True
+    subject: str = ""
+    restarted: bool = False
+
+    def told(self, kernel: str = "") -> str:
+        """Return the begin of a sentence: "X was restarted", "X: its kernel process ended"; with no name "it was …"."""
+        if self.subject:
+            return f"{kernel}{': ' if kernel else ''}{self.subject} {self.how}"
+        return f"{kernel or 'it'} {self.how}"
 
 
 class EndSignal(enum.Enum):
@@ -30,38 +44,24 @@ class EndSignal(enum.Enum):
     RESTART = "kernel was restarted by another client"
 
     @property
-    def told(self) -> str:
-        """What people are told of it, in words for `told_of`."""
-        return _TOLD[self]
-
-    @property
-    def comes_back(self) -> bool:
-        """Whether there is a kernel again, or will be, as far as is known."""
-        return self is not EndSignal.SHUTDOWN
+    def end(self) -> KernelEnd:
+        """The end that it says."""
+        return _ENDS[self]
 
 
-_ENDED = "its kernel process ended"
-_TOLD = {
-    EndSignal.RESTARTING: _ENDED,
-    EndSignal.NEW_LIFE: "was restarted",
-    EndSignal.DEAD: f"{_ENDED} for good",
-    EndSignal.LEFT: _ENDED,
-    EndSignal.SHUTDOWN: "was shut down by another client",
-    EndSignal.RESTART: "was restarted by another client",
+_ENDS = {
+    EndSignal.RESTARTING: KernelEnd("ended", subject=PROCESS),
+    EndSignal.NEW_LIFE: KernelEnd("was restarted", restarted=True),
+    EndSignal.DEAD: KernelEnd("ended for good", subject=PROCESS),
+    EndSignal.LEFT: KernelEnd("ended", subject=PROCESS),
+    EndSignal.SHUTDOWN: KernelEnd("was shut down by another client", comes_back=False),
+    EndSignal.RESTART: KernelEnd("was restarted by another client", restarted=True),
 }
-
-
-def told_of(kernel: str, what: str) -> str:
-    """Return the begin of a sentence: "X was restarted", "X: its kernel process ended"; with no name "it was …"."""
-    subject = "" if what.startswith(("its ", "the ")) else "it "
-    if not kernel:
-        return f"{subject}{what}"
-    return f"{kernel} {what}" if subject else f"{kernel}: {what}"
 
 
 def since_the_last_cell(sign: EndSignal) -> str:
     """Return a sentence on a kernel that ended while nobody here waited for it (F8)."""
-    return f"{told_of('', sign.told)} since the last cell. Its variables are gone"
+    return f"{sign.end.told()} since the last cell. Its variables are gone"
 
 
 #: These may come long before the end: the kernel finishes the running cell first (FACTS.md#kernel-deaths).

@@ -32,11 +32,6 @@ class Outage:
         """Whether it is broken now, and being opened again."""
         return self._down_at is not None
 
-    @property
-    def is_back(self) -> bool:
-        """Whether it broke and is open again."""
-        return self._back_at is not None
-
     def broke(self, why: str, clock: str, now: float) -> None:
         """Record a break, and why."""
         self._down_at, self._back_at, self._told = now, None, False

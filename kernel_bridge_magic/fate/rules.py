@@ -1,4 +1,4 @@
-"""The rules R1 to R8 as data: what comes, and what is concluded of it. The documentation is made of this.
+"""The rules R1 to R8 as data: what comes, and what is concluded of it. tests/faults/README.md is made of this.
 
 `RULES` names the module that keeps each rule. What the modules do, row by row, is in `CELL` (`watch.CellWatch`),
 `SIGNS` (`life.Life`) and `CONNECTION` (`patience.Silence`). tests/fate/test_rules.py plays every row with a clock of
@@ -309,40 +309,3 @@ CONNECTION = (
     ConnectionRow("R8", True, True, T.ping_answer, SilenceStep.GIVE_UP, _LONG),
     ConnectionRow("R8", False, False, T.ping_answer, SilenceStep.GIVE_UP, _LONG),
 )
-
-
-def markdown() -> list[str]:
-    """Return all of it as lines of Markdown."""
-    lines = ["| rule | says | kept in |", "|---|---|---|"]
-    lines += [f'| <a id="{name.lower()}"></a>{name} | {says} | {module}.py |' for name, (says, module) in RULES.items()]
-    lines += ["", "What a cell's watch makes of what comes. Seconds count from the last thing that comes.", ""]
-    lines += ["| rule | cell is | what comes | after | then |", "|---|---|---|---|---|"]
-    for row in CELL:
-        lines.append(
-            f"| {row.rule} | {row.state} | {', '.join(c.value for c in row.comes)} | {_in(row)} | {_then(row)} |"
-        )
-    lines += ["", "What is a sign of the kernel's end (R4).", "", "| message on IOPub | means |", "|---|---|"]
-    lines += [f"| {message} | {sign.value} |" for message, sign in SIGNS.items()]
-    lines += ["", "What is done about a connection on which nothing is heard.", ""]
-    lines += ["| rule | cell under way | a new connection | silent for | then |", "|---|---|---|---|---|"]
-    for one in CONNECTION:
-        running, answered = "yes" if one.running else "no", "is answered" if one.answered else "is not answered"
-        then = one.step.value if isinstance(one.step, SilenceStep) else f"says “{one.step} …”"
-        slept = "; this machine slept for 8 h" if one.slept else ""
-        lines.append(f"| {one.rule} | {running} | {answered}{slept} | {one.seconds:g} s | {then} |")
-    return lines
-
-
-def _in(row: Row) -> str:
-    return f"{row.seconds:g} s" if row.seconds else "at once"
-
-
-def _then(row: Row) -> str:
-    parts = []
-    if row.fate is not None:
-        parts.append(f"*{row.fate}*")
-    if row.asks is not None:
-        parts.append(row.asks.value.partition(",")[0])
-    if row.says:
-        parts.append("says that it is queued" if row.says == "Queued" else f"says “… {row.says} …”")
-    return "; ".join(parts)

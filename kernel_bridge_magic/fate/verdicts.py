@@ -9,7 +9,7 @@ import enum
 from dataclasses import dataclass
 
 from kernel_bridge_magic.errors import Fate
-from kernel_bridge_magic.fate.life import KernelEnd, told_of
+from kernel_bridge_magic.fate.life import PROCESS, KernelEnd
 from kernel_bridge_magic.protocol.events import Error, Queued
 from kernel_bridge_magic.protocol.request import Request
 
@@ -99,8 +99,8 @@ def of_reply(request: Request, kernel: str, *, passed_over: bool, believes_ok: b
 def died(kernel: str, end: KernelEnd) -> Verdict:
     """Return the verdict on a cell that ran when its kernel ended."""
     rest = f". {_GONE}" if end.comes_back else f"; {_NO_KERNEL}"
-    incomplete = " (output above may be incomplete)" if "restarted" in end.how else ""
-    return Verdict(Fate.DIED, f"{told_of(kernel, end.how)} during this cell{incomplete}{rest}")
+    incomplete = " (output above may be incomplete)" if end.restarted else ""
+    return Verdict(Fate.DIED, f"{end.told(kernel)} during this cell{incomplete}{rest}")
 
 
 def ended_before(kernel: str, end: KernelEnd, *, said_goodbye: bool) -> Verdict:
@@ -110,9 +110,9 @@ def ended_before(kernel: str, end: KernelEnd, *, said_goodbye: bool) -> Verdict:
     """
     if said_goodbye:
         rest = _GONE if end.comes_back else _NO_KERNEL.capitalize()
-        return Verdict(Fate.NOT_RUN, f"{told_of(kernel, end.how)} while the cell was queued; {_SAFE}. {rest}")
-    what = told_of(kernel, end.how.replace("its kernel process", "the kernel"))
-    return unknown(what, f" before confirming the cell. {_MAY_HAVE_RUN}", alive=False)
+        return Verdict(Fate.NOT_RUN, f"{end.told(kernel)} while the cell was queued; {_SAFE}. {rest}")
+    end = end._replace(subject="the kernel") if end.subject == PROCESS else end
+    return unknown(end.told(kernel), f" before confirming the cell. {_MAY_HAVE_RUN}", alive=False)
 
 
 def not_run(kernel: str, what: str) -> Verdict:

@@ -214,7 +214,7 @@ class CellWatch:
         elif state is None:
             return self.judgment.gone(KernelEnd("was shut down or deleted", comes_back=False))
         elif state == "dead":
-            return self.judgment.gone(KernelEnd(EndSignal.DEAD.told))
+            return self.judgment.gone(EndSignal.DEAD.end)
         elif self.state.closed:
             return self.judgment.link_closed(server_alive=bool(state))
         else:

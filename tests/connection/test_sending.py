@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kernel_bridge_magic.connection.cell import Cell
-from kernel_bridge_magic.connection.sending import leave_news, send
+from kernel_bridge_magic.connection.sending import send
 from kernel_bridge_magic.errors import BadOption, Fate, LinkLost, NotRun
 from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.transports.inbox import Inbox
@@ -84,7 +84,7 @@ def test_how_things_stood_before_is_kept(transport: StillTransport) -> None:
     transport.malformed, transport.unheld = 3, 4
     sent = put(transport)
     assert (sent.malformed, sent.unheld) == (3, 4)
-    assert (sent.durable, sent.news, sent.awaited) == (None, None, None)
+    assert (sent.durable, sent.news, sent.watch.ending.awaited) == (None, None, None)
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -140,7 +140,7 @@ def test_a_cell_that_tells_of_its_kernel_s_end_leaves_the_next_one_nothing_to_te
     sent.watch.signal(EndSignal.RESTARTING, sent.began)
     sent.watch.tick(sent.began + 60)
     assert sent.watch.verdict.fate is Fate.DIED
-    leave_news(transport, sent)
+    transport.state.end_cell(sent.watch.ending, sent.watch.verdict.fate)
     assert not transport.has_news
 
 
@@ -151,5 +151,5 @@ def test_an_end_behind_a_cell_is_left_to_the_next_one(transport: StillTransport)
     sent.watch.receive(msg("execute_reply", {"status": "ok"}, channel="shell", parent=sent.msg_id), sent.began)
     transport.receive(msg("status", {"execution_state": "restarting"}, parent=""))
     assert sent.watch.verdict.fate is Fate.OK
-    leave_news(transport, sent)
+    transport.state.end_cell(sent.watch.ending, sent.watch.verdict.fate)
     assert transport.has_news

@@ -9,7 +9,7 @@ import pytest
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.ending import Ending, HeldInterrupt
-from kernel_bridge_magic.fate.life import ANNOUNCED, EndSignal, KernelEnd
+from kernel_bridge_magic.fate.life import ANNOUNCED, EndSignal
 from kernel_bridge_magic.fate.verdicts import Action
 from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.protocol.events import Error, Note, Started, Stream
@@ -30,11 +30,11 @@ NOW = 100.0
 @pytest.mark.parametrize("sign", EndSignal)
 def test_a_sign_is_certain_unless_it_only_announces_the_end(sign: EndSignal) -> None:
     ending = Ending(NOW)
-    assert ending.signal is None and ending.end == KernelEnd("its kernel process ended")
+    assert ending.signal is None and ending.end == EndSignal.LEFT.end
     ending.receive(sign, NOW)
     assert ending.signal is sign
     assert ending.is_certain is not ending.is_announced
-    assert ending.end == KernelEnd(sign.told, sign.comes_back)
+    assert ending.end == sign.end
 
 
 def test_the_first_cause_explains_best_and_a_last_word_is_final() -> None:

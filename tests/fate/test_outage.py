@@ -11,20 +11,20 @@ T = timing.current
 
 def test_a_link_that_holds() -> None:
     outage = Outage()
-    assert not (outage.happened or outage.is_down or outage.is_back or outage.settled(1e9))
+    assert not (outage.happened or outage.is_down or outage.settled(1e9))
     assert outage.tick(1e9) == []
 
 
 def test_a_break_and_the_return() -> None:
     outage = Outage()
     outage.broke("reset", "10:00:00", 100.0)
-    assert outage.happened and outage.is_down and not outage.is_back
+    assert outage.happened and outage.is_down
     assert outage.tick(100.0 + T.tell_link_is_down - 0.1) == []
     (note,) = outage.tick(100.0 + T.tell_link_is_down)
     assert note == Note("link lost at 10:00:00 (reset). It is tried again; Ctrl-C ends the wait")
     assert outage.tick(200.0) == [], "once"
     assert outage.back(3.0, "10:00:03", 103.0) == Note("link lost at 10:00:00, back after 3.0 s")
-    assert outage.happened and outage.is_back and not outage.is_down
+    assert outage.happened and not outage.is_down
     assert not outage.settled(103.0 + T.stragglers - 0.1)
     assert outage.settled(103.0 + T.stragglers)
     assert outage.span == ("10:00:00", "10:00:03")

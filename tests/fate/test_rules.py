@@ -25,13 +25,13 @@ from kernel_bridge_magic.fate.rules import (
     Comes,
     ConnectionRow,
     Row,
-    markdown,
 )
 from kernel_bridge_magic.fate.verdicts import Action
 from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.protocol.events import Event, Lost, Note, Queued
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request
+from tests.faults.table import rules
 from tests.support.wire import CELL as CELL_ID
 from tests.support.wire import KERNEL, OURS, entered, error, msg, reply, status, stream
 
@@ -323,6 +323,6 @@ def test_everything_that_may_come_is_in_a_row() -> None:
 
 
 def test_the_documentation_has_every_row() -> None:
-    lines = markdown()
+    lines = rules()
     assert sum(line.startswith(("| R", '| <a id="r')) for line in lines) == len(RULES) + len(CELL) + len(CONNECTION)
     assert all(line.count(" | ") == lines[2].count(" | ") for line in lines[2:10])

@@ -6,7 +6,7 @@ import pytest
 
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import verdicts
-from kernel_bridge_magic.fate.life import KernelEnd
+from kernel_bridge_magic.fate.life import PROCESS, KernelEnd
 from kernel_bridge_magic.fate.verdicts import Verdict
 from kernel_bridge_magic.protocol.events import Error, Queued
 from kernel_bridge_magic.protocol.request import Request
@@ -17,11 +17,11 @@ SAFE = "the cell was not run, so it is safe to run it again"
 
 
 def test_a_kernel_that_died_is_told_with_its_variables() -> None:
-    assert verdicts.died(X, KernelEnd("was restarted")) == Verdict(
+    assert verdicts.died(X, KernelEnd("was restarted", restarted=True)) == Verdict(
         Fate.DIED,
         "x.ipynb was restarted during this cell (output above may be incomplete). Its variables are gone",
     )
-    ended = verdicts.died(X, KernelEnd("its kernel process ended", comes_back=False))
+    ended = verdicts.died(X, KernelEnd("ended", comes_back=False, subject=PROCESS))
     assert ended.reason == "x.ipynb: its kernel process ended during this cell; it has no kernel now"
 
 
@@ -31,7 +31,7 @@ def test_a_goodbye_before_the_cell_began_proves_that_it_was_not_run_and_a_crash_
         Fate.NOT_RUN,
         f"x.ipynb was shut down by another client while the cell was queued; {SAFE}. It has no kernel now",
     )
-    crash = verdicts.ended_before(X, KernelEnd("its kernel process ended"), said_goodbye=False)
+    crash = verdicts.ended_before(X, KernelEnd("ended", subject=PROCESS), said_goodbye=False)
     assert crash == Verdict(
         Fate.UNKNOWN,
         "x.ipynb: the kernel ended before confirming the cell. It may have run: check before running it again. "

@@ -12,7 +12,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kernel_bridge_magic.fate.rules import markdown
+from kernel_bridge_magic.fate.patience import SilenceStep
+from kernel_bridge_magic.fate.rules import CELL, CONNECTION, RULES, SIGNS, Row
 from tests.faults.goals import BAD_INPUT, GOALS
 
 HERE = Path(__file__).parent
@@ -154,7 +155,7 @@ def render(kept: dict[str, dict[str, object]]) -> str:
         "Made of kernel_bridge_magic/fate/rules.py; tests/fate/test_rules.py plays each row.",
         "",
     ]
-    lines += markdown()
+    lines += rules()
     lines += [
         "",
         "## Bad input",
@@ -173,6 +174,43 @@ def render(kept: dict[str, dict[str, object]]) -> str:
         for name, row in sorted(long_rows.items()):
             lines.append(f"| {name} | {row['result']} | `{row['command']}` | {row['date']} |")
     return "\n".join(lines) + "\n"
+
+
+def rules() -> list[str]:
+    """The rules as lines of Markdown."""
+    lines = ["| rule | says | kept in |", "|---|---|---|"]
+    lines += [f'| <a id="{name.lower()}"></a>{name} | {says} | {module}.py |' for name, (says, module) in RULES.items()]
+    lines += ["", "What a cell's watch makes of what comes. Seconds count from the last thing that comes.", ""]
+    lines += ["| rule | cell is | what comes | after | then |", "|---|---|---|---|---|"]
+    for row in CELL:
+        lines.append(
+            f"| {row.rule} | {row.state} | {', '.join(c.value for c in row.comes)} | {_in(row)} | {_then(row)} |"
+        )
+    lines += ["", "What is a sign of the kernel's end (R4).", "", "| message on IOPub | means |", "|---|---|"]
+    lines += [f"| {message} | {sign.value} |" for message, sign in SIGNS.items()]
+    lines += ["", "What is done about a connection on which nothing is heard.", ""]
+    lines += ["| rule | cell under way | a new connection | silent for | then |", "|---|---|---|---|---|"]
+    for one in CONNECTION:
+        running, answered = "yes" if one.running else "no", "is answered" if one.answered else "is not answered"
+        then = one.step.value if isinstance(one.step, SilenceStep) else f"says “{one.step} …”"
+        slept = "; this machine slept for 8 h" if one.slept else ""
+        lines.append(f"| {one.rule} | {running} | {answered}{slept} | {one.seconds:g} s | {then} |")
+    return lines
+
+
+def _in(row: Row) -> str:
+    return f"{row.seconds:g} s" if row.seconds else "at once"
+
+
+def _then(row: Row) -> str:
+    parts = []
+    if row.fate is not None:
+        parts.append(f"*{row.fate}*")
+    if row.asks is not None:
+        parts.append(row.asks.value.partition(",")[0])
+    if row.says:
+        parts.append("says that it is queued" if row.says == "Queued" else f"says “… {row.says} …”")
+    return "; ".join(parts)
 
 
 def label(kind: str, number: int) -> str:
