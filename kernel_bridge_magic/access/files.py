@@ -9,16 +9,19 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
+import json
 import os
 import stat
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 def _flags(*names: str) -> int:
     """Return the flags of these names that there are here. Python never lets a descriptor be inherited."""
     return sum(getattr(os, name, 0) for name in ("O_BINARY", *names))
 
+
+_LARGEST_OBJECT = 64 * 1024  # bytes
 
 # O_NONBLOCK: opening a FIFO must not wait for a writer. O_NOFOLLOW: a link would show what is elsewhere.
 _READ = os.O_RDONLY | _flags("O_NONBLOCK")
@@ -111,6 +114,21 @@ def read_fit(file: BinaryIO, largest: int, *, forbidden: int = 0, foreign: bool 
         del data  # it may be a secret, which no traceback that shows local variables must show
         raise UnfitFile(Fault.SIZE, status.st_uid)
     return data
+
+
+def read_object(path: str) -> dict[str, Any]:
+    """Return the JSON object in a small file of anybody's: a connection file, a kernelspec.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or has more than 64 KiB.
+        ValueError: it is no path, or holds no JSON object.
+    """
+    with open_file(path) as file:
+        data = read_fit(file, _LARGEST_OBJECT, foreign=True)
+    with contextlib.suppress(RecursionError):
+        if isinstance(content := json.loads(data), dict):
+            return content
+    raise ValueError("no JSON object")
 
 
 class Directory:

@@ -6,15 +6,14 @@ at hand it cannot be done, and the error says so.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from kernel_bridge_magic.access import peers as ports
 from kernel_bridge_magic.access.deadline import Deadline
+from kernel_bridge_magic.access.files import read_object
 from kernel_bridge_magic.discovery.asking import join
 from kernel_bridge_magic.discovery.heartbeat import Heartbeats
-from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
-from kernel_bridge_magic.discovery.standalone import endpoint
+from kernel_bridge_magic.discovery.standalone import endpoint_at
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.servers.rest import ServerAPI
@@ -76,12 +75,8 @@ class Control:
     def beats(self) -> bool | None:
         """Return whether the kernel's heartbeat answers; None where it cannot be asked from here."""
         path = self._kernel.connection_file
-        if not path:
-            return None
-        try:
-            with open(path, encoding="utf-8") as file:
-                where = endpoint(FileContent(path, dict(json.load(file)), 0.0))
-        except (OSError, ValueError, TypeError, Refused):
+        where = endpoint_at(path) if path else None
+        if where is None:
             return None
         heart = Heartbeats([where], _HEARTBEAT_SECONDS)
         heart.wait([path], Deadline.after(_HEARTBEAT_SECONDS))
@@ -123,7 +118,6 @@ class Control:
 def listening_process(connection_file: str) -> int | None:
     """Return the pid of this user's process that listens on the connection file's shell port; None for none."""
     try:
-        with open(connection_file, encoding="utf-8") as file:
-            return ports.listening_process(json.load(file)["shell_port"])
+        return ports.listening_process(read_object(connection_file)["shell_port"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -6,21 +6,17 @@ Nothing is asked of a kernel: a control request makes its server call a busy ker
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from kernel_bridge_magic.access import peers
-from kernel_bridge_magic.access.files import open_file, read_fit
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
-from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused
-from kernel_bridge_magic.discovery.standalone import endpoint
+from kernel_bridge_magic.discovery.standalone import endpoint_at
 from kernel_bridge_magic.reports import Usage
 
 _SAMPLE_SECONDS = 0.1  # CPU is what is used in a time; all processes are looked at over the same
-_LARGEST_FILE = 64 * 1024
 
 
 def listening_pids(where: Iterable[Endpoint]) -> dict[str, int]:
@@ -57,7 +53,7 @@ def usages(connection_files: Iterable[str]) -> dict[str, Usage]:
     """Return what the processes of these connection files use, of those that are seen; takes 0.1 s and a little."""
     import psutil
 
-    pids = listening_pids(filter(None, map(_endpoint, connection_files)))
+    pids = listening_pids(filter(None, map(endpoint_at, connection_files)))
     processes: dict[str, Any] = {}
     for path, pid in pids.items():
         with contextlib.suppress(psutil.Error):
@@ -75,10 +71,3 @@ def _used(processes: Mapping[str, Any]) -> Iterable[tuple[str, Usage]]:
         with contextlib.suppress(psutil.Error), process.oneshot():
             started = datetime.fromtimestamp(process.create_time()).astimezone()
             yield path, Usage(process.pid, process.memory_info().rss, process.cpu_percent(), started)
-
-
-def _endpoint(path: str) -> Endpoint | None:
-    # The listing has trusted this file already.
-    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError, Refused), open_file(path) as file:
-        return endpoint(FileContent(path, dict(json.loads(read_fit(file, _LARGEST_FILE))), 0.0))
-    return None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-import json
 import os
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kernel_bridge_magic.access import peers
-from kernel_bridge_magic.access.files import open_file, read_fit
+from kernel_bridge_magic.access.files import read_object
 from kernel_bridge_magic.discovery.heartbeat import Endpoint
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, number, text
 from kernel_bridge_magic.models import Kernel, KernelSpec, Session
@@ -42,7 +41,6 @@ class _Process(NamedTuple):
 #: A connection file (path, mtime) and the process that was found to listen: looking for it costs 10-100 ms.
 _PROCESSES: dict[tuple[str, float], _Process] = {}
 _MOST_PROCESSES = 1000
-_LARGEST_SPEC = 64 * 1024
 
 
 def file_kernel_id(path: str) -> str:
@@ -59,6 +57,14 @@ def endpoints(files: Sequence[FileContent]) -> tuple[dict[str, Endpoint], list[S
         except Refused as error:
             skipped.append(Skipped(file.path, str(error)))
     return found, skipped
+
+
+def endpoint_at(path: str) -> Endpoint | None:
+    """Read the connection file at `path`, which a listing has trusted already; None if it cannot be used any more."""
+    try:
+        return endpoint(FileContent(path, read_object(path), 0.0))
+    except (OSError, ValueError):
+        return None
 
 
 def endpoint(file: FileContent) -> Endpoint:
@@ -227,8 +233,7 @@ def kernelspec_on_disk(name: str) -> KernelSpec:
 
     for directory in jupyter_path("kernels"):
         try:
-            with open_file(os.path.join(directory, name, "kernel.json")) as file:
-                return KernelSpec.from_json(name, json.loads(read_fit(file, _LARGEST_SPEC, foreign=True)))
-        except (OSError, ValueError, RecursionError):
+            return KernelSpec.from_json(name, read_object(os.path.join(directory, name, "kernel.json")))
+        except (OSError, ValueError):
             continue
     return KernelSpec(name)

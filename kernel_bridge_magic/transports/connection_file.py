@@ -7,10 +7,8 @@ import stat
 from typing import Any
 
 from kernel_bridge_magic.access import peers
-from kernel_bridge_magic.access.files import others_may
+from kernel_bridge_magic.access.files import others_may, read_object
 from kernel_bridge_magic.errors import CannotConnect
-
-_LARGEST_FILE = 64 * 1024  # bytes
 
 
 def read_connection_file(path: str, title: str, context: Any) -> Any:
@@ -25,10 +23,7 @@ def read_connection_file(path: str, title: str, context: Any) -> Any:
 
     info = ConnectionFileMixin(context=context, connection_file=path)
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
-            raise ValueError
-        info.load_connection_file()
+        info.load_connection_info(read_object(path))
     except Exception:
         # Whatever it holds (no object, no number, nesting without end): traitlets has errors of its own.
         raise CannotConnect(f"{title} has no connection file any more, or one that cannot be read") from None

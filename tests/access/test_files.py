@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from kernel_bridge_magic.access.files import Directory, create, is_foreign, open_file, others_may, truncate, try_lock
+from kernel_bridge_magic.access.files import (
+    Directory,
+    create,
+    is_foreign,
+    open_file,
+    others_may,
+    read_object,
+    truncate,
+    try_lock,
+)
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files
 
 
@@ -117,3 +126,19 @@ def test_a_lock_is_held_by_one(locks: bool, tmp_path: Path, monkeypatch: pytest.
     again = try_lock(str(tmp_path / "lock"))
     assert again is not None
     os.close(again)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\0", "[" * 60_000, '{"a": 1}' + " " * 70_000])
+def test_only_a_small_json_object_is_read(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "kernel-1.json"
+    path.write_text(text)
+    with pytest.raises((OSError, ValueError)):
+        read_object(str(path))
+    path.write_text('{"shell_port": 1}')
+    assert read_object(str(path)) == {"shell_port": 1}
+
+
+def test_a_fifo_is_no_object(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match="not permitted"):
+        read_object(str(tmp_path / "fifo"))
