@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import math
 import re
 from types import UnionType
@@ -78,25 +79,17 @@ def duration(value: object, otherwise: str = "none") -> float | None:
     return number
 
 
-def seconds(text: str) -> float | None:
-    """Parse the value of a command line option that may be `none`, see `duration`.
+def seconds(text: str, otherwise: str = "none") -> float | None:
+    """Parse the value of a command line option, see `duration`.
 
     Raises:
         argparse.ArgumentTypeError: it is no duration.
     """
     try:
-        return duration(text)
+        return duration(text, otherwise)
     except ValueError as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
 
 
-def timeout(text: str) -> float | None:
-    """Parse the value of `--timeout`, see `duration`.
-
-    Raises:
-        argparse.ArgumentTypeError: it is no duration.
-    """
-    try:
-        return duration(text, otherwise="leave --timeout out")
-    except ValueError as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
+#: Parses the value of `--timeout`.
+timeout = functools.partial(seconds, otherwise="leave --timeout out")

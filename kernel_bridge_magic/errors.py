@@ -118,8 +118,7 @@ class AmbiguousKernel(BadInput):
         self, problem: str, candidates: Sequence[tuple[str, Kernel]] = (), *, more: int = 0, remedy: str = ""
     ) -> None:
         super().__init__(problem, remedy)
-        self.candidates = tuple(candidates)
-        self.more = more
+        self.candidates, self.more = tuple(candidates), more
 
     def __str__(self) -> str:
         return visible(". ".join(filter(None, (self.problem, self.remedy))))
@@ -163,9 +162,7 @@ class RemoteError(KernelBridgeError):
     def __init__(self, ename: str, evalue: str, traceback: Sequence[str] = (), kernel: str = "") -> None:
         super().__init__(evalue)
         self.args = (evalue,)  # as the exception that it stands for has them
-        self.ename = ename
-        self.evalue = evalue
-        self.traceback = list(traceback)
+        self.ename, self.evalue, self.traceback = ename, evalue, list(traceback)
         self.kernel = kernel
         #: where it was raised, as it stands behind the text ("in work/analysis.ipynb"); "" where that is plain anyway
         self.where = ""
@@ -248,12 +245,9 @@ class FateError(KernelBridgeError):
         started: bool | None = None,
     ) -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.kernel = kernel
-        self.shown = shown
-        self.missing = missing
-        self.seconds = seconds
-        self.started = started
+        self.reason, self.kernel = reason, kernel
+        self.shown, self.missing = shown, missing
+        self.seconds, self.started = seconds, started
         #: the `RemoteResult` of the cell, with its output until then
         self.result: Any = None
 

@@ -97,32 +97,18 @@ def _refused(tried: str) -> Callable[..., NoReturn]:
     return refuse
 
 
-def _refuse(**named: str) -> None:
+def _refuse(*prefixes: str, **named: str) -> None:
     for name, tried in named.items():
-        setattr(RemoteValue, f"__{name}__", _refused(tried))
+        for prefix in prefixes:
+            setattr(RemoteValue, f"__{prefix}{name}__", _refused(tried))
 
 
-_refuse(eq="==", ne="!=", lt="<", le="<=", gt=">", ge=">=", bool="asking for its truth")
-for _name, _sign in {
-    "add": "+",
-    "sub": "-",
-    "mul": "*",
-    "matmul": "@",
-    "truediv": "/",
-    "floordiv": "//",
-    "mod": "%",
-    "divmod": "divmod()",
-    "pow": "**",
-    "lshift": "<<",
-    "rshift": ">>",
-    "and": "&",
-    "or": "|",
-    "xor": "^",
-}.items():
-    _refuse(**{_name: _sign, f"r{_name}": _sign})
-_refuse(neg="-", pos="+", invert="~", abs="abs()", round="round()", trunc="trunc()", floor="floor()", ceil="ceil()")
-_refuse(int="int()", float="float()", complex="complex()", index="use as an index")
-_refuse(len="len()", iter="going through it", contains="'in' it", getitem="[]", setitem="[]", delitem="[]")
+_refuse("", eq="==", ne="!=", lt="<", le="<=", gt=">", ge=">=", bool="asking for its truth")
+_refuse("", "r", add="+", sub="-", mul="*", matmul="@", truediv="/", floordiv="//", mod="%", divmod="divmod()")
+_refuse("", "r", pow="**", lshift="<<", rshift=">>", xor="^", **{"and": "&", "or": "|"})
+_refuse("", neg="-", pos="+", invert="~", abs="abs()", round="round()", trunc="trunc()", floor="floor()", ceil="ceil()")
+_refuse("", int="int()", float="float()", complex="complex()", index="use as an index")
+_refuse("", len="len()", iter="going through it", contains="'in' it", getitem="[]", setitem="[]", delitem="[]")
 RemoteValue.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import kernel_bridge_magic
 from kernel_bridge_magic import errors
 from kernel_bridge_magic.errors import (
     AmbiguousKernel,
@@ -62,7 +63,7 @@ def test_the_tree_in_the_docstring_is_the_real_one() -> None:
 
 def test_every_error_is_public_and_says_what_it_is() -> None:
     for name, _ in drawn():
-        assert name in errors.__all__
+        assert name in kernel_bridge_magic.__all__
         assert getattr(errors, name).__doc__
 
 
