@@ -170,7 +170,7 @@ class KernelConnection:
     @property
     def has_news(self) -> bool:
         """Whether `take_news` has something to say."""
-        return self._transport.has_news
+        return self._transport.state.has_news or self._transport.left_unknown
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Pass to `subscriber` what comes and is no answer to a request that waits."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.durable import Durable
 from kernel_bridge_magic.errors import LinkLost, NotRun
@@ -18,8 +21,10 @@ from kernel_bridge_magic.protocol.messages import execute_content, text
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.remote_code import displayhook_patch, record
 from kernel_bridge_magic.text import count
+from kernel_bridge_magic.transports import timing
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Inbox
+from kernel_bridge_magic.transports.items import Closed
 
 _PROOF_SECONDS = 3.0  # for a restarted kernel's output to find its way here
 _ARM_SECONDS = 0.3  # an idle kernel answers in milliseconds
@@ -115,7 +120,7 @@ def _prepare(transport: Transport, subshell: str) -> None:
     Over a link that may break the answer is waited for, unless the kernel is busy. The answer tells where the kernel's
     messages stand before the cell. Without that nobody could tell later whether the cell has made any.
     """
-    transport.prove(_PROOF_SECONDS)
+    _prove(transport)
     life = transport.state.life.session
     if not transport.displayhook_patch.must_arm(life, now=time.monotonic(), breaks=transport.breaks):
         return
@@ -125,6 +130,26 @@ def _prepare(transport: Transport, subshell: str) -> None:
         transport.ask("execute_request", arm, subshell=subshell, seconds=_ARM_SECONDS, harmless=True, whole=True)
     else:
         transport.send("execute_request", displayhook_patch.arm(), subshell=subshell)
+
+
+def _prove(transport: Transport) -> None:
+    """After a restart wait, a few seconds at most, until IOPub messages of the kernel's new life reach us.
+
+    Whoever reads the kernel's socket (our server) subscribes anew, and what is published before is lost. A kernel that
+    is busy says nothing; by the time it does, the subscription is old.
+    """
+    deadline = Deadline.after(_PROOF_SECONDS)
+    while transport.state.unproven and not deadline.is_over:
+        check()
+        inbox = Inbox()
+        msg_id = transport.send("kernel_info_request", {}, inbox=inbox)
+        again = Deadline.after(timing.current.ask_info_again)
+        with contextlib.suppress(queue.Empty):
+            while transport.state.unproven:
+                item = inbox.get(timeout=again.left)
+                if getattr(item, "channel", "") == "iopub" or isinstance(item, Closed):
+                    transport.state.unproven = False
+        transport.forget(msg_id)
 
 
 def _ended_before(kernel: str, sign: EndSignal) -> str:

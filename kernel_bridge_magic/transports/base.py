@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import queue
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkLost
 from kernel_bridge_magic.fate.kernel_state import KernelState
 from kernel_bridge_magic.fate.ledger import Gap, Ledger
@@ -43,8 +45,7 @@ class Transport:
     reopens = False
 
     def __init__(self, kernel: Kernel) -> None:
-        #: our `session` in headers, and a WebSocket's session_id. Never shared between two connections
-        #: (FACTS.md#opening-a-websocket)
+        #: our `session` in headers, and a WebSocket's session_id; no two connections share one
         self.client_id = uuid.uuid4().hex
         #: who gets what comes
         self.router = Router()
@@ -57,40 +58,30 @@ class Transport:
         self._ledger = Ledger(self.client_id)
         #: what is sent on shell as the last thing when we close the connection
         self.farewell: Mapping[str, Any] | None = None
-        #: messages that were dropped because nobody could make sense of them
-        self.malformed = 0
-        #: messages that were dropped because no memory was left for them
-        self.unheld = 0
+        #: how many messages were dropped: nobody could make sense of them, or no memory was left for them
+        self.malformed = self.unheld = 0
         #: how often the link broke, or was tried in vain: each may have left requests over there that nobody hears of
         self.breaks = 0
-        #: since when nothing was heard over a link that broke or does not answer, on the monotonic clock; None for one
-        #: that is well
+        #: since when, on the monotonic clock, a link that broke or does not answer was silent; None for a good one
         self.lost_since: float | None = None
         #: whether a cell has given the link up; with `left_unknown` nobody knows how that one ended
         self.abandoned = self.left_unknown = False
         #: whether somebody wants it open though no request is under way
         self.kept = False
         self._lock = threading.Lock()
-        self._sent = 0
-        self._pid = os.getpid()
-        self._used = time.monotonic()
-        self._closing = False
+        self._numbers = itertools.count(1)
+        self._pid, self._used = os.getpid(), time.monotonic()
+        self._closing = self._hears = False
         self._closed: Closed | None = None
         #: until when what comes may be what a server kept, so that nobody knows when it was sent; monotonic clock
         self._kept_until = float("-inf")
-        self._hears = False
         self._opening = Opening()
         self._thread = threading.Thread(target=self._run, name=f"kernel-bridge-{self.name}", daemon=True)
-
-    # -- for everybody
 
     def open(self, timeout: float, held_up: HeldUp | None = None) -> None:
         """Connect, and return when the kernel can be spoken to.
 
-        `held_up` is called again and again as long as the server does not let us in, since it waits for a kernel that
-        is busy or starting (FACTS.md#opening-a-websocket). Its arguments are the seconds since the server was asked,
-        and whether the kernel's process is seen to be suspended, which is waited for without an end. What it raises
-        ends the wait.
+        `held_up` is called again and again as long as nobody lets us in, see `HeldUp`.
 
         Raises:
             CannotConnect: it could not be opened within `timeout` seconds; nothing was sent.
@@ -122,21 +113,21 @@ class Transport:
         *,
         channel: str = "shell",
         inbox: Inbox | None = None,
-        parent: Mapping[str, Any] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        buffers: Sequence[bytes] = (),
         subshell: str = "",
         msg_id: str = "",
+        **parts: Any,
     ) -> str:
-        """Send one message; what answers it goes to `inbox`. Gives its `msg_id`, that of `new_id` if it was given.
+        """Send one message and return its `msg_id`; what answers it goes to `inbox`.
+
+        `parts` are its `parent`, `metadata` and `buffers`, as `make_message` has them.
 
         Raises:
             LinkLost: the connection is closed; the message was not sent.
         """
         if self._pid != os.getpid():
             raise LinkLost("this connection belongs to the process that opened it; connect anew after a fork")
-        message = self._make(msg_type, content, channel, parent, metadata, buffers, subshell, msg_id)
-        msg_id = message.msg_id
+        msg_id = msg_id or self.new_id()
+        message = self._make(msg_type, content, channel=channel, msg_id=msg_id, subshell=subshell, **parts)
         if inbox is not None:
             self.router.expect(msg_id, inbox)
             with self._lock:
@@ -158,10 +149,8 @@ class Transport:
         return msg_id
 
     def new_id(self) -> str:
-        """Give a `msg_id` that nothing bears yet."""
-        with self._lock:
-            self._sent += 1
-            return f"{self.client_id}_{self._sent}"
+        """Return a `msg_id` that nothing bears yet."""
+        return f"{self.client_id}_{next(self._numbers)}"
 
     def ask(
         self,
@@ -175,7 +164,7 @@ class Transport:
         harmless: bool = False,
         whole: bool = False,
     ) -> dict[str, Any] | None:
-        """Send a request and give its reply's content; None if none came within `seconds`, or the end came first.
+        """Send a request and return its reply's content; None if none came within `seconds`, or the end came first.
 
         `harmless` is one that changes nothing over there: the wait for its answer may be interrupted. `whole` waits
         for its idle as well, if that comes in time.
@@ -185,15 +174,14 @@ class Transport:
         """
         inbox = Inbox()
         msg_id = self.send(msg_type, content, channel=channel, subshell=subshell, inbox=inbox, msg_id=msg_id)
-        deadline = time.monotonic() + seconds
+        deadline = Deadline.after(seconds)
         reply: dict[str, Any] | None = None
         try:
             while reply is None or whole:
-                left = max(deadline - time.monotonic(), 0.0)
                 try:
-                    item = inbox.get(timeout=min(left, PATIENCE))
+                    item = inbox.get(timeout=min(deadline.left, PATIENCE))
                 except queue.Empty:
-                    if not left:
+                    if deadline.is_over:
                         break
                     if harmless:
                         check()
@@ -207,57 +195,14 @@ class Transport:
         finally:
             self.forget(msg_id)
 
-    def _make(
-        self,
-        msg_type: str,
-        content: Mapping[str, Any],
-        channel: str = "shell",
-        parent: Mapping[str, Any] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        buffers: Sequence[bytes] = (),
-        subshell: str = "",
-        msg_id: str = "",
-    ) -> Message:
-        return make_message(
-            msg_type,
-            content,
-            channel=channel,
-            msg_id=msg_id or self.new_id(),
-            client_id=self.client_id,
-            date=datetime.now(UTC).isoformat(),
-            parent=parent,
-            metadata=metadata,
-            buffers=buffers,
-            subshell=subshell,
-        )
-
-    def prove(self, seconds: float) -> None:
-        """After a restart wait, `seconds` at most, until IOPub messages of the kernel's new life reach us.
-
-        Whoever reads the kernel's socket (our server) subscribes anew, and what is published before is lost. A
-        kernel that is busy says nothing; by the time it does, the subscription is old.
-        """
-        deadline = time.monotonic() + seconds
-        while self.state.unproven and time.monotonic() < deadline:
-            check()
-            inbox = Inbox()
-            msg_id = self.send("kernel_info_request", {}, inbox=inbox)
-            again = time.monotonic() + timing.current.ask_info_again
-            with contextlib.suppress(queue.Empty):
-                while self.state.unproven:
-                    item = inbox.get(timeout=max(again - time.monotonic(), 0.0))
-                    if getattr(item, "channel", "") == "iopub" or isinstance(item, Closed):
-                        self.state.unproven = False
-            self.forget(msg_id)
+    def _make(self, msg_type: str, content: Mapping[str, Any], *, channel: str = "shell", **parts: Any) -> Message:
+        """Make a message of ours; `parts` are those of `make_message`."""
+        parts = {"msg_id": parts.get("msg_id") or self.new_id(), "client_id": self.client_id, **parts}
+        return make_message(msg_type, content, channel=channel, date=datetime.now(UTC).isoformat(), **parts)
 
     def abandon(self, *, left_unknown: bool) -> None:
         """Send no other cell over this link; it is closed once nobody waits for it any more."""
         self.abandoned, self.left_unknown = True, left_unknown
-
-    @property
-    def has_news(self) -> bool:
-        """Whether there is something to tell before the next cell."""
-        return self.state.has_news or self.left_unknown
 
     def forget(self, msg_id: str) -> None:
         """Stop routing the answers of a request; what still comes goes to the subscribers."""
@@ -267,7 +212,7 @@ class Transport:
         self._used = time.monotonic()
 
     def use(self) -> None:
-        """Take word that what comes is shown: the connection is not let go as one that nobody uses."""
+        """Record that what comes is shown: the connection is not let go as one that nobody uses."""
         self._used = time.monotonic()
 
     def close(self, wait: float = 1.0) -> None:
@@ -282,7 +227,7 @@ class Transport:
                 self._break()
 
     def greets(self, seconds: float) -> bool | None:
-        """Whether the kernel's Python runs: it greets a new subscription. None where that is not known of it (F10)."""
+        """Return whether the kernel's Python runs: it greets a new subscription. None where that is not known (F10)."""
         return None
 
     @property
@@ -316,7 +261,7 @@ class Transport:
 
     def _deliver(self, message: Message) -> None:
         """Send; runs in the thread."""
-        raise NotImplementedError
+        self._send(message)
 
     def _listen(self, seconds: float) -> None:
         """Receive and dispatch what comes within `seconds`, at least once; runs in the thread."""
@@ -334,13 +279,13 @@ class Transport:
         raise NotImplementedError
 
     def _expired(self) -> bool:
-        """Whether nobody has used the connection for so long that it must be let go, or nobody can use it any more."""
+        """Return whether nobody has used the connection for so long that it must be let go, or nobody can any more."""
         used = self.router.is_awaited or self.kept
         ended = self.abandoned or self.state.life.ended is not None
         return not used and (ended or time.monotonic() - self._used > timing.current.unused)
 
     def _take_message(self, message: Message) -> None:
-        """Take a message as it came. Here is the guard: whatever it is, the thread goes on to the next one."""
+        """Handle a message as it came. Here is the guard: whatever it is, the thread goes on to the next one."""
         try:
             self._dispatch(message)
         except Exception as problem:
@@ -348,28 +293,23 @@ class Transport:
 
     def _drop_message(self, why: type[Exception]) -> None:
         """Count a message that is dropped; the running cell tells of it at its end."""
-        if issubclass(why, MemoryError):
-            self.unheld += 1
-        else:
-            self.malformed += 1
+        self.unheld += issubclass(why, MemoryError)
+        self.malformed += not issubclass(why, MemoryError)
 
     def _dispatch(self, message: Message) -> None:
         with self._lock:
             self._ledger.receive(message)
-        now, clock = time.monotonic(), ""
-        if message.channel == "iopub" and now >= self._kept_until:
-            clock = time.strftime("%H:%M:%S")
+        now = time.monotonic()
+        clock = time.strftime("%H:%M:%S") if message.channel == "iopub" and now >= self._kept_until else ""
         self.state.receive(message, now=now, clock=clock)
 
     def _hear(self, hears: bool) -> None:
-        """Take word that from now on all is heard that the kernel says, or that it is not."""
+        """Record that from now on all is heard that the kernel says, or that it is not."""
         if hears and not self._hears:
             self.main_shell.join(self.client_id)
         elif self._hears and not hears:
             self.main_shell.leave()
         self._hears = hears
-
-    # -- the thread
 
     def _say_farewell(self, message: Message) -> None:
         """Send the last message, and wait until it is answered, or a moment if the kernel is busy.
@@ -379,8 +319,8 @@ class Transport:
         inbox = Inbox()
         self.router.expect(message.msg_id, inbox)
         self._deliver(message)
-        deadline = time.monotonic() + timing.current.farewell
-        while time.monotonic() < deadline:
+        deadline = Deadline.after(timing.current.farewell)
+        while not deadline.is_over:
             self._listen(0.05)
             while not inbox.empty():
                 if getattr(inbox.get(), "channel", "") == "shell":

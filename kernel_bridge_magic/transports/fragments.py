@@ -29,7 +29,7 @@ class Fragments:
         return bool(self._parts)
 
     def take(self, data: bytes, *, text: bool | None, last: bool) -> str | bytes | None:
-        """Take a fragment, and give the message if this was its last; `text` is None for any but the first."""
+        """Add a fragment, and return the message if this was its last; `text` is None for any but the first."""
         if text is not None:
             self._is_text = text
         self._parts.append(data)

@@ -20,7 +20,7 @@ _CLOSE_SECONDS = 0.5  # for the server's half of the closing handshake
 
 
 def knock(server: Server, vault: Vault, path: str, timeout: float) -> int:
-    """Open a WebSocket at `path` below the base URL and close it again; give the HTTP status, 101 if it opened.
+    """Open a WebSocket at `path` below the base URL and close it again; return the HTTP status, 101 if it opened.
 
     0 is an answer that is none of HTTP's, is too long, or has not come whole within `timeout` seconds, which are for
     everything together.
@@ -65,7 +65,7 @@ class Bounded:
         self._timeout = float("inf") if seconds is None else seconds
 
     def gettimeout(self) -> float:
-        """Give the seconds that the next read may take."""
+        """Return the seconds that the next read may take."""
         return max(min(self._timeout, self._deadline.left), 0.001)
 
     def recv(self, size: int) -> bytes:
@@ -90,7 +90,7 @@ class Bounded:
 
 
 def ws_url(server: Server) -> str:
-    """Give the server's base URL, as WebSockets spell it."""
+    """Return the server's base URL, as WebSockets spell it."""
     base = "http://localhost" + server.origin.base_path if server.socket_path else server.url
     return f"ws{base[4:]}"
 

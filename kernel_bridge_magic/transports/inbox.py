@@ -29,7 +29,7 @@ class Inbox:
         self._told = 0  # of those
 
     def put(self, item: object) -> None:
-        """Take one item; called by the connection's thread if it is a message."""
+        """Queue one item; called by the connection's thread if it is a message."""
         message = item.item if isinstance(item, Aside) else item
         size = _size(message) if isinstance(message, Message) else 0
         if isinstance(message, Message):
@@ -40,7 +40,7 @@ class Inbox:
         self._items.put((item, size))
 
     def get(self, timeout: float | None = None) -> Any:
-        """Give the next item.
+        """Return the next item.
 
         Raises:
             queue.Empty: there was none for `timeout` seconds.
@@ -50,13 +50,13 @@ class Inbox:
         return item
 
     def newly_dropped(self) -> int:
-        """Give how many messages were dropped since the last call; for the thread that gets."""
+        """Return how many messages were dropped since the last call; for the thread that gets."""
         dropped = self.dropped
         more, self._told = dropped - self._told, dropped
         return more
 
     def empty(self) -> bool:
-        """Whether nothing waits."""
+        """Return whether nothing waits."""
         return self._items.empty()
 
     def __len__(self) -> int:
@@ -64,7 +64,7 @@ class Inbox:
 
 
 def _size(message: Message) -> int:
-    """About how many bytes a message takes here."""
+    """Return about how many bytes a message takes here."""
     size = _EACH + sum(map(len, message.buffers))
     data = message.content.get("data")
     for values in (message.content, data if isinstance(data, dict) else {}):

@@ -40,17 +40,19 @@ class Back:
     clock: str
 
 
-#: What is called while a connection is waited for.
+#: What is called again and again while a connection is waited for, since its kernel is busy or starting
+#: (FACTS.md#opening-a-websocket): with the seconds since the server was asked, and whether the kernel's process is seen
+#: to be suspended, which is waited for without an end. What it raises ends the wait.
 HeldUp = Callable[[float, bool], None]
 
 Item = Message | EndSignal | Closed | Broken | Back | Note
 
 
 class Subscriber(Protocol):
-    """Who takes what no request claims. `put` is called by the connection's thread, and must return at once.
+    """Who is handed what no request claims. `put` is called by the connection's thread, and must return at once.
 
     One whose `put` raises is logged, unsubscribed, and told of at the end of a cell.
     """
 
     def put(self, item: Any) -> None:
-        """Take one item."""
+        """Handle one item."""

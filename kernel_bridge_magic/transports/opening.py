@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.transports.items import HeldUp
@@ -40,14 +41,14 @@ class Opening:
         Raises:
             TimeoutError: the time is up.
         """
-        deadline = time.monotonic() + timeout
+        deadline = Deadline.after(timeout)
         while True:
-            left = deadline - time.monotonic()
+            left, is_over = deadline.left, deadline.is_over
             endless = self._suspended and held_up is not None
             try:
-                return self._outcome.get(timeout=PATIENCE if endless else max(min(left, PATIENCE), 0.0))
+                return self._outcome.get(timeout=PATIENCE if endless else min(left, PATIENCE))
             except queue.Empty:
-                if left <= 0 and not (self._suspended and held_up is not None):
+                if is_over and not (self._suspended and held_up is not None):
                     raise TimeoutError from None
                 check()
                 if held_up is not None and self._asked_at is not None:

@@ -1,4 +1,4 @@
-"""What a server gives again after a break: `Repeats` tells it from what is new. Pure."""
+"""What a server sends again after a break: `Repeats` tells it from what is new. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _REMEMBERED = 5000  # ids; far more than a socket's buffers hold
 
 
 class Repeats:
-    """Which messages come twice, when a server gives again what we had before the link broke.
+    """Which messages come twice, when a server sends again what we had before the link broke.
 
     A kernel whose ids are not unique is left alone: then nothing is called a repeat.
     """
@@ -20,13 +20,13 @@ class Repeats:
         self._before: frozenset[str] = frozenset()
 
     def broke(self) -> None:
-        """Take note that the link broke."""
+        """Record that the link broke."""
         # The deque alone bounds it: what was added up over every break of a link grew for hours.
         known = frozenset(self._recent)
         self._before = known if len(known) == len(self._recent) else frozenset()
 
     def is_repeat(self, message: Message) -> bool:
-        """Take any message of the connection; tell whether it came before the link broke."""
+        """Record any message of the connection; return whether it came before the link broke."""
         msg_id = message.msg_id
         if not msg_id:
             return False

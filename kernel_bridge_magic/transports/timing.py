@@ -4,12 +4,11 @@ The bounds of the rules that are no transport's own stand in `fate.timing`. Tran
 so that a test may put another value there::
 
     monkeypatch.setattr(timing, "current", replace(timing.current, unused=0.1))
-    monkeypatch.setattr(timing, "current", timing.current.scaled(0.1))
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +62,6 @@ class Timing:
     zmq_look_at_process: float = 0.5
     #: For what was sent last to leave. A kernel that is there receives it within milliseconds.
     zmq_flush: float = 0.5
-
-    def scaled(self, factor: float) -> Timing:
-        """Return the same bounds, each times `factor`."""
-        return Timing(*(factor * getattr(self, field.name) for field in fields(self)))
 
 
 #: The bounds in force.

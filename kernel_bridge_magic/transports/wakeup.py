@@ -25,7 +25,7 @@ class Wakeup:
         return -1 if self._pair is None else self._pair[0].fileno()
 
     def ring(self) -> bool:
-        """SleepDetector whoever polls. Return whether that is possible: whether it is open."""
+        """Wake whoever polls. Return whether that is possible: whether it is open."""
         with self._lock:
             if self._pair is not None:
                 with contextlib.suppress(OSError):  # it is full of bytes, which wake as well

@@ -14,6 +14,7 @@ from typing import Any
 
 import websocket
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.readiness import is_ready
 from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.transports import timing
@@ -56,8 +57,8 @@ class WatchedSocket(websocket.WebSocket):  # type: ignore[misc] # the library is
         """Send a part of a frame; while the link takes none, Ctrl-C ends the wait (the frame is then torn)."""
         sock = self.sock
         if sock is not None:
-            end = time.monotonic() + (sock.gettimeout() or 0.0)
-            while not is_ready(sock, PATIENCE, write=True) and time.monotonic() < end:
+            deadline = Deadline.after(sock.gettimeout() or 0.0)
+            while not is_ready(sock, PATIENCE, write=True) and not deadline.is_over:
                 check()
         return super()._send(data)
 
@@ -79,7 +80,7 @@ class WatchedSocket(websocket.WebSocket):  # type: ignore[misc] # the library is
         self.frame_buffer = Capped(self.frame_buffer.recv, self.frame_buffer.skip_utf8_validation)
 
     def has_bytes(self, wait_ms: float) -> bool:
-        """Whether a receive would find something, or the end, within `wait_ms`."""
+        """Return whether a receive would find something, or the end, within `wait_ms`."""
         sock = self.sock
         if sock is None:
             return True  # the receive says what is wrong
@@ -88,7 +89,7 @@ class WatchedSocket(websocket.WebSocket):  # type: ignore[misc] # the library is
         return is_ready(sock, wait_ms / 1000)
 
     def ping_if_possible(self) -> bool:
-        """Send a ping, unless that would wait for other things to go out first; tell whether it is out."""
+        """Send a ping, unless that would wait for other things to go out first; return whether it is out."""
         if not self._can_send():
             return False
         with contextlib.suppress(websocket.WebSocketException, OSError):

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from selectors import EVENT_READ
 from typing import TYPE_CHECKING
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.readiness import is_ready, selector
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.errors import KernelBridgeError, LinkLost
 from kernel_bridge_magic.fate import timing as fate_timing
-from kernel_bridge_magic.fate.patience import Failure, SleepDetector
+from kernel_bridge_magic.fate.patience import Failure, Retry, SleepDetector
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 from kernel_bridge_magic.transports import timing
@@ -20,7 +21,6 @@ from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.close_codes import End
 from kernel_bridge_magic.transports.dialler import Dialler
 from kernel_bridge_magic.transports.items import Back, Broken, Closed
-from kernel_bridge_magic.transports.reconnecting import Reconnecting
 from kernel_bridge_magic.transports.repeats import Repeats
 from kernel_bridge_magic.transports.silence_watch import SilenceWatch
 from kernel_bridge_magic.transports.wakeup import Wakeup
@@ -48,7 +48,11 @@ class WebSocketTransport(Transport):
         self._title = kernel.title
         self._dialler = Dialler(kernel, server, vault, self.client_id, renew)
         self._link: MessageSocket | None = None
-        self._reconnecting = Reconnecting(here=kernel.here)
+        self._here = kernel.here  # whether its server is a process of this machine, which has ended if nobody listens
+        self._retry = Retry(here=self._here)
+        self._back_at = float("-inf")
+        #: how often the link was opened again
+        self.reconnects = 0
         self._signed_at = 0.0  # when the link last gave a sign, before it was last opened
         self._sleep_detector = SleepDetector()
         self._repeats = Repeats()
@@ -62,11 +66,6 @@ class WebSocketTransport(Transport):
         """Whether a cell sent now would go to the kernel; not while the link is down and being opened again."""
         link = self._link
         return super().is_open and link is not None and not link.is_torn
-
-    @property
-    def reconnects(self) -> int:
-        """How often the link was opened again."""
-        return self._reconnecting.count
 
     @property
     def subprotocol(self) -> str | None:
@@ -136,9 +135,12 @@ class WebSocketTransport(Transport):
             self._ledger.broke()
             self._repeats.broke()
         self.router.tell_requests(Broken(end.reason, _clock(end.silent)))
-        self._reconnecting.broke(end, lost_at)
+        if lost_at - self._back_at > timing.current.websocket_short_lived:
+            self._retry = Retry(once=end.unwanted, here=self._here)
+        else:  # a link that breaks as soon as it is back: each try counts, as if it had failed
+            self._retry.failed(Failure.DENIED if end.unwanted else Failure.OTHER)
         denied = False
-        while (wait := self._reconnecting.wait(random.random())) is not None:
+        while (wait := self._retry.wait(random.random())) is not None:
             if not self._wait(wait):
                 return Closed(end.reason, denied)
             try:
@@ -150,8 +152,8 @@ class WebSocketTransport(Transport):
                 # Who waited has left meanwhile, and may have a connection of their own by now.
                 return Closed(end.reason, denied)
             self._hear(True)
-            now = time.monotonic()
-            self._reconnecting.back(now)
+            now = self._back_at = time.monotonic()
+            self.reconnects += 1
             self._kept_until = now + fate_timing.current.stragglers
             self.lost_since = None
             self.router.tell_requests(Back(now - lost_at + end.silent, _clock()))
@@ -164,24 +166,20 @@ class WebSocketTransport(Transport):
         self._drop()
         why = self._dialler.failure(problem)
         if why is not Failure.NO_KERNEL and self._dialler.is_renewed():
-            self._reconnecting.renewed()
+            self._retry = Retry(here=self._here)  # whatever the server refused before says nothing
             return Failure.OTHER
-        self._reconnecting.failed(why)
+        self._retry.failed(why)
         return why
 
     def _wait(self, seconds: float) -> bool:
         """Wait, and return whether the link is still wanted then."""
-        until = time.monotonic() + seconds
+        deadline = Deadline.after(seconds)
         while self.router.is_awaited and not self._closing:
-            left = until - time.monotonic()
-            if left <= 0:
+            if deadline.is_over:
                 return True
-            is_ready(self._wakeup, min(left, timing.current.websocket_look_running))
+            is_ready(self._wakeup, min(deadline.left, timing.current.websocket_look_running))
             self._wakeup.clear()
         return False
-
-    def _deliver(self, message: Message) -> None:
-        self._send(message)
 
     def _listen(self, seconds: float) -> None:
         link = self._link

@@ -8,9 +8,9 @@ from __future__ import annotations
 import collections
 import os
 import threading
-import time
 from typing import TYPE_CHECKING
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.descriptors import require
 from kernel_bridge_magic.errors import CannotConnect, LinkLost
 from kernel_bridge_magic.fate.life import EndSignal
@@ -82,15 +82,14 @@ class ZMQTransport(Transport):
     def _wait_connected(self, channels: ZMQChannels, process: ListeningProcess) -> None:
         bounds = timing.current
         patience = bounds.zmq_open_starting if self._is_starting else bounds.zmq_open
-        deadline = time.monotonic() + patience
-        look_at = time.monotonic() + bounds.zmq_look_at_process
+        deadline, look_at = Deadline.after(patience), Deadline.after(bounds.zmq_look_at_process)
         while not channels.are_connected(20):
-            if time.monotonic() >= look_at:
-                look_at = time.monotonic() + bounds.zmq_look_at_process
+            if look_at.is_over:
+                look_at = Deadline.after(bounds.zmq_look_at_process)
                 if process.is_suspended():
                     self._opening.suspended()
-                    deadline = time.monotonic() + patience
-            if time.monotonic() >= deadline or self._closing:
+                    deadline = Deadline.after(patience)
+            if deadline.is_over or self._closing:
                 raise CannotConnect(_NOT_RUNNING)
 
     def _prove_subscription(self, channels: ZMQChannels) -> None:
@@ -100,10 +99,10 @@ class ZMQTransport(Transport):
         heard; one that is busy answers later, and by then the subscription is old.
         """
         for _ in range(5):
-            deadline = time.monotonic() + timing.current.zmq_subscribe
+            deadline = Deadline.after(timing.current.zmq_subscribe)
             channels.send(self._make("kernel_info_request", {}))
             answered = False
-            while time.monotonic() < deadline and not self.state.heard_iopub and not self._closing:
+            while not deadline.is_over and not self.state.heard_iopub and not self._closing:
                 answered = "shell" in self._receive(channels, 20) or answered
             if self.state.heard_iopub or not answered:
                 return

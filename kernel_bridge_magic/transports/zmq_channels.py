@@ -88,7 +88,7 @@ class ZMQChannels:
     # -- messages
 
     def send(self, message: Message) -> None:
-        """EndSignal and send a message. One for a kernel that has left is dropped: the monitors tell of that."""
+        """Sign and send a message. One for a kernel that has left is dropped: the monitors tell of that."""
         parts = self._session.serialize(
             {
                 "header": message.header,

@@ -135,13 +135,13 @@ def test_a_cell_that_tells_of_its_kernel_s_end_leaves_the_next_one_nothing_to_te
     sent = put(transport)
     transport.receive(status("busy", parent=sent.msg_id))
     transport.receive(msg("status", {"execution_state": "restarting"}, parent=""))
-    assert transport.has_news
+    assert transport.state.has_news
     sent.watch.receive(status("busy", parent=sent.msg_id), sent.began)
     sent.watch.signal(EndSignal.RESTARTING, sent.began)
     sent.watch.tick(sent.began + 60)
     assert sent.watch.verdict.fate is Fate.DIED
     transport.state.end_cell(sent.watch.ending, sent.watch.verdict.fate)
-    assert not transport.has_news
+    assert not transport.state.has_news
 
 
 def test_an_end_behind_a_cell_is_left_to_the_next_one(transport: StillTransport) -> None:
@@ -152,4 +152,4 @@ def test_an_end_behind_a_cell_is_left_to_the_next_one(transport: StillTransport)
     transport.receive(msg("status", {"execution_state": "restarting"}, parent=""))
     assert sent.watch.verdict.fate is Fate.OK
     transport.state.end_cell(sent.watch.ending, sent.watch.verdict.fate)
-    assert transport.has_news
+    assert transport.state.has_news
