@@ -55,15 +55,15 @@ class Comms:
             self._parents.popitem(last=False)
 
     def is_ours(self, msg_id: str) -> bool:
-        """Whether a request is ours, and not forgotten yet."""
+        """Return whether a request is ours, and not forgotten yet."""
         return msg_id in self._parents
 
     def parent(self, msg_id: str) -> Parent:
-        """The message here that a request of ours was sent for."""
+        """Return the message here that a request of ours was sent for."""
         return self._parents.get(msg_id)
 
     def receive(self, message: Message) -> ForwardedComm | None:
-        """Take a comm message of the kernel; None if it is not for us."""
+        """Handle a comm message of the kernel; return None if it is not for us."""
         comm_id = text(message.content.get("comm_id"))
         data = message.content.get("data")
         state = data.get("state") if isinstance(data, dict) else None
@@ -88,7 +88,7 @@ class Comms:
         )
 
     def close(self, comm_id: str) -> bool:
-        """Forget a comm that was closed from here; whether it was open."""
+        """Forget a comm that was closed from here; return whether it was open."""
         return self._models.pop(comm_id, None) is not None
 
     def _redirected(self, content: dict[str, Any]) -> dict[str, Any]:

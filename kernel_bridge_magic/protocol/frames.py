@@ -22,20 +22,10 @@ _PARTS = 5  # channel, header, parent_header, metadata, content
 
 
 def encode(message: Message, subprotocol: str) -> str | bytes:
-    """Give the frame's payload: `str` goes out as a text frame, `bytes` as a binary one."""
+    """Return the frame's payload: `str` goes out as a text frame, `bytes` as a binary one."""
     if subprotocol == V1:
-        dicts = (message.header, message.parent_header, message.metadata, message.content)
-        return join_v1([message.channel.encode(), *(_dump(part) for part in dicts), *message.buffers])
-    whole = _dump(
-        {
-            "channel": message.channel,
-            "header": message.header,
-            "parent_header": message.parent_header,
-            "metadata": message.metadata,
-            "content": message.content,
-            "buffers": [],
-        }
-    )
+        return join_v1([message.channel.encode(), *map(_dump, message.dicts.values()), *message.buffers])
+    whole = _dump({"channel": message.channel, **message.dicts, "buffers": []})
     return join_offsets([whole, *message.buffers]) if message.buffers else whole.decode()
 
 
@@ -67,19 +57,12 @@ def _decode_v1(payload: str | bytes) -> Message:
         raise MalformedMessage("a count of parts that does not fit")
     offsets = struct.unpack_from(f"<{count}Q", payload, 8)
     parts = _cut(payload, offsets)
-    channel, header, parent, metadata, content = parts[:_PARTS]
-    return Message.parse(
-        channel.decode(),
-        read_json(header),
-        read_json(parent),
-        read_json(metadata),
-        read_json(content),
-        parts[_PARTS:],
-    )
+    header, parent, metadata, content = map(read_json, parts[1:_PARTS])
+    return Message.parse(parts[0].decode(), header, parent, metadata, content, parts[_PARTS:])
 
 
 def join_v1(parts: Sequence[bytes]) -> bytes:
-    """Give a payload in the binary framing, of the channel, the four dicts as JSON, and the buffers."""
+    """Return a payload in the binary framing, of the channel, the four dicts as JSON, and the buffers."""
     count = len(parts) + 1
     position = 8 * (count + 1)
     offsets = [position]
@@ -90,7 +73,7 @@ def join_v1(parts: Sequence[bytes]) -> bytes:
 
 
 def join_offsets(parts: Sequence[bytes]) -> bytes:
-    """Give a payload in the default framing, of the whole message as JSON, and the buffers."""
+    """Return a payload in the default framing, of the whole message as JSON, and the buffers."""
     position = 4 * (len(parts) + 1)
     offsets = []
     for part in parts:
@@ -116,15 +99,8 @@ def _cut(payload: bytes, offsets: Sequence[int]) -> list[bytes]:
 def _from_json(model: object, buffers: Sequence[bytes]) -> Message:
     if not isinstance(model, dict):
         raise MalformedMessage("not a JSON object")
-    return Message.parse(
-        # A few servers leave the channel out of iopub messages.
-        model.get("channel") or "iopub",
-        model.get("header"),
-        model.get("parent_header"),
-        model.get("metadata"),
-        model.get("content"),
-        buffers,
-    )
+    # A few servers leave the channel out of iopub messages.
+    return Message.read(model.get("channel") or "iopub", model, buffers)
 
 
 def _dump(part: object) -> bytes:

@@ -83,6 +83,8 @@ def _mended(value: Any) -> Any:
 
 # -- messages
 
+_DICTS = ("header", "parent_header", "metadata", "content")
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -126,6 +128,17 @@ class Message:
             buffers=tuple(buffers),
         )
 
+    @classmethod
+    def read(cls, channel: object, model: Mapping[str, Any], buffers: Sequence[bytes] = ()) -> Message:
+        """Make a message of the object that has its four dicts by name; raises as `parse`."""
+        header, parent, metadata, content = map(model.get, _DICTS)
+        return cls.parse(channel, header, parent, metadata, content, buffers)
+
+    @property
+    def dicts(self) -> dict[str, dict[str, Any]]:
+        """The four dicts by name, as every framing has them."""
+        return {name: getattr(self, name) for name in _DICTS}
+
     @property
     def msg_type(self) -> str:
         """The header's `msg_type`."""
@@ -160,7 +173,7 @@ _JSON_TYPE = re.compile(r"application/(.*\+)?json")
 
 
 def _as_shown(msg_type: str, content: dict[str, Any]) -> dict[str, Any]:
-    """Give the content of a message with what it shows made of the kinds that nbformat 4 takes.
+    """Return the content of a message with what it shows made of the kinds that nbformat 4 takes.
 
     Nothing that can be read as text is left out.
     """
@@ -203,7 +216,7 @@ def _lines(value: object) -> list[str]:
 
 
 def _as_text(value: object) -> str:
-    """Give text as it is, the lines of a list as nbformat writes them, and of anything else its JSON."""
+    """Return text as it is, the lines of a list as nbformat writes them, and of anything else its JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
@@ -256,7 +269,7 @@ def execute_content(
     allow_stdin: bool = True,
     user_expressions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The content of an `execute_request` with a guest's manners.
+    """Return the content of an `execute_request` with a guest's manners.
 
     `stop_on_error` is always false: true would abort the cells that the owner has queued behind ours
     (FACTS.md#other-peoples-cells). `store_history` false leaves the owner's count where it is.
@@ -272,7 +285,7 @@ def execute_content(
 
 
 def evaluate_content(code: str = "", **expressions: str) -> dict[str, Any]:
-    """The content of a silent `execute_request` of our own: nothing is shown, counted, or asked for.
+    """Return the content of a silent `execute_request` of our own: nothing is shown, counted, or asked for.
 
     It allows stdin, though: an ipykernel takes what the last request says for all that run, and beside somebody's
     running cell a `false` would make its `input()` fail.
@@ -281,7 +294,7 @@ def evaluate_content(code: str = "", **expressions: str) -> dict[str, Any]:
 
 
 def evaluated(content: Mapping[str, Any], name: str) -> str:
-    """The text of one of the user expressions in an `execute_reply`; "" if it has none."""
+    """Return the text of one of the user expressions in an `execute_reply`; "" if it has none."""
     try:
         return text(content["user_expressions"][name]["data"]["text/plain"])
     except (KeyError, TypeError):
@@ -289,7 +302,7 @@ def evaluated(content: Mapping[str, Any], name: str) -> str:
 
 
 def has_subshells(info: Mapping[str, Any]) -> bool:
-    """Tell by a `kernel_info_reply` whether the kernel has subshells.
+    """Return by a `kernel_info_reply` whether the kernel has subshells.
 
     What it announces is not enough: whatever is built on ipykernel's base class inherits the announcement, and a cell
     that such a kernel (bash_kernel) runs beside another one destroys the output of both.
@@ -311,12 +324,12 @@ def describe_language(info: Mapping[str, Any]) -> str:
 
 
 def text(value: object) -> str:
-    """A string as it is, anything else as ""."""
+    """Return a string as it is, anything else as ""."""
     return value if isinstance(value, str) else ""
 
 
 def check_code(code: str) -> str:
-    """Give the code as it will be sent: a byte order mark at its head is dropped, nothing else is touched.
+    """Return the code as it will be sent: a byte order mark at its head is dropped, nothing else is touched.
 
     Raises:
         BadCell: there is nothing to run, or a character that no kernel can be sent (NUL, a lone surrogate).

@@ -30,7 +30,7 @@ class Numbering:
         self._highest = -1
 
     def number(self, message: Message) -> int | None:
-        """Give the number of a message; None where it has none of the kernel's."""
+        """Return the number of a message; None where it has none of the kernel's."""
         name, number = numbered(message)
         if not name or is_from_server(message, self._client_id):
             return None
@@ -51,7 +51,7 @@ class Numbering:
 
 
 def numbered(message: Message) -> tuple[str, int]:
-    """Give the name and value of the counter that a message's id is; "" and 0 where it is none."""
+    """Return the name and value of the counter that a message's id is; "" and 0 where it is none."""
     sender = message.sender
     name, _, digits = message.msg_id.rpartition("_")
     session, _, pid = name.rpartition("_")
@@ -67,12 +67,12 @@ def read_number(digits: str) -> int | None:
 
 
 def is_rate_limit(text: str) -> bool:
-    """Whether a stream's text is the server's word that it drops output (FACTS.md#limits)."""
+    """Return whether a stream's text is the server's word that it drops output (FACTS.md#limits)."""
     return text.lstrip().startswith(("IOPub data rate exceeded", "IOPub message rate exceeded"))
 
 
 def is_from_server(message: Message, client_id: str) -> bool:
-    """Whether the server made this message, not the kernel.
+    """Return whether the server made this message, not the kernel.
 
     It then bears our own session id; behind a gateway it bears the gateway's, and only the text tells.
     """

@@ -23,7 +23,7 @@ _MOST_UPDATED = 1000  # displays of earlier cells
 
 
 class Whole(Protocol):
-    """Takes all text that a cell prints, where it is too much to be kept."""
+    """Receives all text that a cell prints, where it is too much to be kept."""
 
     def write(self, text: str) -> None:
         """Put text at the end."""

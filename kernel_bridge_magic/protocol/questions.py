@@ -31,7 +31,7 @@ class Questions:
         self._at = self._last = 0.0
 
     def receive(self, message: Message, now: float) -> None:
-        """Take any message of the cell, in the order in which they come."""
+        """Record any message of the cell, in the order in which they come."""
         self._last = now
         if message.channel == "iopub":
             self._heard = numbered(message)
@@ -41,11 +41,11 @@ class Questions:
             self._before, self._at = (name, number - 1), now
 
     def hold(self, question: InputRequest) -> None:
-        """Take the question that the last message was."""
+        """Hold back the question that the last message was."""
         self._question = question
 
     def patience(self, now: float) -> float:
-        """Give how many seconds it may still take until a question is due; infinity where there is none."""
+        """Return how many seconds it may still take until a question is due; infinity where there is none."""
         if self._question is None:
             return math.inf
         name, number = self._before
@@ -55,7 +55,7 @@ class Questions:
         return max(due - now, 0.0)
 
     def due(self, now: float) -> InputRequest | None:
-        """Give the question, once, when it is to be asked."""
+        """Return the question, once, when it is to be asked."""
         if self.patience(now) > 0:
             return None
         question, self._question = self._question, None

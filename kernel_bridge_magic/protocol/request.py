@@ -28,7 +28,7 @@ _MOST_ERRORS = 100  # the last of those that a cell has shown: one of them may b
 
 
 class Request:
-    """The machine of one `execute_request`. It takes the messages whose parent is its own."""
+    """The machine of one `execute_request`. It receives the messages whose parent is its own."""
 
     def __init__(self, msg_id: str) -> None:
         self.msg_id = msg_id
@@ -64,7 +64,7 @@ class Request:
         return "aborted" if status == "abort" else status
 
     def receive(self, message: Message) -> tuple[Event, ...]:
-        """Take one message; give the events it means."""
+        """Handle one message; return the events it means."""
         if message.parent_id != self.msg_id:
             return ()
         if message.channel == "shell":
@@ -109,7 +109,7 @@ class Request:
         return (Started(),)
 
     def conclude_error(self) -> Error | None:
-        """Find the error that the reply tells of, once done, as `error`; give it if no message has told of it before.
+        """Find the error that the reply tells of, once done, as `error`; return it if no message has told of it before.
 
         It need not be the newest: a hook of the kernel's may have failed behind it. A remote UsageError or
         ExceptionGroup sends no IOPub `error` (FACTS.md#when-a-cell-is-done).
@@ -189,7 +189,7 @@ def _exits(item: dict[str, Any]) -> bool:
 
 
 def display_of(message: Message) -> str:
-    """The id of the display that a message shows or updates, whoever's request it belongs to; "" for none."""
+    """Return the id of the display that a message shows or updates, whoever's request it belongs to; "" for none."""
     shows = message.msg_type in ("display_data", "update_display_data", "execute_result")
     return _display_id(message.content) if shows and message.channel == "iopub" else ""
 

@@ -67,7 +67,7 @@ class Tail:
             self._let_go(old)
 
     def take(self) -> list[tuple[str, str]]:
-        """Give what is kept, as names and texts, once; where something was left out, from the start of a line."""
+        """Return what is kept, as names and texts, once; where something was left out, from the start of a line."""
         self._close()
         taken = [(name, text) for name, text, _ in self._pieces]
         self._pieces.clear()
@@ -112,5 +112,5 @@ def _ending(text: str, size: int, measure: Callable[[str], int]) -> str:
 
 
 def spoken(lines: int, size: int) -> str:
-    """Say how much: "1,234 lines (5.6 MB)"."""
+    """Return in words how much: "1,234 lines (5.6 MB)"."""
     return f"{lines:,} lines ({size / 1e6:,.1f} MB)"

@@ -89,16 +89,8 @@ class ZMQChannels:
 
     def send(self, message: Message) -> None:
         """Sign and send a message. One for a kernel that has left is dropped: the monitors tell of that."""
-        parts = self._session.serialize(
-            {
-                "header": message.header,
-                "msg_id": message.msg_id,
-                "msg_type": message.msg_type,
-                "parent_header": message.parent_header,
-                "metadata": message.metadata,
-                "content": message.content,
-            }
-        )
+        model = {**message.dicts, "msg_id": message.msg_id, "msg_type": message.msg_type}
+        parts = self._session.serialize(model)
         with contextlib.suppress(zmq.Again):
             self._sockets[message.channel].send_multipart([*parts, *message.buffers], zmq.NOBLOCK)
 
@@ -130,14 +122,7 @@ class ZMQChannels:
             _, signed = self._session.feed_identities(parts, copy=True)
             model = self._session.deserialize(signed, copy=True)
             self._signed = True
-            return Message.parse(
-                channel,
-                model.get("header"),
-                model.get("parent_header"),
-                model.get("metadata"),
-                model.get("content"),
-                [bytes(buffer) for buffer in model.get("buffers", ())],
-            )
+            return Message.read(channel, model, [bytes(buffer) for buffer in model.get("buffers", ())])
         except Exception as problem:
             # Unsigned, wrongly signed, replayed, not JSON: the Session has a different exception for each, and
             # the thread must outlive them all (T27).
