@@ -7,30 +7,39 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
-from kernel_bridge_magic.connection.connection import KernelConnection
-from tests.support import ports
-from tests.support.kernels import Kernels
+from kernel_bridge_magic.choices import TRANSPORTS
 from tests.support.records import Record, keep
-from tests.support.roads import ROADS, found, road_to
 from tests.support.servers import QUICK, JupyterServer, logs_of_the_running
+from tests.support.tiers import Tiers, is_unit_only
 from tests.support.turns import Turns
+
+if TYPE_CHECKING:  # what takes long to import, where it is used: the tier `unit` takes seconds
+    from kernel_bridge_magic.connection.connection import KernelConnection
+    from tests.support.kernels import Kernels
 
 if QUICK not in sys.path:  # pytest-xdist's processes have it from the one that started them
     sys.path.insert(0, QUICK)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [QUICK, os.environ.get("PYTHONPATH", "")]))
 
 # A loaded machine is no failure: no test here has a deadline but the bounds that it states itself.
-hypothesis.settings.register_profile("without deadlines", deadline=None)
-hypothesis.settings.load_profile("without deadlines")
+# Properties are tried with a hundred examples in CI, and with fewer where somebody waits for them.
+hypothesis.settings.register_profile("ci", deadline=None)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "quick")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Tiers())
     config.pluginmanager.register(Turns())
-    ports.for_kernels()
+    if not is_unit_only(config):
+        from tests.support import ports
+
+        ports.for_kernels()
     # A shell's background job, or one under `nohup`: all its children would be as deaf as it is.
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -46,13 +55,6 @@ def pytest_runtest_makereport(
     if report.failed and (logs := logs_of_the_running()):
         report.sections.append(("logs of servers and kernels", logs))
     return report
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "own_kernel" in getattr(item, "fixturenames", ()):
-            item.add_marker("own_kernel")
 
 
 def pytest_collection_finish() -> None:
@@ -85,6 +87,8 @@ def shared_kernel(jupyter_server: JupyterServer) -> str:
 @pytest.fixture(scope="session")
 def spare_kernels(jupyter_server: JupyterServer) -> Kernels:
     """Kernels of the server that go from one test to the next, see `own_kernel`."""
+    from tests.support.kernels import Kernels
+
     return Kernels(jupyter_server)
 
 
@@ -97,7 +101,7 @@ def own_kernel(spare_kernels: Kernels, request: pytest.FixtureRequest) -> Iterat
     spare_kernels.give_back(kernel_id, sound=request.session.testsfailed == failed)
 
 
-@pytest.fixture(params=ROADS)
+@pytest.fixture(params=[it for it in TRANSPORTS if it != "auto"])
 def road(request: pytest.FixtureRequest) -> str:
     """Each transport in turn: what holds for one holds for the other."""
     return str(request.param)
@@ -106,6 +110,8 @@ def road(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def connect(jupyter_server: JupyterServer, road: str) -> Iterator[Callable[[str], KernelConnection]]:
     """Open a connection to a kernel of the server by the road of the test."""
+    from tests.support.roads import found, road_to
+
     opened: list[KernelConnection] = []
 
     def open_one(kernel_id: str) -> KernelConnection:

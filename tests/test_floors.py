@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
-
-import pytest
 
 import kernel_bridge_magic
 
@@ -80,13 +79,20 @@ def is_among(module: str, names: set[str]) -> bool:
     return any(module == name or (name and module.startswith(f"{name}.")) for name in names)
 
 
+@functools.cache
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@functools.cache
 def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return ast.parse(text_of(path))
 
 
+@functools.cache
 def imports(path: Path) -> list[str]:
     """All modules that are imported at run time, wherever in the file."""
-    tree = tree_of(path)
+    tree = ast.parse(text_of(path))  # one of its own: what is for type checkers is taken out
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             node.body = []
@@ -99,29 +105,33 @@ def imports(path: Path) -> list[str]:
     return found
 
 
+def libraries(path: Path, names: set[str]) -> list[str]:
+    """Which of these libraries a module imports, as one line each."""
+    return [f"{name_of(path)} imports {name}" for name in imports(path) if name.split(".")[0] in names]
+
+
 def ours(path: Path) -> set[str]:
     return {module[len(NAME) + 1 :] for module in imports(path) if module.startswith(f"{NAME}.")}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_go_down(path: Path) -> None:
-    module = name_of(path)
-    for used in ours(path):
-        inside = room_of(used) == room_of(module)
-        ground = "." not in used + module and floor_of(used) == floor_of(module)
-        assert inside or ground or floor_of(used) < floor_of(module), f"{module} must not import {used}"
+def may_import(module: str, used: str) -> bool:
+    inside = room_of(used) == room_of(module)
+    ground = "." not in used + module and floor_of(used) == floor_of(module)
+    return inside or ground or floor_of(used) < floor_of(module)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_pure_modules_do_no_io(path: Path) -> None:
-    if is_among(name_of(path), PURE):
-        assert not {name.split(".")[0] for name in imports(path)} & IMPURE
+def test_imports_go_down() -> None:
+    named = [(name_of(path), used) for path in MODULES for used in sorted(ours(path))]
+    assert not [f"{module} imports {used}" for module, used in named if not may_import(module, used)]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_ipython_is_imported_at_the_top_only(path: Path) -> None:
-    if not is_among(name_of(path), SHELL):
-        assert not [name for name in imports(path) if name.split(".")[0] in ("IPython", "ipykernel")]
+def test_pure_modules_do_no_io() -> None:
+    assert not [found for path in MODULES if is_among(name_of(path), PURE) for found in libraries(path, IMPURE)]
+
+
+def test_ipython_is_imported_at_the_top_only() -> None:
+    shell = {"IPython", "ipykernel"}
+    assert not [found for path in MODULES if not is_among(name_of(path), SHELL) for found in libraries(path, shell)]
 
 
 def test_a_connection_shows_nothing() -> None:
@@ -131,15 +141,13 @@ def test_a_connection_shows_nothing() -> None:
 
 
 def test_secrets_are_revealed_by_the_vault_only() -> None:
-    assert [name_of(path) for path in MODULES if ".reveal" in path.read_text("utf-8")] == ["access.vault"]
+    assert [name_of(path) for path in MODULES if ".reveal" in text_of(path)] == ["access.vault"]
 
 
 def test_source_for_the_other_kernel_stands_in_remote_code_only() -> None:
     others = [path for path in MODULES if not is_among(name_of(path), SOURCE)]
     assert not [(name_of(path), text) for path in others for text in texts(path) if is_source(text)]
-    assert not [
-        name_of(path) for path in others if re.search(r"(?<!def )evaluate_content\([^)]", path.read_text("utf-8"))
-    ]
+    assert not [name_of(path) for path in others if re.search(r"(?<!def )evaluate_content\([^)]", text_of(path))]
 
 
 def texts(path: Path) -> list[str]:

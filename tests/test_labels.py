@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
-
-import pytest
 
 from tests.test_readme import anchors
 
@@ -24,12 +23,26 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_each_label_is_defined(path: Path) -> None:
+def wrong_in(path: Path) -> list[str]:
+    """What a file cites that is not there."""
     text = path.read_text("utf-8")
-    for kind, number in re.findall(r"(?<![\w#%\\-])([FRBGTH])(\d{1,2})\b", text):
-        page = DEFINED[kind]
-        assert f'<a id="{kind.lower()}{number}"></a>' in page.read_text("utf-8"), f"{kind}{number} is not defined"
-    for anchor in re.findall(r"FACTS\.md#([\w-]+)", text):
-        assert anchor in anchors(FACTS.read_text("utf-8")), f"FACTS.md#{anchor} is not there"
-    assert path == Path(__file__) or not (named := OUTSIDE.search(text)), named
+    labels = set(re.findall(r"(?<![\w#%\\-])([FRBGTH])(\d{1,2})\b", text))
+    wrong = [f"{kind}{number}" for kind, number in labels if f"{kind}{number}".lower() not in defined(DEFINED[kind])]
+    wrong += [f"FACTS.md#{it}" for it in re.findall(r"FACTS\.md#([\w-]+)", text) if it not in headings()]
+    if path != Path(__file__):
+        wrong += [match[0] for match in OUTSIDE.finditer(text)]
+    return wrong
+
+
+@functools.cache
+def defined(page: Path) -> set[str]:
+    return set(re.findall(r'<a id="(\w+)"></a>', page.read_text("utf-8")))
+
+
+@functools.cache
+def headings() -> set[str]:
+    return anchors(FACTS.read_text("utf-8"))
+
+
+def test_each_label_is_defined() -> None:
+    assert not {str(path.relative_to(ROOT)): wrong for path in FILES if (wrong := wrong_in(path))}

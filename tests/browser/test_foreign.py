@@ -24,8 +24,6 @@ from kernel_bridge_magic.sanitize.html import sanitize
 from tests.browser.lab import Lab, Page
 from tests.support.servers import JupyterServer, wait_for
 
-pytestmark = pytest.mark.browser
-
 # Reads the token wherever it could be had, and tells it to whoever listens.
 GRAB = (
     "(() => {const tell = (what) => {"

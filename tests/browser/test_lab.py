@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from tests.browser.lab import Lab
-
-pytestmark = pytest.mark.browser
 
 
 def test_leaves_no_event_loop_behind(lab: Lab) -> None:

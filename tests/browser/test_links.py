@@ -10,8 +10,6 @@ import pytest
 
 from tests.browser.lab import Lab, Page
 
-pytestmark = pytest.mark.browser
-
 OWN = "linked here/own.ipynb"
 PATHS = ["linked here/near by.ipynb", "linked/50%20 #1 übung?.ipynb", "linked-above.ipynb"]
 

@@ -18,8 +18,6 @@ import pytest
 
 from tests.browser.lab import Lab, Page
 
-pytestmark = pytest.mark.browser
-
 FAILING = "def share(n):\n    return 12 / n\n\nshare(0)"
 CELLS = {
     "load": "%load_ext kernel_bridge_magic",

@@ -16,8 +16,6 @@ from tests.browser.rows import FRONTS, ROWS, Row
 from tests.browser.runs import RUNS, Run
 
 T = TypeVar("T")
-pytestmark = pytest.mark.browser
-
 PAGE = Path(__file__).parents[2] / "notebooks" / "tried-with.md"
 BEGIN, END = "<!-- rows: written by KERNEL_BRIDGE_WRITE=1 pytest tests/browser/test_rows.py -->", "<!-- /rows -->"
 #: what this run has seen to hold: row and front end, and why it looks another way than natively, if it does

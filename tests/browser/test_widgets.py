@@ -11,8 +11,6 @@ import pytest
 from tests.browser.lab import Lab, Page
 from tests.support.servers import wait_for
 
-pytestmark = pytest.mark.browser
-
 
 @pytest.fixture(scope="module", params=["lab", "notebook"])
 def page(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Page]:

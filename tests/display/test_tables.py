@@ -394,7 +394,7 @@ _names = st.text() | st.text(BIDI + "\x1b[0m\n\r\x00\x85 ab回👍\u200d\u0301\u
 
 
 @given(_names, _names, st.integers(1, 200))
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 def test_any_text_fits_and_is_safe(name: str, other: str, width: int) -> None:
     one = kernel(1, name, other, spec=KernelSpec(other, name, other), state=other, at=server(name, 1, "added"))
     report = ServerReport(server(other, 2), problem=name, remedy=other)

@@ -663,7 +663,7 @@ def check(gap: Gap | None, least: int, unknowable: int) -> None:
     assert not gap.exact or gap.size <= least + unknowable, "exact, and wrong"
 
 
-PLAYED = settings(max_examples=300, deadline=None)
+PLAYED = settings(max_examples=3 * settings().max_examples)
 
 
 @PLAYED
@@ -715,7 +715,7 @@ def test_what_a_broken_link_loses_is_never_told_too_small(seed: int) -> None:
     assert unexplained is not None and unexplained >= kernel.lost(without), "it may pass for not run"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings().max_examples * 3 // 5)
 @given(st.integers(0, 2**32))
 def test_what_is_dropped_in_a_flood_is_never_told_too_small(seed: int) -> None:
     dice = random.Random(seed)

@@ -267,7 +267,7 @@ class TestFindById:
 
 
 @given(queries, listings)
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 def test_any_text_gives_one_line_or_a_kernel(query: str, kernels: list[Kernel]) -> None:
     for ask in (find_one, could_mean):
         try:

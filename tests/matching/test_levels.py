@@ -207,7 +207,7 @@ def test_whole_id_wins(kernels: list[Kernel]) -> None:
 
 
 @given(queries, listings, st.randoms())
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 def test_any_text(query: str, kernels: list[Kernel], random: object) -> None:
     own = [replace(one, is_this_kernel=index == 0) for index, one in enumerate(kernels)]
     shuffled = list(own)

@@ -69,7 +69,7 @@ _names = texts | st.text(" #-~=()[]{}'\"$\\!?;&|<>*%@^,:./aé", min_size=1, max_
 
 
 @given(st.lists(st.tuples(_names, st.sampled_from([LAB, GPU])), min_size=1, max_size=4))
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 def test_a_selector_is_the_same_wherever_it_is_pasted(named: list[tuple[str, Server]]) -> None:
     kernels = [kernel(number, path, at=at) for number, (path, at) in enumerate(named, 1)]
     for one in kernels:

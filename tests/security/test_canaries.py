@@ -220,6 +220,17 @@ CASES = [
 CASES = list(dict.fromkeys(CASES))
 
 
+def each_fifth(cases: list[Any], first: int = 0) -> list[Any]:
+    """Leave all but each fifth case to the long runs: together the tests have each outcome and each source."""
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=() if number % 5 == first else LONG)
+        for number, case in enumerate(cases)
+    ]
+
+
+LONG = (pytest.mark.long,)
+
+
 # -- where they are looked for
 
 
@@ -378,7 +389,7 @@ def look_for_leaks(stage: Stage, scene: Scene, *values: object) -> None:
     assert not any(CANARY.search(request.split(b"\r\n")[0].decode("latin-1")) for request in scene.raw.requests)
 
 
-@pytest.mark.parametrize(("outcome", "source"), CASES)
+@pytest.mark.parametrize(("outcome", "source"), each_fifth(CASES))
 def test_rest(stage: Stage, play: Callable[..., Scene], outcome: str, source: str) -> None:
     scene = play(OUTCOMES[outcome], source, "rest")
     name = f"localhost:{scene.raw.port}" if source == "runtime" else "case"
@@ -392,7 +403,7 @@ def test_rest(stage: Stage, play: Callable[..., Scene], outcome: str, source: st
     look_for_leaks(stage, scene, report, stage.shell.user_ns["found"], report.server)
 
 
-@pytest.mark.parametrize(("outcome", "source"), CASES)
+@pytest.mark.parametrize(("outcome", "source"), each_fifth(CASES, 2))
 def test_websocket(stage: Stage, play: Callable[..., Scene], outcome: str, source: str) -> None:
     scene = play(OUTCOMES[outcome], source, "ws")
     stage.run(f"%%remote --transport ws {ID}\n1 + 1")
@@ -415,7 +426,7 @@ def test_verbose_tracebacks_of_the_users_own_errors(
     look_for_leaks(stage, scene)
 
 
-@pytest.mark.parametrize("outcome", [name for name in OUTCOMES if name != "404"])
+@pytest.mark.parametrize("outcome", each_fifth([name for name in OUTCOMES if name != "404"]))
 def test_logging_in(stage: Stage, play: Callable[..., Scene], outcome: str) -> None:
     scene = play(OUTCOMES[outcome], "file", "rest")
     (server,) = stage.bridge.servers
