@@ -340,46 +340,6 @@ def test_a_server_that_cannot_be_added_is_not(run: Run, tmp_path: Path, line: tu
     assert not (tmp_path / "config").exists()
 
 
-def test_demo_runs_to_its_end_and_cleans_up(tmp_path: Path) -> None:
-    env = private_env(tmp_path, TMPDIR=str(tmp_path))
-    done = subprocess.run(
-        command("demo"), env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    for seen in ("analysis.ipynb", "training.ipynb", "Oslo", "<Figure", "step 5/5", "ZeroDivisionError"):
-        assert seen in done.stdout
-    assert not list(tmp_path.glob("kernel-bridge-demo-*"))
-
-
-@pytest.mark.parametrize(("number", "after"), [(signal.SIGTERM, "starting"), (signal.SIGHUP, "In: %%remote analysis")])
-def test_demo_that_is_told_to_end_leaves_nothing_behind(number: int, after: str, tmp_path: Path) -> None:
-    def left() -> list[str]:
-        """The processes that the demo has started: they know its directory."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if str(tmp_path).encode() in (process / "environ").read_bytes():
-                    found.append(process.name)
-        return found
-
-    process = subprocess.Popen(
-        command("demo"),
-        env=private_env(tmp_path, TMPDIR=str(tmp_path)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    while after not in process.stdout.readline():
-        assert process.poll() is None
-    wait_for(lambda: len(left()) > 1, "the server")
-    process.send_signal(number)
-    process.communicate(timeout=60)
-    assert process.returncode == -number
-    wait_for(lambda: not left(), "the end of the server and its kernels")
-    assert not list(tmp_path.glob("kernel-bridge-demo-*"))
-
-
 # -- exit statuses
 
 

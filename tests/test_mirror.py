@@ -1,0 +1,44 @@
+"""`tests/F/test_X.py` tests `kernel_bridge_magic/F/X.py`: each module has its file, and each file its module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import kernel_bridge_magic
+
+PACKAGE = Path(kernel_bridge_magic.__file__).parent
+TESTS = Path(__file__).parent
+#: Modules without a test file of their name, and why.
+UNTESTED = {
+    "__main__.py": "three lines for a process: every test of the command line goes through them",
+    "protocol/events.py": "dataclasses without a method",
+    "transports/items.py": "dataclasses without a method",
+    "transports/zmq_channels.py": "the sockets of `transports/zmq.py`, whose tests hold the kernel's ends",
+}
+#: Test files in a folder of the package that test more than one module of it, and what they test.
+FOLDER_WIDE = {"remote_code/test_there.py": "what `remote_code/there` has, as the other kernel runs it"}
+#: Folders of tests that go through the whole package, from one end to the other.
+WHOLE = {"benchmarks", "browser", "faults", "real", "security", "support"}
+
+
+def mirrored() -> set[str]:
+    """The modules that are to have a test file, by their path in the package."""
+    modules = (path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+    return {path.as_posix() for path in modules if "there" not in path.parts} - set(UNTESTED)
+
+
+def test_each_module_has_a_test_file_of_its_name() -> None:
+    assert not [it for it in sorted(mirrored()) if not (TESTS / it).with_name(f"test_{Path(it).name}").exists()]
+
+
+def test_each_test_file_in_a_folder_of_the_package_has_its_module() -> None:
+    files = {path.relative_to(TESTS) for path in TESTS.glob("*/**/test_*.py")}
+    mirrors = [path for path in sorted(files) if path.parts[0] not in WHOLE and path.as_posix() not in FOLDER_WIDE]
+    assert not [str(path) for path in mirrors if not (PACKAGE / path.with_name(path.name[5:])).exists()]
+
+
+def test_no_exception_outlives_its_reason() -> None:
+    for name in UNTESTED:
+        assert (PACKAGE / name).exists()
+        assert not (TESTS / name).with_name(f"test_{Path(name).name}").exists()
+    assert all((TESTS / name).exists() for name in FOLDER_WIDE)
