@@ -29,14 +29,15 @@ UNIT = (
     *("test_hints.py", "test_labels.py", "test_mirror.py", "test_models.py", "test_reports.py", "test_results.py"),
     *("test_text.py", "test_way.py", "transports/test_close_codes.py", "transports/test_fragments.py"),
     *("transports/test_inbox.py", "transports/test_opening.py"),
-    *("transports/test_reconnecting.py", "transports/test_repeats.py", "transports/test_router.py"),
+    *("transports/test_repeats.py", "transports/test_router.py"),
     *("transports/test_timing.py",),
 )
 #: What stands there and is `local` all the same: files, and single tests.
 LOCAL = (
     *("access/test_descriptors.py", "access/test_linux.py", "access/test_peers.py", "access/test_proxies.py"),
     *("access/test_sockets.py", "access/test_vault.py::test_a_secret_that_cannot_be_used_is_in_no_traceback"),
-    *("display/test_overflow.py", "matching/test_selectors.py::test_a_real_shell_gives_a_selector_back"),
+    *("access/test_vault.py::test_a_secret_in_a_url_is_in_no_traceback", "display/test_overflow.py"),
+    *("matching/test_selectors.py::test_a_real_shell_gives_a_selector_back",),
 )
 #: Where kernels and servers are started, and stopped, for each test or file.
 REAL = (
