@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -76,20 +77,14 @@ def cells(text: str) -> int:
     return max(_measure()(text), 0)
 
 
-_measured: Callable[[str], int] | None = None
-
-
+@functools.cache
 def _measure() -> Callable[[str], int]:
-    global _measured
-    if _measured is None:
-        try:
-            # IPython depends on it by way of prompt_toolkit. Imported late: a listing of ASCII names never needs it.
-            from wcwidth import wcswidth
-        except ImportError:
-            _measured = _measure_roughly
-        else:
-            _measured = wcswidth
-    return _measured
+    try:
+        # IPython depends on it by way of prompt_toolkit. Imported late: a listing of ASCII names never needs it.
+        from wcwidth import wcswidth
+    except ImportError:
+        return _measure_roughly
+    return wcswidth
 
 
 def _measure_roughly(text: str) -> int:

@@ -77,15 +77,8 @@ class Comms:
         content = self._redirected(message.content) if captures else message.content
         if message.msg_type == "comm_close":
             del self._models[comm_id]
-        return ForwardedComm(
-            message.msg_type,
-            comm_id,
-            content,
-            message.metadata,
-            message.buffers,
-            self.parent(message.parent_id),
-            captures,
-        )
+        here = self.parent(message.parent_id)
+        return ForwardedComm(message.msg_type, comm_id, content, message.metadata, message.buffers, here, captures)
 
     def close(self, comm_id: str) -> bool:
         """Forget a comm that was closed from here; return whether it was open."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message, read_json
 
@@ -64,21 +64,13 @@ def _decode_v1(payload: str | bytes) -> Message:
 def join_v1(parts: Sequence[bytes]) -> bytes:
     """Return a payload in the binary framing, of the channel, the four dicts as JSON, and the buffers."""
     count = len(parts) + 1
-    position = 8 * (count + 1)
-    offsets = [position]
-    for part in parts:
-        position += len(part)
-        offsets.append(position)
+    offsets = accumulate(map(len, parts), initial=8 * (count + 1))
     return b"".join([struct.pack(f"<Q{count}Q", count, *offsets), *parts])
 
 
 def join_offsets(parts: Sequence[bytes]) -> bytes:
     """Return a payload in the default framing, of the whole message as JSON, and the buffers."""
-    position = 4 * (len(parts) + 1)
-    offsets = []
-    for part in parts:
-        offsets.append(position)
-        position += len(part)
+    offsets = accumulate(map(len, parts[:-1]), initial=4 * (len(parts) + 1))
     return b"".join([struct.pack(f">I{len(parts)}I", len(parts), *offsets), *parts])
 
 

@@ -45,8 +45,6 @@ class Outputs:
         self._limit = limit
         self._whole = whole
         self._start()
-        self._text: list[str] = []  # the open stream's pieces: joining each time would be quadratic
-        self._joined: list[str] = []  # before them
         self._takers: set[str] = set()  # the Output widgets that take what the cell shows
         self._own: set[str] = set()  # the displays that the cell has shown, also those that are cleared or a widget's
         self._updates: dict[str, DisplayData] = {}
@@ -56,6 +54,8 @@ class Outputs:
         self._tail = Tail(self._limit // 16)
         self._items: list[dict[str, Any]] = []
         self._by_display: dict[str, list[dict[str, Any]]] = {}
+        self._text: list[str] = []  # the open stream's pieces: joining each time would be quadratic
+        self._joined: list[str] = []  # before them
         self._clear_first = False
         self._spills = False  # whether `whole` has all of the text
         #: characters that were printed, also those that are not kept
@@ -211,5 +211,3 @@ class Outputs:
         if self._spills and self._whole is not None:
             self._whole.restart()
         self._start()
-        self._joined.clear()
-        self._text.clear()

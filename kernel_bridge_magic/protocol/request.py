@@ -103,10 +103,8 @@ class Request:
         return ()
 
     def _start(self) -> tuple[Event, ...]:
-        if self.started:
-            return ()
-        self.started = True
-        return (Started(),)
+        begins, self.started = not self.started, True
+        return (Started(),) if begins else ()
 
     def conclude_error(self) -> Error | None:
         """Find the error that the reply tells of, once done, as `error`; return it if no message has told of it before.
@@ -141,20 +139,15 @@ def _likeness(known: Error, told: Error) -> int:
 def _output(kind: str, message: Message) -> Event | None:
     """Read the IOPub messages that carry output; unknown types are no errors."""
     content = message.content
+    data, metadata = _dict(content, "data"), _dict(content, "metadata")
     if kind == "stream":
         # The specification knows two names; what is not stderr goes to stdout.
         return Stream("stderr" if content.get("name") == "stderr" else "stdout", text(content.get("text")))
     if kind in ("display_data", "update_display_data"):
-        display_id = _display_id(content)
-        return DisplayData(_dict(content, "data"), _dict(content, "metadata"), display_id, kind[0] == "u")
+        return DisplayData(data, metadata, _display_id(content), kind[0] == "u")
     if kind == "execute_result":
         count = content.get("execution_count")
-        return ExecuteResult(
-            _dict(content, "data"),
-            _dict(content, "metadata"),
-            count if isinstance(count, int) else None,
-            _display_id(content),
-        )
+        return ExecuteResult(data, metadata, count if isinstance(count, int) else None, _display_id(content))
     if kind == "clear_output":
         return ClearOutput(bool(content.get("wait")))
     if kind == "error":

@@ -415,5 +415,5 @@ def test_cut(name: str, width: int) -> None:
 
 def test_width_without_wcwidth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "wcwidth", None)
-    monkeypatch.setattr(texts, "_measured", None)
+    monkeypatch.setattr(texts, "_measure", texts._measure.__wrapped__)
     assert [cells(text) for text in ("abc", "回帰", "e\u0301é", "📈")] == [3, 4, 2, 2]
