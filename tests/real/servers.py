@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tests.support.ports import free_port
@@ -69,7 +69,7 @@ class RealServer(_Process):
         """Start a kernel; give its id."""
         return str(self.json("POST", "api/kernels", {"name": "python3", **self.start_body})["id"])
 
-    def __enter__(self) -> RealServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from typing import Self
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.models import Server
@@ -63,7 +64,7 @@ class RawServer:
             else:
                 self._script(connection, request)
 
-    def __enter__(self) -> RawServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -28,7 +28,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import tornado.httpserver
 import tornado.web
@@ -351,7 +351,7 @@ class ScriptedServer:
         wanted = [m for m in self.received if m.msg_type == "execute_request" and not m.content.get("silent")]
         return [str(message.content["code"]) for message in wanted]
 
-    def __enter__(self) -> ScriptedServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -521,7 +521,7 @@ class ScriptedKernel:
         self._thread.join(10)
         assert not self._thread.is_alive()
 
-    def __enter__(self) -> ScriptedKernel:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
