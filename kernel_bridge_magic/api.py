@@ -93,6 +93,6 @@ def connect(
     patience = check_duration("reconnect_timeout", reconnect_timeout)
     bridge = _bridge()
     kernel = match if isinstance(match, Kernel) else bridge.find(match, server)
-    connection = bridge.open(kernel, transport)
+    connection = bridge.pool.open(kernel, transport)
     connection.reconnect_timeout = patience
     return connection

@@ -39,14 +39,14 @@ def raised(ask: Callable[[], object]) -> str:
 def told(face: Face) -> Iterator[str]:
     """What this face is told where nothing, or too much, is meant."""
     yield raised(lambda: find_one("nothing", [A, B], face=face))
-    yield raised(lambda: find_one("nothing", [], skipped=SKIPPED, face=face))
+    yield raised(lambda: find_one("nothing", [], listing=Listing(skipped=tuple(SKIPPED)), face=face))
     yield raised(lambda: find_one("work", [A, B], face=face))
     yield raised(lambda: find_one("a", [OWN, B], face=face))
     yield raised(lambda: find_by_id("3f9c", [A, B], face=face))
     yield raised(lambda: find_by_id("3f9c", [OWN], face=face))
-    yield raised(lambda: find_by_id("4711", [A], skipped=SKIPPED, face=face))
-    yield raised(lambda: find_only([], face=face))
-    yield raised(lambda: find_only([A, B], face=face))
+    yield raised(lambda: find_by_id("4711", [A], listing=Listing(skipped=tuple(SKIPPED)), face=face))
+    yield raised(lambda: find_only(Listing(), face=face))
+    yield raised(lambda: find_only(Listing((A, B)), face=face))
     yield raised(lambda: only(LISTING, "nothing", face))
     yield from (none_matches("nothing", kernels, face=face) for kernels in ((), (A,), (A, B)))
     yield KernelList(Listing(), now=NOW, face=face).text(200)
@@ -89,7 +89,7 @@ def test_each_is_told_what_can_be_done_there(face: Face, added: str, run: str, u
     nothing = f"no server is known. Start one, or add one with {added} --token env:VAR"
     assert repr(CheckList([], face)) == nothing
     assert nothing in CheckList([], face)._repr_html_()
-    assert raised(lambda: find_only([A, B], face=face)) == f"2 kernels are running. Choose one: {run}"
+    assert raised(lambda: find_only(Listing((A, B)), face=face)) == f"2 kernels are running. Choose one: {run}"
     assert raised(lambda: find_one("work", [A, B], face=face)) == f"'work' matches 2 kernels, so {undone}. Use one of:"
     assert raised(lambda: find_by_id("3f9c", [A, B], face=face)) == (
         f"--kernel-id takes a whole id, and 2 begin with '3f9c', so {undone}. Use one of:"

@@ -10,11 +10,10 @@ from typing import Any
 
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.bridge.pool import Pool
-from kernel_bridge_magic.bridge.search import VERBOSE_SECONDS, Search
+from kernel_bridge_magic.bridge.search import USUAL_SECONDS, VERBOSE_SECONDS, Search
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.discovery.look import last_listing
 from kernel_bridge_magic.discovery.processes import usages
-from kernel_bridge_magic.discovery.this_kernel import own_kernel_id
 from kernel_bridge_magic.display.rows import usage_words
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.errors import BadAnswer, BadInput, ServerError
@@ -23,8 +22,7 @@ from kernel_bridge_magic.matching.find import find_by_id, find_one, find_only
 from kernel_bridge_magic.matching.levels import candidates, clean, could_mean, row_of
 from kernel_bridge_magic.matching.misses import none_matches
 from kernel_bridge_magic.models import Kernel, Server
-from kernel_bridge_magic.protocol.events import Event
-from kernel_bridge_magic.reports import Checkup, Listing, ServerReport
+from kernel_bridge_magic.reports import Checkup, ServerReport
 from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.servers.registry import Ask, Registry
 from kernel_bridge_magic.servers.rest import ServerAPI
@@ -46,39 +44,14 @@ class Bridge:
         #: the kernels of the table shown last, which `#2` counts; None where no table has numbers
         self.rows: tuple[Kernel, ...] | None = None
 
-    @property
-    def own_id(self) -> str:
-        """The id of the kernel that runs this process, "" if there is none."""
-        return own_kernel_id()
-
     # -- servers
 
-    @property
-    def servers(self) -> list[Server]:
-        """The servers that the user named: configured, saved, or added in this process."""
-        return self.registry.servers()
-
-    def add_server(
-        self,
-        url: str,
-        *,
-        name: str = "",
-        token: str = "",
-        password: str = "",
-        ca_file: str = "",
-        trusted: bool = False,
-        allow_plain_http: bool = False,
-        save: bool = False,
-        ask: Ask | None = None,
-    ) -> Server:
+    def add_server(self, entry: Entry, *, save: bool = False, ask: Ask | None = None) -> Server:
         """Add a server, whether it can be reached or not; return it. With `save` it is kept in a file for next time.
-
-        `token` and `password` say where the secret is (`env:VAR`, `file:PATH`, `ask`); `ca_file` is a CA bundle (PEM).
 
         Raises:
             BadServer: something of it cannot be used; nothing was added.
         """
-        entry = Entry(name, url, token, password, ca_file, trusted, allow_plain_http)
         server = self.registry.add(entry, save=save, ask=ask)
         self.search.forget(server.origin)
         return server
@@ -95,14 +68,6 @@ class Bridge:
 
     # -- finding
 
-    def look(self, server: str | None = None) -> Listing:
-        """Return every kernel in reach, in 3 s at most; or those of one server, by name or URL.
-
-        Raises:
-            BadServer: no such server is known.
-        """
-        return self.search.look(server)
-
     def kernels(self, match: str = "", server: str | None = None, *, verbose: bool = False) -> KernelList:
         """Return the kernels that `match` could mean, by default all in reach, as the table that every interface shows.
 
@@ -111,7 +76,7 @@ class Bridge:
             BadMatch: `match` cannot be understood.
         """
         files = self.search.name_files(match)
-        listing = self.search.look(server, seconds=VERBOSE_SECONDS) if verbose else self.look(server)
+        listing = self.search.look(server, seconds=VERBOSE_SECONDS if verbose else USUAL_SECONDS)
         match = self.search.file_or_match(match, files, listing)
         now = datetime.now(UTC)
         found, nothing = None, ""
@@ -141,12 +106,11 @@ class Bridge:
 
         from kernel_bridge_magic.bridge.doctor import check
 
-        reports = self.look(which or None).servers
+        reports = self.search.look(which or None).servers
         unready = self.registry.unready()
 
-        def check_one(report: ServerReport) -> Checkup:
-            why = unready.get(report.server.origin, "")
-            return check(report.server, self.vault, unready=why, elsewhere=report.elsewhere)
+        def check_one(it: ServerReport) -> Checkup:
+            return check(it.server, self.vault, unready=unready.get(it.server.origin, ""), elsewhere=it.elsewhere)
 
         with ThreadPoolExecutor(8, "kernel-bridge-check") as pool:
             return list(pool.map(check_one, reports))
@@ -162,21 +126,14 @@ class Bridge:
         key = files[0] if len(files) == 1 else match
         meaning = self.search.meanings.get(key, server)
         known = self._row(match) if meaning is None else meaning.kernel
-        if known is None or not self.pool.has(known):
+        if known is None or not self.pool.known(known):
             listing = self.search.look(server, rest=True)
         elif meaning is not None and meaning.is_fresh(time.monotonic(), last_listing()):
             return known
         else:
             listing = self.search.look_again(server, known)
         wanted = self.search.file_or_match(match, files, listing)
-        kernel = find_one(
-            wanted,
-            candidates(wanted, listing),
-            rows=self.rows,
-            reports=listing.servers,
-            skipped=listing.skipped,
-            face=self.face,
-        )
+        kernel = find_one(wanted, candidates(wanted, listing), listing, rows=self.rows, face=self.face)
         if self._row(match) is None:  # a row means another kernel after the next table
             self.search.meanings.put(key, server, kernel, listing)
         return kernel
@@ -194,18 +151,12 @@ class Bridge:
         Raises:
             KernelNotFound, OwnKernel, BadServer, ServerError: there is no such kernel, or it cannot be asked for.
         """
-        listing = self.look(server)
+        listing = self.search.look(server)
         found = [kernel for kernel in listing.kernels if kernel.id == kernel_id]
         if not found and server is not None:
             for report in listing.servers:
                 found += self._ask_for(report, kernel_id)
-        return find_by_id(
-            kernel_id,
-            found or listing.kernels,
-            reports=listing.servers,
-            skipped=listing.skipped,
-            face=self.face,
-        )
+        return find_by_id(kernel_id, found or listing.kernels, listing, face=self.face)
 
     def find_only(self, server: str | None = None) -> Kernel:
         """Return the only kernel in reach, where nobody named one.
@@ -214,8 +165,7 @@ class Bridge:
             KernelNotFound, AmbiguousKernel: as `matching.find.find_only`.
             BadServer: no such server is known.
         """
-        listing = self.look(server)
-        return find_only(listing.kernels, listing.servers, listing.skipped, self.face)
+        return find_only(self.search.look(server), self.face)
 
     def _ask_for(self, report: ServerReport, kernel_id: str) -> list[Kernel]:
         problem: ServerError
@@ -233,7 +183,7 @@ class Bridge:
             AuthRefused: only the secret is missing or wrong.
             BadServer, ServerError: it does not answer, or not as a Jupyter server.
         """
-        reports = self.look(url).servers
+        reports = self.search.look(url).servers
         report = next((report for report in reports if not report.problem), reports[0])
         problem: ServerError | None = None
         if report.elsewhere:
@@ -256,28 +206,6 @@ class Bridge:
         """
         ServerAPI(server, self.vault).log_in(password)
         self.search.forget(server.origin)
-
-    # -- connecting
-
-    def connect(
-        self,
-        kernel: Kernel,
-        transport: str = "auto",
-        *,
-        note: Callable[[Event], None] | None = None,
-        timeout: float | None = None,
-        if_busy: str = "wait",
-    ) -> KernelConnection:
-        """Return an open connection to a kernel, kept for later cells; as `Pool.connect` does."""
-        return self.pool.connect(kernel, transport, note=note, timeout=timeout, if_busy=if_busy)
-
-    def open(self, kernel: Kernel, transport: str = "auto") -> KernelConnection:
-        """Open a connection that the caller closes, as `Pool.open` does."""
-        return self.pool.open(kernel, transport)
-
-    def interrupt(self, kernel: Kernel) -> bool:
-        """Interrupt what a kernel runs, whoever began it, as `Pool.interrupt` does."""
-        return self.pool.interrupt(kernel)
 
     def __repr__(self) -> str:
         return f"<Bridge: {len(self.registry)} servers added, {len(self.pool)} connections>"

@@ -12,7 +12,6 @@ import hashlib
 import socket
 import time
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -173,7 +172,10 @@ class _Doctor:
 
     def base_url(self) -> None:
         # First find out whose server it is: nothing may be sent to another user's, not even here.
-        self.refusal = self._refusal()
+        try:
+            self.refusal = other_user(self.server, self.vault, self.seconds)
+        except KernelBridgeError as error:
+            self.refusal = error.problem, error.remedy
         try:
             version = self._api(vault=Vault() if any(self.refusal) else None).version()
             self.add("base URL", True, f"{self.server.url} " + (f"has version {version}" if version else "is a server"))
@@ -183,12 +185,6 @@ class _Doctor:
             self.add("base URL", True, f"{self.server.url} tells nothing without a token (a gateway?)")
         except ServerError as error:
             self._hub_or(error)
-
-    def _refusal(self) -> tuple[str, str]:
-        try:
-            return other_user(self.server, self.vault, self.seconds)
-        except KernelBridgeError as error:
-            return error.problem, error.remedy
 
     def _hub_or(self, error: ServerError) -> None:
         """Fail at the base URL; if it is that of a JupyterHub, report what the hub says of its servers."""
@@ -226,7 +222,9 @@ class _Doctor:
         try:
             models = self._api().kernels()
         except AuthRefused as error:
-            if not self._works_without_list():
+            try:
+                self._api().kernelspecs()
+            except KernelBridgeError:
                 self.fail("auth", error)
             self.add("auth", True, f"{self._auth_method()} accepted")
             self.lists = False
@@ -235,20 +233,11 @@ class _Doctor:
             self.fail("auth", error)
             return
         method = self._auth_method()
-        if method == "none":
-            self.add("auth", True, "none is wanted, so everybody who reaches this server can run code there")
-        else:
-            self.add("auth", True, f"{method} accepted")
+        nobody_asks = "none is wanted, so everybody who reaches this server can run code there"
+        self.add("auth", True, nobody_asks if method == "none" else f"{method} accepted")
         for model in models:
             with contextlib.suppress(ValueError):
                 self.found.append(Kernel.from_json(model, server=self.server))
-
-    def _works_without_list(self) -> bool:
-        try:
-            self._api().kernelspecs()
-        except KernelBridgeError:
-            return False
-        return True
 
     def xsrf(self) -> None:
         """Check a request that changes something, without changing anything: interrupt a kernel that does not exist."""
@@ -284,15 +273,13 @@ class _Doctor:
 
     def websocket(self) -> None:
         """Open a WebSocket where that disturbs nobody: the server's events, else a kernel without unread output."""
-        places: list[tuple[str, str]] = [("the server's events", "api/events/subscribe")]
-        quiet = [
-            kernel for kernel in self.found if not may_have_unread(kernel, datetime.now(UTC)) and kernel.state != "busy"
-        ]
-        quiet.sort(key=lambda kernel: -(kernel.connections or 0))
-        places += [
-            (kernel.title, f"api/kernels/{quote(kernel.id, safe='')}/channels?session_id={uuid.uuid4().hex}")
-            for kernel in quiet[:1]
-        ]
+        places = [("the server's events", "api/events/subscribe")]
+        now = datetime.now(UTC)
+        quiet = [it for it in self.found if not may_have_unread(it, now) and it.state != "busy"]
+        if quiet:
+            kernel = max(quiet, key=lambda it: it.connections or 0)
+            path = f"api/kernels/{quote(kernel.id, safe='')}/channels?session_id={uuid.uuid4().hex}"
+            places.append((kernel.title, path))
         status = 404
         for what, path in places:
             try:
@@ -302,29 +289,17 @@ class _Doctor:
             if status == 101:
                 self.add("WebSocket", True, f"opened ({what})")
                 return
-        self.add("WebSocket", *_REFUSED.get(status, _refused)(status))
+        seen = f"refused ({status})" if status else "no WebSocket answers"
+        if status == 404:
+            nobody = "not tried, since there is no kernel that nobody waits for"
+            self.add("WebSocket", None, nobody, "start a kernel and check again")
+        elif status in (401, 403):
+            remedy = "give a token that may use kernels and not only read (on a JupyterHub the scope access:servers)"
+            self.add("WebSocket", False, seen, remedy)
+        else:
+            remedy = "a proxy in between must pass Upgrade and Connection on (nginx: proxy_http_version 1.1)"
+            self.add("WebSocket", False, seen, remedy)
 
 
 def _use(url: str) -> str:
     return f"a Jupyter server is at {url}: use that URL"
-
-
-def _no_events(status: int) -> tuple[bool | None, str, str]:
-    return None, "not tried, since there is no kernel that nobody waits for", "start a kernel and check again"
-
-
-def _refused(status: int) -> tuple[bool | None, str, str]:
-    said = f"refused ({status})" if status else "no WebSocket answers"
-    remedy = "a proxy in between must pass Upgrade and Connection on (nginx: proxy_http_version 1.1)"
-    return False, said, remedy
-
-
-def _forbidden(status: int) -> tuple[bool | None, str, str]:
-    return (
-        False,
-        f"refused ({status})",
-        "give a token that may use kernels and not only read (on a JupyterHub the scope access:servers)",
-    )
-
-
-_REFUSED: dict[int, Callable[[int], tuple[bool | None, str, str]]] = {404: _no_events, 401: _forbidden, 403: _forbidden}

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.descriptors import require
 from kernel_bridge_magic.access.vault import Vault
+from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files, runtime_dirs
@@ -29,6 +30,12 @@ _SUSPENDED = "its process is suspended, and is waited for until it goes on. Ctrl
 _BUSY_SECONDS = 3.0  # with --if-busy fail: for a kernel that is not busy but starting
 _MAY_DISCARD = "note: this connection may discard output that the server keeps for a closed notebook"
 
+# What stands for the cell where there is none: its code is never sent.
+_ANY_CELL = Cell("...")
+_IN_NO_QUEUE = Cell("...", if_busy="fail")  # does not wait for a suspended process
+
+Tell = Callable[[Event], None]
+
 
 class Pool:
     """Opens connections and keeps them for the next cell. Safe to use from several threads."""
@@ -42,10 +49,6 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self._connections)
-
-    def has(self, kernel: Kernel) -> bool:
-        """Return whether there is an open connection to a kernel."""
-        return bool(self.known(kernel))
 
     def known(self, kernel: Kernel) -> list[KernelConnection]:
         """Return the open connections to a kernel: they know of it without a request."""
@@ -79,20 +82,14 @@ class Pool:
         return visited or (kernel.state == "busy" and not made.main_shell.ahead_of("").ours)
 
     def connect(
-        self,
-        kernel: Kernel,
-        transport: str = "auto",
-        *,
-        note: Callable[[Event], None] | None = None,
-        timeout: float | None = None,
-        if_busy: str = "wait",
+        self, kernel: Kernel, transport: str = "auto", *, note: Tell | None = None, cell: Cell = _ANY_CELL
     ) -> KernelConnection:
         """Return the open connection to a kernel: that of the last cell while it is alive, else a new one.
 
         `auto` is ZMQ where the kernel is yours and on this machine, else a WebSocket. `note` is called with events that
-        the user should see first: connecting discards somebody's unread output, or has to wait for the kernel.
-        `timeout` is in seconds, None for no limit of ours. With `if_busy="fail"` we do not wait for a server that
-        itself waits for its busy kernel.
+        the user should see first: connecting discards somebody's unread output, or has to wait for the kernel. The
+        timeout of `cell` is kept here, too. If it is to fail at a busy kernel, we do not wait for a server that itself
+        waits for its kernel.
 
         Raises:
             OwnKernel: it is this kernel itself.
@@ -104,11 +101,13 @@ class Pool:
         with self._lock:
             lock = self._locks.setdefault(kernel.id, threading.Lock())
         # One lock for each kernel: opening may take a minute, and cells for other kernels must not wait for it.
-        held_up = _Admission(kernel, note, timeout, if_busy).held_up
+        held_up = _Admission(kernel, note, cell).held_up
         with held(), acquired(lock, held_up):
-            known = self._open_connection(kernel, transports)
-            if known is not None:
-                return known
+            with self._lock:
+                found = [self._connections.get(_key(kernel, name)) for name in transports]
+            for known in found:
+                if known is not None and known.is_open:
+                    return known
             self._tell_news(kernel, transports, note)
             connection = self._open(kernel, transports, note, held_up)
             with self._lock:
@@ -123,12 +122,7 @@ class Pool:
         with self._lock:
             return list(self._connections.values())
 
-    def _open_connection(self, kernel: Kernel, transports: Sequence[str]) -> KernelConnection | None:
-        with self._lock:
-            found = [self._connections.get(_key(kernel, transport)) for transport in transports]
-        return next((known for known in found if known is not None and known.is_open), None)
-
-    def _tell_news(self, kernel: Kernel, transports: Sequence[str], note: Callable[[Event], None] | None) -> None:
+    def _tell_news(self, kernel: Kernel, transports: Sequence[str], note: Tell | None) -> None:
         """Report what a connection that has closed since had heard of its kernel after the last cell."""
         with self._lock:
             closed = [self._connections.pop(_key(kernel, transport), None) for transport in transports]
@@ -161,11 +155,10 @@ class Pool:
         """
         if self._is_idle(kernel):
             return False
-        api = ServerAPI(kernel.server, self._vault) if kernel.server else None
-        if api is not None:
-            Control(kernel, api).interrupt()
+        if kernel.server:
+            Control(kernel, ServerAPI(kernel.server, self._vault)).interrupt()
         else:
-            self.connect(kernel, if_busy="fail").interrupt()  # `fail`: does not wait for a suspended process
+            self.connect(kernel, cell=_IN_NO_QUEUE).interrupt()
         return True
 
     def _is_idle(self, kernel: Kernel) -> bool:
@@ -173,7 +166,7 @@ class Pool:
         if not kernel.connection_file and may_have_unread(kernel, datetime.now(UTC)):
             return False
         try:
-            return self.connect(kernel, if_busy="fail").is_idle()
+            return self.connect(kernel, cell=_IN_NO_QUEUE).is_idle()
         except KernelBridgeError:
             return False
 
@@ -190,7 +183,7 @@ class Pool:
         self,
         kernel: Kernel,
         transports: Sequence[str],
-        note: Callable[[Event], None] | None = None,
+        note: Tell | None = None,
         held_up: HeldUp | None = None,
     ) -> KernelConnection:
         api = ServerAPI(kernel.server, self._vault) if kernel.server else None
@@ -207,9 +200,7 @@ class Pool:
             return KernelConnection(kernel, made, control)
         raise AssertionError("there is at least one transport")
 
-    def _make(
-        self, kernel: Kernel, transport: str, note: Callable[[Event], None] | None, control: Control
-    ) -> Transport:
+    def _make(self, kernel: Kernel, transport: str, note: Tell | None, control: Control) -> Transport:
         require()
         if transport == "zmq":
             from kernel_bridge_magic.transports.zmq import ZMQTransport
@@ -249,14 +240,12 @@ class Pool:
 class _Admission:
     """The wait for a server that does not accept us yet: its kernel is busy or starting, or another thread waits."""
 
-    def __init__(
-        self, kernel: Kernel, note: Callable[[Event], None] | None, timeout: float | None, if_busy: str
-    ) -> None:
+    def __init__(self, kernel: Kernel, note: Tell | None, cell: Cell) -> None:
         self._kernel = kernel
         self._note = note
-        self._timeout = float("inf") if timeout is None else timeout
+        self._timeout = float("inf") if cell.timeout is None else cell.timeout
         self._until = Deadline.after(self._timeout)
-        self._if_busy = if_busy
+        self._fails = cell.if_busy == "fail"
 
     def held_up(self, seconds: float, suspended: bool = False) -> None:
         """Report the wait, once, and end it when it is too long.
@@ -271,12 +260,12 @@ class _Admission:
             return
         title = self._kernel.title
         why = "its process is suspended" if suspended else "the kernel is busy or starting"
-        if self._if_busy == "fail" and seconds > _BUSY_SECONDS:
+        if self._fails and seconds > _BUSY_SECONDS:
             closed = f": {why}" if suspended else " is busy or starting, and its server lets nobody in"
             raise self._not_run(f"{title}{closed}")
         if self._until.is_over:
             raise self._not_run(f"{title}: no connection within {self._timeout:g} s, since {why}")
-        if self._note is not None and self._if_busy != "fail":
+        if self._note is not None and not self._fails:
             self._note(Note(_SUSPENDED) if suspended else Queued(connecting=True))
             self._note = None
 

@@ -41,7 +41,11 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
                 _tell_whose(execution.result.error, relay, sink)
         except BaseException as problem:
             events.close()
-            _tell(problem, f"kernel-bridge: {_became(execution, problem)}")
+            line = f"kernel-bridge: {_became(execution, problem)}"
+            try:
+                print(line, file=sys.stderr, flush=True)
+            except Exception:  # in a terminal IPython prints errors to stdout, which is usually the broken stream
+                problem.add_note(line)
             raise
     return execution.result
 
@@ -97,17 +101,6 @@ def _tell_whose(error: BaseException | None, relay: Relay, sink: Sink) -> None:
 
 def _told(number: int) -> str:
     return f"this process was told to end ({signal.Signals(number).name})"
-
-
-def _tell(problem: BaseException, line: str) -> None:
-    """Print on stderr what became of a cell; where stderr is broken, add it to the error as a note.
-
-    In a terminal IPython prints errors to stdout, which is usually the broken stream.
-    """
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except Exception:
-        problem.add_note(line)
 
 
 def _became(execution: Execution, problem: BaseException) -> str:

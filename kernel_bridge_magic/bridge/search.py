@@ -26,8 +26,8 @@ from kernel_bridge_magic.reports import Listing, ServerReport
 from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.servers.registry import Registry, read_url
 
-VERBOSE_SECONDS = 2.5  # of a verbose listing: looking at processes takes the rest of the usual 3 s
-_SECONDS = 3.0
+USUAL_SECONDS = 3.0
+VERBOSE_SECONDS = 2.5  # looking at processes takes the rest of the usual time
 _AGAIN_SECONDS = 0.9  # before a cell for a kernel that we are connected to: with all around it, one second
 _REST_SECONDS = 30.0  # for so long a server that did not answer is not asked before a cell
 
@@ -59,7 +59,7 @@ class Search:
         self._silent: dict[Origin, _Silence] = {}
         self._background: threading.Thread | None = None
 
-    def look(self, server: str | None = None, *, seconds: float = _SECONDS, rest: bool = False) -> Listing:
+    def look(self, server: str | None = None, *, seconds: float = USUAL_SECONDS, rest: bool = False) -> Listing:
         """Return every kernel in reach, or those of one `server`, by name or URL, in at most `seconds`.
 
         With `rest` a server that has just failed is not asked again.
@@ -97,18 +97,15 @@ class Search:
         if url is not None and not any(is_server(url, known) for known in servers):
             servers.append(self.server_at(url))
         skip = {**at_rest, **self._registry.unready()}
+        named = tuple(self._files)
+        own, file = own_kernel_id(), own_connection_file()
         listing = look(
-            servers,
-            self._vault,
-            own_id=own_kernel_id(),
-            own_file=own_connection_file(),
-            deadline=seconds,
-            skip=skip,
-            only=url,
-            named=(named := tuple(self._files)),
+            servers, self._vault, own_id=own, own_file=file, deadline=seconds, skip=skip, only=url, named=named
         )
         self._pool.see(listing.kernels)
-        self._forget_files(set(named) - {kernel.connection_file for kernel in listing.kernels})
+        with self._lock:
+            for path in set(named) - {kernel.connection_file for kernel in listing.kernels}:
+                self._files.pop(path, None)
         listing = dataclasses.replace(listing, notes=self._registry.notes)
         self.meanings.hear(listing)
         self._note_silence([report for report in listing.servers if report.server.origin not in skip], seconds)
@@ -176,11 +173,6 @@ class Search:
         with self._lock:
             self._files.update(dict.fromkeys(paths))
         return paths
-
-    def _forget_files(self, paths: set[str]) -> None:
-        with self._lock:
-            for path in paths:
-                self._files.pop(path, None)
 
     @staticmethod
     def file_or_match(match: str, files: Sequence[str], listing: Listing) -> str:

@@ -172,7 +172,8 @@ class WidgetBridge:
             self.handle(event.item)
         else:
             running = self._running
-            if running is not None and isinstance(event, DisplayData | ExecuteResult) and not _is_update(event):
+            updates = isinstance(event, DisplayData) and event.update
+            if running is not None and isinstance(event, DisplayData | ExecuteResult) and not updates:
                 with self._lock:
                     self._note_display(event.display_id, running.msg_id)
             return self._texts.take(event)
@@ -210,25 +211,25 @@ class WidgetBridge:
             answer.begun.set()
 
     def _show_late(self, message: Message) -> None:
-        relay = self._late(self._comms.parent(message.parent_id))
+        relay = self._late_relay(message.parent_id)
         for event in Request(message.parent_id).receive(message):
             self._connection.use()
             relay.show(event)
         relay.finish()
 
-    def _late(self, parent: Parent) -> Relay:
-        kernel = self._connection.kernel
-        return Relay(self._front.late(parent, kernel), kernel, widgets=self)
-
     def _update_display(self, message: Message) -> None:
         """Update a display of ours from another client's request; what that request shows itself is not for us."""
-        relay = self._late(self._comms.parent(self._displays[display_of(message)]))
+        relay = self._late_relay(self._displays[display_of(message)])
         self._connection.use()
         for event in Request(message.parent_id).receive(message):
             if isinstance(event, ExecuteResult):
                 event = DisplayData(event.data, event.metadata, event.display_id)
             if isinstance(event, DisplayData):
                 relay.show(replace(event, update=True))
+
+    def _late_relay(self, msg_id: str) -> Relay:
+        kernel = self._connection.kernel
+        return Relay(self._front.late(self._comms.parent(msg_id), kernel), kernel, widgets=self)
 
     # -- what can be shown
 
@@ -273,17 +274,11 @@ class WidgetBridge:
         except KernelBridgeError:
             self._end_widgets()
             return
-        self._await_answer(answer)
-        self._answers.pop(msg_id, None)
-
-    def _await_answer(self, answer: _Answer) -> None:
-        """Wait until the kernel has handled a message of the front end.
-
-        When this returns, ipykernel reports `idle`, and from then on the front end ignores output for the message: an
-        Output widget that a callback prints into would stay empty. A kernel that is busy with a cell is not waited for.
-        """
+        # When this returns, ipykernel reports `idle`, and from then on the front end ignores output for the message:
+        # an Output widget that a callback prints into would stay empty. A kernel busy with a cell is not waited for.
         if answer.begun.wait(_BEGIN_SECONDS):
             answer.done.wait(_CALLBACK_SECONDS)
+        self._answers.pop(msg_id, None)
 
     # -- the end
 
@@ -300,7 +295,3 @@ class WidgetBridge:
         """Disconnect all widgets and ignore what comes from now on. The connection stays open."""
         self._connection.unsubscribe(self)
         self._end_widgets()
-
-
-def _is_update(event: DisplayData | ExecuteResult) -> bool:
-    return isinstance(event, DisplayData) and event.update

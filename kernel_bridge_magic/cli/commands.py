@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
 from typing import AnyStr
 
 from kernel_bridge_magic.bridge.bridge import Bridge
@@ -45,15 +43,11 @@ def run_command(options: argparse.Namespace, meant: list[Kernel]) -> int:
     Raises:
         KernelBridgeError: nothing was run.
     """
-    if options.command == "exec":
-        return _exec(options, meant)
-    if options.command == "interrupt":
-        return _interrupt(options, meant)
-    work: dict[str, Callable[[argparse.Namespace], int]] = {"list": _list, "servers": _servers, "demo": _demo}
-    return work[options.command](options)
+    work = {"exec": _exec, "interrupt": _interrupt, "list": _list, "servers": _servers, "demo": _demo}
+    return work[options.command](options, meant)
 
 
-def _list(options: argparse.Namespace) -> int:
+def _list(options: argparse.Namespace, _: list[Kernel]) -> int:
     bridge = Bridge(face=COMMAND_LINE)
     with as_usual():
         found = bridge.kernels(options.match, server_url(bridge, options), verbose=options.verbose)
@@ -84,18 +78,16 @@ def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
     )
     try:
         with relay.waiting():
-            connection = bridge.connect(
-                kernel, options.transport, note=relay.show, timeout=cell.timeout, if_busy=cell.if_busy
-            )
+            connection = bridge.pool.connect(kernel, options.transport, note=relay.show, cell=cell)
             connection.reconnect_timeout = options.reconnect_timeout
             execution = connection.start(cell)
         result = run(execution, relay, sink)
         if execution.exits:
             relay.note(_EXITS)
     finally:
-        with _unstoppable():
+        with interrupts_to(lambda: None):
             bridge.close()
-    with _unstoppable():
+    with interrupts_to(lambda: None):  # the cell has ended, and Ctrl-C could only cut off our report of it
         kept.close()
         is_whole = result.truncated and not kept.problem
         if not is_whole:
@@ -105,13 +97,6 @@ def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
         else:
             _tell_end(result, sink, error_is_shown=relay.error_is_shown)
     return status_of(result)
-
-
-@contextlib.contextmanager
-def _unstoppable() -> Iterator[None]:
-    """Ignore Ctrl-C: the cell has ended, and an interrupt could only cut off our report of it."""
-    with interrupts_to(lambda: None):
-        yield
 
 
 def _tell_end(result: RemoteResult, sink: PlainSink | SilentSink, *, error_is_shown: bool) -> None:
@@ -128,7 +113,7 @@ def _interrupt(options: argparse.Namespace, meant: list[Kernel]) -> int:
     with as_usual():
         kernel = bridge.find(options.match, server_url(bridge, options))
         meant.append(kernel)
-    interrupted = bridge.interrupt(kernel)
+    interrupted = bridge.pool.interrupt(kernel)
     bridge.close()
     if options.json:
         print_json(interrupt_model(kernel, interrupted=interrupted))
@@ -138,7 +123,7 @@ def _interrupt(options: argparse.Namespace, meant: list[Kernel]) -> int:
     return OK
 
 
-def _servers(options: argparse.Namespace) -> int:
+def _servers(options: argparse.Namespace, _: list[Kernel]) -> int:
     bridge = Bridge(face=COMMAND_LINE)
     refuse_unless_added(options)
     if options.check is not None:
@@ -150,7 +135,7 @@ def _servers(options: argparse.Namespace) -> int:
         elif options.remove is not None:
             removed = bridge.remove_server(options.remove)
             say(f"removed {visible(removed.name)} ({visible(removed.url)})")
-        listing = bridge.look(None if options.add is not None else server_url(bridge, options))
+        listing = bridge.search.look(None if options.add is not None else server_url(bridge, options))
     show(ServerList.of(listing, COMMAND_LINE), lambda: servers_model(listing), as_json=options.json)
     return OK
 
@@ -168,7 +153,7 @@ def _check(bridge: Bridge, options: argparse.Namespace) -> int:
     return OK if all(checkup.ok for checkup in checkups) else UNUSABLE
 
 
-def _demo(options: argparse.Namespace) -> int:
+def _demo(options: argparse.Namespace, _: list[Kernel]) -> int:
     from kernel_bridge_magic.cli.demo import demo
 
     is_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()

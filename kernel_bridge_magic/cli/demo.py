@@ -17,11 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.signals import ENDING
+from kernel_bridge_magic.cli.outcome import say
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError
 
 _START_SECONDS = 60.0
@@ -47,26 +49,20 @@ def demo(*, shell: bool) -> int:
     Raises:
         CannotConnect: the private server did not start.
     """
-    missing = [name for name in ("jupyter_server", "ipykernel", "pandas", "matplotlib") if not _importable(name)]
+    missing = [name for name in ("jupyter_server", "ipykernel", "pandas", "matplotlib") if find_spec(name) is None]
     if missing:
-        told = f"the demo needs {', '.join(missing)}. Run pip install 'kernel_bridge_magic[demo]'"
-        print(f"kernel-bridge: {told}", file=sys.stderr)
+        say(f"the demo needs {', '.join(missing)}. Run pip install 'kernel_bridge_magic[demo]'")
         return 2
     with _cleaned_up() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kernel-bridge-demo-")))
         stack.enter_context(_private(folder))
         print("starting a private Jupyter server with two notebooks' kernels ...", flush=True)
         process, url, token = stack.enter_context(_server(folder))
-        _wait(process, url, token, folder / _LOG)
+        api = _api(url, token)
+        _wait(process, api, token, folder / _LOG)
         for name in _NOTEBOOKS:
-            _open_notebook(url, token, name)
+            api.start("python3", name)
         return _show(shell)
-
-
-def _importable(name: str) -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec(name) is not None
 
 
 @contextlib.contextmanager
@@ -91,11 +87,8 @@ def _cleaned_up() -> Iterator[contextlib.ExitStack]:
 @contextlib.contextmanager
 def _private(folder: Path) -> Iterator[None]:
     """Keep Jupyter's and IPython's files in `folder`: the user's own are neither read nor written."""
-    names = {f"JUPYTER_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")} | {
-        "IPYTHONDIR": str(folder / "ipython"),
-        "XDG_RUNTIME_DIR": str(folder / "xdg"),
-        "MPLBACKEND": "",
-    }
+    names = {f"JUPYTER_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
+    names |= {"IPYTHONDIR": str(folder / "ipython"), "XDG_RUNTIME_DIR": str(folder / "xdg"), "MPLBACKEND": ""}
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(names)
     # Plots are pictures only with the inline backend, which a kernel chooses where no other is named.
@@ -144,21 +137,20 @@ def _server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, str]]:
             process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, token: str, log: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], api: Any, token: str, log: Path) -> None:
     deadline = Deadline.after(_START_SECONDS)
     while not deadline.is_over:
         if process.poll() is not None:
             last = "".join(log.read_text(errors="replace").strip().splitlines()[-1:])[:200].replace(token, "***")
             raise CannotConnect(f"the demo's private server ended at once. Its log ends with {last!r}")
         try:
-            _api(url, token).version()
+            api.version()
         except KernelBridgeError:
             time.sleep(0.1)
         else:
             return
-    raise CannotConnect(
-        f"the demo's private server did not answer within {_START_SECONDS:g} s. Try again when the machine is idle"
-    )
+    late = f"the demo's private server did not answer within {_START_SECONDS:g} s"
+    raise CannotConnect(f"{late}. Try again when the machine is idle")
 
 
 def _api(url: str, token: str) -> Any:
@@ -171,10 +163,6 @@ def _api(url: str, token: str) -> Any:
     vault = Vault()
     vault.put(base.origin, Secret(token))
     return ServerAPI(Server(base.url, "demo", base.origin), vault)
-
-
-def _open_notebook(url: str, token: str, name: str) -> None:
-    _api(url, token).start("python3", name)
 
 
 def _show(stay: bool) -> int:
@@ -191,8 +179,7 @@ def _show(stay: bool) -> int:
         failed += not outcome.success
     # The last cell is meant to fail; any other must not.
     if failed != 1:
-        told = "a cell of the demo did not end as it should; what it raised stands above"
-        print(f"kernel-bridge: {told}", file=sys.stderr)
+        say("a cell of the demo did not end as it should; what it raised stands above")
         return 1
     print("\nThat traceback was the other kernel's own. Everything above ran in kernels that were running already.")
     if stay:

@@ -69,7 +69,7 @@ def add_server(bridge: Bridge, options: argparse.Namespace) -> Server:
     Raises:
         BadInput, BadServer: something of it cannot be used, or cannot be saved.
     """
-    from kernel_bridge_magic.servers.entries import is_reference
+    from kernel_bridge_magic.servers.entries import Entry, is_reference
 
     for what in ("token", "password"):
         if (given := getattr(options, what)) and not is_reference(given):
@@ -77,17 +77,9 @@ def add_server(bridge: Bridge, options: argparse.Namespace) -> Server:
                 f"a server that is added is saved, and a {what} never is. Write where it is: "
                 f"--{what} env:VAR, file:PATH or ask"
             )
-    return bridge.add_server(
-        options.add,
-        name=options.name,
-        token=options.token or "",
-        password=options.password or "",
-        ca_file=options.ca_file,
-        trusted=options.trust,
-        allow_plain_http=options.allow_plain_http,
-        save=True,
-        ask=lambda what: str(_asked(what)),
-    )
+    secret = options.token or "", options.password or ""
+    entry = Entry(options.name, options.add, *secret, options.ca_file, options.trust, options.allow_plain_http)
+    return bridge.add_server(entry, save=True, ask=_asked)
 
 
 def give_secret(bridge: Bridge, options: argparse.Namespace) -> Server:

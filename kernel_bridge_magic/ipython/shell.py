@@ -18,6 +18,7 @@ from kernel_bridge_magic.bridge.widgets import WidgetBridge
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.execution import Execution
+from kernel_bridge_magic.discovery.this_kernel import own_kernel_id
 from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.checks import CheckList
 from kernel_bridge_magic.display.comm_proxies import CommProxies, Forward
@@ -40,9 +41,10 @@ from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT
 from kernel_bridge_magic.remote_code.displayhook_patch import GUEST
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.sanitize.terminal import LeftOpen
+from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.text import cut_end, cut_middle, visible
 
-_WITH_ADD = ("name", "token", "password", "ca_file", "trust", "allow_plain_http", "save")
+_OF_ENTRY = ("name", "token", "password", "ca_file", "trust", "allow_plain_http")
 #: the levels at which a MATCH names its kernel in full. A row does not: the same cell may run again with other rows.
 _WHOLE = frozenset({Level.ID, Level.PATH, Level.NAME, Level.STEM})
 _CHAIN = "chain"  # in our requests' metadata: the kernels that wait for this cell
@@ -86,23 +88,14 @@ class InShell:
     def servers(self, options: Any) -> ServerList:
         """Add or remove a server; return the table of all servers."""
         if options.add:
-            self.bridge.add_server(
-                options.add,
-                name=options.name,
-                token=options.token,
-                password=options.password,
-                ca_file=options.ca_file,
-                trusted=options.trust,
-                allow_plain_http=options.allow_plain_http,
-                save=options.save,
-                ask=_ask,
-            )
-        elif given := [f"--{name.replace('_', '-')}" for name in _WITH_ADD if getattr(options, name)]:
+            entry = Entry(**{name: getattr(options, name) for name in _OF_ENTRY}, url=options.add)
+            self.bridge.add_server(entry, save=options.save, ask=_ask)
+        elif given := [f"--{name.replace('_', '-')}" for name in (*_OF_ENTRY, "save") if getattr(options, name)]:
             raise BadOption(f"{', '.join(given)}: these go with --add URL")
         if options.remove:
             self.bridge.remove_server(options.remove)
         self.bridge.registry.ask_for_secrets(_ask)
-        return ServerList.of(self.bridge.look(), MAGICS)
+        return ServerList.of(self.bridge.search.look(), MAGICS)
 
     def check(self, which: str) -> CheckList:
         """Check step by step what works with a server, or with all; return the table of checks."""
@@ -165,9 +158,7 @@ class InShell:
             durable=options.durable,
         )
         with relay.waiting():
-            connection = self.bridge.connect(
-                kernel, options.transport, note=relay.show, timeout=cell.timeout, if_busy=cell.if_busy
-            )
+            connection = self.bridge.pool.connect(kernel, options.transport, note=relay.show, cell=cell)
             connection.reconnect_timeout = self._reconnect_timeout()
             widgets = self._widgets_of(connection)
             execution = connection.start(cell)
@@ -199,8 +190,7 @@ class InShell:
         chain = self._waiting()
         if kernel.id in chain:
             raise OwnKernel(f"{kernel.title} waits for this cell already: it would wait for itself", kernel)
-        own = self.bridge.own_id
-        return [*chain, own] if own else chain
+        return [*chain, *filter(None, (own_kernel_id(),))]
 
     def _waiting(self) -> list[str]:
         get_parent = getattr(self.shell, "get_parent", None)

@@ -9,34 +9,25 @@ from collections.abc import Sequence
 
 from kernel_bridge_magic.errors import KernelNotFound
 from kernel_bridge_magic.faces import PYTHON, Face
-from kernel_bridge_magic.matching.levels import (
-    Named,
-    clean,
-    match_named,
-    only_own,
-    shown,
-    split_list,
-    without_own,
-)
-from kernel_bridge_magic.matching.misses import ambiguous, no_such_id, none_running, not_found
+from kernel_bridge_magic.matching.levels import Named, clean, match_named, only_own, shown, split_list, without_own
+from kernel_bridge_magic.matching.misses import NOTHING, ambiguous, no_such_id, none_running, not_found
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.reports import ServerReport, Skipped
+from kernel_bridge_magic.reports import Listing
 from kernel_bridge_magic.text import visible
 
 
 def find_one(
     query: str,
     kernels: Sequence[Kernel],
+    listing: Listing = NOTHING,
     *,
     rows: Sequence[Kernel] | None = None,
-    reports: Sequence[ServerReport] = (),
-    skipped: Sequence[Skipped] = (),
     face: Face = PYTHON,
 ) -> Kernel:
     """Return the one kernel that `query` means.
 
-    An error tells which of the asked servers (`reports`) failed, which `skipped` files `query` names, and what can be
-    done next with this `face`.
+    An error tells which servers of the `listing` failed, which skipped files `query` names, and what can be done next
+    with this `face`.
 
     Raises:
         KernelNotFound: it means none; the text says what was looked at, and which names are similar.
@@ -55,17 +46,10 @@ def find_one(
         raise ambiguous(f"{shown(query)} {verb} {len(found)} kernels{own}, so {face.undone}", rest, kernels)
     if rest:
         return rest[0]
-    raise not_found(query, kernels, reports, skipped, face)
+    raise not_found(query, kernels, listing, face)
 
 
-def find_by_id(
-    kernel_id: str,
-    kernels: Sequence[Kernel],
-    *,
-    reports: Sequence[ServerReport] = (),
-    skipped: Sequence[Skipped] = (),
-    face: Face = PYTHON,
-) -> Kernel:
+def find_by_id(kernel_id: str, kernels: Sequence[Kernel], listing: Listing = NOTHING, *, face: Face = PYTHON) -> Kernel:
     """Return the kernel of that whole id. The beginning of an id chooses no kernel: the error tells the whole id.
 
     Raises:
@@ -76,7 +60,7 @@ def find_by_id(
     kernel_id = clean(kernel_id)
     whole = [kernel for kernel in kernels if kernel.id == kernel_id]
     if whole:
-        return find_one(kernel_id, whole, reports=reports, skipped=skipped, face=face)
+        return find_one(kernel_id, whole, listing, face=face)
     begun = [kernel for kernel in kernels if kernel.id.casefold().startswith(kernel_id.casefold())]
     others = [kernel for kernel in begun if not kernel.is_this_kernel]
     if len(others) > 1:
@@ -87,28 +71,23 @@ def find_by_id(
         raise KernelNotFound(f"--kernel-id takes a whole id; did you mean {visible(others[0].id)} ? ({part})")
     if begun:
         raise only_own(kernel_id, face, begun[0])
-    raise no_such_id(kernel_id, kernels, reports, skipped, face)
+    raise no_such_id(kernel_id, kernels, listing, face)
 
 
-def find_only(
-    kernels: Sequence[Kernel],
-    reports: Sequence[ServerReport] = (),
-    skipped: Sequence[Skipped] = (),
-    face: Face = PYTHON,
-) -> Kernel:
+def find_only(listing: Listing, face: Face = PYTHON) -> Kernel:
     """Return the only kernel there is, where nobody named one. This kernel itself does not count.
 
     Raises:
         KernelNotFound: there is none.
         AmbiguousKernel: there are several; each comes with a selector that means it alone.
     """
-    others = [kernel for kernel in kernels if not kernel.is_this_kernel]
+    others = [kernel for kernel in listing.kernels if not kernel.is_this_kernel]
     if len(others) == 1:
         return others[0]
     if others:
         message = f"{len(others)} kernels are running"
-        raise ambiguous(message, others, kernels, ask=f"Choose one: {face.run}")
-    raise none_running(reports, skipped, face)
+        raise ambiguous(message, others, listing.kernels, ask=f"Choose one: {face.run}")
+    raise none_running(listing, face)
 
 
 def _find_list(query: str, named: Sequence[Named], rows: Sequence[Kernel] | None, face: Face) -> list[Kernel]:

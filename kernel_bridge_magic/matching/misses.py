@@ -9,20 +9,13 @@ from collections.abc import Sequence
 from kernel_bridge_magic.access.urls import servers_named
 from kernel_bridge_magic.errors import AmbiguousKernel, KernelNotFound
 from kernel_bridge_magic.faces import PYTHON, Face
-from kernel_bridge_magic.matching.levels import (
-    Named,
-    clean,
-    could_mean,
-    match_named,
-    only_own,
-    shown,
-    split_server,
-)
+from kernel_bridge_magic.matching.levels import Named, clean, could_mean, match_named, only_own, shown, split_server
 from kernel_bridge_magic.matching.selectors import pastes, selector_among
 from kernel_bridge_magic.models import Kernel, Server
-from kernel_bridge_magic.reports import ServerReport, Skipped
+from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
 from kernel_bridge_magic.text import count, fold, visible
 
+NOTHING = Listing()  # where nobody has looked around
 _MOST_CANDIDATES = 50  # nobody reads more, and each one is compared with all kernels
 _MOST_TOLD = 3  # skipped files; another command lists them all
 _SHORTEST_PART = 4  # characters of a file's name that mean the file
@@ -30,22 +23,17 @@ _MOST_CLOSE = 2000  # names compared for "Did you mean": difflib is slow
 _LONGEST_CLOSE = 100  # characters of a proposed name: it is there to be pasted, so it is not cut
 
 
-def not_found(
-    query: str,
-    kernels: Sequence[Kernel],
-    reports: Sequence[ServerReport] = (),
-    skipped: Sequence[Skipped] = (),
-    face: Face = PYTHON,
-) -> KernelNotFound:
+def not_found(query: str, kernels: Sequence[Kernel], listing: Listing, face: Face) -> KernelNotFound:
     """Return the error for a MATCH that means no kernel: what was looked at, similar names, who did not answer.
 
-    It names the `skipped` files that the MATCH means; where there is no kernel at all, every file that is not stale.
+    It names the skipped files that the MATCH means; where there is no kernel at all, every file that is not stale.
     """
     text = clean(query)
     own = next((kernel for kernel in kernels if kernel.is_this_kernel and could_mean(text, [kernel], [kernel])), None)
     if own and not text.startswith("#"):
         return KernelNotFound(str(only_own(query, face, own)))
     name, _ = split_server(text)
+    reports: Sequence[ServerReport] = listing.servers
     if servers := _servers_of(text, kernels, reports):
         kernels = [kernel for kernel in kernels if kernel.server in servers]
         reports = [report for report in reports if report.server in servers]
@@ -54,32 +42,27 @@ def not_found(
     if name and not servers:
         sentences.append(f"No server is called {shown(name)}")
     sentences += _not_reached(reports)
-    named = [it for it in skipped if _names_file(text, it.path)]
-    sentences += _passed_over(named or [it for it in skipped if not others and not it.stale], face)
+    named = [it for it in listing.skipped if _names_file(text, it.path)]
+    sentences += _passed_over(named or [it for it in listing.skipped if not others and not it.stale], face)
     if close := _closest(text, others):
         sentences.append(f"Did you mean {' or '.join(close)} ?")
     sentences.append(f"{face.listing} lists them" if others else _open_one(face))
     return KernelNotFound(_joined(sentences))
 
 
-def no_such_id(
-    kernel_id: str,
-    kernels: Sequence[Kernel],
-    reports: Sequence[ServerReport],
-    skipped: Sequence[Skipped],
-    face: Face,
-) -> KernelNotFound:
+def no_such_id(kernel_id: str, kernels: Sequence[Kernel], listing: Listing, face: Face) -> KernelNotFound:
     """Return the error for an id that no kernel has, and with which none begins."""
-    where = _looked_at(kernels, reports)
-    sentences = [f"no running kernel has the id {shown(kernel_id)} (looked at {where})", *_not_reached(reports)]
-    sentences += _passed_over([it for it in skipped if _names_file(kernel_id, it.path)], face)
+    where = _looked_at(kernels, listing.servers)
+    sentences = [f"no running kernel has the id {shown(kernel_id)} (looked at {where})", *_not_reached(listing.servers)]
+    sentences += _passed_over([it for it in listing.skipped if _names_file(kernel_id, it.path)], face)
     return KernelNotFound(_joined([*sentences, f"{face.details} shows whole ids; --kernel-match takes a name"]))
 
 
-def none_running(reports: Sequence[ServerReport], skipped: Sequence[Skipped], face: Face) -> KernelNotFound:
+def none_running(listing: Listing, face: Face) -> KernelNotFound:
     """Return the error for a question without a MATCH where no kernel is running."""
-    sentences = [f"no kernel is running (asked {count(len(reports), 'server')})", *_not_reached(reports)]
-    sentences += _passed_over([it for it in skipped if not it.stale], face)
+    asked = count(len(listing.servers), "server")
+    sentences = [f"no kernel is running (asked {asked})", *_not_reached(listing.servers)]
+    sentences += _passed_over([it for it in listing.skipped if not it.stale], face)
     return KernelNotFound(_joined([*sentences, _open_one(face)]))
 
 
@@ -151,11 +134,8 @@ def _looked_at(kernels: Sequence[Kernel], reports: Sequence[ServerReport]) -> st
 
 
 def _not_reached(reports: Sequence[ServerReport]) -> list[str]:
-    return [f"{visible(it.server.name)} was not reached ({_problem(it)})" for it in reports if it.problem]
-
-
-def _problem(report: ServerReport) -> str:
-    return visible(f"{report.problem}; {report.remedy}" if report.elsewhere else report.problem)
+    why = ((it, f"{it.problem}; {it.remedy}" if it.elsewhere else it.problem) for it in reports if it.problem)
+    return [f"{visible(it.server.name)} was not reached ({visible(problem)})" for it, problem in why]
 
 
 def _names_file(text: str, path: str) -> bool:

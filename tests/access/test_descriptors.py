@@ -24,15 +24,16 @@ sys.path.insert(0, {root!r})
 import IPython, jupyter_client.connect, psutil, websocket, zmq
 from kernel_bridge_magic import connect, kernels
 from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.servers.entries import Entry
 
 bridge = Bridge()
-bridge.add_server({url!r}, name="it")
+bridge.add_server(Entry("it", {url!r}))
 kernel = bridge.find("it::scripted")
 alone = next(kernel for kernel in bridge.kernels().listing.kernels if not kernel.server)
 acts = {{
     "look": lambda: kernels(),
-    "zmq": lambda: bridge.connect(alone, "zmq").execute("1"),
-    "ws": lambda: bridge.connect(kernel, "ws").execute("1"),
+    "zmq": lambda: bridge.pool.connect(alone, "zmq").execute("1"),
+    "ws": lambda: bridge.pool.connect(kernel, "ws").execute("1"),
 }}
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 for left in (0, 1, 2, 3, 4, 6, 9, 13):
@@ -53,7 +54,7 @@ for left in (0, 1, 2, 3, 4, 6, 9, 13):
         for descriptor in held:
             os.close(descriptor)
         print(json.dumps([left, name, said]), flush=True)
-print(json.dumps([99, "after", bridge.connect(alone, "zmq").execute("1").fate]), flush=True)
+print(json.dumps([99, "after", bridge.pool.connect(alone, "zmq").execute("1").fate]), flush=True)
 bridge.close()
 """
 

@@ -234,8 +234,8 @@ CALLS: list[Callable[[str], object]] = [
     lambda url: connect(f"{url}::''"),
     lambda url: Bridge().check(arguments.parse(["list", "--base-url", url]).base_url),
     lambda url: give_secret(Bridge(), arguments.parse(["list", "--base-url", url])),
-    lambda url: Bridge().add_server(servers_parser().parse_args(["--add", url]).add, ca_file="/nowhere"),
-    lambda url: Bridge().add_server(servers_parser().parse_args(["--add", url]).add, save=True),
+    lambda url: Bridge().add_server(Entry("", servers_parser().parse_args(["--add", url]).add, ca_file="/nowhere")),
+    lambda url: Bridge().add_server(Entry("", servers_parser().parse_args(["--add", url]).add), save=True),
 ]
 
 

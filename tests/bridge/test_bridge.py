@@ -38,6 +38,7 @@ from kernel_bridge_magic.faces import COMMAND_LINE
 from kernel_bridge_magic.matching.selectors import selector
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event, Note
+from kernel_bridge_magic.servers.entries import Entry
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
@@ -104,10 +105,10 @@ def test_a_kernel_is_found_by_id_and_by_its_beginning(bridge: Bridge, ids: dict[
 def test_a_kernel_is_found_by_its_row_once_rows_were_shown(bridge: Bridge, ids: dict[str, str]) -> None:
     with pytest.raises(BadMatch, match="row of a listing"):
         bridge.find("#1")
-    bridge.rows = bridge.look().kernels
+    bridge.rows = bridge.search.look().kernels
     assert [bridge.find(f"#{n + 1}").id for n in range(3)] == [kernel.id for kernel in bridge.rows]
     # after another listing it is another kernel, whatever was remembered
-    bridge.connect(bridge.find("#1"))
+    bridge.pool.connect(bridge.find("#1"))
     bridge.rows = tuple(reversed(bridge.rows))
     assert bridge.find("#1").id == bridge.rows[0].id
 
@@ -121,7 +122,7 @@ def test_a_foreign_server_s_claim_is_meant_by_its_server_alone(
     models = [{**model, "id": "its-own"}, model]
     answers = {"kernels": http(body=json.dumps(models).encode()), "sessions": http(body=json.dumps([session]).encode())}
     with RawServer(answers) as raw:
-        bridge.add_server(raw.server().url, name="other")
+        bridge.add_server(Entry("other", raw.server().url))
         for match in (kernel_id, kernel_id[:8], "train", "train.ipynb", "re:^train"):
             assert bridge.find(match).server != raw.server("other")
         for match in ("evil", "evil.ipynb", "re:evil"):
@@ -135,7 +136,7 @@ def test_a_foreign_server_s_claim_is_meant_by_its_server_alone(
             == bridge.find_by_id(kernel_id, "other")
             == claim
         )
-        assert bridge.find(selector(claim, bridge.look().kernels)) == claim
+        assert bridge.find(selector(claim, bridge.search.look().kernels)) == claim
         assert bridge.find_by_id(kernel_id).is_yours
         assert "other lists a kernel with an id of yours" in bridge.kernels().text()
         # A row means what stood in it.
@@ -146,8 +147,8 @@ def test_a_foreign_server_s_claim_is_meant_by_its_server_alone(
             assert bridge.find(f"#{number}").is_yours is own
         # Trusted, it is as good as the first.
         bridge.remove_server("other")
-        bridge.add_server(raw.server().url, name="other", trusted=True)
-        assert bridge.look().claims == ()
+        bridge.add_server(Entry("other", raw.server().url, trust=True))
+        assert bridge.search.look().claims == ()
 
 
 def test_none_and_several_are_told(bridge: Bridge) -> None:
@@ -162,7 +163,7 @@ def test_none_and_several_are_told(bridge: Bridge) -> None:
 
 def test_the_second_cell_asks_no_server(bridge: Bridge, server: JupyterServer) -> None:
     kernel = bridge.find("analysis")
-    bridge.connect(kernel)
+    bridge.pool.connect(kernel)
     before = asked(server)
     assert bridge.find("analysis") == kernel
     assert asked(server) == before
@@ -172,7 +173,7 @@ def test_the_second_cell_asks_no_server(bridge: Bridge, server: JupyterServer) -
 
 def test_what_a_match_meant_is_forgotten_with_its_connection(bridge: Bridge, server: JupyterServer) -> None:
     kernel = bridge.find("analysis")
-    connection = bridge.connect(kernel)
+    connection = bridge.pool.connect(kernel)
     connection.close()
     before = asked(server)
     bridge.find("analysis")
@@ -183,7 +184,7 @@ def test_what_a_match_meant_is_forgotten_after_a_while(
     bridge: Bridge, server: JupyterServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(meanings, "_SECONDS", 0.0)
-    bridge.connect(bridge.find("analysis"))
+    bridge.pool.connect(bridge.find("analysis"))
     before = asked(server)
     bridge.find("analysis")
     assert asked(server) > before
@@ -228,7 +229,7 @@ def test_a_path_means_the_notebook_that_has_it_now(
         "of another thread": in_a_thread,
         "of another cell": lambda: bridge.find("train"),
         "with a filter": lambda: bridge.kernels("other"),
-        "of one server": lambda: bridge.look(server.url),
+        "of one server": lambda: bridge.search.look(server.url),
     }
     path, other = "work/p.ipynb", "work/other.ipynb"
     old, new = two_kernels
@@ -236,14 +237,14 @@ def test_a_path_means_the_notebook_that_has_it_now(
         for what, listing in listings.items():
             kernel = bridge.find(path)
             assert kernel.id == old
-            bridge.connect(kernel)
+            bridge.pool.connect(kernel)
             rename_old("work/meanwhile.ipynb")
             rename_new(path)
             rename_old(other)
             listing()
             assert (bridge.find(path).id, bridge.find(other).id) == (new, old), what
             (old, rename_old), (new, rename_new) = (new, rename_new), (old, rename_old)
-        bridge.connect(bridge.find(path))
+        bridge.pool.connect(bridge.find(path))
         rename_old("work/meanwhile.ipynb")
         rename_new(path)
         # without a listing it is believed for two seconds
@@ -255,7 +256,7 @@ def test_a_namesake_makes_a_name_ambiguous_and_a_deleted_kernel_is_none(
 ) -> None:
     old, new = two_kernels
     with notebook(server, "one/q.ipynb", old):
-        bridge.connect(bridge.find("q.ipynb"))
+        bridge.pool.connect(bridge.find("q.ipynb"))
         with notebook(server, "two/q.ipynb", new):
             Bridge().look()
             with pytest.raises(AmbiguousKernel, match=r"'q.ipynb' matches 2 kernels, so nothing was run"):
@@ -290,15 +291,15 @@ def test_a_kernel_that_is_connected_to_is_meant_while_its_server_is_frozen(
     match: str, bridge: Bridge, frozen: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(meanings, "_SECONDS", 0.0)  # each cell asks again
-    bridge.rows = bridge.look().kernels
+    bridge.rows = bridge.search.look().kernels
     kernel = next(kernel for kernel in bridge.rows if kernel.title == "work/analysis.ipynb")
     match = match.format(1 + bridge.rows.index(kernel))
-    connection = bridge.connect(bridge.find(match))
+    connection = bridge.pool.connect(bridge.find(match))
     frozen()
     for _ in range(2):
         found = took(2.5, lambda: bridge.find(match))
         assert found.id == kernel.id
-        assert bridge.connect(found) is connection
+        assert bridge.pool.connect(found) is connection
     assert connection.execute("6 * 7").text == "42"
 
 
@@ -317,9 +318,9 @@ def test_a_silent_server_is_no_reason_to_wait_for_a_cell_of_another_one(
         connection.sendall(http())
 
     with RawServer(answer) as raw:
-        bridge.add_server(f"http://127.0.0.1:{raw.port}/", name="silent")
+        bridge.add_server(Entry("silent", f"http://127.0.0.1:{raw.port}/"))
         kernel = bridge.find("train")
-        bridge.connect(kernel)
+        bridge.pool.connect(kernel)
         silent.set()
         assert took(2.5, lambda: bridge.find("train")).id == kernel.id
         before = asked()
@@ -333,7 +334,7 @@ def test_a_silent_server_is_no_reason_to_wait_for_a_cell_of_another_one(
 
 def test_a_listing_opens_no_websocket(bridge: Bridge, server: JupyterServer) -> None:
     before = server.log_text().count("/channels")
-    bridge.look()
+    bridge.search.look()
     bridge.find("analysis")
     assert server.log_text().count("/channels") == before
 
@@ -343,18 +344,18 @@ def test_a_listing_opens_no_websocket(bridge: Bridge, server: JupyterServer) -> 
 
 def test_a_connection_is_kept_for_the_next_cell(bridge: Bridge) -> None:
     kernel = bridge.find("analysis")
-    first = bridge.connect(kernel)
-    assert bridge.connect(kernel) is first
-    assert bridge.connect(bridge.find("analysis")) is first
+    first = bridge.pool.connect(kernel)
+    assert bridge.pool.connect(kernel) is first
+    assert bridge.pool.connect(bridge.find("analysis")) is first
     assert first.execute("1 + 1").text == "2"
 
 
 @pytest.mark.parametrize("road", ["zmq", "ws"])
 def test_a_connection_that_died_is_replaced(bridge: Bridge, road: str) -> None:
     kernel = bridge.find("analysis")
-    first = bridge.connect(kernel, road)
+    first = bridge.pool.connect(kernel, road)
     first.close()
-    second = bridge.connect(kernel, road)
+    second = bridge.pool.connect(kernel, road)
     assert second is not first
     assert second.is_open
     assert second.execute("1 + 1").text == "2"
@@ -362,36 +363,36 @@ def test_a_connection_that_died_is_replaced(bridge: Bridge, road: str) -> None:
 
 def test_auto_prefers_zmq_for_a_kernel_of_one_s_own(bridge: Bridge) -> None:
     kernel = bridge.find("analysis")
-    assert bridge.connect(kernel).transport == "zmq"
-    assert bridge.connect(kernel, "zmq").transport == "zmq"
-    other = bridge.connect(kernel, "ws")
+    assert bridge.pool.connect(kernel).transport == "zmq"
+    assert bridge.pool.connect(kernel, "zmq").transport == "zmq"
+    other = bridge.pool.connect(kernel, "ws")
     assert other.transport == "ws"
     assert other.execute("1 + 1").text == "2"
-    assert bridge.connect(kernel, "ws") is other
+    assert bridge.pool.connect(kernel, "ws") is other
 
 
 def test_auto_takes_the_server_where_there_is_no_file(bridge: Bridge) -> None:
     kernel = dataclasses.replace(bridge.find("analysis"), connection_file="")
-    assert bridge.connect(kernel).transport == "ws"
+    assert bridge.pool.connect(kernel).transport == "ws"
     with pytest.raises(CannotConnect, match=r"no connection file .* cannot be reached by zmq"):
-        bridge.connect(kernel, "zmq")
+        bridge.pool.connect(kernel, "zmq")
 
 
 def test_auto_takes_the_server_where_the_file_leads_nowhere(bridge: Bridge, tmp_path: Path) -> None:
     kernel = dataclasses.replace(bridge.find("analysis"), connection_file=str(tmp_path / "kernel-gone.json"))
-    assert bridge.connect(kernel).transport == "ws"
+    assert bridge.pool.connect(kernel).transport == "ws"
 
 
 def test_a_kernel_without_a_server_has_no_websocket(bridge: Bridge) -> None:
     kernel = dataclasses.replace(bridge.find("analysis"), server=None)
     with pytest.raises(CannotConnect, match="has no server"):
-        bridge.connect(kernel, "ws")
+        bridge.pool.connect(kernel, "ws")
 
 
 def test_an_opened_connection_is_the_caller_s(bridge: Bridge) -> None:
     kernel = bridge.find("analysis")
-    kept = bridge.connect(kernel)
-    with bridge.open(kernel) as mine:
+    kept = bridge.pool.connect(kernel)
+    with bridge.pool.open(kernel) as mine:
         assert mine is not kept
         assert mine.execute("1 + 1").text == "2"
     assert kept.is_open
@@ -401,22 +402,22 @@ def test_one_s_own_kernel_and_a_dead_one_are_refused(bridge: Bridge) -> None:
     kernel = bridge.find("analysis")
     for road in ("auto", "zmq", "ws"):
         with pytest.raises(OwnKernel, match="wait for itself"):
-            bridge.connect(dataclasses.replace(kernel, is_this_kernel=True), road)
+            bridge.pool.connect(dataclasses.replace(kernel, is_this_kernel=True), road)
     with pytest.raises(OwnKernel):
-        bridge.open(dataclasses.replace(kernel, is_this_kernel=True))
+        bridge.pool.open(dataclasses.replace(kernel, is_this_kernel=True))
     with pytest.raises(CannotConnect, match="is dead"):
-        bridge.connect(dataclasses.replace(kernel, state="dead"))
+        bridge.pool.connect(dataclasses.replace(kernel, state="dead"))
 
 
 def test_unread_output_that_is_thrown_away_is_told_of(bridge: Bridge) -> None:
     notes: list[Event] = []
     kernel = dataclasses.replace(bridge.find("analysis"), connections=0, state="busy", last_activity=None)
     # by ZMQ nothing is thrown away
-    bridge.connect(kernel, "zmq", note=notes.append)
+    bridge.pool.connect(kernel, "zmq", note=notes.append)
     assert notes == []
-    bridge.connect(kernel, "ws", note=notes.append)
+    bridge.pool.connect(kernel, "ws", note=notes.append)
     assert notes == [Note("note: this connection may discard output that the server keeps for a closed notebook")]
-    bridge.connect(kernel, "ws", note=notes.append)
+    bridge.pool.connect(kernel, "ws", note=notes.append)
     assert len(notes) == 1, "it is open now"
 
 
@@ -449,7 +450,7 @@ def test_nothing_is_told_of_unread_output_without_a_reason(
 
 def test_closing_leaves_no_thread_and_no_connection(bridge: Bridge) -> None:
     before = threading.active_count()
-    connections = [bridge.connect(bridge.find("analysis"), road) for road in ("zmq", "ws")]
+    connections = [bridge.pool.connect(bridge.find("analysis"), road) for road in ("zmq", "ws")]
     for connection in connections:
         connection.execute("1")
     assert threading.active_count() > before
@@ -458,7 +459,7 @@ def test_closing_leaves_no_thread_and_no_connection(bridge: Bridge) -> None:
     assert not any(connection.is_open for connection in connections)
     bridge.close()
     # and it can be used again
-    assert bridge.connect(bridge.find("analysis")).execute("1 + 1").text == "2"
+    assert bridge.pool.connect(bridge.find("analysis")).execute("1 + 1").text == "2"
 
 
 def test_nothing_is_opened_started_or_read_before_it_is_needed() -> None:
@@ -471,7 +472,7 @@ def test_several_threads_share_one_connection(bridge: Bridge) -> None:
     seen = []
 
     def work() -> None:
-        seen.append(bridge.connect(bridge.find("analysis")))
+        seen.append(bridge.pool.connect(bridge.find("analysis")))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -486,7 +487,7 @@ def test_several_threads_share_one_connection(bridge: Bridge) -> None:
 
 
 def test_one_server_by_name_and_by_url(bridge: Bridge, server: JupyterServer, ids: dict[str, str]) -> None:
-    (report,) = bridge.look().servers
+    (report,) = bridge.search.look().servers
     for word in (report.server.name, server.url, server.url.rstrip("/"), server.url.upper()):
         assert bridge.find("analysis", word).id == ids["work/analysis.ipynb"]
     assert bridge.find(f"{report.server.name}::analysis").id == ids["work/analysis.ipynb"]
@@ -513,7 +514,7 @@ def test_a_url_means_its_scheme_host_port_and_base_path(bridge: Bridge, below: J
     hosts = itertools.cycle(("127.0.0.1", "localhost", "[::1]", "LocalHost"))
     for page, space in itertools.product(pages, ("%20", " ")):
         url = f"http://{next(hosts)}:{port}/a/b{space}c/{page}"
-        listing = bridge.look(url)
+        listing = bridge.search.look(url)
         assert [report.problem for report in listing.servers] == [""], url
         assert [kernel.title for kernel in listing.kernels] == ["below.ipynb"], url
         assert bridge.find(f"{url}::below").title == "below.ipynb"
@@ -521,7 +522,7 @@ def test_a_url_means_its_scheme_host_port_and_base_path(bridge: Bridge, below: J
              "http://{}/A/b%20c/tree"]  # fmt: skip
     for pattern in wrong:
         url = pattern.format(f"{next(hosts)}:{port}")
-        (report,) = bridge.look(url).servers
+        (report,) = bridge.search.look(url).servers
         assert (report.kernels, report.elsewhere) == (0, f"http://127.0.0.1:{port}/a/b%20c/"), url
         with pytest.raises(ServerError, match=f"a Jupyter server is at http://127.0.0.1:{port}/a/b%20c/: use that URL"):
             bridge.reach(url)
@@ -537,14 +538,14 @@ def test_a_url_means_its_scheme_host_port_and_base_path(bridge: Bridge, below: J
 
 def test_a_server_keeps_its_url_whatever_it_is_called(bridge: Bridge, below: JupyterServer) -> None:
     url = f"http://localhost:{below.port}/a/b%20c/"
-    bridge.add_server(url, name="mine")
+    bridge.add_server(Entry("mine", url))
     for word in ("mine", url, url.replace("localhost", "127.0.0.1"), f"{url}lab/tree/x.ipynb"):
-        (report,) = bridge.look(word).servers
+        (report,) = bridge.search.look(word).servers
         assert report.server.source == "runtime"
         assert bridge.find("below", word).title == "below.ipynb"
         assert bridge.find(f"{word}::below").title == "below.ipynb"
     # a name is no URL, though it looks like one
-    bridge.add_server("http://127.0.0.1:9/", name=f"localhost:{below.port}")
+    bridge.add_server(Entry(f"localhost:{below.port}", "http://127.0.0.1:9/"))
     assert bridge.find("below", url).title == "below.ipynb"
     with pytest.raises(KernelNotFound):
         bridge.find("below", "http://127.0.0.1:9/")
@@ -555,13 +556,13 @@ def test_no_secret_goes_to_another_url_of_a_server_s_port(
 ) -> None:
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     with RawServer(http("404 Not Found", b"{}")) as raw:
-        bridge.add_server(f"http://127.0.0.1:{raw.port}/lab-a/?token=canary-77", name="a")
+        bridge.add_server(Entry("a", f"http://127.0.0.1:{raw.port}/lab-a/?token=canary-77"))
         for url in ("http://127.0.0.1:{}/lab-b/", "http://127.0.0.1:{}/", "http://localhost:{}/lab-a/"):
             with pytest.raises(ServerError, match="no Jupyter server"):
                 bridge.reach(url.format(raw.port))
         assert raw.requests
         assert not [head for head in raw.requests if b"canary-77" in head]
-        bridge.look("a")
+        bridge.search.look("a")
         assert [head for head in raw.requests if b"canary-77" in head]
 
 
@@ -572,11 +573,11 @@ def test_a_socket_s_server_is_meant_by_its_url_alone(
     with JupyterServer(tmp_path / "server", sock=path) as there:
         monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(there.runtime_dir))
         kernel_id = there.start_kernel(path="odd.ipynb")
-        (report,) = bridge.look().servers
+        (report,) = bridge.search.look().servers
         for url in (report.server.url, f"http+unix://{quote(path, safe='')}/lab/tree/x.ipynb"):
             assert bridge.find("odd", url).id == bridge.find(f"{url}::odd").id == kernel_id
         for url in ("http://localhost/", f"http+unix://{quote(path + '2', safe='')}/"):
-            assert bridge.look(url).kernels == ()
+            assert bridge.search.look(url).kernels == ()
             with pytest.raises(KernelNotFound):
                 bridge.find("odd", url)
 
@@ -594,17 +595,17 @@ def test_a_server_can_be_added_and_removed(
     monkeypatch.setenv("LAB_TOKEN", server.token)
     with pytest.raises(KernelNotFound):
         bridge.find("analysis")
-    added = bridge.add_server(server.url, name="lab", token="env:LAB_TOKEN")
+    added = bridge.add_server(Entry("lab", server.url, token="env:LAB_TOKEN"))
     assert (added.name, added.source, added.is_yours) == ("lab", "added", False)
-    assert bridge.servers == [added]
+    assert bridge.registry.servers() == [added]
     kernel = bridge.find("analysis")
     assert (kernel.server, kernel.connection_file) == (added, "")
     assert bridge.find("lab::analysis", "lab") == kernel
-    assert bridge.connect(kernel).transport == "ws"
-    assert bridge.connect(kernel).execute("1 + 1").text == "2"
-    assert server.token not in repr(bridge.servers) + repr(bridge.vault)
+    assert bridge.pool.connect(kernel).transport == "ws"
+    assert bridge.pool.connect(kernel).execute("1 + 1").text == "2"
+    assert server.token not in repr(bridge.registry.servers()) + repr(bridge.vault)
     assert bridge.remove_server("lab") == added
-    assert bridge.servers == []
+    assert bridge.registry.servers() == []
     assert not bridge.vault.has(added.origin)
 
 
@@ -614,9 +615,9 @@ def test_trust_counts_from_the_next_cell_on(
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("LAB_TOKEN", server.token)
     for trusted in (False, True, False):
-        bridge.add_server(server.url, name="lab", token="env:LAB_TOKEN", trusted=trusted)
+        bridge.add_server(Entry("lab", server.url, token="env:LAB_TOKEN", trust=trusted))
         kernel = bridge.find("analysis")
-        bridge.connect(kernel)
+        bridge.pool.connect(kernel)
         assert kernel.is_yours is trusted
     bridge.remove_server("lab")
     with pytest.raises(KernelNotFound):
@@ -624,15 +625,15 @@ def test_trust_counts_from_the_next_cell_on(
 
 
 def test_a_trusted_server_is_one_s_own(bridge: Bridge) -> None:
-    assert bridge.add_server("http://lab.example/", name="lab", trusted=True).is_yours
+    assert bridge.add_server(Entry("lab", "http://lab.example/", trust=True)).is_yours
 
 
 def test_a_server_that_cannot_be_reached_is_added_and_explained(
     bridge: Bridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    bridge.add_server(f"http://127.0.0.1:{free_port()}/", name="off")
-    (report,) = bridge.look().servers
+    bridge.add_server(Entry("off", f"http://127.0.0.1:{free_port()}/"))
+    (report,) = bridge.search.look().servers
     assert report.server.name == "off"
     assert report.problem
     with pytest.raises(KernelNotFound, match="off"):
@@ -642,35 +643,33 @@ def test_a_server_that_cannot_be_reached_is_added_and_explained(
 @pytest.mark.parametrize("name", ["a::b", "#1", "-x", " lab", "lab "])
 def test_names_that_would_mean_something_else_are_refused(bridge: Bridge, name: str) -> None:
     with pytest.raises(BadServer, match="cannot be a server's name"):
-        bridge.add_server("http://lab.example/", name=name)
-    assert bridge.servers == []
+        bridge.add_server(Entry(name, "http://lab.example/"))
+    assert bridge.registry.servers() == []
 
 
 def test_a_name_means_one_server(bridge: Bridge) -> None:
-    bridge.add_server("http://lab.example/", name="lab")
-    bridge.add_server("http://lab.example/", name="lab")  # the same again is no error
+    bridge.add_server(Entry("lab", "http://lab.example/"))
+    bridge.add_server(Entry("lab", "http://lab.example/"))  # the same again is no error
     with pytest.raises(BadServer, match="already"):
-        bridge.add_server("http://other.example/", name="lab")
-    assert [server.url for server in bridge.servers] == ["http://lab.example/"]
+        bridge.add_server(Entry("lab", "http://other.example/"))
+    assert [server.url for server in bridge.registry.servers()] == ["http://lab.example/"]
     with pytest.raises(BadServer, match="no added server is called 'other'"):
         bridge.remove_server("other")
 
 
 def test_a_literal_token_is_refused_without_being_repeated(bridge: Bridge) -> None:
     with pytest.raises(BadServer, match="env:VAR") as raised:
-        bridge.add_server("http://lab.example/", name="lab", token="abcdef0123456789")
+        bridge.add_server(Entry("lab", "http://lab.example/", token="abcdef0123456789"))
     assert "abcdef0123456789" not in str(raised.value)
-    assert bridge.servers == []
+    assert bridge.registry.servers() == []
     with pytest.raises(BadServer, match="NO_SUCH_VARIABLE"):
-        bridge.add_server("http://lab.example/", name="lab", token="env:NO_SUCH_VARIABLE")
+        bridge.add_server(Entry("lab", "http://lab.example/", token="env:NO_SUCH_VARIABLE"))
 
 
 def test_a_token_that_is_asked_for_is_asked_once(bridge: Bridge) -> None:
     asked_for = []
     server = bridge.add_server(
-        "http://lab.example/",
-        name="lab",
-        token="ask",
+        Entry("lab", "http://lab.example/", token="ask"),
         ask=lambda what: asked_for.append(what) or "word",  # type: ignore[func-returns-value]
     )
     assert asked_for == ["token of lab (http://lab.example/)"]
@@ -678,7 +677,7 @@ def test_a_token_that_is_asked_for_is_asked_once(bridge: Bridge) -> None:
 
 
 def test_a_token_in_a_url_goes_to_the_vault(bridge: Bridge) -> None:
-    server = bridge.add_server("http://lab.example/lab?token=canary123", name="lab")
+    server = bridge.add_server(Entry("lab", "http://lab.example/lab?token=canary123"))
     assert server.url == "http://lab.example/"
     assert bridge.vault.has(server.origin)
     assert "canary123" not in repr(server) + repr(bridge.vault)
@@ -692,9 +691,9 @@ def test_a_cell_over_ipv6_and_below_an_odd_base_path(
     monkeypatch.setenv("LAB_TOKEN", "token-of-a-test")
     with JupyterServer(tmp_path / "server", ip=ip, base_url=quote(base, safe="/%")) as there:
         there.start_kernel(path="odd.ipynb")
-        bridge.add_server(there.url.replace(quote(base, safe="/%"), base), name="odd", token="env:LAB_TOKEN")
+        bridge.add_server(Entry("odd", there.url.replace(quote(base, safe="/%"), base), token="env:LAB_TOKEN"))
         kernel = bridge.find("odd::odd")
-        assert bridge.connect(kernel, "ws").execute("6 * 7").text == "42"
+        assert bridge.pool.connect(kernel, "ws").execute("6 * 7").text == "42"
         (checkup,) = bridge.check("odd")
         assert checkup.ok
 
@@ -707,10 +706,10 @@ def test_a_cell_over_a_unix_socket_that_was_added(
     path = str(tmp_path / "j.sock")
     with JupyterServer(tmp_path / "server", sock=path) as there:
         kernel_id = there.start_kernel(path="odd.ipynb")
-        bridge.add_server(f"http+unix://{quote(path, safe='')}/", name="sock", token="env:LAB_TOKEN")
+        bridge.add_server(Entry("sock", f"http+unix://{quote(path, safe='')}/", token="env:LAB_TOKEN"))
         kernel = bridge.find("sock::odd")
         assert kernel.id == kernel_id
-        assert bridge.connect(kernel, "ws").execute("6 * 7").text == "42"
+        assert bridge.pool.connect(kernel, "ws").execute("6 * 7").text == "42"
 
 
 def test_what_a_connection_has_heard_and_its_process_uses_is_shown_without_a_request(
@@ -718,7 +717,7 @@ def test_what_a_connection_has_heard_and_its_process_uses_is_shown_without_a_req
 ) -> None:
     kernel_id = ids["train.ipynb"]
     go = tmp_path / "go"
-    connection = bridge.connect(bridge.find("train.ipynb"))
+    connection = bridge.pool.connect(bridge.find("train.ipynb"))
     code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
     execution = connection.start(Cell(code))
     try:
@@ -776,9 +775,9 @@ def test_a_connection_file_is_a_match_wherever_it_is(elsewhere: ConsoleKernel, p
             assert (kernel.connection_file, kernel.outside) == (path, True)
             assert [it.connection_file for it in bridge.kernels(match)] == [path]
             assert bridge.find("4711") == kernel, "it is known from then on"
-            assert selector(kernel, bridge.look().kernels) == path, "by its path, elsewhere too"
+            assert selector(kernel, bridge.search.look().kernels) == path, "by its path, elsewhere too"
             if match == path:
-                assert bridge.connect(kernel).execute("6 * 7").text == "42"
+                assert bridge.pool.connect(kernel).execute("6 * 7").text == "42"
 
 
 def test_a_named_file_is_read_by_the_rules_of_all(elsewhere: ConsoleKernel, private_dir: Path) -> None:
@@ -822,7 +821,7 @@ def test_a_copy_of_a_listed_file_means_that_kernel(elsewhere: ConsoleKernel, pri
         for match in (str(private_dir / name), f"./{name}", f"~/elsewhere/{name}", name):
             assert bridge.find(match) == known, match
             assert list(bridge.kernels(match)) == [known], match
-        assert bridge.look().kernels == (known,), "it is no second kernel"
+        assert bridge.search.look().kernels == (known,), "it is no second kernel"
     original.rename(private_dir / "kernel-4711.json")
 
 
@@ -835,7 +834,7 @@ def test_a_copy_of_the_file_of_a_server_s_kernel_means_that_kernel(
     copy = tmp_path / (os.path.basename(known.connection_file) if same_name else "copy.json")
     shutil.copy(known.connection_file, copy)
     assert bridge.find(str(copy)) == known
-    assert bridge.connect(bridge.find(str(copy))).execute("6 * 7").text == "42"
+    assert bridge.pool.connect(bridge.find(str(copy))).execute("6 * 7").text == "42"
 
 
 def test_a_name_that_two_files_have_means_none_of_two_kernels(
@@ -862,5 +861,5 @@ def test_a_copy_of_its_own_file_is_its_own_kernel(elsewhere: ConsoleKernel, priv
         "    except Exception as error:\n        print(type(error).__name__)\n"
     )
     with contextlib.closing(Bridge()) as bridge:
-        result = bridge.connect(bridge.find(str(elsewhere.connection_file))).execute(code)
+        result = bridge.pool.connect(bridge.find(str(elsewhere.connection_file))).execute(code)
     assert result.outputs[0]["text"] == "OwnKernel\nOwnKernel\n"

@@ -47,12 +47,12 @@ def test_a_server_that_waits_for_its_kernel_is_told_of(
     pool = Pool(known(jupyter_server)[1])
     notes: list[Event] = []
     with pytest.raises(NotRun, match=r"busy or starting.* nothing was sent, so it is safe to run the cell again"):
-        pool.connect(busy, "ws", note=notes.append, if_busy="fail")
+        pool.connect(busy, "ws", note=notes.append, cell=Cell("...", if_busy="fail"))
     assert notes == [], "it says so itself"
     with pytest.raises(
         NotRun, match=r"no connection within 1 s, since the kernel is busy or starting; nothing was sent"
     ):
-        pool.connect(busy, "ws", note=notes.append, timeout=1)
+        pool.connect(busy, "ws", note=notes.append, cell=Cell("...", timeout=1))
     assert len(pool) == 0
 
     def note(event: Event) -> None:
@@ -60,7 +60,7 @@ def test_a_server_that_waits_for_its_kernel_is_told_of(
         (tmp_path / "go").touch()
 
     # Without the note nobody would end the other cell within the time of this test.
-    assert pool.connect(busy, "ws", note=note, timeout=60).execute("6 * 7", timeout=60).text == "42"
+    assert pool.connect(busy, "ws", note=note, cell=Cell("...", timeout=60)).execute("6 * 7", timeout=60).text == "42"
     assert notes == [Queued(connecting=True)] * 2
     pool.close()
 
@@ -76,9 +76,9 @@ def test_a_second_thread_that_waits_at_the_same_door_is_told_as_well(
         with pytest.raises(
             NotRun, match=r"no connection within 1 s, since the kernel is busy or starting; nothing was sent"
         ):
-            pool.connect(busy, "ws", timeout=1)
+            pool.connect(busy, "ws", cell=Cell("...", timeout=1))
         with pytest.raises(NotRun, match=r"busy or starting.* nothing was sent, so it is safe to run the cell again"):
-            pool.connect(busy, "ws", if_busy="fail")
+            pool.connect(busy, "ws", cell=Cell("...", if_busy="fail"))
         connection = pool.connect(busy, "ws", note=lambda event: (tmp_path / "go").touch())
         assert connection is first.result(60), "one for both"
     assert connection.execute("6 * 7", timeout=60).text == "42"
@@ -91,7 +91,7 @@ def test_a_kernel_that_is_known_to_its_server_lets_in_at_once(
     pool = Pool(known(jupyter_server)[1])
     notes: list[Event] = []
     kernel = found(jupyter_server, shared_kernel)
-    connection = pool.connect(kernel, "ws", note=notes.append, timeout=60, if_busy="fail")
+    connection = pool.connect(kernel, "ws", note=notes.append, cell=Cell("...", timeout=60, if_busy="fail"))
     assert connection.execute("6 * 7").text == "42"
     assert notes == []
     pool.close()
@@ -165,10 +165,10 @@ def test_kernels_whose_files_are_called_alike_are_two(tmp_path: Path, monkeypatc
         assert [kernel.id for kernel in kernels] == ["x", "x"]
         pids = {}
         for kernel in kernels:
-            assert not pool.has(kernel)
+            assert not pool.known(kernel)
             reply = pool.connect(kernel).execute("import os; os.getpid()", timeout=60)
             pids[kernel.connection_file] = reply.text
-            assert pool.has(kernel)
+            assert pool.known(kernel)
         assert pids == {str(one.connection_file): str(one.process.pid) for one in consoles}
         pool.close()
 
@@ -207,7 +207,7 @@ def test_a_suspended_kernel_is_waited_for_and_has_not_ended(console: ConsoleKern
         assert not made.done()
         with pytest.raises(NotRun) as waited:
             pool_of_another = Pool(Vault())
-            pool_of_another.connect(named(console), timeout=1)
+            pool_of_another.connect(named(console), cell=Cell("...", timeout=1))
         assert str(waited.value) == (
             f"{named(console).title}: no connection within 1 s, since its process is suspended; {SAFE}"
         )
@@ -241,5 +241,5 @@ def test_a_kernel_that_has_ended_is_told_as_that(console: ConsoleKernel) -> None
 def test_where_a_busy_kernel_is_not_waited_for_a_suspended_one_is_not_either(console: ConsoleKernel) -> None:
     suspend(console)
     with pytest.raises(NotRun) as refused:
-        Pool(Vault()).connect(named(console), if_busy="fail")
+        Pool(Vault()).connect(named(console), cell=Cell("...", if_busy="fail"))
     assert str(refused.value) == f"{named(console).title}: its process is suspended; {SAFE}"

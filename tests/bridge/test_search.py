@@ -15,6 +15,7 @@ from kernel_bridge_magic.bridge.search import Search, only
 from kernel_bridge_magic.errors import BadServer, KernelNotFound
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
+from kernel_bridge_magic.servers.entries import Entry
 from tests.support.raw import RawServer, http
 from tests.support.servers import wait_for
 
@@ -41,8 +42,8 @@ def test_a_slow_server_is_heard_for_the_next_cell(bridge: Bridge) -> None:
         connection.sendall(http(body=json.dumps(found).encode()))
 
     with RawServer(answer) as raw:
-        bridge.add_server(f"http://127.0.0.1:{raw.port}/", name="slow")
-        (kernel,) = bridge.look().kernels
+        bridge.add_server(Entry("slow", f"http://127.0.0.1:{raw.port}/"))
+        (kernel,) = bridge.search.look().kernels
         path = "after.ipynb"
         slow.set()
         (again,) = bridge.search.look_again(None, kernel).kernels
@@ -57,15 +58,15 @@ def test_a_server_that_failed_is_passed_over_for_a_while(bridge: Bridge) -> None
         connection.sendall(http() if well.is_set() else http("500 Internal Server Error", b"{}"))
 
     with RawServer(answer) as raw:
-        bridge.add_server(f"http://127.0.0.1:{raw.port}/", name="lab")
-        assert bridge.look().servers[0].problem
+        bridge.add_server(Entry("lab", f"http://127.0.0.1:{raw.port}/"))
+        assert bridge.search.look().servers[0].problem
         well.set()
         raw.requests.clear()
         # It answers now, and a cell does not ask it; %kernels does.
         with pytest.raises(KernelNotFound, match="lab was not reached"):
             bridge.find("train.ipynb")
         assert raw.requests == []
-        assert not bridge.look().servers[0].problem
+        assert not bridge.search.look().servers[0].problem
         with pytest.raises(KernelNotFound):
             bridge.find("train.ipynb")
         assert raw.requests != []
@@ -73,12 +74,12 @@ def test_a_server_that_failed_is_passed_over_for_a_while(bridge: Bridge) -> None
 
 def test_a_server_that_is_added_again_is_asked_at_once(bridge: Bridge) -> None:
     with RawServer(http("500 Internal Server Error", b"{}")) as raw:
-        bridge.add_server(f"http://127.0.0.1:{raw.port}/", name="lab")
-        bridge.look()
+        bridge.add_server(Entry("lab", f"http://127.0.0.1:{raw.port}/"))
+        bridge.search.look()
         raw.requests.clear()
         bridge.search.look(rest=True)
         assert raw.requests == []
-        bridge.add_server(f"http://127.0.0.1:{raw.port}/", name="lab")
+        bridge.add_server(Entry("lab", f"http://127.0.0.1:{raw.port}/"))
         bridge.search.look(rest=True)
         assert raw.requests != []
 
@@ -107,7 +108,7 @@ def test_a_match_that_names_a_connection_file_means_its_path(match: str, files: 
 
 
 def test_a_listing_is_kept_to_one_server(bridge: Bridge) -> None:
-    lab, gpu = (bridge.add_server(f"http://{name}.example/", name=name) for name in ("lab", "gpu"))
+    lab, gpu = (bridge.add_server(Entry(name, f"http://{name}.example/")) for name in ("lab", "gpu"))
     here, there, claim = Kernel("1", server=lab), Kernel("2", server=gpu), Kernel("1", server=gpu, claimed=True)
     listing = Listing((here, there), (ServerReport(lab), ServerReport(gpu)), (Skipped("/a", "b"),), claims=(claim,))
     assert only(listing, "gpu") == Listing((there, claim), (ServerReport(gpu),))

@@ -137,7 +137,7 @@ x
 PYTHON = """from kernel_bridge_magic import connect
 import kernel_bridge_magic.api as api
 bridge = get_ipython()._kernel_bridge_magics.bridge
-with bridge.open(bridge.find("far.ipynb")) as kernel:
+with bridge.pool.open(bridge.find("far.ipynb")) as kernel:
     value = kernel.execute("Evil()").value
 value
 """

@@ -173,15 +173,15 @@ def test_a_socket_tells_whose_kernel_it_is(how: str, tmp_path: Path, monkeypatch
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(runtime))
     with Program(tmp_path / where, runtime, argv) as program:
         bridge = Bridge()
-        [kernel] = wait_for(lambda: bridge.look().kernels, "the kernel")
+        [kernel] = wait_for(lambda: bridge.search.look().kernels, "the kernel")
         assert kernel.is_yours and kernel.started_by == f"python (pid {program.pid})"
-        assert bridge.look().kernels == (kernel,) and bridge.look().skipped == ()
-        connection = bridge.connect(kernel)
+        assert bridge.search.look().kernels == (kernel,) and bridge.search.look().skipped == ()
+        connection = bridge.pool.connect(kernel)
         value = connection.execute("secret_of_the_program").value
         assert value is not None and value.text == "42"
         bridge.close()
         program.kill()
-        [skipped] = bridge.look().skipped
+        [skipped] = bridge.search.look().skipped
         assert "the kernel has ended" in skipped.reason
 
 

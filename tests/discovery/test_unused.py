@@ -64,7 +64,7 @@ def test_a_kernel_that_somebody_is_connected_to_is_what_its_server_says(server: 
     kernel_id = server.start_kernel(path="used.ipynb")
     bridge = Bridge()
     wait_for(lambda: bridge.find("used.ipynb").state == "unused", "an unused kernel")
-    with bridge.open(bridge.find("used.ipynb"), "ws") as connection:
+    with bridge.pool.open(bridge.find("used.ipynb"), "ws") as connection:
         connection.execute("1")
         assert found(kernel_id).state == "idle"
     bridge.close()

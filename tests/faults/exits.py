@@ -31,7 +31,7 @@ def main(url: str, token: str, kernel: str, file: str, road: str, how: str) -> N
         in_a_shell(Path(file).parent, kernel, road)
         return
     bridge = Bridge()
-    connection = bridge.connect(kernel_at(url, token, kernel, file, bridge.vault), road)
+    connection = bridge.pool.connect(kernel_at(url, token, kernel, file, bridge.vault), road)
     assert connection.execute("1 + 1").text == "2"
     if how in ("running", "thread", "broken"):
         cell = connection.start(Cell("import time\nfor n in range(2000): print('L', flush=True); time.sleep(0.02)"))

@@ -209,11 +209,11 @@ def test_f8_a_connection_that_quit_has_closed_says_so_when_the_next_is_opened(
     try:
         bridge.vault.put(known(jupyter_server)[0].origin, Secret(jupyter_server.token))
         kernel = found(jupyter_server, own_kernel)
-        connection = bridge.connect(kernel, "zmq", note=notes.append)
+        connection = bridge.pool.connect(kernel, "zmq", note=notes.append)
         assert connection.execute("quit()").fate is Fate.OK
         wait_for(lambda: not connection.is_open, "the end of the connection")
         idle(jupyter_server, own_kernel)
-        assert bridge.connect(kernel, "zmq", note=notes.append).execute("1 + 1").text == "2"
+        assert bridge.pool.connect(kernel, "zmq", note=notes.append).execute("1 + 1").text == "2"
         assert notes == [Note("its kernel process ended since the last cell. Its variables are gone")]
     finally:
         bridge.close()
@@ -313,7 +313,7 @@ def test_f14_a_server_of_ours_that_is_started_anew_is_known_by_its_file_which_is
     kernel = own_server.start_kernel(path="a.ipynb")
     bridge = Bridge()
     try:
-        connection = bridge.connect(bridge.find_by_id(kernel), "ws")
+        connection = bridge.pool.connect(bridge.find_by_id(kernel), "ws")
         cell = run(connection, tmp_path, 5000, 0.02)
         cell.until(lambda: len(cell.lines) > 5)
         own_server.kill()

@@ -193,7 +193,7 @@ def closed_tab(server: JupyterServer, kernel: str, bridge: Bridge) -> list[int]:
     tab.until(sent, lambda message: "line 5\n" in tab.text)
     tab.close()
     # By the road that is taken when none is named
-    with bridge.open(found(server, kernel)) as connection:
+    with bridge.pool.open(found(server, kernel)) as connection:
         assert connection.execute("'ours'").text == "'ours'"
     tab.open()
     tab.until(sent, is_idle)

@@ -657,7 +657,7 @@ def test_a_password_server_is_logged_in_to_when_it_is_needed(
     shown = run(shell, f"%servers --add {password_server.url} --name lab --password env:LAB_PASSWORD")
     assert [(report.server.name, report.problem) for report in shown] == [("lab", "")]
     bridge = magics(shell).bridge
-    (server,) = bridge.servers
+    (server,) = bridge.registry.servers()
     with ServerAPI(server, bridge.vault) as api:
         kernel_id = api.start(path="there.ipynb")["id"]  # POST: the login's XSRF cookie is needed
     assert run(shell, "%remote lab::there 6 * 7").text == "42"

@@ -14,7 +14,7 @@ from kernel_bridge_magic.faces import PYTHON as PYTHON_FACE
 from kernel_bridge_magic.matching.find import find_by_id, find_one
 from kernel_bridge_magic.matching.levels import Level, could_mean, match, match_level
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.reports import ServerReport, Skipped
+from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
 from tests.support.matches import (
     ALL,
     ANALYSIS,
@@ -134,7 +134,7 @@ class TestFindOne:
             ServerReport(server("hub", 1), problem="timed out after 3 s", remedy="wait"),
         ]
         with pytest.raises(KernelNotFound) as error:
-            find_one("anlaysis", ALL, reports=reports, face=MAGICS)
+            find_one("anlaysis", ALL, listing=Listing(servers=tuple(reports)), face=MAGICS)
         assert str(error.value) == (
             "no running kernel matches 'anlaysis' (looked at 4 other kernels on 2 servers and 1 without a server)."
             " hub was not reached (timed out after 3 s). Did you mean work/analysis.ipynb ? %kernels lists them"
@@ -154,7 +154,7 @@ class TestFindOne:
     )
     def test_it_counts_what_was_looked_at(self, query: str, kernels: list[Kernel], looked_at: str) -> None:
         with pytest.raises(KernelNotFound) as error:
-            find_one(query, kernels, reports=[ServerReport(LAB), ServerReport(GPU)], face=MAGICS)
+            find_one(query, kernels, listing=Listing(servers=(ServerReport(LAB), ServerReport(GPU))), face=MAGICS)
         assert f"(looked at {looked_at}). " in str(error.value)
 
     def test_without_a_server(self) -> None:
@@ -248,7 +248,7 @@ class TestFindById:
     @pytest.mark.parametrize("given", ["3f9c1c0e-0000-4000-8000-000000000001", "analysis", "ffff", "work/mine.ipynb"])
     def test_none(self, given: str) -> None:
         with pytest.raises(KernelNotFound) as raised:
-            find_by_id(given, ALL, reports=[ServerReport(LAB), ServerReport(GPU)], face=COMMAND_LINE)
+            find_by_id(given, ALL, listing=Listing(servers=(ServerReport(LAB), ServerReport(GPU))), face=COMMAND_LINE)
         assert str(raised.value) == (
             f"no running kernel has the id '{given}' (looked at 4 other kernels on 2 servers and 1 without a server)."
             " kernel-bridge list -v shows whole ids; --kernel-match takes a name"
@@ -263,7 +263,8 @@ class TestFindById:
         with pytest.raises(
             KernelNotFound, match=r"\. kernel-4711\.json was skipped \(its heartbeat does not answer\)\. "
         ):
-            find_by_id("4711", ALL, skipped=[Skipped("/r/kernel-4711.json", "its heartbeat does not answer")])
+            skipped = Skipped("/r/kernel-4711.json", "its heartbeat does not answer")
+            find_by_id("4711", ALL, Listing(skipped=(skipped,)))
 
 
 @given(queries, listings)

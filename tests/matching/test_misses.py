@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from kernel_bridge_magic.errors import KernelNotFound
-from kernel_bridge_magic.faces import MAGICS
+from kernel_bridge_magic.faces import MAGICS, PYTHON
 from kernel_bridge_magic.matching.find import find_one, find_only
-from kernel_bridge_magic.matching.misses import none_matches, not_found
+from kernel_bridge_magic.matching.misses import NOTHING, none_matches, not_found
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.reports import ServerReport, Skipped
+from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
 from tests.support.matches import (
     ALL,
     ANALYSIS,
@@ -62,18 +62,18 @@ ODD = Skipped("/r/kernel-\x1b[2J.json", "not JSON (half\nwritten?)")
 @pytest.mark.parametrize("query", ["4711", "kernel-4711", "kernel-4711.json", "/r/kernel-4711.json", "L-471"])
 def test_a_file_that_the_match_names_is_told_of_with_the_reason(query: str) -> None:
     with pytest.raises(KernelNotFound, match=r"\. kernel-4711\.json was skipped \(its heartbeat does not answer\)\. "):
-        find_one(query, ALL, skipped=[ENDED, SILENT, ODD])
+        find_one(query, ALL, listing=Listing(skipped=(ENDED, SILENT, ODD)))
     with pytest.raises(KernelNotFound, match=r"0000\.json was skipped \(the kernel has ended"):
-        find_one("3f9c1c0e-0000", [CAFE], skipped=[ENDED, SILENT, ODD])
+        find_one("3f9c1c0e-0000", [CAFE], listing=Listing(skipped=(ENDED, SILENT, ODD)))
 
 
 def test_files_that_the_match_does_not_name_are_told_of_where_there_is_nothing_else() -> None:
     with pytest.raises(KernelNotFound) as found:
-        find_one("analysis", [CAFE], skipped=[ENDED, SILENT, ODD])
+        find_one("analysis", [CAFE], listing=Listing(skipped=(ENDED, SILENT, ODD)))
     assert "skipped" not in str(found.value)
     asks: list[Callable[[list[Skipped]], Kernel]] = [
-        lambda skipped: find_one("nothing", [], skipped=skipped),
-        lambda skipped: find_only([OWN], (), skipped),
+        lambda skipped: find_one("nothing", [], Listing(skipped=tuple(skipped))),
+        lambda skipped: find_only(Listing((OWN,), skipped=tuple(skipped))),
     ]
     for ask in asks:
         with pytest.raises(
@@ -86,5 +86,5 @@ def test_files_that_the_match_does_not_name_are_told_of_where_there_is_nothing_e
 
 
 def test_a_token_in_what_was_pasted_is_not_repeated() -> None:
-    text = str(not_found("https://host/?token=canary-77&x=1::nb", []))
+    text = str(not_found("https://host/?token=canary-77&x=1::nb", [], NOTHING, PYTHON))
     assert "canary" not in text and "token=***" in text

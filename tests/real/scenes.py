@@ -16,6 +16,7 @@ from kernel_bridge_magic.errors import AuthRefused, RemoteError, TimedOut
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import InputRequest, Stream
 from kernel_bridge_magic.reports import Listing, ServerReport
+from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.servers.rest import ServerAPI
 from tests.real.servers import TOKEN, Gateway, Hub, Notebook6, RealServer, Server2
 from tests.real.venvs import proxy_command, version_of
@@ -56,7 +57,7 @@ def bridge_to(directory: Path, url: str = "", token: str = TOKEN, **more: Any) -
     bridge = Bridge()
     try:
         if url:
-            bridge.add_server(url, name="it", token="env:KERNEL_BRIDGE_TEST_TOKEN", **more)
+            bridge.add_server(Entry("it", url, token="env:KERNEL_BRIDGE_TEST_TOKEN", **more))
         yield bridge
     finally:
         bridge.close()
@@ -68,7 +69,7 @@ def problems(listing: Listing) -> list[str]:
 
 def ran(bridge: Bridge, kernel: Kernel, code: str = "print('out'); 6 * 7", text: str = "42") -> str:
     """Run a cell over a WebSocket; its stream and its result must come back."""
-    connection = bridge.connect(kernel, "ws")
+    connection = bridge.pool.connect(kernel, "ws")
     result = connection.execute(code)
     assert result.text == text, result
     assert [output["text"] for output in result.outputs if output["output_type"] == "stream"] == ["out\n"]
@@ -78,7 +79,7 @@ def ran(bridge: Bridge, kernel: Kernel, code: str = "print('out'); 6 * 7", text:
 def basics(bridge: Bridge, kernel: Kernel) -> str:
     """What every server must carry: streams, displays, errors, questions, an interrupt, a timeout."""
     said = ran(bridge, kernel)
-    connection = bridge.connect(kernel, "ws")
+    connection = bridge.pool.connect(kernel, "ws")
     shown = connection.execute(
         "import sys\nprint('err', file=sys.stderr, flush=True)\nfrom IPython.display import HTML, display\n"
         "handle = display(HTML('<b>x</b>'), metadata={'a': 1}, display_id=True)\nhandle.update(HTML('<i>y</i>'))"
@@ -116,7 +117,7 @@ def basics(bridge: Bridge, kernel: Kernel) -> str:
 def refused(directory: Path, url: str) -> str:
     """A wrong token is refused, in one sentence."""
     with bridge_to(directory, url, "wrong") as bridge:
-        (said,) = problems(bridge.look())
+        (said,) = problems(bridge.search.look())
         assert "token not accepted" in said and "\n" not in said, said
     return "token; a wrong one is refused"
 
@@ -127,7 +128,7 @@ def plain(server: RealServer, row: Row, *, info_file: bool = False, lists: bool 
     nowhere.mkdir(exist_ok=True)
     kernel_id = server.start_kernel()
     with bridge_to(nowhere, server.url) as bridge:
-        listing = bridge.look()
+        listing = bridge.search.look()
         if lists:
             assert [kernel.id for kernel in listing.kernels] == [kernel_id], problems(listing)
             row.listed = "by its URL"
@@ -142,11 +143,11 @@ def plain(server: RealServer, row: Row, *, info_file: bool = False, lists: bool 
     row.auth = refused(nowhere, server.url)
     if info_file:
         with bridge_to(server.runtime_dir) as bridge:
-            (kernel,) = bridge.look().kernels
+            (kernel,) = bridge.search.look().kernels
             assert kernel.id == kernel_id and kernel.is_yours
             assert kernel.connection_file, "its kernels are on this machine"
             ran(bridge, kernel)
-            assert bridge.connect(kernel).execute("6 * 7").text == "42"  # over ZMQ
+            assert bridge.pool.connect(kernel).execute("6 * 7").text == "42"  # over ZMQ
             row.listed = "found here, and by its URL"
 
 
@@ -160,9 +161,9 @@ def jupyter_server(python: Path, cache: Path, directory: Path) -> Iterator[Row]:
     with Server2(python, directory / "password", "jupyter_server", option, token="") as server:
         os.environ["KERNEL_BRIDGE_TEST_PASSWORD"] = "a password"
         with bridge_to(server.directory) as bridge:
-            bridge.add_server(server.url, name="it", password="env:KERNEL_BRIDGE_TEST_PASSWORD")
-            assert problems(bridge.look()) == []
-            (it,) = bridge.servers
+            bridge.add_server(Entry("it", server.url, password="env:KERNEL_BRIDGE_TEST_PASSWORD"))
+            assert problems(bridge.search.look()) == []
+            (it,) = bridge.registry.servers()
             kernel_id = ServerAPI(it, bridge.vault).start()["id"]
             row.ran = ran(bridge, bridge.find_by_id(kernel_id, "it"))
             (checkup,) = bridge.check("it")
@@ -170,8 +171,8 @@ def jupyter_server(python: Path, cache: Path, directory: Path) -> Iterator[Row]:
             row.listed = "by its URL"
         os.environ["KERNEL_BRIDGE_TEST_PASSWORD"] = "another"
         with bridge_to(server.directory) as bridge:
-            bridge.add_server(server.url, name="it", password="env:KERNEL_BRIDGE_TEST_PASSWORD")
-            assert problems(bridge.look()) == [
+            bridge.add_server(Entry("it", server.url, password="env:KERNEL_BRIDGE_TEST_PASSWORD"))
+            assert problems(bridge.search.look()) == [
                 "password not accepted (401); give the right one with --password env:VAR"
             ]
         row.auth = "password; a wrong one is refused"
@@ -255,7 +256,7 @@ def jupyterhub(python: Path, cache: Path, directory: Path) -> Iterator[Row]:
         ids = {name: start_on(hub, f"user/ann/{name}", everything) for name in ("", "gpu/")}
         second = start_on(hub, "user/ann/", everything)
         with bridge_to(nowhere, f"{base}hub/home", everything) as bridge:
-            listing = bridge.look()
+            listing = bridge.search.look()
             assert {k.server.name: k.id for k in listing.kernels if k.server and k.id != second} == {
                 "it": ids[""],
                 "it/gpu": ids["gpu/"],
@@ -266,25 +267,25 @@ def jupyterhub(python: Path, cache: Path, directory: Path) -> Iterator[Row]:
             # both of ann's servers leave their info files in her home
             ran(bridge, inside, _INSIDE, "(3, [True, True], 1, '42')")
         with bridge_to(nowhere, base, "wrong") as bridge:
-            assert "does not know this token" in problems(bridge.look())[0]
+            assert "does not know this token" in problems(bridge.search.look())[0]
         row.auth = "hub token; a wrong one is refused"
         yield row
 
         row = Row("JupyterHub, one named server")
         scoped = hub.token("ann", "access:servers!server=ann/gpu")
         with bridge_to(nowhere, f"{base}user/ann/gpu/lab", scoped) as bridge:
-            (kernel,) = bridge.look().kernels
+            (kernel,) = bridge.search.look().kernels
             assert kernel.id == ids["gpu/"]
             row.listed = "by its URL"
             row.ran = ran(bridge, kernel)
             (checkup,) = bridge.check("it")
             assert checkup.ok, checkup
         with bridge_to(nowhere, base, scoped) as bridge:
-            assert "may not list servers" in problems(bridge.look())[0]
+            assert "may not list servers" in problems(bridge.search.look())[0]
         with bridge_to(nowhere, f"{base}user/ann/", scoped) as bridge:
-            assert "token not accepted" in problems(bridge.look())[0]
+            assert "token not accepted" in problems(bridge.search.look())[0]
         with bridge_to(nowhere, f"{base}user/bob/", everything) as bridge:
-            assert "who would get the token of ann, so nothing was sent" in problems(bridge.look())[0]
+            assert "who would get the token of ann, so nothing was sent" in problems(bridge.search.look())[0]
             try:
                 bridge.find_by_id(ids[""], "it")
                 raise AssertionError("bob's server was asked")
@@ -296,11 +297,11 @@ def jupyterhub(python: Path, cache: Path, directory: Path) -> Iterator[Row]:
         row = Row("JupyterHub, a server that is stopped")
         hub.stop_server("ann")
         with bridge_to(nowhere, base, everything) as bridge:
-            reports: dict[str, ServerReport] = {report.server.name: report for report in bridge.look().servers}
+            reports: dict[str, ServerReport] = {report.server.name: report for report in bridge.search.look().servers}
             assert reports["it"].problem == "it is stopped" and reports["it/gpu"].kernels == 1
             row.ran = "no, and said why"
         with bridge_to(nowhere, f"{base}user/ann/", everything) as bridge:
-            assert problems(bridge.look())[0].startswith("its server is stopped")
+            assert problems(bridge.search.look())[0].startswith("its server is stopped")
         row.listed = "as stopped"
         row.auth = "hub token"
         yield row

@@ -39,6 +39,7 @@ from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.errors import AuthRefused, KernelBridgeError
 from kernel_bridge_magic.ipython import magics
 from kernel_bridge_magic.models import Kernel, Server
+from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.raw import RawServer
@@ -172,18 +173,18 @@ def from_file(scene: Scene, stage: Stage) -> Server:
     path.write_text(scene.ours + "\n")
     path.chmod(0o600)
     stage.run(f"%servers --add http://127.0.0.1:{scene.raw.port}/ --name case --token file:{path}")
-    return stage.bridge.servers[0]
+    return stage.bridge.registry.servers()[0]
 
 
 def from_url(scene: Scene, stage: Stage) -> Server:
     # In a variable: what is typed into a cell is in the history before any magic runs.
     url = f"http://127.0.0.1:{scene.raw.port}/lab?token={scene.ours}"
-    return stage.bridge.add_server(url, name="case", trusted=True)
+    return stage.bridge.add_server(Entry("case", url, trust=True))
 
 
 def from_asking(scene: Scene, stage: Stage) -> Server:
     where = f"http://127.0.0.1:{scene.raw.port}/"
-    return stage.bridge.add_server(where, name="case", token="ask", ask=lambda kind: scene.ours)
+    return stage.bridge.add_server(Entry("case", where, token="ask"), ask=lambda kind: scene.ours)
 
 
 def from_runtime_file(scene: Scene, stage: Stage) -> Server:
@@ -191,7 +192,7 @@ def from_runtime_file(scene: Scene, stage: Stage) -> Server:
     path = stage.runtime / f"jpserver-{os.getpid()}.json"
     path.write_text(json.dumps(info))
     path.chmod(0o600)
-    (report,) = stage.bridge.look(f"localhost:{scene.raw.port}").servers
+    (report,) = stage.bridge.search.look(f"localhost:{scene.raw.port}").servers
     return report.server
 
 
@@ -374,7 +375,7 @@ def play(stage: Stage, trap: Trap, tmp_path: Path) -> Iterator[Callable[..., Sce
             return scene
 
         yield play
-    for server in stage.bridge.servers:
+    for server in stage.bridge.registry.servers():
         stage.bridge.remove_server(server.name)
     for file in stage.runtime.iterdir():
         file.unlink()
@@ -429,7 +430,7 @@ def test_verbose_tracebacks_of_the_users_own_errors(
 @pytest.mark.parametrize("outcome", each_fifth([name for name in OUTCOMES if name != "404"]))
 def test_logging_in(stage: Stage, play: Callable[..., Scene], outcome: str) -> None:
     scene = play(OUTCOMES[outcome], "file", "rest")
-    (server,) = stage.bridge.servers
+    (server,) = stage.bridge.registry.servers()
     stage.bridge.vault.forget(server.origin)
     password = Secret(scene.ours)
     # The form is served, and what the password is answered with is the failure.
@@ -466,7 +467,7 @@ def test_timeouts(stage: Stage, play: Callable[..., Scene], how: str, road: str)
             connection.sendall(b"" if how == "silent" else b"H")
 
     scene = play(outcome, "file", road)
-    (server,) = stage.bridge.servers
+    (server,) = stage.bridge.registry.servers()
     vault = stage.bridge.vault
     transport = WebSocketTransport(Kernel(ID, server=server), server, vault)
     acts: dict[str, Callable[[], object]] = {
@@ -525,7 +526,7 @@ def test_tls(stage: Stage, trap: Trap, tmp_path: Path, how: str, road: str) -> N
     with contextlib.ExitStack() as stack:
         there: Any = Encrypted(CERTIFICATES[how]) if how in CERTIFICATES else stack.enter_context(RawServer(answer()))
         server = replace(
-            stage.bridge.add_server(f"https://127.0.0.1:{there.port}/?token={ours}", name="tls"), ca_file=ca_file
+            stage.bridge.add_server(Entry("tls", f"https://127.0.0.1:{there.port}/?token={ours}")), ca_file=ca_file
         )
         vault = stage.bridge.vault
         acts: dict[str, Callable[[], object]] = {
