@@ -53,11 +53,9 @@ class Pool:
     def known(self, kernel: Kernel) -> list[KernelConnection]:
         """Return the open connections to a kernel: they know of it without a request."""
         with self._lock:
-            return [
-                known
-                for key, known in self._connections.items()
-                if known.is_open and key == _key(kernel, key[-1]) and known.kernel.server == kernel.server
-            ]
+            kept = list(self._connections.items())
+        there = [one for key, one in kept if key == _key(kernel, key[-1]) and one.kernel.server == kernel.server]
+        return [one for one in there if one.is_open]
 
     def see(self, kernels: Sequence[Kernel]) -> None:
         """Record which listed kernels have other clients: a client that leaves may leave unread output behind (H2)."""
@@ -220,12 +218,12 @@ class Pool:
         if server.source != "runtime":
             return None
         found, _ = read_servers(read_runtime_files(runtime_dirs()).servers, self._vault)
-        again = next((one for one in found if one.origin == server.origin and one.pid != server.pid), None)
-        if again is None:
-            return None
-        again = dataclasses.replace(again, name=server.name, ca_file=server.ca_file)
-        control.serve(ServerAPI(again, self._vault))
-        return again
+        for one in found:
+            if one.origin == server.origin and one.pid != server.pid:
+                again = dataclasses.replace(one, name=server.name, ca_file=server.ca_file)
+                control.serve(ServerAPI(again, self._vault))
+                return again
+        return None
 
     def close(self) -> None:
         """Close every connection. Closing twice is no error."""

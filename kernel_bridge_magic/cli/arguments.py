@@ -150,9 +150,8 @@ def _settle(options: argparse.Namespace, words: list[str]) -> None:
         match = " ".join(words) if sources else words[0]
         raise BadInput(_unexpected(words[1], shlex.join(["exec", match, *code])))
     if not sources:
-        raise BadInput(
-            "nothing to run. Write kernel-bridge exec NAME -c CODE, or -f FILE, or - to read it from standard input"
-        )
+        hint = "Write kernel-bridge exec NAME -c CODE, or -f FILE, or - to read it from standard input"
+        raise BadInput(f"nothing to run. {hint}")
     if len(sources) > 1:
         raise BadInput(f"the code is given twice, by {' and '.join(sources)}; give it once")
     if words:
@@ -161,11 +160,8 @@ def _settle(options: argparse.Namespace, words: list[str]) -> None:
 
 def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     """Build the parser, and that of each command."""
-    parser = _Parser(
-        prog="kernel-bridge",
-        description="Run code in a Jupyter kernel that is already running.",
-        epilog=_EXAMPLES,
-    )
+    about = "Run code in a Jupyter kernel that is already running."
+    parser = _Parser(prog="kernel-bridge", description=about, epilog=_EXAMPLES)
     parser.add_argument("--version", action="version", version=f"kernel-bridge {kernel_bridge_magic.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for add in (_add_list, _add_exec, _add_interrupt, _add_servers, _add_demo):
@@ -201,36 +197,21 @@ def _add_exec(add: _Add) -> None:
     target.add_argument("--kernel-match", metavar="MATCH", help="the same as MATCH")
     target.add_argument("--kernel-id", metavar="ID", help="a whole kernel id")
     _add_server(execute)
-    execute.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=timeout,
-        help="stop waiting after so long in all (30, 5m); the code keeps running there",
-    )
-    execute.add_argument(
-        "--reconnect-timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=RECONNECT,
-        help="how long to wait for a lost connection (default: 5m), or none; then the outcome is unknown",
-    )
+    stops = "stop waiting after so long in all (30, 5m); the code keeps running there"
+    execute.add_argument("--timeout", metavar="SECONDS", type=timeout, help=stops)
+    waits = "how long to wait for a lost connection (default: 5m), or none; then the outcome is unknown"
+    execute.add_argument("--reconnect-timeout", metavar="SECONDS", type=seconds, default=RECONNECT, help=waits)
     execute.add_argument("--transport", choices=TRANSPORTS, default="auto", help="how to connect to the kernel")
-    execute.add_argument(
-        "--if-busy",
-        choices=IF_BUSY,
-        default="wait",
-        help="while the kernel runs something else: wait for it, fail, or run beside it (ipykernel 7)",
-    )
+    busy = "while the kernel runs something else: wait for it, fail, or run beside it (ipykernel 7)"
+    execute.add_argument("--if-busy", choices=IF_BUSY, default="wait", help=busy)
     execute.add_argument("--history", action="store_true", help="count the code in the other kernel's In and Out")
-    execute.add_argument(
-        "--durable", action="store_true", help="keep the output there until it has arrived here (ipykernel 7 or newer)"
-    )
+    keeps = "keep the output there until it has arrived here (ipykernel 7 or newer)"
+    execute.add_argument("--durable", action="store_true", help=keeps)
 
 
 def _add_interrupt(add: _Add) -> None:
-    interrupt = add(
-        "interrupt", help="interrupt what a kernel runs", description="Interrupt what a kernel runs, whoever began it."
-    )
+    does = "interrupt what a kernel runs"
+    interrupt = add("interrupt", help=does, description="Interrupt what a kernel runs, whoever began it.")
     interrupt.add_argument("match", nargs="?", metavar="MATCH", help=_MATCH)
     _add_server(interrupt)
 
@@ -243,18 +224,11 @@ def _add_servers(add: _Add) -> None:
         "Jupyter config directory, for notebooks, terminals and the command line.",
     )
     what = servers.add_mutually_exclusive_group()
-    what.add_argument(
-        "--add", type=hide, metavar="URL", help="save this server; --token and --password say where its secret is"
-    )
+    saves = "save this server; --token and --password say where its secret is"
+    what.add_argument("--add", type=hide, metavar="URL", help=saves)
     what.add_argument("--remove", metavar="NAME", help="forget a server that was added")
-    what.add_argument(
-        "--check",
-        nargs="?",
-        const="",
-        type=hide,
-        metavar="NAME|URL",
-        help="say step by step what works: of one, or of all",
-    )
+    says = "say step by step what works: of one, or of all"
+    what.add_argument("--check", nargs="?", const="", type=hide, metavar="NAME|URL", help=says)
     servers.add_argument("--name", metavar="NAME", default="", help="with --add: what the server is called")
     servers.add_argument("--trust", action="store_true", help="with --add: it is yours: do not sandbox its output")
     _add_server(servers)
@@ -266,16 +240,13 @@ def _add_demo(add: _Add) -> None:
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--base-url", type=hide, metavar="URL", help="only this server; without it, those that are discovered or saved"
-    )
+    only = "only this server; without it, those that are discovered or saved"
+    parser.add_argument("--base-url", type=hide, metavar="URL", help=only)
     secret = parser.add_mutually_exclusive_group()
-    secret.add_argument("--token", type=Hidden, metavar="TOKEN", help="env:VAR, file:PATH, ask, or the token itself")
-    secret.add_argument(
-        "--password", type=Hidden, metavar="PASSWORD", help="env:VAR, file:PATH, ask, or the password itself"
-    )
+    for what in ("token", "password"):
+        where = f"env:VAR, file:PATH, ask, or the {what} itself"
+        secret.add_argument(f"--{what}", type=Hidden, metavar=what.upper(), help=where)
     parser.add_argument("--ca-file", metavar="FILE", default="", help="CA certificate (PEM)")
-    parser.add_argument(
-        "--allow-plain-http", action="store_true", help="send the secret unencrypted to another machine"
-    )
+    plain = "send the secret unencrypted to another machine"
+    parser.add_argument("--allow-plain-http", action="store_true", help=plain)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")

@@ -136,7 +136,8 @@ def _servers(options: argparse.Namespace, _: list[Kernel]) -> int:
             removed = bridge.remove_server(options.remove)
             say(f"removed {visible(removed.name)} ({visible(removed.url)})")
         listing = bridge.search.look(None if options.add is not None else server_url(bridge, options))
-    show(ServerList.of(listing, COMMAND_LINE), lambda: servers_model(listing), as_json=options.json)
+    table = ServerList(listing.servers, listing.notes, COMMAND_LINE)
+    show(table, lambda: servers_model(listing), as_json=options.json)
     return OK
 
 

@@ -6,6 +6,7 @@ at hand it cannot be done, and the error says so.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from kernel_bridge_magic.access import peers as ports
@@ -95,21 +96,13 @@ class Control:
             # The server knows the kernelspec's interrupt_mode; we do not.
             self._api.interrupt(self._kernel.id, wanted)
             return
+        if transport is not None and wanted():
+            with contextlib.suppress(LinkError):
+                reply = transport.ask("interrupt_request", {}, channel="control", seconds=_INTERRUPT_SECONDS)
+                if reply is not None and reply.get("status") == "ok":
+                    return
         if not wanted():
             return
-        if transport is not None and self._interrupt_by_message(transport):
-            return
-        if wanted():
-            self._interrupt_by_signal()
-
-    def _interrupt_by_message(self, transport: Transport) -> bool:
-        try:
-            reply = transport.ask("interrupt_request", {}, channel="control", seconds=_INTERRUPT_SECONDS)
-        except LinkError:
-            return False
-        return reply is not None and reply.get("status") == "ok"
-
-    def _interrupt_by_signal(self) -> None:
         pid = listening_process(self._kernel.connection_file)
         if pid is None or not ports.interrupt(pid):
             raise CannotConnect(f"{self._kernel.title} cannot be interrupted from here: no server, no process of ours")

@@ -26,7 +26,7 @@ _MOMENT = 1.0  # seconds within which what was under way already comes
 _SILENT_SECONDS = 95.0  # a link that says nothing for that long is declared broken before (R7)
 
 _NOT_KEPT = "it does not keep this cell's output (--durable needs ipykernel 7 there); the cell runs without"
-_UNFETCHED = "{}, so what is missing of the output cannot be fetched any more (--durable)"
+_UNFETCHED = "so what is missing of the output cannot be fetched any more (--durable)"
 _CHILDREN = "the cell's child processes print, too; whether any of that was lost cannot be told"
 
 
@@ -67,32 +67,21 @@ class Durable:
         self._asked.add(self._arming)
 
     @property
-    def usable(self) -> bool:
-        """Whether what is missing can be fetched."""
-        return self.spool.usable
-
-    @property
-    def uncounted(self) -> bool:
-        """Whether nobody can tell how much is missing."""
-        return self.spool.uncounted
-
-    @property
     def fetching(self) -> bool:
         """Whether a fetch is under way."""
         return bool(self._fetch)
 
     def newly_lost(self) -> int:
         """Return how many messages the ring lost since the last call."""
-        lost = self.spool.lost
-        more, self._told_lost = lost - self._told_lost, lost
-        return more
+        before, self._told_lost = self._told_lost, self.spool.lost
+        return self._told_lost - before
 
     def receive(self, item: object, now: float) -> list[object]:
         """Handle one item of the cell's inbox; return what is to be handled in its place, in order."""
         kept = self.spool
-        if isinstance(item, Message) and item.parent_id in self._asked:
-            return self._receive_answer(item, now)
         if isinstance(item, Message):
+            if item.parent_id in self._asked:
+                return self._receive_answer(item, now)
             if item.parent_id == self.cell and item.sender != self._transport.client_id:
                 self._note_begun()
             return list(kept.receive(item))
@@ -140,10 +129,7 @@ class Durable:
             self._note_armed()
             return list(self.spool.fetched(catch))
         self._gone = not self.armed
-        return self._give_up("the kernel has nothing of this cell")
-
-    def _give_up(self, why: str) -> list[object]:
-        return [Note(_UNFETCHED.format(why)), *self.spool.give_up()]
+        return [Note(f"the kernel has nothing of this cell, {_UNFETCHED}"), *self.spool.give_up()]
 
     def tick(self, now: float) -> list[object]:
         """Fetch if that is wanted, while the cell's fate is not known; return what is to be handled, in order."""
@@ -156,7 +142,7 @@ class Durable:
         waits = bool(self._fetch) and kept.waiting
         if self._overdue.tick(now, self._transport.state.heard_iopub, self._transport.receiving_at, waits=waits):
             self._fetch = ""
-            return self._give_up("the kernel does not answer")
+            return [Note(f"the kernel does not answer, {_UNFETCHED}"), *kept.give_up()]
         if kept.wanted and kept.usable and not self._fetch and now - self._fetched_at >= _PAUSE:
             self._ask()
         return self._note_children()

@@ -131,7 +131,7 @@ class Execution:
 
     @property
     def _can_fetch(self) -> bool:
-        return self.durable is not None and self.durable.usable
+        return self.durable is not None and self.durable.spool.usable
 
     def hand(self, event: Aside) -> None:
         """Put an event among those of the cell, behind what has come so far."""
@@ -207,7 +207,9 @@ class Execution:
         except queue.Empty:
             steps: list[Event | Action] = []
         else:
-            steps = self._receive(item, time.monotonic())
+            now = time.monotonic()
+            items = [item] if self.durable is None else self.durable.receive(item, now)
+            steps = [step for one in items for step in self._receive(one, now)]
         now = time.monotonic()
         steps += self._tick_durable(now)
         steps += self._answers.due(now)
@@ -249,10 +251,6 @@ class Execution:
     # -- what comes
 
     def _receive(self, item: object, now: float) -> list[Event | Action]:
-        items = [item] if self.durable is None else self.durable.receive(item, now)
-        return [step for one in items for step in self._receive_one(one, now)]
-
-    def _receive_one(self, item: object, now: float) -> list[Event | Action]:
         if (answered := self._actions.receive(item, now)) is not None:
             return list(answered)
         if isinstance(item, Message):
@@ -279,10 +277,10 @@ class Execution:
         if self.durable is None:
             return []
         items = self.durable.tick(now) if self._fate is None else self.durable.let_go()
-        steps = [step for item in items for step in self._receive_one(item, now)]
+        steps = [step for item in items for step in self._receive(item, now)]
         if lost := self.durable.newly_lost():
             steps.append(self._watch.losses.no_room(lost, "more than the other side keeps"))
-        if self.durable.uncounted:
+        if self.durable.spool.uncounted:
             self._watch.losses.missing = None
         return steps
 

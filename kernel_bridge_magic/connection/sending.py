@@ -7,7 +7,6 @@ import queue
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.connection.cell import Cell
@@ -79,9 +78,12 @@ def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: Kernel, serv
         news = transport.state.take_news() if transport.state.life.awaited is None else None
         durable = Durable(transport, inbox) if cell.durable else None
         msg_id = durable.cell if durable else transport.new_id()
+        # A subshell's request that forbids questions would forbid them to the main shell's cell as well.
+        may_ask = cell.stdin or bool(subshell)
+        content = execute_content(cell.code, store_history=cell.store_history, allow_stdin=may_ask)
         transport.send(
             "execute_request",
-            _content(cell, subshell),
+            content,
             inbox=inbox,
             metadata={displayhook_patch.GUEST: cell.metadata or {}, **record.mark(msg_id)},
             subshell=subshell,
@@ -91,7 +93,9 @@ def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: Kernel, serv
         if durable is not None:
             durable.end()  # nobody else would
         if isinstance(problem, LinkLost) and (sign := transport.state.take_news(told=True)) is not None:
-            raise NotRun(_ended_before(kernel.title, sign), kernel=kernel.title) from None
+            ended = f"{sign.end.told(kernel.title)} before the cell was sent, so it is safe to run the cell again"
+            rest = "Its variables are gone" if sign.end.comes_back else "It has no kernel now"
+            raise NotRun(f"{ended}. {rest}", kernel=kernel.title) from None
         raise
     watch = CellWatch(
         Request(msg_id),
@@ -108,12 +112,6 @@ def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: Kernel, serv
     return Sent(msg_id, began, watch, news, malformed, unheld, durable)
 
 
-def _content(cell: Cell, subshell: str) -> dict[str, Any]:
-    # A subshell's request that forbids questions would forbid them to the main shell's cell as well.
-    may_ask = cell.stdin or bool(subshell)
-    return execute_content(cell.code, store_history=cell.store_history, allow_stdin=may_ask)
-
-
 def _prepare(transport: Transport, subshell: str) -> None:
     """Send what an IPython kernel needs before it shows our cells' results.
 
@@ -125,11 +123,11 @@ def _prepare(transport: Transport, subshell: str) -> None:
     if not transport.displayhook_patch.must_arm(life, now=time.monotonic(), breaks=transport.breaks):
         return
     transport.farewell = displayhook_patch.disarm()
+    arm = displayhook_patch.arm()
     if transport.reopens:
-        arm = displayhook_patch.arm()
         transport.ask("execute_request", arm, subshell=subshell, seconds=_ARM_SECONDS, harmless=True, whole=True)
     else:
-        transport.send("execute_request", displayhook_patch.arm(), subshell=subshell)
+        transport.send("execute_request", arm, subshell=subshell)
 
 
 def _prove(transport: Transport) -> None:
@@ -150,8 +148,3 @@ def _prove(transport: Transport) -> None:
                 if getattr(item, "channel", "") == "iopub" or isinstance(item, Closed):
                     transport.state.unproven = False
         transport.forget(msg_id)
-
-
-def _ended_before(kernel: str, sign: EndSignal) -> str:
-    rest = "Its variables are gone" if sign.end.comes_back else "It has no kernel now"
-    return f"{sign.end.told(kernel)} before the cell was sent, so it is safe to run the cell again. {rest}"

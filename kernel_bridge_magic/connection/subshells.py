@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from functools import partial
 from typing import Any
 
 from kernel_bridge_magic.access.deadline import Deadline
@@ -85,16 +86,16 @@ class Subshell:
         reply = _reply(inbox, REPLY_SECONDS)
         if reply is None:
             # It may be made yet, and nobody else would delete it.
-            late = threading.Thread(
-                target=self._delete_when_made, args=(asked, inbox), name="kernel-bridge-subshell", daemon=True
-            )
-            late.start()
+            wait = partial(self._delete_when_made, asked, inbox)
+            threading.Thread(target=wait, name="kernel-bridge-subshell", daemon=True).start()
             raise CannotConnect(f"{kernel} did not make a subshell in time")
         transport.forget(asked)
         if not self._is_made(reply):
             raise CannotConnect(f"{kernel} made no subshell")
         #: the identity of the thread that runs its cells
-        self.thread = self._arrive()
+        self.thread = remote.thread(
+            transport.ask("execute_request", remote.arrive(), subshell=self.id, seconds=REPLY_SECONDS) or {}
+        )
         if not self.thread:
             self.delete()
             raise CannotConnect(f"{kernel}'s subshell does not answer")
@@ -116,11 +117,6 @@ class Subshell:
             self._transport.forget(asked)
         if reply is not None and self._is_made(reply):
             self.delete()
-
-    def _arrive(self) -> int:
-        """Guard it until it goes; return the identity of its thread, 0 if it does not answer."""
-        reply = self._transport.ask("execute_request", remote.arrive(), subshell=self.id, seconds=REPLY_SECONDS)
-        return remote.thread(reply or {})
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in its thread: the kernel's own interrupt hits the main shell only.

@@ -34,8 +34,8 @@ class Bottom:
         if not text and key not in self._known:
             return True
         moves = _has_escapes(stream)
-        if moves:
-            self._look()
+        if moves and self._left_open.written != self._written:
+            self._drawn.clear()
         if key in self._known and key not in self._drawn:
             return False
         if not text:
@@ -65,10 +65,6 @@ class Bottom:
         if not self.draw(key, text, sys.stderr, dim=True):
             self._known.discard(key)
             self.draw(key, text, sys.stderr, dim=True)
-
-    def _look(self) -> None:
-        if self._left_open.written != self._written:
-            self._drawn.clear()
 
 
 def is_terminal(stream: Any) -> bool:

@@ -208,11 +208,8 @@ class CappedSink(NotebookSink):
             return data
         overflow = _bundles.put(display_id, large.values())
         size = sum(map(len, large.values())) / 1e6
-        kept = f"in {overflow.path} until this kernel ends (of such files the newest {_most_kept()} are kept)"
+        newest = f"of such files the newest {_bundles.most / 2**30:g} GiB are kept"
+        kept = f"in {overflow.path} until this kernel ends ({newest})"
         where = f"not kept in a file ({overflow.problem})" if overflow.problem else kept
         line = f"<{', '.join(large)} of {size:,.1f} MB is too large to show; it is {where}>"
         return {**{mime: value for mime, value in data.items() if mime not in large}, "text/plain": line}
-
-
-def _most_kept() -> str:
-    return f"{_bundles.most / 2**30:g} GiB"

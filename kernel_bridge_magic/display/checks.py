@@ -41,14 +41,13 @@ class CheckList(Table, list[Checkup]):
 
 
 def _table(checkup: Checkup) -> str:
-    cell = ' style="text-align:left"'
     title = f"<b>{escape(visible(checkup.server.name))}</b> {escape(visible(checkup.server.url))}"
-    rows = "".join(_row(step, cell) for step in checkup.steps)
-    return f"<div>{title}</div><table><tbody>{rows}</tbody></table>"
+    return f"<div>{title}</div><table><tbody>{''.join(map(_row, checkup.steps))}</tbody></table>"
 
 
-def _row(step: Step, cell: str) -> str:
-    remedy = f"<br>→ {escape(visible(step.remedy))}" if step.remedy else ""
+def _row(step: Step) -> str:
+    cell = '<td style="text-align:left">'
     mark = f"<b>{_MARKS[step.ok]}</b>" if step.ok is False else _MARKS[step.ok]
+    remedy = f"<br>→ {escape(visible(step.remedy))}" if step.remedy else ""
     seen = f"<bdi>{escape(visible(step.seen))}</bdi>{remedy}"
-    return f"<tr><td{cell}>{mark}</td><td{cell}>{escape(step.name)}</td><td{cell}>{seen}</td></tr>"
+    return f"<tr>{cell}{mark}</td>{cell}{escape(step.name)}</td>{cell}{seen}</td></tr>"

@@ -7,7 +7,7 @@ subshell that published last, which would be the one that waits for the remote c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kernel_bridge_magic.protocol.comms import ForwardedComm
@@ -49,36 +49,22 @@ class CommProxies:
             comms[message.comm_id] = CommProxy(message.comm_id, target, self._forward)
         elif message.msg_type == "comm_close":
             comms.pop(message.comm_id, None)
-        self._send(
-            message.msg_type,
-            message.comm_id,
-            message.content,
-            message.metadata,
-            message.buffers,
-            message.parent,
-        )
+        self._send(message)
 
     def close(self, comm_id: str) -> None:
         """Close a proxy whose kernel is gone: the front end shows the widget as disconnected."""
         if self._kernel.comm_manager.comms.pop(comm_id, None) is not None:
-            self._send("comm_close", comm_id, {"comm_id": comm_id, "data": {}}, {}, (), None)
+            content = {"comm_id": comm_id, "data": {}}
+            self._send(ForwardedComm("comm_close", comm_id, content, {}, (), None))
 
-    def _send(
-        self,
-        msg_type: str,
-        comm_id: str,
-        content: Mapping[str, Any],
-        metadata: Mapping[str, Any],
-        buffers: Sequence[bytes],
-        parent: Mapping[str, Any] | None,
-    ) -> None:
+    def _send(self, message: ForwardedComm) -> None:
         kernel = self._kernel
         kernel.session.send(
             kernel.iopub_socket,
-            msg_type,
-            dict(content),
-            metadata=dict(metadata),
-            parent=dict(parent or {}),
-            ident=f"comm-{comm_id}".encode(),
-            buffers=list(buffers),
+            message.msg_type,
+            dict(message.content),
+            metadata=dict(message.metadata),
+            parent=dict(message.parent or {}),
+            ident=f"comm-{message.comm_id}".encode(),
+            buffers=list(message.buffers),
         )

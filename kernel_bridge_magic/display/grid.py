@@ -123,6 +123,12 @@ def html_table(columns: Sequence[Column], rows: Sequence[Any], more: Callable[[A
     return "".join([*parts, "</tbody></table>"])
 
 
+def html_page(table: str, notes: Sequence[str]) -> str:
+    """Return a table, as `html_table` makes it, with its style, and with notes below it."""
+    lines = "".join(f'<div class="kb-note">{escape(note)}</div>' for note in notes)
+    return f'{_STYLE}<div class="kernel-bridge">{table}{lines}</div>'
+
+
 def _shorten(text: str, width: int) -> str:
     """Cut `text` to `width`; a remark in brackets goes first: `Python 3 (ipykernel)` becomes `Python 3`."""
     if cells(text) > width and text.endswith(")"):
@@ -135,7 +141,7 @@ def _room(widths: Mapping[str, int], named: str, width: int) -> int:
 
 
 # JupyterLab's own variables where there are some; elsewhere (VS Code, nbconvert) the page's colours shine through.
-STYLE = """<style>
+_STYLE = """<style>
 .kernel-bridge table{border-collapse:collapse;border:none;margin:0;font-size:inherit;\
 color:var(--jp-content-font-color1,inherit)}
 .kernel-bridge thead{border-bottom:1px solid var(--jp-border-color1,#8886);vertical-align:bottom}

@@ -86,23 +86,9 @@ class SilentSink:
     def __init__(self) -> None:
         self._plain = PlainSink()
 
-    def stream(self, name: str, text: str) -> None:
-        """Show nothing."""
+    def _nothing(self, *args: object, **named: object) -> None: ...
 
-    def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
-        """Show nothing."""
-
-    def clear(self, wait: bool) -> None:
-        """Show nothing."""
-
-    def result(self, value: object, display_id: str = "") -> None:
-        """Show nothing."""
-
-    def begin_line(self) -> None:
-        """Do nothing: no text of the kernel is shown."""
-
-    def error(self, error: object) -> None:
-        """Show nothing."""
+    stream = display = clear = result = begin_line = error = _nothing
 
     def note(self, text: str) -> None:
         """Write one line of ours to stderr: stdout has one object only."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from html import escape
 from typing import NamedTuple
 
-from kernel_bridge_magic.display.grid import NO_TERMINAL, NONE, STYLE, Column, Table, fit, html_table, shown, wrap
+from kernel_bridge_magic.display.grid import NO_TERMINAL, NONE, Column, Table, fit, html_page, html_table, shown, wrap
 from kernel_bridge_magic.display.rows import problem_line
 from kernel_bridge_magic.faces import MAGICS, Face
-from kernel_bridge_magic.reports import Listing, ServerReport
+from kernel_bridge_magic.reports import ServerReport
 from kernel_bridge_magic.text import cut_middle, visible
 
 _GIVE_WAY = (("version", 0), ("name", 16), ("source", 0), ("auth", 0), ("trust", 0))
@@ -39,17 +39,15 @@ _COLUMNS = [
 
 
 class ServerList(Table, list[ServerReport]):
-    """Reports of servers, shown as a table. It names how we authenticate (token, password, none), never the secret."""
+    """Reports of servers, shown as a table. It names how we authenticate (token, password, none), never the secret.
+
+    `notes` are lines below it on what is wrong in the configuration.
+    """
 
     def __init__(self, reports: Iterable[ServerReport], notes: Iterable[str] = (), face: Face = MAGICS) -> None:
         super().__init__(reports)
         self.notes = tuple(notes)
         self.face = face
-
-    @classmethod
-    def of(cls, listing: Listing, face: Face) -> ServerList:
-        """Build the table of a listing's servers, with notes on what is wrong in the configuration."""
-        return cls(listing.servers, listing.notes, face)
 
     def text(self, width: int = NO_TERMINAL) -> str:
         """Return the table as lines of at most `width` columns."""
@@ -82,6 +80,4 @@ class ServerList(Table, list[ServerReport]):
     def _repr_html_(self) -> str:
         rows = self._rows()
         table = html_table(shown(_COLUMNS, rows), rows, lambda row: ("", "")) if self else ""
-        notes = [] if self else [self._nothing()]
-        lines = "".join(f'<div class="kb-note">{escape(line)}</div>' for line in notes + self._problems())
-        return f'{STYLE}<div class="kernel-bridge">{table}{lines}</div>'
+        return html_page(table, [*([] if self else [self._nothing()]), *self._problems()])

@@ -14,7 +14,7 @@ from html import escape
 from typing import Any, SupportsIndex, overload
 from urllib.parse import quote
 
-from kernel_bridge_magic.display.grid import NO_TERMINAL, STYLE, Column, Table, fit, html_table, shown, wrap
+from kernel_bridge_magic.display.grid import NO_TERMINAL, Column, Table, fit, html_page, html_table, shown, wrap
 from kernel_bridge_magic.display.rows import Row, claim_lines, problem_line, row_of, transport
 from kernel_bridge_magic.faces import PYTHON, Face
 from kernel_bridge_magic.matching.misses import none_matches
@@ -86,15 +86,9 @@ class KernelList(Table, list[Kernel]):
         return "\n".join([*lines, *(line for note in self._notes() for line in wrap(note, width))])
 
     def _repr_html_(self) -> str:
-        parts = [STYLE, '<div class="kernel-bridge">']
-        if self:
-            rows = self._rows()
-            parts.append(html_table(shown(self._columns(), rows), rows, self._more))
-        else:
-            parts.append(f'<div class="kb-note">{escape(self._nothing())}</div>')
-        parts += [f'<div class="kb-note">{escape(note)}</div>' for note in self._problems()]
-        parts.append("</div>")
-        return "".join(parts)
+        rows = self._rows()
+        table = html_table(shown(self._columns(), rows), rows, self._more) if self else ""
+        return html_page(table, [*([] if self else [self._nothing()]), *self._problems()])
 
     def _rows(self) -> list[Row]:
         numbers, since = self._numbers, self.busy_since
@@ -141,8 +135,9 @@ class KernelList(Table, list[Kernel]):
 
     def _notes(self) -> list[str]:
         """Return the lines below the table: whose output is sandboxed, who did not answer, which files are skipped."""
-        names = ", ".join(dict.fromkeys(_whose(kernel) for kernel in self if not kernel.is_yours))
-        return [f"rich output of {names} is shown in a sandbox"] * bool(names) + self._problems()
+        sandboxed = [visible(it.server.name if it.server else it.title) for it in self if not it.is_yours]
+        note = f"rich output of {', '.join(dict.fromkeys(sandboxed))} is shown in a sandbox"
+        return [note] * bool(sandboxed) + self._problems()
 
     def _problems(self) -> list[str]:
         notes = [problem_line(report) for report in self.servers if report.problem]
@@ -151,10 +146,6 @@ class KernelList(Table, list[Kernel]):
         if self.details is not None:
             notes += [f"skipped {visible(it.path)} ({visible(it.reason)})" for it in self.listing.skipped]
         return notes
-
-
-def _whose(kernel: Kernel) -> str:
-    return visible(kernel.server.name if kernel.server else kernel.title)
 
 
 # --- HTML ---------------------------------------------------------------------------------------------------

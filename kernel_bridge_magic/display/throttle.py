@@ -43,7 +43,8 @@ class OutputThrottle:
         if isinstance(event, Started):
             return [event]  # leaves nothing to see, so nothing to keep in order
         if not isinstance(event, Tick):
-            if not _can_wait(event):
+            updates = isinstance(event, DisplayData) and event.update and event.display_id
+            if not updates and not isinstance(event, Stream):
                 return [*self.flush(now), event]
             self._hold(event)
         if now < self._given_at + STEP_SECONDS and self._size < _MOST_HELD and self._pieces < _MOST_PIECES:
@@ -73,10 +74,6 @@ class OutputThrottle:
             key = event.display_id
             self._held.pop(key, None)
         self._last = self._held[key] = [event]
-
-
-def _can_wait(event: Event) -> bool:
-    return isinstance(event, Stream) or (isinstance(event, DisplayData) and event.update and event.display_id != "")
 
 
 def _joined(events: list[Event]) -> Event:

@@ -89,23 +89,8 @@ class MagicParser(argparse.ArgumentParser):
             BadOption: an option does not exist, or has a wrong value.
             HelpWanted: `-h` was among the options.
         """
-        options: list[str] = []
-        rest: list[str] = []
-        words = _without_comment(split_words(line))
-        position = 0
-        only_rest = False
-        while position < len(words):
-            word = words[position]
-            if only_rest or not self._is_option(word):
-                rest.append(word.text if word.quoted else expand(word.text))
-                position += 1
-            elif word.text == "--":
-                only_rest = True
-                position += 1
-            else:
-                option, position = self._take(words, position, expand)
-                options.append(option)
-        return self._finish(options), " ".join(rest)
+        options, rest, _ = self._parse(line, expand)
+        return options, " ".join(rest)
 
     def parse_head(self, line: str, expand: Callable[[str], str] = str) -> tuple[argparse.Namespace, str, str]:
         """Parse the options at the head of a line; return them, the first word behind them, and the rest verbatim.
@@ -115,29 +100,34 @@ class MagicParser(argparse.ArgumentParser):
         Raises:
             BadOption, HelpWanted: as `parse_line`.
         """
-        options: list[str] = []
-        words = _without_comment(split_words(line))
-        position = 0
-        while position < len(words):
-            word = words[position]
-            if not self._is_option(word):
-                first = word.text if word.quoted else expand(word.text)
-                return self._finish(options), first, line[word.end :].strip()
-            if word.text == "--":
-                position += 1
-                if position < len(words):
-                    word = words[position]
-                    return self._finish(options), word.text, line[word.end :].strip()
-                break
-            option, position = self._take(words, position, expand)
-            options.append(option)
-        return self._finish(options), "", ""
+        options, rest, end = self._parse(line, expand, only_head=True)
+        return (options, rest[0], line[end:].strip()) if rest else (options, "", "")
 
-    def _finish(self, options: list[str]) -> argparse.Namespace:
+    def _parse(
+        self, line: str, expand: Callable[[str], str], *, only_head: bool = False
+    ) -> tuple[argparse.Namespace, list[str], int]:
+        """Return the options, the other words (`only_head`: the first of them), and where the last of these ends."""
+        options: list[str] = []
+        rest: list[str] = []
+        words = _without_comment(split_words(line))
+        position = end = 0
+        only_rest = False
+        while position < len(words) and not (only_head and rest):
+            word = words[position]
+            if only_rest or not self._is_option(word):
+                rest.append(word.text if word.quoted else expand(word.text))
+                end = word.end
+                position += 1
+            elif word.text == "--":
+                only_rest = True
+                position += 1
+            else:
+                option, position = self._take(words, position, expand)
+                options.append(option)
         parsed = self.parse_args(options)
         if parsed.help:
             raise HelpWanted(self.format_help())
-        return parsed
+        return parsed, rest, end
 
     def _is_option(self, word: Word) -> bool:
         return not word.quoted and len(word.text) > 1 and word.text.startswith("-")

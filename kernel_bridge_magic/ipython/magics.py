@@ -44,8 +44,7 @@ class BridgeMagics(Magics):
         with sends_nothing(), held():  # these imports take a while, and must not be interrupted halfway
             from kernel_bridge_magic.ipython.shell import InShell
 
-        mine = self.settings
-        here = InShell(self.shell, lambda: mine.servers, lambda: mine.max_output, lambda: mine.reconnect_timeout)
+        here = InShell(self.shell, self.settings)
         atexit.register(here.close)
         return here
 

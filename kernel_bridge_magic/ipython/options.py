@@ -43,31 +43,17 @@ def remote_parser() -> MagicParser:
     )
     parser.add_argument("-s", "--server", type=hide, metavar="NAME|URL", help="only that server")
     parser.add_argument("--result", metavar="NAME", help="bind the outcome, a RemoteResult, to this name")
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=timeout,
-        help="stop waiting after that long in all (30, 5m); the code keeps running there",
-    )
-    parser.add_argument(
-        "--if-busy",
-        metavar="|".join(IF_BUSY),
-        choices=IF_BUSY,
-        default="wait",
-        help="if the kernel is busy: wait (default), fail, or run beside it (ipykernel 7)",
-    )
+    stops = "stop waiting after that long in all (30, 5m); the code keeps running there"
+    parser.add_argument("--timeout", metavar="SECONDS", type=timeout, help=stops)
+    busy = "if the kernel is busy: wait (default), fail, or run beside it (ipykernel 7)"
+    parser.add_argument("--if-busy", metavar="|".join(IF_BUSY), choices=IF_BUSY, default="wait", help=busy)
     parser.add_argument("--no-raise-error", action="store_true", help="show a remote error, but let this cell succeed")
     parser.add_argument("--history", action="store_true", help="keep the code in the other kernel's In and Out")
-    parser.add_argument(
-        "--transport",
-        metavar="|".join(TRANSPORTS),
-        choices=TRANSPORTS,
-        default="auto",
-        help="how to connect (default: auto)",
-    )
-    parser.add_argument(
-        "--durable", action="store_true", help="keep the output there until it has arrived here (ipykernel 7 or newer)"
-    )
+    names = "|".join(TRANSPORTS)
+    how = "how to connect (default: auto)"
+    parser.add_argument("--transport", metavar=names, choices=TRANSPORTS, default="auto", help=how)
+    keeps = "keep the output there until it has arrived here (ipykernel 7 or newer)"
+    parser.add_argument("--durable", action="store_true", help=keeps)
     parser.add_argument("-q", "--quiet", action="store_true", help="do not say which kernel is meant")
     return parser
 
@@ -97,17 +83,13 @@ def servers_parser() -> MagicParser:
     parser.add_argument("--add", type=hide, metavar="URL", help="add this server, for this notebook or terminal")
     parser.add_argument("--name", metavar="NAME", default="", help="a short name for it")
     secret = parser.add_mutually_exclusive_group()
-    secret.add_argument(
-        "--token", type=Hidden, metavar=_REFERENCE, default="", help="where to read its token; never the token itself"
-    )
+    where = "where to read its token; never the token itself"
+    secret.add_argument("--token", type=Hidden, metavar=_REFERENCE, default="", help=where)
     secret.add_argument("--password", type=Hidden, metavar=_REFERENCE, default="", help="where to read its password")
     parser.add_argument("--ca-file", metavar="FILE", default="", help="CA certificate (PEM)")
     parser.add_argument("--trust", action="store_true", help="it is yours: do not sandbox its output")
-    parser.add_argument(
-        "--allow-plain-http",
-        action="store_true",
-        help="allow sending the token or password unencrypted to another machine",
-    )
+    plain = "allow sending the token or password unencrypted to another machine"
+    parser.add_argument("--allow-plain-http", action="store_true", help=plain)
     parser.add_argument("--save", action="store_true", help="keep it for all notebooks, terminals and the command line")
     parser.add_argument("--remove", metavar="NAME", help="remove a server, also where it was saved")
     parser.add_argument("--check", action="store_true", help="check step by step what works, for NAME, a URL, or all")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import getpass
 import time
 import warnings
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from kernel_bridge_magic.bridge.bridge import Bridge
@@ -32,8 +31,8 @@ from kernel_bridge_magic.display.terminal import Heading, LateTerminalSink, Term
 from kernel_bridge_magic.display.throttle import Allowance
 from kernel_bridge_magic.errors import BadOption, BadServer, FateError, OwnKernel
 from kernel_bridge_magic.faces import MAGICS
-from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.interrupts import aside, held, sends_nothing
+from kernel_bridge_magic.ipython.config import KernelBridge
 from kernel_bridge_magic.matching.levels import Level, match_level, shown
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
@@ -53,19 +52,13 @@ _CHAIN = "chain"  # in our requests' metadata: the kernels that wait for this ce
 class InShell:
     """The `Bridge` of an IPython shell, with its widgets, and what the user was told already."""
 
-    def __init__(
-        self,
-        shell: Any,
-        configured: Callable[[], Mapping[str, Any]] = dict,
-        max_output: Callable[[], int] = lambda: MAX_OUTPUT,
-        reconnect_timeout: Callable[[], float | None] = lambda: RECONNECT,
-    ) -> None:
+    def __init__(self, shell: Any, settings: KernelBridge) -> None:
         self.shell = shell
-        self.bridge = Bridge(configured, MAGICS)
-        self._reconnect_timeout = reconnect_timeout
+        self.bridge = Bridge(lambda: settings.servers, MAGICS)
+        self._settings = settings
         self.bridge.rows = ()  # no table was shown yet, but here `#2` means a row
         self._told: set[tuple[str, str]] = set()
-        self._front = _Notebook(shell, max_output) if hasattr(shell, "kernel") else _Terminal(shell)
+        self._front = _Notebook(shell, settings) if hasattr(shell, "kernel") else _Terminal(shell)
         self._pump = Pump()
         self._widgets: dict[KernelConnection, WidgetBridge] = {}
 
@@ -95,7 +88,8 @@ class InShell:
         if options.remove:
             self.bridge.remove_server(options.remove)
         self.bridge.registry.ask_for_secrets(_ask)
-        return ServerList.of(self.bridge.search.look(), MAGICS)
+        listing = self.bridge.search.look()
+        return ServerList(listing.servers, listing.notes, MAGICS)
 
     def check(self, which: str) -> CheckList:
         """Check step by step what works with a server, or with all; return the table of checks."""
@@ -159,7 +153,7 @@ class InShell:
         )
         with relay.waiting():
             connection = self.bridge.pool.connect(kernel, options.transport, note=relay.show, cell=cell)
-            connection.reconnect_timeout = self._reconnect_timeout()
+            connection.reconnect_timeout = self._settings.reconnect_timeout
             widgets = self._widgets_of(connection)
             execution = connection.start(cell)
         return widgets, Relay(sink, kernel, hold_result=hold_result, widgets=widgets), execution
@@ -227,15 +221,14 @@ def _ask(what: str) -> str:
 class _Notebook:
     """The front end of this kernel: a notebook, or a console."""
 
-    def __init__(self, shell: Any, max_output: Callable[[], int]) -> None:
+    def __init__(self, shell: Any, settings: KernelBridge) -> None:
         self._shell = shell
-        self._max_output = max_output
+        self._settings = settings
         self._allowance = Allowance(MAX_OUTPUT)
         self._allowed_for: tuple[int, Any] | None = None
 
     def sink(self) -> CappedSink:
-        """Return the sink of the cell that runs now."""
-        limit = self._max_output()
+        limit: int = self._settings.max_output
         sink = CappedSink(self._shell, limit, allowance=self._allowance_of(limit))
         if limit == MAX_OUTPUT and not sink.can_ask:
             # nbclient and papermill read from the kernel itself, past no server; and their files outlive the kernel's.
@@ -251,16 +244,13 @@ class _Notebook:
         return self._allowance
 
     def parent(self) -> Parent:
-        """Return the request of the cell that runs here now."""
         parent = self._shell.get_parent()
         return parent if isinstance(parent, dict) else None
 
     def late(self, parent: Parent, kernel: Kernel) -> Sink:
-        """Return the sink for late output, as `widgets.Front` says."""
         return LateSink(self._shell.kernel, parent or {})
 
     def comm_proxies(self, forward: Forward) -> CommProxies | None:
-        """Return what shows live widgets, as `widgets.Front` says."""
         return CommProxies(self._shell.kernel, forward)
 
 
@@ -273,18 +263,16 @@ class _Terminal:
         self._heading = Heading()
 
     def sink(self) -> TerminalSink:
-        """Return the sink of the cell that runs now."""
         self._left_open.answered()  # the cell was typed
         return TerminalSink(self._shell, self._left_open)
 
     def parent(self) -> Parent:
-        """Return a made-up request: a terminal has none, but an Output widget must tell our cell from others."""
+        # A terminal has no request, but an Output widget must tell our cell from others.
         return {"header": {"msg_id": "terminal"}}
 
     def late(self, parent: Parent, kernel: Kernel) -> Sink:
-        """Return the sink for late output, as `widgets.Front` says; IPython shows it above the prompt."""
+        # IPython shows it above the prompt.
         return LateTerminalSink(self._shell, self._left_open, self._heading, kernel.title)
 
     def comm_proxies(self, forward: Forward) -> CommProxies | None:
-        """Return None: a terminal shows no live widgets."""
-        return None
+        return None  # a terminal shows no live widgets

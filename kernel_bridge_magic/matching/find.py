@@ -32,7 +32,7 @@ def find_one(
     Raises:
         KernelNotFound: it means none; the text says what was looked at, and which names are similar.
         AmbiguousKernel: it means several. Each but this kernel itself comes with a selector that means it alone.
-        BadMatch, OwnKernel: as `match`.
+        BadMatch, OwnKernel: as `match_level`.
     """
     named = [Named.of(kernel) for kernel in kernels]
     _, found = match_named(clean(query), named, rows)
@@ -55,7 +55,7 @@ def find_by_id(kernel_id: str, kernels: Sequence[Kernel], listing: Listing = NOT
     Raises:
         KernelNotFound: none has it.
         AmbiguousKernel: several begin so, or have it.
-        BadMatch, OwnKernel: as `match`.
+        BadMatch, OwnKernel: as `match_level`.
     """
     kernel_id = clean(kernel_id)
     whole = [kernel for kernel in kernels if kernel.id == kernel_id]

@@ -119,8 +119,10 @@ def _within(query: str, texts: Iterable[str]) -> bool:
     return any(folded in fold(text) for text in texts)
 
 
-def match(query: str, kernels: Sequence[Kernel], *, rows: Sequence[Kernel] | None = None) -> list[Kernel]:
-    """Return the kernels that `query` means: those of the first level that fits any, in the order of `kernels`.
+def match_level(
+    query: str, kernels: Sequence[Kernel], *, rows: Sequence[Kernel] | None = None
+) -> tuple[Level | None, list[Kernel]]:
+    """Return the first level that fits any kernel, and the kernels that `query` means; None and [] for none.
 
     `rows` are the kernels of the table shown last, for `#2`: empty if none was shown, None where rows have no numbers.
 
@@ -128,17 +130,6 @@ def match(query: str, kernels: Sequence[Kernel], *, rows: Sequence[Kernel] | Non
         BadMatch: it is empty, a broken regular expression, or a row that was never shown.
         KernelNotFound: the row's kernel is gone.
         OwnKernel: it names this kernel itself, and no other.
-    """
-    return match_level(query, kernels, rows=rows)[1]
-
-
-def match_level(
-    query: str, kernels: Sequence[Kernel], *, rows: Sequence[Kernel] | None = None
-) -> tuple[Level | None, list[Kernel]]:
-    """Return the level that decided, None where nothing matches, and the kernels that `match` returns.
-
-    Raises:
-        BadMatch, KernelNotFound, OwnKernel: as `match`.
     """
     level, found = match_named(clean(query), [Named.of(kernel) for kernel in kernels], rows)
     return level, without_own(query, found)
@@ -150,7 +141,7 @@ def match_named(query: str, named: Sequence[Named], rows: Sequence[Kernel] | Non
     At a level of `NAMING` this kernel itself may be among them.
 
     Raises:
-        BadMatch, KernelNotFound: as `match`.
+        BadMatch, KernelNotFound: as `match_level`.
     """
     if row := row_of(query, [it.kernel for it in named], rows):
         return Level.ROW, [row]
@@ -240,7 +231,7 @@ def could_mean(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | N
     This kernel itself may be among them.
 
     Raises:
-        BadMatch, KernelNotFound: as `match`.
+        BadMatch, KernelNotFound: as `match_level`.
     """
     named = [Named.of(kernel) for kernel in kernels]
     for texts in ([query], split_list(query)):

@@ -14,6 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.errors import remote_error
+from kernel_bridge_magic.ipython.config import KernelBridge
 from kernel_bridge_magic.ipython.shell import InShell
 from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.results import RemoteValue
@@ -123,7 +124,7 @@ def test_late_output_stands_below_a_line_that_names_its_kernel(
 ) -> None:
     monkeypatch.setattr(sys, "stdout", screen := Screen())
     monkeypatch.setattr(sys, "stderr", screen)
-    front = InShell(shell)._front
+    front = InShell(shell, KernelBridge())._front
     other = Kernel(id="o", sessions=(Session("work/b.ipynb", "b.ipynb"),))
 
     def said() -> list[str]:
@@ -152,7 +153,7 @@ def test_what_late_output_leaves_open_ends_before_a_line_of_the_next_cell(
     shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdout", screen := Screen())
-    front = InShell(shell)._front
+    front = InShell(shell, KernelBridge())._front
     cell = front.sink()
     front.late(None, KERNEL).stream("stdout", CONCEALS)
     cell.begin_line()

@@ -12,7 +12,7 @@ from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, BadMatch, Kern
 from kernel_bridge_magic.faces import COMMAND_LINE, MAGICS, Face
 from kernel_bridge_magic.faces import PYTHON as PYTHON_FACE
 from kernel_bridge_magic.matching.find import find_by_id, find_one
-from kernel_bridge_magic.matching.levels import Level, could_mean, match, match_level
+from kernel_bridge_magic.matching.levels import Level, could_mean, match_level
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
 from tests.support.matches import (
@@ -26,6 +26,7 @@ from tests.support.matches import (
     OWN,
     kernel,
     listings,
+    match,
     queries,
     server,
 )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel_bridge_magic.errors import BadInput, BadMatch, KernelNotFound, OwnKernel
-from kernel_bridge_magic.matching.levels import Level, could_mean, match, match_level, split_server
+from kernel_bridge_magic.matching.levels import Level, could_mean, match_level, split_server
 from kernel_bridge_magic.models import Kernel, Server
 from tests.support.matches import (
     ALL,
@@ -25,6 +25,7 @@ from tests.support.matches import (
     R,
     kernel,
     listings,
+    match,
     queries,
     stray_kernels,
 )

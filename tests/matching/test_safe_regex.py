@@ -7,10 +7,10 @@ import time
 import pytest
 
 from kernel_bridge_magic.errors import BadMatch
-from kernel_bridge_magic.matching.levels import match
 from tests.support.matches import (
     ALL,
     kernel,
+    match,
 )
 
 

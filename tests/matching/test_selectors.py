@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from kernel_bridge_magic.errors import AmbiguousKernel
 from kernel_bridge_magic.matching.find import find_one
-from kernel_bridge_magic.matching.levels import match
 from kernel_bridge_magic.matching.selectors import selector
 from kernel_bridge_magic.models import Kernel, Server
 from tests.support.matches import (
@@ -22,6 +21,7 @@ from tests.support.matches import (
     R,
     kernel,
     listings,
+    match,
     pasted,
     texts,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import shlex
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import strategies as st
@@ -13,6 +13,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from kernel_bridge_magic.cli.arguments import parse
 from kernel_bridge_magic.ipython.options import remote_parser
+from kernel_bridge_magic.matching.levels import match_level
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Session
 
 PYTHON = KernelSpec("python3", "Python 3 (ipykernel)", "python")
@@ -61,6 +62,10 @@ stray_kernels = st.builds(
 )
 listings = st.lists(stray_kernels, max_size=6)
 queries = texts | st.text().map("re:".__add__) | st.text("ab*+?(|)[]{}1,\\^$.", max_size=12).map("re:".__add__)
+
+
+def match(query: str, kernels: Sequence[Kernel], *, rows: Sequence[Kernel] | None = None) -> list[Kernel]:
+    return match_level(query, kernels, rows=rows)[1]
 
 
 def pasted(text: str) -> Iterator[str]:
