@@ -131,7 +131,7 @@ class Kernel:
     it started, `alive` one without a server whose heartbeat answers: whether it is idle or busy is not known.
     `last_activity` is aware, in UTC. `connections` is the number of WebSocket clients, None without a server.
     `connection_file` is the path of its connection file on this machine, "" when there is none that we may use.
-    `is_this_kernel` marks the kernel that runs this code. `claimed` marks what a foreign server lists under the id of
+    `is_this_kernel` marks the kernel that runs this code. `claimed` marks what a sandboxed server lists under the id of
     one of the user's own kernels. `outside` marks one that no runtime directory tells of, so that only its connection
     file's path leads to it.
     """

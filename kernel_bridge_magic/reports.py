@@ -15,9 +15,9 @@ class Listing:
     """Everything that one look around found: each kernel once, each server once, each file that was skipped.
 
     `notes` are lines about parts of the user's own configuration that could not be used. `claims` are kernels that
-    foreign servers list under ids of this user's kernels: only `SERVER::MATCH` means them. `when` is the time at which
-    the look began, on the monotonic clock. `copies` has connection files that were named and are a kernel's second
-    one, each with what means that kernel: the path of its own file, or its id.
+    sandboxed servers list under ids of this user's kernels: only `SERVER::MATCH` means them. `when` is the time at
+    which the look began, on the monotonic clock. `copies` has connection files that were named and are a kernel's
+    second one, each with what means that kernel: the path of its own file, or its id.
     """
 
     kernels: tuple[Kernel, ...] = ()

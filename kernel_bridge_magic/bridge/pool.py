@@ -178,11 +178,7 @@ class Pool:
         return transports
 
     def _open(
-        self,
-        kernel: Kernel,
-        transports: Sequence[str],
-        note: Tell | None = None,
-        held_up: HeldUp | None = None,
+        self, kernel: Kernel, transports: Sequence[str], note: Tell | None = None, held_up: HeldUp | None = None
     ) -> KernelConnection:
         api = ServerAPI(kernel.server, self._vault) if kernel.server else None
         for transport in transports:

@@ -82,7 +82,7 @@ def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
             connection.reconnect_timeout = options.reconnect_timeout
             execution = connection.start(cell)
         result = run(execution, relay, sink)
-        if execution.exits:
+        if execution.request.exits:
             relay.note(_EXITS)
     finally:
         with interrupts_to(lambda: None):

@@ -189,12 +189,7 @@ class KernelConnection:
         self._transport.kept = wanted
 
     def post(
-        self,
-        msg_type: str,
-        content: Mapping[str, Any],
-        *,
-        metadata: Mapping[str, Any],
-        buffers: Sequence[bytes] = (),
+        self, msg_type: str, content: Mapping[str, Any], *, metadata: Mapping[str, Any], buffers: Sequence[bytes] = ()
     ) -> str:
         """Send a message on shell and wait for nothing; return its `msg_id`.
 

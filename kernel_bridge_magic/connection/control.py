@@ -48,8 +48,7 @@ class Control:
         if model is None:
             return None, None
         connections = model.get("connections")
-        # A bool is an int here.
-        number = connections if isinstance(connections, int) and not isinstance(connections, bool) else None
+        number = connections if type(connections) is int else None  # a bool is none
         return str(model.get("execution_state") or "unknown"), number
 
     @property

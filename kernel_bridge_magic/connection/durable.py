@@ -55,7 +55,8 @@ class Durable:
         self.armed = False
         self._gone = False  # with the kernel's process, or with our connection; or it never did
         self._asked: set[str] = set()
-        self._fetch = ""  # the request that is under way
+        #: the `msg_id` of the fetch that is under way, "" for none
+        self.under_way = ""
         #: how many requests to fetch were sent
         self.fetches = 0
         self._fetched_at = 0.0
@@ -65,11 +66,6 @@ class Durable:
         self._told_children = False
         self._arming = transport.send("execute_request", spool.arm(self.cell), inbox=inbox)
         self._asked.add(self._arming)
-
-    @property
-    def fetching(self) -> bool:
-        """Whether a fetch is under way."""
-        return bool(self._fetch)
 
     def newly_lost(self) -> int:
         """Return how many messages the ring lost since the last call."""
@@ -86,7 +82,7 @@ class Durable:
                 self._note_begun()
             return list(kept.receive(item))
         if isinstance(item, Broken):
-            self._fetch = ""
+            self.under_way = ""
             kept.broke()
         elif isinstance(item, Back):
             kept.back()
@@ -107,8 +103,8 @@ class Durable:
     def _note_armed(self) -> None:
         if not self.armed:
             self.armed = True
-            if self._fetch:  # on shell, where it waits for the cell's end
-                self._fetch, self.spool.wanted = "", True
+            if self.under_way:  # on shell, where it waits for the cell's end
+                self.under_way, self.spool.wanted = "", True
 
     def _receive_answer(self, message: Message, now: float) -> list[object]:
         self.spool.beside(message)
@@ -121,9 +117,9 @@ class Durable:
                 return []
             self.armed, self._gone = False, True
             return [Note(_NOT_KEPT), *self.spool.give_up()]
-        if message.channel not in ("control", "shell") or message.parent_id != self._fetch:
+        if message.channel not in ("control", "shell") or message.parent_id != self.under_way:
             return []
-        self._fetch, self._fetched_at = "", now
+        self.under_way, self._fetched_at = "", now
         catch = Catch.parse(message.content)
         if catch is not None:
             self._note_armed()
@@ -139,11 +135,11 @@ class Durable:
         elif not kept.holding and now - self._headless_at >= _HEADLESS:
             self._headless_at = now
             kept.hold()
-        waits = bool(self._fetch) and kept.waiting
+        waits = bool(self.under_way) and kept.waiting
         if self._overdue.tick(now, self._transport.state.heard_iopub, self._transport.receiving_at, waits=waits):
-            self._fetch = ""
+            self.under_way = ""
             return [Note(f"the kernel does not answer, {_UNFETCHED}"), *kept.give_up()]
-        if kept.wanted and kept.usable and not self._fetch and now - self._fetched_at >= _PAUSE:
+        if kept.wanted and kept.usable and not self.under_way and now - self._fetched_at >= _PAUSE:
             self._ask()
         return self._note_children()
 
@@ -167,10 +163,10 @@ class Durable:
         with contextlib.suppress(LinkError):  # it is fetched when the link is back
             content = spool.fetch(self.cell, kept.start)
             if self.armed:
-                self._fetch = control_channel.send(self._transport, content, inbox=self._inbox, msg_id=msg_id)
+                self.under_way = control_channel.send(self._transport, content, inbox=self._inbox, msg_id=msg_id)
             else:
                 # On shell it comes behind the cell, and tells whether anything was kept.
-                self._fetch = self._transport.send("execute_request", content, inbox=self._inbox, msg_id=msg_id)
+                self.under_way = self._transport.send("execute_request", content, inbox=self._inbox, msg_id=msg_id)
 
     def end(self) -> None:
         """Have the kernel forget the cell's messages; wait a moment until it has, if it can do so now.

@@ -71,16 +71,21 @@ class Execution:
         self._kernel = kernel
         self._subshell = subshell
         self._reconnect_timeout = reconnect_timeout
-        self._inbox = Inbox()
+        #: what has come and waits for the iteration
+        self.inbox = Inbox()
         self._outcome = Outcome(kernel, keep_outputs=cell.keep_outputs, whole=cell.whole)
         self._answers = Answers(transport, refuses=not cell.stdin)
         where = "" if subshell is None else subshell.id
-        self._sent = send(transport, cell, self._inbox, kernel=kernel, served=control.has_server, subshell=where)
+        self._sent = send(transport, cell, self.inbox, kernel=kernel, served=control.has_server, subshell=where)
         self._watch = self._sent.watch
+        #: what the kernel has told of the cell
+        self.request = self._watch.request
+        #: the `msg_id` of the request
+        self.msg_id = self._sent.msg_id
         #: what has the kernel keep the cell's messages; None for a cell that is not durable
         self.durable = self._sent.durable
         self._ticked = self._sent.began
-        self._actions = Actions(transport, control, self._watch, self._inbox, subshell)
+        self._actions = Actions(transport, control, self._watch, self.inbox, subshell)
         #: when the iteration is to yield a `Tick`, once, whatever comes; on the monotonic clock
         self.wake_at: float | None = None
         #: whether a KeyboardInterrupt that comes in the wait is handled as `interrupt`, and the wait goes on
@@ -91,39 +96,14 @@ class Execution:
         self.result: RemoteResult | None = None
 
     @property
-    def msg_id(self) -> str:
-        """The `msg_id` of the request."""
-        return self._sent.msg_id
-
-    @property
     def error(self) -> Error | None:
         """The event that told of the error that a failed cell ended with; None for a cell that did not fail."""
-        return self._watch.request.error if self._fate is Fate.FAILED else None
-
-    @property
-    def exits(self) -> bool:
-        """Whether the cell has asked its kernel to exit, which that does behind the cell."""
-        return self._watch.request.exits
+        return self.request.error if self._fate is Fate.FAILED else None
 
     @property
     def interrupted(self) -> bool:
         """Whether it was interrupted from here."""
         return self._interrupts_done > 0
-
-    @property
-    def has_idle(self) -> bool:
-        """Whether the kernel's idle for the cell has come."""
-        return self._watch.request.idle
-
-    @property
-    def unread(self) -> int:
-        """How many items have come and wait for the iteration."""
-        return len(self._inbox)
-
-    @property
-    def dropped(self) -> int:
-        """How many messages were dropped because too many waited for the iteration."""
-        return self._inbox.dropped
 
     @property
     def _fate(self) -> Fate | None:
@@ -135,13 +115,13 @@ class Execution:
 
     def hand(self, event: Aside) -> None:
         """Put an event among those of the cell, behind what has come so far."""
-        self._inbox.put(event)
+        self.inbox.put(event)
 
     def leftovers(self) -> list[object]:
         """Return what came when the cell's fate was known already, oldest first, once."""
         left: list[object] = []
-        while not self._inbox.empty():
-            item = self._inbox.get()
+        while not self.inbox.empty():
+            item = self.inbox.get()
             if isinstance(item, Aside):
                 left.append(item.item)
             elif isinstance(item, Message | EndSignal | Closed):
@@ -151,11 +131,11 @@ class Execution:
     def interrupt(self) -> None:
         """Interrupt: once stops the cell over there if it runs, else leaves it queued; twice leaves it running."""
         self._interrupts_asked += 1
-        self._inbox.put(_INTERRUPT)
+        self.inbox.put(_INTERRUPT)
 
     def leave(self, why: str) -> None:
         """Stop waiting, for the reason `why`; the cell goes on over there. As safe as `interrupt`."""
-        self._inbox.put(_Leave(why))
+        self.inbox.put(_Leave(why))
 
     def answer(self, value: str) -> None:
         """Answer the last `InputRequest`; an answer for which there is no link is sent when it is back."""
@@ -203,7 +183,7 @@ class Execution:
         now = time.monotonic()
         waking = _TICK if self.wake_at is None else max(self.wake_at - now, 0.0)
         try:
-            item = self._inbox.get(timeout=min(_TICK, waking, self._answers.patience(now)))
+            item = self.inbox.get(timeout=min(_TICK, waking, self._answers.patience(now)))
         except queue.Empty:
             steps: list[Event | Action] = []
         else:
@@ -227,7 +207,7 @@ class Execution:
         self._watch.state.surroundings = Surroundings(
             ahead=self._ahead(),
             free=self._transport.main_shell.is_free,
-            unread=not self._inbox.empty(),
+            unread=not self.inbox.empty(),
             remembers=record.is_kept(self._transport.state.info),
             receiving_at=self._transport.receiving_at,
             lost_since=self._transport.lost_since,
@@ -287,7 +267,7 @@ class Execution:
     def _count(self, now: float) -> list[Event]:
         """Say what is missing, once that is certain. What can be fetched is not missing."""
         steps: list[Event] = []
-        if self._fate is not None and (dropped := self._inbox.newly_dropped()):
+        if self._fate is not None and (dropped := self.inbox.newly_dropped()):
             steps.append(self._watch.losses.no_room(dropped, "more than can wait here while nothing is shown"))
         if not self._can_fetch and self._watch.judgment.wants_count(now):
             answer, limited = self._watch.state.probe.answer_id, bool(self._watch.losses.limited)
@@ -301,11 +281,11 @@ class Execution:
         deadline = Deadline.after(_LINGER)
         with contextlib.suppress(queue.Empty):
             while True:
-                item = self._inbox.get(timeout=deadline.left)
+                item = self.inbox.get(timeout=deadline.left)
                 if not isinstance(item, Message):
-                    self._inbox.put(item)  # for `leftovers`
+                    self.inbox.put(item)  # for `leftovers`
                     return
-                events = self._answers.receive(item, self._watch.request.receive(item), time.monotonic())
+                events = self._answers.receive(item, self.request.receive(item), time.monotonic())
                 for event in [*events, *self._answers.due(math.inf)]:
                     self._outcome.add(event)
                     yield event
@@ -329,7 +309,7 @@ class Execution:
         self._actions.end()
         subshell, self._subshell = self._subshell, None
         if subshell is not None:
-            subshell.leave(ended=self.has_idle)
+            subshell.leave(ended=self.request.idle)
         if self.durable is not None:
             self.durable.end()
 

@@ -99,13 +99,9 @@ def _lines(text: str) -> str:
 
 
 def _rows(text: str, stream: Any) -> int:
-    columns = max(_columns(stream), 1)
-    lines = without_colours(text.rstrip("\n")).split("\n")
-    return sum(max(math.ceil(cells(line) / columns), 1) for line in lines)
-
-
-def _columns(stream: Any) -> int:
     try:
-        return os.get_terminal_size(stream.fileno()).columns  # stdout, which `shutil` asks, may lead elsewhere
+        columns = os.get_terminal_size(stream.fileno()).columns  # stdout, which `shutil` asks, may lead elsewhere
     except (AttributeError, OSError, ValueError):
-        return shutil.get_terminal_size().columns
+        columns = shutil.get_terminal_size().columns
+    lines = without_colours(text.rstrip("\n")).split("\n")
+    return sum(max(math.ceil(cells(line) / max(columns, 1)), 1) for line in lines)

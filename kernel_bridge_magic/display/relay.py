@@ -113,12 +113,7 @@ class Relay:
     """
 
     def __init__(
-        self,
-        sink: Sink,
-        kernel: Kernel,
-        *,
-        hold_result: bool = False,
-        widgets: Widgets | None = None,
+        self, sink: Sink, kernel: Kernel, *, hold_result: bool = False, widgets: Widgets | None = None
     ) -> None:
         self._sink = sink
         self._kernel = kernel
@@ -245,7 +240,7 @@ class Relay:
     def prompt(self, prompt: str) -> str:
         """Return the prompt as it is shown here.
 
-        A foreign kernel could ask for "your password:" as if it were this front end. So its prompt says who asks, and
+        A sandboxed kernel could ask for "your password:" as if it were this front end. So its prompt says who asks, and
         can neither draw (T18) nor hide that.
         """
         if self._kernel.is_yours:
@@ -271,7 +266,7 @@ class Relay:
 
     def _own_id(self, display_id: str) -> str:
         # Two kernels may use the same display id, and a later cell may update an earlier display of its own kernel. A
-        # kernel that a foreign server lists under the id of a kernel of ours is another one.
+        # kernel that a sandboxed server lists under the id of a kernel of ours is another one.
         kernel = self._kernel
         where = f"{kernel.server.url}#" if kernel.claimed and kernel.server else ""
         return f"{where}{kernel.id}:{display_id}" if display_id else ""
@@ -287,17 +282,16 @@ class Relay:
 
     def _draws_text(self, data: dict[str, Any]) -> bool:
         view = data.get(_WIDGET_VIEW)
-        return (
-            isinstance(view, dict) and self._widgets is not None and self._widgets.draw_text(str(view.get("model_id")))
-        )
+        if self._widgets is None or not isinstance(view, dict):
+            return False
+        return self._widgets.draw_text(str(view.get("model_id")))
 
     def _is_live(self, view: object) -> bool:
         if self._widgets is None:
             return False
         if isinstance(view, dict) and self._widgets.is_live(str(view.get("model_id"))):
             return True
-        why = self._widgets.why_text()
-        if why:
+        if why := self._widgets.why_text():
             self.inform(WIDGETS, why)
         return False
 

@@ -70,13 +70,9 @@ def usage_words(usage: Usage | None, language: str) -> str:
     """Return what a kernel's process uses (pid, memory, CPU, start), and its language; "" for what is not known."""
     words = []
     if usage is not None:
-        words = [f"pid {usage.pid}", _size(usage.memory), f"{usage.cpu:.0f} % CPU"]
-        words.append(f"started {usage.started:%Y-%m-%d %H:%M}")
+        memory = f"{usage.memory / 1e9:.1f} GB" if usage.memory >= 1e9 else f"{usage.memory / 1e6:.0f} MB"
+        words = [f"pid {usage.pid}", memory, f"{usage.cpu:.0f} % CPU", f"started {usage.started:%Y-%m-%d %H:%M}"]
     return ", ".join(filter(None, [*words, visible(language)]))
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def problem_line(report: ServerReport) -> str:

@@ -294,7 +294,7 @@ def test_a_fetch_leaves_a_durable_cell_its_plot(
             wait_for(lambda: kept.armed, "the kernel's word that it keeps")
             kept.spool.hold()
             kept.tick(time.monotonic())
-            wait_for(lambda: execution.unread, "the chunk")
+            wait_for(lambda: len(execution.inbox), "the chunk")
             go.touch()
     assert pictures(events) == ["the owner's, whole"]
     assert any(isinstance(event, ExecuteResult) for event in events)

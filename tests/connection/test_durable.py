@@ -74,12 +74,12 @@ class Going:
         """Have it fetch, as after a break, and wait until it has."""
         before = self.durable.fetches
         self.durable.spool.hold()
-        wait_for(lambda: self.durable.fetches > before and not self.durable.fetching, "the fetch")
+        wait_for(lambda: self.durable.fetches > before and not self.durable.under_way, "the fetch")
 
     def fetch_in_vain(self) -> None:
         """Have it fetch from a kernel that does not answer."""
         self.durable.spool.hold()
-        wait_for(lambda: self.durable.fetching, "the request")
+        wait_for(lambda: self.durable.under_way, "the request")
 
 
 def block_control(kernel: KernelConnection) -> None:

@@ -368,7 +368,7 @@ def test_f37_who_shows_slowly_loses_nothing(
     with open_to(jupyter_server, own_kernel, "zmq") as connection:
         execution = connection.start(Cell(code))
         for last in range(499, 5000, 500):
-            wait_for(lambda last=last: execution.unread > last, "all of it, unread", 60)
+            wait_for(lambda last=last: len(execution.inbox) > last, "all of it, unread", 60)
             (tmp_path / str(last)).touch()
         count = sum(type(event).__name__ == "DisplayData" for event in execution)
         assert count == 5000
@@ -385,7 +385,7 @@ def test_f37_what_waits_here_has_an_end_and_what_is_dropped_is_counted(
         execution = connection.start(
             Cell("for n in range(20):\n    display({'text/plain': 'x' * 1_000_000}, raw=True)\n1 / 0")
         )
-        wait_for(lambda: execution.dropped == 16, "the last one", 60)
+        wait_for(lambda: execution.inbox.dropped == 16, "the last one", 60)
         events = list(execution)
         assert sum(type(event).__name__ == "DisplayData" for event in events) == 4
         assert [event.reason.split(" (")[0] for event in events if isinstance(event, Lost)] == ["16 messages missing"]

@@ -194,7 +194,7 @@ class Run:
             # What is told counts messages; all but the cell's frame are lines.
             messages = lost if self.came is None else self.count + FRAME - self.came[self.execution.msg_id]
             # A cell whose reply is in is not waited for any longer than R1 says: an idle that comes later is no loss.
-            least = messages - (self.came is not None and not self.execution.has_idle)
+            least = messages - (self.came is not None and not self.execution.request.idle)
             what = (self.missing_told, least, messages, lost, self.notes, self.losses)
             if self.uncounted:
                 return lost

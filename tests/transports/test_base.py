@@ -276,7 +276,7 @@ def test_a_cell_whose_beginning_waits_behind_something_else_is_not_called_queued
     execution = connection.start(Cell("run"))
     execution.hand(Aside("first"))
     go.set()
-    wait_for(lambda: execution.unread > 2, "the word that it runs, and what it prints")
+    wait_for(lambda: len(execution.inbox) > 2, "the word that it runs, and what it prints")
     events = list(execution)
     assert events == [Aside("first"), Started(), Stream("stdout", "run\n")]
 

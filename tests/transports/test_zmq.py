@@ -405,7 +405,7 @@ def test_output_without_end_is_read_while_nobody_looks(tmp_path: Path) -> None:
         connection, _ = connected(kernel.kernel)
         with connection:
             execution = connection.start(Cell("run"))
-            wait_for(lambda: execution.unread >= 5_003, "everything, unread")
+            wait_for(lambda: len(execution.inbox) >= 5_003, "everything, unread")
             for _ in execution:
                 pass
             assert execution.result is not None
