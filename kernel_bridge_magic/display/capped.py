@@ -168,13 +168,11 @@ class CappedSink(NotebookSink):
             self._put_off.popitem(last=False)[1]()
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
-        """Show a result as the shell shows its own."""
         self._release_all()
         self._may_send(ends=True)
         super().result(value, display_id)
 
     def error(self, error: RemoteError | FateError) -> None:
-        """Show a traceback."""
         self._release_all()
         self._may_send(ends=True)
         super().error(error)
@@ -189,13 +187,11 @@ class CappedSink(NotebookSink):
         self._show_soon("", functools.partial(super().clear, wait))
 
     def ask(self, prompt: str, password: bool) -> str:
-        """Ask below all that was printed."""
         self._release()
         self._release_all()
         return super().ask(prompt, password)
 
     def finish(self) -> None:
-        """Show the rest: nothing more comes."""
         self._release_all()
         self._release()
         if self._overflow is not None:

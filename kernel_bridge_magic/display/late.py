@@ -27,17 +27,14 @@ class LateSink:
         self._parent = parent
 
     def stream(self, name: str, text: str) -> None:
-        """Publish printed text."""
         self._send("stream", {"name": name, "text": text})
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
-        """Publish a MIME bundle, or an update of one."""
         transient = {"display_id": display_id} if display_id else {}
         kind = "update_display_data" if update else "display_data"
         self._send(kind, {"data": data, "metadata": metadata, "transient": transient})
 
     def clear(self, wait: bool) -> None:
-        """Clear what the cell has shown."""
         self._send("clear_output", {"wait": wait})
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
@@ -53,11 +50,9 @@ class LateSink:
         self._send("error", {"ename": name, "evalue": str(error), "traceback": lines})
 
     def note(self, text: str) -> None:
-        """Publish one line of ours."""
         self.stream("stderr", f"kernel-bridge: {text}\n")
 
     def inform(self, kind: str, text: str) -> None:
-        """Publish a neutral line of ours."""
         if text:
             self.display(bundle(text), metadata(kind), "", False)
 

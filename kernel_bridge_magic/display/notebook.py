@@ -58,13 +58,11 @@ class NotebookSink:
             target.flush()
 
     def flush(self) -> None:
-        """Flush what was written."""
         if self._last_stream:
             sys.stdout.flush()
             sys.stderr.flush()
 
     def draw(self, key: str, text: str) -> None:
-        """Show a text that changes, in place of what `key` had shown before."""
         shown, self._drawn = key in self._drawn, self._drawn | {key}
         self.display({"text/plain": text}, {}, f"kernel-bridge:{key}", shown)
 
@@ -72,7 +70,6 @@ class NotebookSink:
         """Do nothing at the end of the cell: nothing is left to be shown."""
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
-        """Publish a MIME bundle, or an update of one."""
         self._publish(data, metadata, display_id, update)
 
     def _publish(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
@@ -80,7 +77,6 @@ class NotebookSink:
         self._shell.display_pub.publish(data=data, metadata=metadata, transient=transient, update=update)
 
     def clear(self, wait: bool) -> None:
-        """Clear this cell's output."""
         self._informed.clear()
         self._shell.display_pub.clear_output(wait=wait)
 

@@ -30,7 +30,6 @@ class PlainSink:
         return sys.stdin is not None and sys.stdin.isatty()
 
     def stream(self, name: str, text: str) -> None:
-        """Write to `sys.stdout` or `sys.stderr` at once."""
         target = sys.stderr if name == "stderr" else sys.stdout
         target.write(text)
         target.flush()
@@ -61,7 +60,6 @@ class PlainSink:
         self.stream("stderr", text if sys.stderr.isatty() else without_colours(text))
 
     def note(self, text: str) -> None:
-        """Write one line of ours to stderr."""
         self.begin_line()
         self.stream("stderr", f"kernel-bridge: {text}\n")
 
@@ -70,7 +68,6 @@ class PlainSink:
         self._bottom.inform(kind, f"kernel-bridge: {text}" if text else "")
 
     def ask(self, prompt: str, password: bool) -> str:
-        """Ask on the terminal."""
         value = getpass.getpass(prompt) if password else input(prompt)
         self._left_open.answered()
         return value

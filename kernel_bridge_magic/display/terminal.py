@@ -46,11 +46,9 @@ class TerminalSink(NotebookSink):
             self._left_open.feed(f"{text}\n")
 
     def begin_line(self) -> None:
-        """End what the kernel's text has left open in the terminal."""
         close_left_open(self._left_open)
 
     def note(self, text: str) -> None:
-        """Write one line of ours to `sys.stderr`."""
         self.begin_line()
         super().note(text)
 
@@ -59,12 +57,10 @@ class TerminalSink(NotebookSink):
         self._bottom.inform(kind, text)
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
-        """Show a result as the shell shows its own."""
         super().result(value, display_id)
         self._wrote(value.text)
 
     def error(self, error: RemoteError | FateError) -> None:
-        """Show a traceback."""
         super().error(error)
         self._wrote("\n".join(error._render_traceback_()))
 
@@ -77,7 +73,6 @@ class TerminalSink(NotebookSink):
         self._wrote(str(data.get("text/plain", "")))
 
     def ask(self, prompt: str, password: bool) -> str:
-        """Ask with `input` or `getpass`."""
         value = super().ask(prompt, password)
         self._left_open.answered()
         return value
@@ -116,17 +111,14 @@ class LateTerminalSink(TerminalSink):
         self._kernel = kernel
 
     def stream(self, name: str, text: str) -> None:
-        """Write below the line that names the kernel."""
         with self._headed():
             super().stream(name, text)
 
     def result(self, value: RemoteValue, display_id: str = "") -> None:
-        """Show a result below the line that names the kernel."""
         with self._headed():
             super().result(value, display_id)
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
-        """Publish a MIME bundle below the line that names the kernel."""
         with self._headed():
             super().display(data, metadata, display_id, update)
 
