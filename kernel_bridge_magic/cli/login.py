@@ -43,10 +43,8 @@ def refuse_alone(options: argparse.Namespace) -> None:
         BadInput: there is such an option.
     """
     if options.token or options.password or options.ca_file or options.allow_plain_http:
-        raise BadInput(
-            "--token, --password, --ca-file and --allow-plain-http go with --base-url URL; servers that are discovered "
-            "or saved have their own"
-        )
+        given = "--token, --password, --ca-file and --allow-plain-http go with --base-url URL"
+        raise BadInput(f"{given}; servers that are discovered or saved have their own")
 
 
 def refuse_unless_added(options: argparse.Namespace) -> None:
@@ -73,10 +71,8 @@ def add_server(bridge: Bridge, options: argparse.Namespace) -> Server:
 
     for what in ("token", "password"):
         if (given := getattr(options, what)) and not is_reference(given):
-            raise BadInput(
-                f"a server that is added is saved, and a {what} never is. Write where it is: "
-                f"--{what} env:VAR, file:PATH or ask"
-            )
+            never = f"a server that is added is saved, and a {what} never is"
+            raise BadInput(f"{never}. Write where it is: --{what} env:VAR, file:PATH or ask")
     secret = options.token or "", options.password or ""
     entry = Entry(options.name, options.add, *secret, options.ca_file, options.trust, options.allow_plain_http)
     return bridge.add_server(entry, save=True, ask=_asked)
@@ -90,10 +86,9 @@ def give_secret(bridge: Bridge, options: argparse.Namespace) -> Server:
     """
     from kernel_bridge_magic.access.urls import parse_base_url
 
-    server = bridge.search.server_at(
-        options.base_url, ca_file=options.ca_file, allow_plain_http=options.allow_plain_http
-    )
-    in_url = parse_base_url(options.base_url).token is not None
+    url: str = options.base_url
+    server = bridge.search.server_at(url, ca_file=options.ca_file, allow_plain_http=options.allow_plain_http)
+    in_url = parse_base_url(url).token is not None
     server = bridge.registry.override(server, secret=bool(options.token or options.password) or in_url)
     if options.token:
         bridge.vault.put(server.origin, _secret("token", options.token))
@@ -132,9 +127,8 @@ def _secret(what: str, reference: str) -> Any:
     if reference == "ask" or reference.startswith(("env:", "file:")):
         return read_secret(reference, ask=lambda: _asked(what))
     # Allowed for scripts; a notebook, which is saved, refuses it (T8).
-    print(
-        f"warning: a {what} on the command line can be read by other users; use env:VAR or file:PATH", file=sys.stderr
-    )
+    warning = f"warning: a {what} on the command line can be read by other users; use env:VAR or file:PATH"
+    print(warning, file=sys.stderr)
     return Secret(reference)
 
 

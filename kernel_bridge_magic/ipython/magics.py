@@ -101,10 +101,8 @@ class BridgeMagics(Magics):
         if rest and not options.check:
             from kernel_bridge_magic.matching.levels import shown
 
-            raise BadOption(
-                f"unexpected {shown(rest)}. To add a server write %servers --add URL --name NAME,"
-                " to check one %servers --check NAME"
-            )
+            hint = "To add a server write %servers --add URL --name NAME, to check one %servers --check NAME"
+            raise BadOption(f"unexpected {shown(rest)}. {hint}")
         with sends_nothing():
             return self._here.check(rest) if options.check else self._here.servers(options)
 
@@ -129,7 +127,8 @@ class BridgeMagics(Magics):
         if not match:
             raise BadMatch("which kernel? Write %%remote NAME; a notebook's name will do. %kernels lists them")
         if cell is None and not code:
-            raise BadInput(_nothing_to_run(match))
+            name = f'"{match}"' if " " in match else match
+            raise BadInput(f"nothing to run. Write %remote {name} CODE, or %%remote {name} with the code below it")
         if options.result is not None:
             _check_name(options.result)
         return self._here.run(match, code, options, hold_result=cell is None)
@@ -149,9 +148,8 @@ class BridgeMagics(Magics):
         try:
             value = self.shell.ev(expression)
         except Exception as error:
-            raise BadOption(
-                f"{word} has no value here ({type(error).__name__}). Put it in quotes to use it as it is"
-            ) from None
+            why = f"{word} has no value here ({type(error).__name__})"
+            raise BadOption(f"{why}. Put it in quotes to use it as it is") from None
         # Only a Kernel of ours has an `id` and a `short_id`; the class is not imported for a word.
         return str(value.id if hasattr(value, "short_id") else value)
 
@@ -159,11 +157,6 @@ class BridgeMagics(Magics):
 BridgeMagics.remote.__doc__ = remote_parser().format_help()
 BridgeMagics.kernels.__doc__ = kernels_parser().format_help()
 BridgeMagics.servers.__doc__ = servers_parser().format_help()
-
-
-def _nothing_to_run(match: str) -> str:
-    name = f'"{match}"' if " " in match else match
-    return f"nothing to run. Write %remote {name} CODE, or %%remote {name} with the code below it"
 
 
 def _check_name(name: str) -> None:

@@ -76,24 +76,19 @@ class Named:
         """Collect the names of `kernel`."""
         names = [session.name for session in kernel.sessions]
         names += [posixpath.basename(path) for path in kernel.paths]
-        spec = kernel.spec
+        spec, file = kernel.spec, posixpath.basename(kernel.connection_file)
         return cls(
             kernel,
             paths=_normal(kernel.paths),
             names=_normal([*names, kernel.started_by]),
             specs=_normal([kernel.name, spec.name]),
             kinds=_normal([kernel.name, spec.name, spec.display_name, spec.language]),
-            files=_files(kernel.connection_file) if kernel.connection_file else (),
+            files=_normal([kernel.connection_file, file, posixpath.splitext(file)[0]]),
         )
 
 
 def _normal(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(unicodedata.normalize("NFC", text) for text in texts if text))
-
-
-def _files(path: str) -> tuple[str, ...]:
-    name = posixpath.basename(path)
-    return _normal([path, name, posixpath.splitext(name)[0]])
 
 
 # Each rule as a test of one kernel. Rows and regular expressions are not here: they look at all kernels at once.
@@ -103,10 +98,7 @@ MATCHERS: tuple[tuple[Level, Callable[[str, Named], bool]], ...] = (
     # An id that somebody chose is a name like others: a server could give its kernel your notebook's path as its id.
     (Level.PATH, lambda query, it: query in it.paths or query == it.kernel.id or query in it.files[:1]),
     (Level.NAME, lambda query, it: query in it.names or query in it.files[1:2]),
-    (
-        Level.STEM,
-        lambda query, it: any(query == posixpath.splitext(name)[0] for name in it.names) or query in it.files[2:],
-    ),
+    (Level.STEM, lambda query, it: query in {posixpath.splitext(name)[0] for name in it.names} | {*it.files[2:]}),
     (Level.KERNELSPEC, lambda query, it: query in it.specs),
     (Level.PREFIX, lambda query, it: len(query) >= _SHORTEST_PREFIX and it.kernel.id.startswith(query.lower())),
     (Level.PART, lambda query, it: _within(query, it.paths) or _within(query, it.names)),
@@ -200,13 +192,12 @@ def row_of(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None)
         raise BadMatch(f"there is no row #{number}: the last {MAGICS.listing} showed {shown_last}")
     row = rows[number - 1]
     there = [kernel for kernel in kernels if kernel.id == row.id]
-    for kernel in there:
-        if kernel.place == row.place:
-            return kernel
-    for kernel in there if is_uuid(row.id) else ():
+    same = [kernel for kernel in there if kernel.place == row.place]
+    if not same and is_uuid(row.id):
         # Its server may have come or gone. What a sandboxed server lists under the same id is another kernel.
-        if kernel.is_yours == row.is_yours:
-            return kernel
+        same = [kernel for kernel in there if kernel.is_yours == row.is_yours]
+    if same:
+        return same[0]
     raise KernelNotFound(
         f"row #{number} was {visible(row.title)} ({visible(row.short_id)}), which is gone. Run {MAGICS.listing} again"
     )
