@@ -219,7 +219,7 @@ def test_a_path_means_the_notebook_that_has_it_now(
     bridge: Bridge, server: JupyterServer, two_kernels: list[str]
 ) -> None:
     def in_a_thread() -> None:
-        thread = threading.Thread(target=Bridge().look)
+        thread = threading.Thread(target=Bridge().search.look)
         thread.start()
         thread.join()
 
@@ -258,13 +258,13 @@ def test_a_namesake_makes_a_name_ambiguous_and_a_deleted_kernel_is_none(
     with notebook(server, "one/q.ipynb", old):
         bridge.pool.connect(bridge.find("q.ipynb"))
         with notebook(server, "two/q.ipynb", new):
-            Bridge().look()
+            Bridge().search.look()
             with pytest.raises(AmbiguousKernel, match=r"'q.ipynb' matches 2 kernels, so nothing was run"):
                 bridge.find("q.ipynb")
-        Bridge().look()
+        Bridge().search.look()
         assert bridge.find("q.ipynb").id == old
     assert server.request("GET", f"api/kernels/{old}")[0] == 404, "it goes with its notebook"
-    Bridge().look()
+    Bridge().search.look()
     with pytest.raises(KernelNotFound):
         bridge.find("q.ipynb")
 
