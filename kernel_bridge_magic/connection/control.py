@@ -95,7 +95,9 @@ class Control:
             # The server knows the kernelspec's interrupt_mode; we do not.
             self._api.interrupt(self._kernel.id, wanted)
             return
-        if transport is not None and wanted():
+        if not wanted():
+            return
+        if transport is not None:
             with contextlib.suppress(LinkError):
                 reply = transport.ask("interrupt_request", {}, channel="control", seconds=_INTERRUPT_SECONDS)
                 if reply is not None and reply.get("status") == "ok":
