@@ -9,6 +9,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from kernel_bridge_magic.errors import BadOption, KernelBridgeError
+from kernel_bridge_magic.ipython.config import KernelBridge
 from kernel_bridge_magic.ipython.options import kernels_parser, remote_parser, servers_parser
 from kernel_bridge_magic.ipython.shell import InShell
 from tests.support.shells import private_shell
@@ -25,7 +26,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Interacti
 
 @pytest.fixture
 def here(shell: InteractiveShell) -> Iterator[InShell]:
-    made = InShell(shell)
+    made = InShell(shell, KernelBridge())
     yield made
     made.close()
 
@@ -41,14 +42,14 @@ def test_what_goes_with_a_server_that_is_added_is_refused_without_one(here: InSh
     options, _ = servers_parser().parse_line(line)
     with pytest.raises(BadOption, match=r"^--[a-z-]+: these go with --add URL$"):
         here.servers(options)
-    assert here.bridge.servers == []
+    assert here.bridge.registry.servers() == []
 
 
 def test_a_server_is_added_and_removed(here: InShell) -> None:
     def names(line: str) -> list[str]:
         options, _ = servers_parser().parse_line(line)
         here.servers(options)
-        return [server.name for server in here.bridge.servers]
+        return [server.name for server in here.bridge.registry.servers()]
 
     assert names("--add http://127.0.0.1:1/ --name lab") == ["lab"]
     assert names("--remove lab") == []
