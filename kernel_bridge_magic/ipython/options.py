@@ -10,13 +10,13 @@ _MATCH_HELP = """\
 MATCH names one kernel; the first of these that fits decides:
   #2                      row of the last %kernels
   3f9c1c0e-...            whole kernel id
+  ./kernel-4711.json      a connection file
   work/analysis.ipynb     whole notebook path
   analysis.ipynb          file name
   analysis                file name without its ending
   ir                      kernel name
   3f9c                    beginning of the id, 4 characters or more
   analy                   part of path or name; case and accents do not matter
-  ./kernel-4711.json      a connection file
   re:^work/.*\\.ipynb$     regular expression on path and name
   julia                   part of kernel name, display name or language
 SERVER::MATCH searches one server only. In MATCH and option values (not CODE), $name and {expr} are replaced when they
