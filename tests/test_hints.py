@@ -39,12 +39,12 @@ def texts(source: str) -> Iterator[tuple[int, str]]:
     """All texts of a module but docstrings, each with its line; of an f-string what is written out."""
     tree = ast.parse(source)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    docstrings = {id(node.body[0].value) for node in ast.walk(tree)  # type: ignore[attr-defined]
+    docstrings = {id(node.body[0].value) for node in ast.walk(tree)
                   if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}  # fmt: skip
     parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield node.lineno, "".join(it.value if isinstance(it, ast.Constant) else "{}" for it in node.values)
+            yield node.lineno, "".join(str(it.value) if isinstance(it, ast.Constant) else "{}" for it in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | parts:
             yield node.lineno, node.value
 

@@ -137,7 +137,8 @@ def test_times_are_aware() -> None:
     assert parse_time("2026-01-02T03:04:05") == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     shifted = parse_time("2026-01-02T03:04:05+02:00")
     assert shifted is not None and shifted.utcoffset() == timedelta(hours=2)
-    for value in (None, "", "now", 3, [], "2026-13-01"):
+    odd: list[object] = [None, "", "now", 3, [], "2026-13-01"]
+    for value in odd:
         assert parse_time(value) is None
 
 

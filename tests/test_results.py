@@ -50,6 +50,13 @@ def test_a_value_keeps_its_own_copy() -> None:
 
 
 TWO = RemoteValue({"text/plain": "2"})
+
+
+def increased(value: Any) -> object:
+    value += 1
+    return value
+
+
 #: What somebody may try who takes it for the value.
 TRIED: dict[str, Callable[[Any], object]] = {
     "==": lambda value: value == 2,
@@ -67,7 +74,7 @@ TRIED: dict[str, Callable[[Any], object]] = {
     "+": lambda value: value + 1,
     "sum": lambda value: sum([value]),
     "text +": lambda value: "a" + value,
-    "+=": lambda value: operator.iadd(value, 1),
+    "+=": increased,
     "*": lambda value: [1] * value,
     "/": lambda value: 1 / value,
     "%": lambda value: value % 2,
@@ -255,7 +262,7 @@ def test_an_error_that_python_code_is_given_names_its_kernel(
 
 def test_what_a_result_has_printed() -> None:
     streams = [("stdout", "a"), ("stderr", "b"), ("stdout", "c\n")]
-    outputs = [{"output_type": "stream", "name": name, "text": text} for name, text in streams]
+    outputs: list[dict[str, Any]] = [{"output_type": "stream", "name": name, "text": text} for name, text in streams]
     outputs.insert(1, {"output_type": "display_data", "data": {"text/plain": "x"}, "metadata": {}})
     result = RemoteResult("ok", Fate.OK, KERNEL, outputs)
     assert (result.stdout, result.stderr) == ("ac\n", "b")

@@ -369,7 +369,7 @@ def test_a_hub_s_token_is_lent_to_its_servers_and_taken_back() -> None:
     assert vault.headers(child)["Authorization"] == "token its own, given later"
     for elsewhere in ({"host": "b"}, {"port": 1}, {"scheme": "https"}):
         with pytest.raises(AssertionError):
-            vault.lend(HERE, child._replace(**elsewhere))  # type: ignore[arg-type]
+            vault.lend(HERE, child._replace(**elsewhere))
 
 
 def test_a_token_of_somebody_else_is_withheld_until_there_is_another() -> None:

@@ -39,6 +39,7 @@ from kernel_bridge_magic.matching.selectors import selector
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event, Note
 from kernel_bridge_magic.servers.entries import Entry
+from kernel_bridge_magic.transports.base import Transport
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
@@ -670,7 +671,7 @@ def test_a_token_that_is_asked_for_is_asked_once(bridge: Bridge) -> None:
     asked_for = []
     server = bridge.add_server(
         Entry("lab", "http://lab.example/", token="ask"),
-        ask=lambda what: asked_for.append(what) or "word",  # type: ignore[func-returns-value]
+        ask=lambda what: asked_for.append(what) or "word",
     )
     assert asked_for == ["token of lab (http://lab.example/)"]
     assert bridge.vault.has(server.origin)
@@ -713,7 +714,7 @@ def test_a_cell_over_a_unix_socket_that_was_added(
 
 
 def test_what_a_connection_has_heard_and_its_process_uses_is_shown_without_a_request(
-    bridge: Bridge, server: JupyterServer, ids: dict[str, str], tmp_path: Path
+    bridge: Bridge, server: JupyterServer, ids: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel_id = ids["train.ipynb"]
     go = tmp_path / "go"
@@ -722,9 +723,9 @@ def test_what_a_connection_has_heard_and_its_process_uses_is_shown_without_a_req
     execution = connection.start(Cell(code))
     try:
         since = wait_for(lambda: connection.busy_since, "the cell's begin")
-        sent = connection._transport._sent
-        shown = bridge.kernels(verbose=True)
-        assert connection._transport._sent == sent
+        with monkeypatch.context() as patch:
+            patch.setattr(Transport, "new_id", lambda self: pytest.fail("it makes a message"))
+            shown = bridge.kernels(verbose=True)
     finally:
         go.touch()
         for _ in execution:

@@ -285,7 +285,7 @@ class Asking:
             return
         if self.taken:
             wait_for(lambda: self.answers, "the answer")
-            cell.drop()  # type: ignore[attr-defined] # a WebSocket's
+            cell.drop()
             wait_for(lambda: any("may be lost" in str(item[1]) for item in self.screen.shown), "the note")
         wait_for(lambda: len(self.server.handlers) > 1, "the link")
         if self.again:
@@ -314,7 +314,7 @@ class Asking:
         if self.asked > 1 or self.taken:
             return
         self.server.refusal = (503, {}, "")
-        self.cell.drop()  # type: ignore[attr-defined] # a WebSocket's
+        self.cell.drop()
         wait_for(lambda: not self.connection.is_open, "the end of the link")
 
     def _come_back(self, text: str) -> None:

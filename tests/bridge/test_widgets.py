@@ -49,7 +49,7 @@ class FrontEnd:
         return self.until(lambda it: is_idle(it) and it["parent_header"].get("msg_id") == msg_id)
 
     def until(self, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-        came = []
+        came: list[dict[str, Any]] = []
         end = time.monotonic() + SECONDS
         while True:
             try:
@@ -129,7 +129,7 @@ def clients(server: JupyterServer, kernels: dict[str, str]) -> Iterator[dict[str
     yield clients
     for client in clients.values():
         client.stop_channels()
-        client.context.term()  # type: ignore[no-untyped-call]
+        client.context.term()
 
 
 @pytest.fixture(params=["zmq", "ws"])
@@ -436,8 +436,8 @@ def test_a_result_with_a_display_id_is_updated_by_a_later_cell(here: FrontEnd) -
     result = {"data": {"text/plain": "'1'"}, "metadata": {}, "execution_count": 1, "transient": {"display_id": "r"}}
     came = here.run(remote(f"k = get_ipython().kernel\nk.send_response(k.iopub_socket, 'execute_result', {result});"))
     (shown,) = of(came, "execute_result")
-    update = here.run(remote("from IPython.display import update_display\nupdate_display('2', display_id='r')"))
-    (update,) = of(update, "update_display_data")
+    came = here.run(remote("from IPython.display import update_display\nupdate_display('2', display_id='r')"))
+    (update,) = of(came, "update_display_data")
     assert update["content"]["transient"] == shown["content"]["transient"]
     assert "transient" not in of(here.run(remote("6 * 7")), "execute_result")[0]["content"]
 

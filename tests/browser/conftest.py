@@ -34,7 +34,7 @@ def lab(needs_browser: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Keep pictures of all windows of a test that failed, before its fixtures bring anything in order."""
-    report: pytest.TestReport = yield  # type: ignore[assignment, misc]
+    report: pytest.TestReport = yield  # type: ignore[assignment]
     if report.when == "call" and report.failed:
         for page in _pages_of(item):
             _keep_picture(page, item.name)

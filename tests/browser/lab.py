@@ -123,7 +123,7 @@ class Lab:
         """Write a notebook with these code cells at `path`, relative to the root."""
         file = self.root_dir / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        code = [
+        code: list[dict[str, Any]] = [
             {
                 "cell_type": "code",
                 "id": f"cell-{i}",
@@ -282,7 +282,7 @@ class Page:
         self.requests: list[str] = []
         self._window: Any = None
 
-    def do(self, work: Callable[[Any], T]) -> T:
+    def do(self, work: Callable[..., T]) -> T:
         """Run `work` on Playwright's own `Page`, in the thread where that is allowed."""
         return self.lab.call(lambda: work(self._window))
 

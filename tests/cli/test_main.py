@@ -24,7 +24,7 @@ import pytest
 from kernel_bridge_magic.cli.main import main
 from kernel_bridge_magic.contract import json_contract
 from tests.support.asked import answered
-from tests.support.hostile import HostileServer
+from tests.support.hostile import Answer, HostileServer
 from tests.support.scripted import AskingKernel, ScriptedCell, ScriptedKernel
 from tests.support.servers import ConsoleKernel, JupyterServer, private_env, wait_for
 
@@ -1006,7 +1006,7 @@ def test_a_kernel_that_cannot_be_connected_to_is_named(state: str, name: str, tm
         done = subprocess.run(line, env=private_env(tmp_path), capture_output=True, text=True, timeout=60)
         assert parsed(done)["kernel"]["id"] == "scripted"
         assert (done.returncode, parsed(done)["error"]["name"], server.received) == (2, name, [])
-        refused = {"/api/kernels/scripted/interrupt": (500, {}, "")}
+        refused: dict[str, Answer] = {"/api/kernels/scripted/interrupt": (500, {}, "")}
         server.paths.update(refused)
         line = command("interrupt", "scripted", "--base-url", server.url, "--json")
         done = subprocess.run(line, env=private_env(tmp_path), capture_output=True, text=True, timeout=60)

@@ -11,7 +11,8 @@ import pytest
 
 from kernel_bridge_magic.connection.actions import Actions, ServerSays
 from kernel_bridge_magic.errors import CannotConnect
-from kernel_bridge_magic.fate.watch import Action, CellWatch
+from kernel_bridge_magic.fate.verdicts import Action
+from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.transports.inbox import Inbox
@@ -150,7 +151,7 @@ def test_at_the_last_moment_a_cell_that_is_over_is_not_interrupted(scene: Scene)
 
 def test_an_interrupt_that_takes_long_is_under_way_meanwhile(scene: Scene) -> None:
     go = threading.Event()
-    scene.control.interrupt = lambda transport, wanted: bool(go.wait(10))  # type: ignore[assignment,return-value]
+    scene.control.interrupt = lambda transport, wanted: bool(go.wait(10))  # type: ignore[assignment]
     scene.actions.do(Action.INTERRUPT)
     assert scene.actions.is_interrupting(0.01)
     go.set()

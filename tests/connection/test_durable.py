@@ -18,6 +18,7 @@ from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.errors import BadCell, BadOption, Fate
 from kernel_bridge_magic.protocol.events import Event, Note, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import Message, execute_content
+from kernel_bridge_magic.transports.inbox import Inbox
 from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer, wait_for
 
@@ -134,7 +135,7 @@ def test_a_fetch_and_the_end_of_the_keeping_leave_a_busy_kernel_busy(
     assert state() == "busy"
     # What would be seen if such requests were not kept quiet:
     content = execute_content("", silent=True)
-    asked = kernel._transport.send("execute_request", content, channel="control", inbox=queue.SimpleQueue())
+    asked = kernel._transport.send("execute_request", content, channel="control", inbox=Inbox())
     wait_for(lambda: state() == "idle", "the idle of a request on control")
     busy.execution.interrupt()
     busy.thread.join(30)

@@ -18,13 +18,12 @@ from typing import Any
 import pytest
 
 from kernel_bridge_magic.access.deadline import Deadline
-from kernel_bridge_magic.access.urls import parse_base_url
+from kernel_bridge_magic.access.urls import parse_base_url, servers_named
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.discovery.heartbeat import Heartbeats
 from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.discovery.runtime_files import FileContent
 from kernel_bridge_magic.discovery.standalone import endpoint
-from kernel_bridge_magic.matching.levels import servers_named
 from kernel_bridge_magic.models import Kernel, KernelSpec, Server
 from kernel_bridge_magic.reports import Listing
 from tests.support.ports import free_port
@@ -41,13 +40,11 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[JupyterServe
     runtime = base / "runtime"
     # All at once: each takes seconds to import.
     with contextlib.ExitStack() as stack, ThreadPoolExecutor() as pool:
-        starting = (
-            pool.submit(JupyterServer, base / "a", base_url="/a/b%20c/", runtime_dir=runtime),
-            pool.submit(JupyterServer, base / "b", token="other", runtime_dir=runtime),
-            pool.submit(ConsoleKernel, runtime),
-        )
-        first, second, console = (stack.enter_context(future.result()) for future in starting)
-        yield first, second, console
+        first = pool.submit(JupyterServer, base / "a", base_url="/a/b%20c/", runtime_dir=runtime)
+        second = pool.submit(JupyterServer, base / "b", token="other", runtime_dir=runtime)
+        console = pool.submit(ConsoleKernel, runtime)
+        servers = stack.enter_context(first.result()), stack.enter_context(second.result())
+        yield *servers, stack.enter_context(console.result())
 
 
 def wait_for_kernel(server: JupyterServer, kernel_id: str) -> None:
@@ -453,7 +450,8 @@ def test_planted_files_do_no_harm(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with RawServer(http()) as trap:
         info = {"pid": 1, "port": trap.port, "url": f"http://127.0.0.1:{trap.port}/", "token": "canary"}
-        for number, change in enumerate([{}, {"pid": 2**31 - 1}, {"pid": "x"}, {"port": "x"}, {"sock": "x/y"}]):
+        changes: list[dict[str, object]] = [{}, {"pid": 2**31 - 1}, {"pid": "x"}, {"port": "x"}, {"sock": "x/y"}]
+        for number, change in enumerate(changes):
             (tmp_path / f"jpserver-{number}.json").write_text(json.dumps(info | change))
         (tmp_path / "jpserver-deep.json").write_bytes(b"[" * 60_000)
         (tmp_path / "kernel-bad.json").write_bytes(b"{")
@@ -462,7 +460,7 @@ def test_planted_files_do_no_harm(tmp_path: Path) -> None:
         listing = look([], Vault())
         assert time.monotonic() - start < 1.0
         assert trap.requests == []
-    assert listing.kernels == listing.servers == ()
+    assert not listing.kernels and not listing.servers
     assert {Path(item.path).name for item in listing.skipped} == names == {path.name for path in tmp_path.iterdir()}
 
 
@@ -480,7 +478,7 @@ import sys, time
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.models import Server
-from kernel_bridge_magic.access.urls import parse_base_url
+from kernel_bridge_magic.access.urls import parse_base_url, servers_named
 print([name for name in ("psutil", "zmq", "jupyter_client", "ssl", "http.client", "IPython") if name in sys.modules])
 url, origin, _ = parse_base_url(sys.argv[1])
 listing = look([Server(url, "frozen", origin)], Vault(), deadline=0.3)

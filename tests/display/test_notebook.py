@@ -164,7 +164,7 @@ def test_a_front_end_that_cannot_ask_is_known(shell: InteractiveShell) -> None:
     class Kernel:
         _allow_stdin = False
 
-    shell.kernel = Kernel()  # type: ignore[attr-defined] # what an ipykernel's shell has
+    shell.kernel = Kernel()  # what an ipykernel's shell has
     assert not NotebookSink(shell).can_ask
     Kernel._allow_stdin = True
     assert NotebookSink(shell).can_ask

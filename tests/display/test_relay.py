@@ -208,8 +208,8 @@ def test_what_a_cell_waits_for_is_told_no_more_once_it_runs() -> None:
     for event in (Started(), Stream("stdout", "z"), DisplayData({}, {}), BROKEN):
         taken = [item for item in shown(OWN, Queued(), event) if item[:2] == ("inform", "queued")]
         assert [bool(text) for _, _, text in taken] == [True, False]
-    for event in (Queued(ours=True), Lost("x"), Note("y"), Aside(None)):  # none of these is the cell's
-        assert ("inform", "queued", "") not in shown(OWN, Queued(), event, widgets=NoWidgets())
+    for other in (Queued(ours=True), Lost("x"), Note("y"), Aside(None)):  # none of these is the cell's
+        assert ("inform", "queued", "") not in shown(OWN, Queued(), other, widgets=NoWidgets())
 
 
 def test_what_a_cell_has_waited_for_is_told_no_more_when_it_ends_without_having_run() -> None:

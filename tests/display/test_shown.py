@@ -94,7 +94,7 @@ def test_what_others_have_put_in_place_of_the_method_stays(shell: InteractiveShe
     def theirs(etype: Any, evalue: Any, stb: Any) -> None:
         said.append(evalue)
 
-    shell._showtraceback = theirs  # type: ignore[method-assign]
+    shell._showtraceback = theirs
     run(shell, RAISE)
     run(shell, "raise seen")
     assert said == [shell.user_ns["seen"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -523,7 +523,8 @@ def test_short_holes_that_are_not_kept_by_themselves_count_where_something_was_d
 @pytest.mark.parametrize("who", ["the cell", "a child", "a reply"])
 @pytest.mark.parametrize("breaks", [False, True])
 def test_a_number_that_cannot_be_is_not_counted_with(number: object, who: str, breaks: bool) -> None:
-    odd = {"the cell": message, "a child": child, "a reply": answer}[who](0)
+    makers: dict[str, Callable[[int], Message]] = {"the cell": message, "a child": child, "a reply": answer}
+    odd = makers[who](0)
     odd.header["msg_id"] = odd.msg_id.removesuffix(str(HEARD)) + str(number)
     cell = Cell(state(1, "busy"), message(2), child(2), child(3))
     if breaks:

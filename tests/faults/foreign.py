@@ -68,7 +68,7 @@ class ForeignClient:
         poller.register(self._shell, zmq.POLLIN)
         poller.register(self._iopub, zmq.POLLIN)
         while not done() and (left := end - time.monotonic()) > 0:
-            for sock, _ in poller.poll(min(left, 0.1) * 1000):
+            for sock, _ in poller.poll(int(min(left, 0.1) * 1000)):
                 _, parts = self._session.feed_identities(sock.recv_multipart())
                 message = self._session.deserialize(parts)
                 ran = self._ran.get(message["parent_header"].get("msg_id", ""))

@@ -100,7 +100,7 @@ def test_f28_mutated_messages_end_neither_the_reader_nor_the_cell(
             assert (texts[0], texts[-1]) == ("first\n", "last\n")
             (note,) = (event.text for event in events if isinstance(event, Note))
             assert note.startswith(f"dropped {transport.malformed} messages that are damaged")
-            server.script = lambda cell: (cell.busy(), cell.reply(), cell.idle())  # type: ignore[assignment]
+            server.script = lambda cell: (cell.busy(), cell.reply(), cell.idle())
             assert connection.execute("run").fate is Fate.OK
     tell(28, f"{count} mutated messages: {note}")
     if count > 3000:

@@ -103,8 +103,8 @@ class Run:
             self.ended = self.now
             self._news.put(None)
 
-    def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
-        """Wait until a condition on what came holds."""
+    def until(self, condition: Callable[..., object], seconds: float = 30) -> None:
+        """Wait until a condition on what came holds; it is called without arguments, as by `wait_for`."""
         end = time.monotonic() + seconds
         while not condition():
             left = end - time.monotonic()

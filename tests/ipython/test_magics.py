@@ -82,7 +82,7 @@ def run(shell: InteractiveShell, code: str) -> Any:
 
 
 def magics(shell: InteractiveShell) -> BridgeMagics:
-    return shell._kernel_bridge_magics  # type: ignore[attr-defined,no-any-return]
+    return shell._kernel_bridge_magics
 
 
 def registered(shell: InteractiveShell) -> dict[str, set[str]]:
@@ -703,7 +703,7 @@ def test_a_prompt_says_whose_secret_it_asks_for(
     keep(tmp_path, monkeypatch, lab={"url": url, "token": "ask"})
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "nothing"))
     prompts = []
-    monkeypatch.setattr("getpass.getpass", lambda prompt: prompts.append(prompt) or server.token)  # type: ignore[func-returns-value]
+    monkeypatch.setattr("getpass.getpass", lambda prompt: prompts.append(prompt) or server.token)
     (report,) = run(shell, "%servers")
     assert (prompts, report.problem) == ([f"token of lab ({url}): "], "")
 
@@ -872,12 +872,12 @@ def test_the_help_of_remote_says_how_long_a_lost_link_is_waited_for(shell: Inter
 def test_a_kernel_that_waits_for_us_is_refused(shell: InteractiveShell, ids: dict[str, str]) -> None:
     # what ipykernel's shell knows of the cell that runs: it was sent by a kernel that waits for it
     parent = {"metadata": {"kernel_bridge": {"chain": [ids["work/analysis.ipynb"]]}}}
-    shell.get_parent = lambda: parent  # type: ignore[attr-defined]
+    shell.get_parent = lambda: parent
     with pytest.raises(OwnKernel, match="wait for itself"):
         run(shell, "%remote analysis 1")
     assert run(shell, "%remote 'My Notebook-2024.ipynb' 1").text == "1"
     for nonsense in (None, {}, {"metadata": None}, {"metadata": {"kernel_bridge": {"chain": "x"}}}):
-        shell.get_parent = lambda nonsense=nonsense: nonsense  # type: ignore[attr-defined,misc]
+        shell.get_parent = lambda nonsense=nonsense: nonsense
         assert run(shell, "%remote analysis 1").text == "1"
 
 

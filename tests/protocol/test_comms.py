@@ -91,11 +91,13 @@ def test_closing_ends_it_on_either_side() -> None:
 def test_messages_that_are_no_comms_are_passed_over() -> None:
     comms = Comms()
     comms.sent("there-1", HERE)
-    for content in ({}, {"comm_id": 7}, {"comm_id": None, "data": []}):
+    contents: list[dict[str, Any]] = [{}, {"comm_id": 7}, {"comm_id": None, "data": []}]
+    for content in contents:
         assert comms.receive(Message("iopub", {"msg_type": "comm_open"}, {"msg_id": "there-1"}, {}, content)) is None
     odd = Message("iopub", {"msg_type": "comm_open"}, {"msg_id": "there-1"}, {}, {"comm_id": "c", "data": {"state": 1}})
     assert comms.receive(odd) is not None
-    for data in (None, [], {"state": None}, {"state": {"msg_id": 7}}):
+    parts: list[object] = [None, [], {"state": None}, {"state": {"msg_id": 7}}]
+    for data in parts:
         message = Message("iopub", {"msg_type": "comm_msg"}, {}, {}, {"comm_id": "c", "data": data})
         assert comms.receive(message) is not None
 

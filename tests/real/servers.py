@@ -167,7 +167,7 @@ class Hub(RealServer):
         wait_for(lambda: not self._server(user, name), "the server's end", 30, 0.1)
 
     def _server(self, user: str, name: str) -> dict[str, Any]:
-        return self.json("GET", f"api/users/{user}")["servers"].get(name) or {}  # type: ignore[no-any-return]
+        return self.json("GET", f"api/users/{user}")["servers"].get(name) or {}
 
 
 _RUN_HUB = """

@@ -56,6 +56,11 @@ def prints(session: Owner, text: str, cell: str = CELL, buffers: list[bytes] | N
     session.send(None, "stream", {"name": "stdout", "text": text}, {"msg_id": cell}, None, buffers)
 
 
+def hook(session: Owner) -> Any:
+    """What stands in the place of the session's `send`, with the `spools` that it fills."""
+    return session.send
+
+
 def says(session: Owner, state: str, parent: str) -> None:
     session.send(None, "status", {"execution_state": state}, {"header": {"msg_id": parent}})
 
@@ -93,7 +98,7 @@ def test_a_chunk_has_at_least_one_message(session: Owner) -> None:
     keep()
     prints(session, "one")
     prints(session, "two")
-    spools = session.send.spools
+    spools = hook(session).spools
     small = repr(spools.fetch(CELL, 0, 1))
     catch = Catch.parse({"user_expressions": {"spool": {"data": {"text/plain": small}}}})
     assert catch is not None and (texts(catch), catch.end) == (["one"], 2)
@@ -119,30 +124,30 @@ def test_what_the_owner_had_put_there_is_called_and_put_back(session: Owner, fou
         called.append(msg_or_type["msg_type"])
 
     if found:
-        vars(session)["send"] = send
+        session.__dict__["send"] = send
     keep()
     prints(session, "one")
     assert called == (["stream"] if found else [])
-    session.send.spools.drop(CELL)
+    hook(session).spools.drop(CELL)
     assert vars(session).get("send") is (send if found else None)
 
 
 def test_what_the_owner_puts_there_meanwhile_stays(session: Owner) -> None:
     keep()
-    hook = session.send
+    ours = hook(session)
 
     def send(*args: Any, **kwargs: Any) -> Any:
-        return hook(*args, **kwargs)
+        return ours(*args, **kwargs)
 
-    vars(session)["send"] = send
-    hook.spools.drop(CELL)
+    session.__dict__["send"] = send
+    ours.spools.drop(CELL)
     prints(session, "one")
     assert vars(session)["send"] is send and len(session.sent) == 1
 
 
 def test_an_error_of_ours_reaches_no_cell(session: Owner) -> None:
     keep()
-    session.send.spools.cells[CELL]["ring"] = None
+    hook(session).spools.cells[CELL]["ring"] = None
     prints(session, "one")
     assert len(session.sent) == 1
 
@@ -159,7 +164,7 @@ def test_of_cells_that_ended_the_last_three_are_kept_for_an_hour(session: Owner)
     for number in range(6):
         keep(cell=f"client_{number}")
         says(session, "idle", f"client_{number}")
-    spools = session.send.spools
+    spools = hook(session).spools
     assert sorted(spools.cells) == [f"client_{number}" for number in range(2, 6)]
     timers = [cell["timer"] for cell in spools.cells.values()]
     assert all(isinstance(timer, threading.Timer) and timer.interval == 3600 and timer.daemon for timer in timers)

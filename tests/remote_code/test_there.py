@@ -262,7 +262,7 @@ def test_a_layer_of_a_cell_that_ended_within_a_guest_s_is_taken_away(monkeypatch
         while one != write:
             found, one = (
                 found + 1,
-                dict(zip(one.__code__.co_freevars, one.__closure__, strict=True))["original_write"].cell_contents,
+                dict(zip(one.__code__.co_freevars, one.__closure__ or (), strict=True))["original_write"].cell_contents,
             )
         return found
 

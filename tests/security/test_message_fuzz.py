@@ -209,10 +209,11 @@ def mutate(whole: dict[str, Any], pick: random.Random) -> None:
 
 
 def wire(whole: dict[str, Any], v1: bool, pick: random.Random) -> str | bytes:
-    parts = [whole.get(name) for name in ("header", "parent_header", "metadata", "content")]
     if v1:
         channel = str(whole.get("channel")).encode("utf-8", "replace").decode()
-        message = Message(channel, *parts, buffers=(b"b",) * pick.randrange(3))  # type: ignore[arg-type]
+        parts: list[Any] = [whole.get(name) for name in ("header", "parent_header", "metadata", "content")]
+        header, parent, metadata, content = parts
+        message = Message(channel, header, parent, metadata, content, (b"b",) * pick.randrange(3))
         payload = encode(message, V1)
     else:
         payload = json.dumps(whole)

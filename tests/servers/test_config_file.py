@@ -160,7 +160,8 @@ def test_what_is_no_file_is_one_line_and_stays(path: str, make: Callable[[str], 
     before, open_files = os.lstat(path), len(os.listdir("/proc/self/fd"))
     entries, (problem,) = read_file(path)
     assert entries == [] and problem.startswith("kernel_bridge.json ") and "\n" not in problem
-    for act in (lambda: save_entry(path, LAB), lambda: remove_entry(path, "lab")):
+    acts: list[Callable[[], object]] = [lambda: save_entry(path, LAB), lambda: remove_entry(path, "lab")]
+    for act in acts:
         with pytest.raises(BadServer, match=r"^kernel_bridge\.json .*") as caught:
             act()
         assert "\n" not in str(caught.value)

@@ -204,7 +204,7 @@ def test_a_second_name_in_the_file_is_said_and_can_be_removed(file: Path, monkey
     assert registry.notes == ("kernel_bridge.json, b: it is the same server as 'a', so that name is used",)
     assert registry.remove("a").name == "a"
     (left,) = registry.servers()
-    assert left.name == "b" and vault.has(left.origin) and registry.notes == ()
+    assert left.name == "b" and vault.has(left.origin) and not registry.notes
     save_entry(str(file), Entry("c", URL))
     registry.servers()
     assert registry.remove("c").name == "c"

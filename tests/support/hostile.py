@@ -69,7 +69,7 @@ class _Rest(tornado.web.RequestHandler):
         self.owner = owner
 
     def prepare(self) -> None:
-        stream = self.request.connection.stream  # type: ignore[union-attr, attr-defined] # tornado's own
+        stream = self.request.connection.stream  # type: ignore[union-attr] # tornado's own
         if all(stream is not known for known in self.owner.connections):
             self.owner.connections.append(stream)
         self.owner.requests.append((self.request.method or "", self.request.path))
@@ -94,7 +94,7 @@ class _Rest(tornado.web.RequestHandler):
 
     def on_finish(self) -> None:
         if self.owner.closes:
-            stream = self.request.connection.stream  # type: ignore[union-attr, attr-defined]
+            stream = self.request.connection.stream  # type: ignore[union-attr]
             self.owner.loop.call_soon(stream.close)
 
     def check_xsrf_cookie(self) -> None:
@@ -102,13 +102,18 @@ class _Rest(tornado.web.RequestHandler):
 
 
 class _HostileModel(_Rest, _Model):
-    def get(self, kernel_id: str) -> None:
-        if not self.answer():
-            _Model.get(self, kernel_id)
+    owner: HostileServer
 
-    def post(self, kernel_id: str) -> None:
+    def initialize(self, owner: Any) -> None:
+        self.owner = owner
+
+    def get(self, *args: str) -> None:
         if not self.answer():
-            _Model.post(self, kernel_id)
+            _Model.get(self, *args)
+
+    def post(self, *args: str) -> None:
+        if not self.answer():
+            _Model.post(self, *args)
 
 
 class HostileServer(ScriptedServer):

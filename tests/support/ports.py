@@ -50,4 +50,4 @@ def for_kernels() -> None:
     def find_available_port(self: Any, ip: str) -> int:
         return free_port(ip)
 
-    LocalPortCache.find_available_port = find_available_port  # type: ignore[method-assign]
+    LocalPortCache.find_available_port = find_available_port

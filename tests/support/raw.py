@@ -11,7 +11,7 @@ from typing import Self
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.models import Server
 
-Script = Callable[[socket.socket, bytes], None]
+Script = Callable[[socket.socket, bytes], object]
 
 
 def http(status: str = "200 OK", body: bytes = b"[]", **headers: str) -> bytes:

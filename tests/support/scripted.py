@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import tornado.httpserver
+import tornado.iostream
 import tornado.web
 import tornado.websocket
 import zmq
@@ -43,7 +44,7 @@ from kernel_bridge_magic.protocol.messages import Message
 
 LIFE = "scripted-life"
 INFO = {"status": "ok", "implementation": "scripted", "protocol_version": "5.3", "language_info": {"name": "none"}}
-Script = Callable[["ScriptedCell"], None]
+Script = Callable[["ScriptedCell"], object]
 
 
 class ScriptedCell:
@@ -93,6 +94,14 @@ class ScriptedCell:
     def send_written(self, channel: str, msg_type: str, parts: list[bytes], buffers: tuple[bytes, ...]) -> None:
         raise NotImplementedError
 
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a close frame, where the kernel is behind a WebSocket."""
+        raise NotImplementedError
+
+    def drop(self) -> None:
+        """End the TCP connection without a close frame, where the kernel is behind a WebSocket."""
+        raise NotImplementedError
+
     def iopub(self, msg_type: str, content: object, parent: Any = ...) -> None:
         self.send("iopub", msg_type, content, parent)
 
@@ -140,11 +149,9 @@ class _WSCell(ScriptedCell):
         self.handler.soon(lambda: self.handler.write_message(payload, binary=isinstance(payload, bytes)))
 
     def close(self, code: int, reason: str = "") -> None:
-        """Send a close frame."""
         self.handler.soon(lambda: self.handler.close(code, reason))
 
     def drop(self) -> None:
-        """End the TCP connection without a close frame."""
         self.handler.soon(self.handler.drop)
 
 
@@ -220,25 +227,29 @@ class _Channels(tornado.websocket.WebSocketHandler):
 
     def drop(self) -> None:
         # Not close(): with something unread in it that is a reset, which throws away what was sent last.
-        if self.ws_connection is not None:
+        if (stream := self._stream) is not None:
             with contextlib.suppress(OSError):
-                self.ws_connection.stream.socket.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]
+                stream.socket.shutdown(socket.SHUT_WR)
 
     def end(self) -> None:
-        if self.ws_connection is not None:
-            self.ws_connection.stream.close()  # type: ignore[attr-defined]
+        if (stream := self._stream) is not None:
+            stream.close()
+
+    @property
+    def _stream(self) -> tornado.iostream.IOStream | None:
+        return getattr(self.ws_connection, "stream", None)
 
 
 class _Model(tornado.web.RequestHandler):
     def initialize(self, owner: ScriptedServer) -> None:
         self.owner = owner
 
-    def get(self, kernel_id: str) -> None:
+    def get(self, kernel_id: str, /) -> None:
         if self.owner.state is None:
             self.set_status(404)
         self.write({"id": kernel_id, "name": "scripted", "execution_state": self.owner.state or "dead"})
 
-    def post(self, kernel_id: str) -> None:
+    def post(self, kernel_id: str, /) -> None:
         self.owner.interrupts += 1
         self.set_status(204)
 

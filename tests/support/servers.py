@@ -35,8 +35,11 @@ _RUNNING: dict[subprocess.Popen[bytes], Path] = {}
 _TAIL = 3000
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = START_SECONDS, every: float = 0.02) -> Any:
-    """Return the first true value of `condition()`; fail the test when none came in `seconds`."""
+def wait_for(condition: Callable[..., Any], what: str, seconds: float = START_SECONDS, every: float = 0.02) -> Any:
+    """Return the first true value of `condition()`; fail the test when none came in `seconds`.
+
+    It is called without arguments; those that a lambda has bind the variables of a loop.
+    """
     end = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > end:
@@ -45,7 +48,7 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = START_SEC
     return value
 
 
-def private_env(directory: Path, runtime_dir: Path | None = None, **more: str) -> dict[str, str]:
+def private_env(directory: Path, runtime_dir: Path | None = None, /, **more: str) -> dict[str, str]:
     """Give an environment whose Jupyter and IPython directories all lie below `directory`, which is made."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY_", "XDG_RUNTIME", "COV_"))}
     env |= {
@@ -297,7 +300,7 @@ class JupyterServer(_Process):
 
 
 def _hashed(password: str) -> str:
-    from jupyter_server.auth import passwd
+    from jupyter_server.auth.security import passwd
 
     return str(passwd(password))
 

@@ -96,7 +96,8 @@ class Terminal:
 
     @property
     def pid(self) -> int:
-        return int(self._child.pid)
+        assert self._child.pid is not None
+        return self._child.pid
 
     def run(self, cell: str, seconds: float = SECONDS) -> str:
         """Run a cell to its end; give what was printed below it, drawn as the terminal draws it."""
@@ -105,7 +106,8 @@ class Terminal:
 
     def run_unseen(self, cell: str, seconds: float = SECONDS) -> str:
         """Run a cell that prints more than can be drawn in time; give what it printed, without escapes."""
-        self._unseen = kept = []
+        kept: list[str] = []
+        self._unseen = kept
         end = time.monotonic() + seconds
         try:
             self.start(cell)

@@ -108,7 +108,7 @@ class Turns:
             assert self._folder is not None
             return (self._folder / mark).read_text().splitlines()
 
-        class InOrder(LoadFileScheduling):  # type: ignore[misc]
+        class InOrder(LoadFileScheduling):
             def schedule(self) -> None:
                 self.scopes = {test: test for test in marked("bounded")}
                 self.scopes |= dict.fromkeys(marked("alone"), "alone")

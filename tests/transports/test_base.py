@@ -28,6 +28,7 @@ from kernel_bridge_magic.protocol.frames import V1
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.base import Transport
+from kernel_bridge_magic.transports.inbox import Inbox
 from kernel_bridge_magic.transports.items import Closed
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport
@@ -374,7 +375,7 @@ def test_forgotten_requests_go_to_subscribers(opened: Open) -> None:
     _, transport = opened(by_the_book)
     everything: queue.SimpleQueue[Any] = queue.SimpleQueue()
     transport.router.subscribe(everything)
-    mine: queue.SimpleQueue[object] = queue.SimpleQueue()
+    mine = Inbox()
     msg_id = transport.send("kernel_info_request", {}, inbox=mine)
     assert isinstance(mine.get(timeout=10), Message)
     transport.forget(msg_id)
@@ -407,7 +408,8 @@ def test_no_id_of_a_message_ends_the_thread_or_is_counted_with(opened: Open) -> 
             header = {"msg_id": f"{life}_{pid}_{number}"}
             cell.text("iopub", "stream", header=header, content={"name": "stdout", "text": "odd\n"})
             cell.text("shell", "comm_info_reply", header=header, content={})
-        for odd in (None, 5, [], {"a": 1}, 10**400, True):
+        ids: list[object] = [None, 5, [], {"a": 1}, 10**400, True]
+        for odd in ids:
             cell.text("iopub", "stream", header={"msg_id": odd}, content={"name": "stdout", "text": "odd\n"})
         same = {"msg_id": cell.next_id()}
         for _ in range(30):

@@ -479,7 +479,7 @@ def test_an_end_in_mid_run_is_told_by_what_the_server_says(
 
 
 def test_an_end_before_the_cell_was_begun_is_never_said_to_be_safe() -> None:
-    with ScriptedServer(lambda cell: cell.drop()) as server:  # type: ignore[attr-defined]
+    with ScriptedServer(lambda cell: cell.drop()) as server:
         connection, _ = open_to(server)
         with pytest.raises(FateUnknown, match="may have run"):
             connection.execute("run")
