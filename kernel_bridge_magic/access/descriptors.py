@@ -1,7 +1,8 @@
-"""Say when no file descriptors are left, before a library says something else, or ends the process.
+"""File descriptors: whether any are left, and whether those of sockets can be read or written.
 
 libzmq calls abort() if it gets some of the descriptors that it needs but not all: the user's kernel would be gone.
-Without descriptors a directory looks empty, a host unknown, and a process like somebody else's.
+Without descriptors a directory looks empty, a host unknown, and a process like somebody else's. So it is checked
+first whether there are any.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import selectors
+from typing import Any
 
 from kernel_bridge_magic.errors import CannotConnect
 
@@ -60,3 +63,22 @@ def none_left() -> tuple[str, str]:
         f"this process has no file descriptors to spare{limit}",
         "close files or connections, or raise it (ulimit -n)",
     )
+
+
+def is_ready(sock: Any, seconds: float, *, write: bool = False) -> bool:
+    """Return whether a read (or a write) would not wait, or would fail, within `seconds`."""
+    waiting = selector()
+    try:
+        waiting.register(sock, selectors.EVENT_WRITE if write else selectors.EVENT_READ)
+        return bool(waiting.select(max(seconds, 0.0)))
+    except (OSError, ValueError):
+        return True  # another thread has closed it meanwhile: whoever uses it is told
+
+
+def selector() -> selectors.BaseSelector:
+    """Return a selector for sockets that needs no descriptor of its own.
+
+    `select` fails on descriptors above 1023, which notebooks reach; Windows has nothing else, and no such limit there.
+    """
+    kind: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
+    return kind()

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from kernel_bridge_magic.access import descriptors, peers
 from kernel_bridge_magic.access.deadline import Deadline
-from kernel_bridge_magic.access.readiness import selector
+from kernel_bridge_magic.access.descriptors import selector
 from kernel_bridge_magic.errors import CannotConnect, sentence
 
 _REFUSED = {errno.ECONNREFUSED, errno.ENOENT, errno.EADDRNOTAVAIL, errno.EHOSTUNREACH, errno.ENETUNREACH}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kernel_bridge_magic.access.deadline import NEVER, Deadline
+from kernel_bridge_magic.access.descriptors import is_ready
 from kernel_bridge_magic.access.sockets import no_answer, open_socket
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.errors import BadAnswer, Cause, ServerError, ServerUnreachable
 from kernel_bridge_magic.models import Server
-from kernel_bridge_magic.servers.http_deadline import Timed
 from kernel_bridge_magic.servers.refusals import host_refused, refusal
 from kernel_bridge_magic.text import Hidden
 
@@ -50,6 +52,66 @@ class _Request(NamedTuple):
     path: str
     body: Any = None
     host: str = ""
+
+
+class Timed:
+    """A socket as http.client uses it, with a deadline for all reads together.
+
+    The timeout of a plain socket is for each read: a server that drips one byte a second would hold up a call for
+    ever (T24). `heard` is whether anything has come since the last sending.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+        self._sock = sock
+        self.deadline = deadline
+        self.heard = False
+
+    def sendall(self, data: bytes) -> None:
+        """Send everything, by the deadline."""
+        self.heard = False
+        self._sock.settimeout(self.deadline.require())
+        self._sock.sendall(data)
+
+    def is_over(self) -> bool:
+        """Return whether the other end has closed the connection, or has sent something unasked."""
+        return is_ready(self._sock, 0)
+
+    def makefile(self, mode: str = "rb") -> io.BufferedReader:
+        """Return a file to read from, by the deadline."""
+        return io.BufferedReader(_Reader(self, self._sock))
+
+    def receive_into(self, buffer: Any) -> int:
+        """Read what is there into `buffer`, by the deadline; return the number of bytes."""
+        self._sock.settimeout(self.deadline.require())
+        number = self._sock.recv_into(buffer)
+        self.heard = self.heard or number > 0
+        return number
+
+    def close(self) -> None:
+        """Close the connection as soon as no file reads from it any more.
+
+        When the server says `Connection: close`, http.client closes first and reads the body then.
+        """
+        with contextlib.suppress(OSError):
+            self._sock.close()
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, timed: Timed, sock: socket.socket) -> None:
+        super().__init__()
+        self._timed = timed
+        self._open = sock.makefile("rb", buffering=0)  # a socket stays open until each file made of it is closed
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        super().close()
+        with contextlib.suppress(OSError):
+            self._open.close()
+
+    def readinto(self, buffer: Any) -> int:
+        return self._timed.receive_into(buffer)
 
 
 class HttpClient:

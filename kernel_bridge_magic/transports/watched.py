@@ -15,7 +15,7 @@ from typing import Any
 import websocket
 
 from kernel_bridge_magic.access.deadline import Deadline
-from kernel_bridge_magic.access.readiness import is_ready
+from kernel_bridge_magic.access.descriptors import is_ready
 from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.transports import timing
 

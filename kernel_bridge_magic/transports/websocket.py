@@ -9,7 +9,7 @@ from selectors import EVENT_READ
 from typing import TYPE_CHECKING
 
 from kernel_bridge_magic.access.deadline import Deadline
-from kernel_bridge_magic.access.readiness import is_ready, selector
+from kernel_bridge_magic.access.descriptors import is_ready, selector
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.errors import KernelBridgeError, LinkLost
 from kernel_bridge_magic.fate import timing as fate_timing
