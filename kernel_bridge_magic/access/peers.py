@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import socket
+import struct
 from collections.abc import Collection, Container
 from typing import Any
 
@@ -25,9 +26,7 @@ def is_ours(pid: int) -> bool:
 
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        return _is_this_user_s(process)
+        return process.status() != psutil.STATUS_ZOMBIE and _is_this_user_s(process)
     except (psutil.Error, OSError, ValueError, OverflowError) as error:
         descriptors.check(error)
         return False
@@ -175,8 +174,6 @@ def who_listens(port: int) -> str:
 
 def peer(sock: socket.socket) -> tuple[int, int] | None:
     """Return pid and uid of who is at the other end of a connected unix socket; None where that cannot be known."""
-    import struct
-
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return None
@@ -247,7 +244,8 @@ def stranger(sock: socket.socket) -> str:
     """
     if not is_within(sock):
         return ""
-    if not _shows_owners(sock):
+    shows_owners = hasattr(socket, "SO_PEERCRED") if _is_unix(sock) else linux.has_tables()
+    if not shows_owners:
         return "" if _is_seen_to_be_ours(sock) else UNSEEN
     uid = owner(sock)
     if uid is None or uid in (0, os.getuid()):
@@ -264,23 +262,14 @@ def stranger(sock: socket.socket) -> str:
 UNSEEN = "somebody who cannot be seen to be you on this system"
 
 
-def _shows_owners(sock: socket.socket) -> bool:
-    """Return whether this system tells whose the listener of such a connection is."""
-    return hasattr(socket, "SO_PEERCRED") if _is_unix(sock) else linux.has_tables()
-
-
 def _is_seen_to_be_ours(sock: socket.socket) -> bool:
     """Return whether a process of this user's listens where a connection leads to."""
     if _is_unix(sock):
-        return any(has_bound(pid, sock.getpeername()) for pid in _own_pids())
+        import psutil
+
+        return any(has_bound(it.pid, sock.getpeername()) for it in psutil.process_iter() if is_ours(it.pid))
     ip, port = linux.plain(sock.getpeername())
     return listening_process(port, {ip, f"::ffff:{ip}", "0.0.0.0", "::", "::ffff:0.0.0.0"}) is not None
-
-
-def _own_pids() -> list[int]:
-    import psutil
-
-    return [process.pid for process in psutil.process_iter() if is_ours(process.pid)]
 
 
 def has_bound(pid: int, path: str) -> bool:

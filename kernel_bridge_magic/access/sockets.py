@@ -24,23 +24,16 @@ from kernel_bridge_magic.models import Server
 if TYPE_CHECKING:
     import ssl
 
-_TLS_REASONS = {  # OpenSSL's X509_V_ERR_* numbers, x509_vfy.h; its own text is not passed on
-    9: "is not valid yet",
-    10: "has expired",
-    18: "is self-signed",
-    19: "is signed by an authority that is not trusted here",
-    20: "is signed by an authority that is not trusted here",
-    21: "is signed by an authority that is not trusted here",
-    62: "is for another host name",
-    64: "is for another address",
-}
-_TLS_REMEDY = "give its CA certificate with --ca-file FILE"
-_TLS_REMEDIES = {
-    9: "is the clock right here?",
-    10: "it must be renewed there",
-    18: "if it is right, save it and give it with --ca-file FILE",
-    62: "use the name that is in it",
-    64: "use the name that is in it",
+_GIVE_CA = "give its CA certificate with --ca-file FILE"
+#: What is wrong with a certificate, and what to do, by OpenSSL's number (X509_V_ERR_* in x509_vfy.h). Its own text is
+#: not passed on.
+_TLS_PROBLEMS = {
+    9: ("is not valid yet", "is the clock right here?"),
+    10: ("has expired", "it must be renewed there"),
+    18: ("is self-signed", "if it is right, save it and give it with --ca-file FILE"),
+    **dict.fromkeys((19, 20, 21), ("is signed by an authority that is not trusted here", _GIVE_CA)),
+    62: ("is for another host name", "use the name that is in it"),
+    64: ("is for another address", "use the name that is in it"),
 }
 
 
@@ -264,9 +257,8 @@ def _tls(server: Server, sock: socket.socket) -> ssl.SSLSocket:
     try:
         context = ssl.create_default_context(cafile=server.ca_file or None)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        if descriptors.are_out(error):
-            raise ServerUnreachable(server.name, *descriptors.none_left()) from None
-        raise ServerUnreachable(server.name, _NO_CA_FILE.format(server.ca_file)) from None
+        problem = descriptors.none_left() if descriptors.are_out(error) else (_NO_CA_FILE.format(server.ca_file),)
+        raise ServerUnreachable(server.name, *problem) from None
     return context.wrap_socket(sock, server_hostname=server.origin.host)
 
 
@@ -281,8 +273,8 @@ def explain(server: Server, error: Exception, timeout: float) -> ServerUnreachab
     place = server.socket_path or f"{server.origin.host}:{server.origin.port}"
     code = getattr(error, "verify_code", None)
     if code is not None:
-        problem = f"the certificate of {place} {_TLS_REASONS.get(code, 'cannot be verified')}"
-        return ServerUnreachable(name, problem, _TLS_REMEDIES.get(code, _TLS_REMEDY), cause=Cause.CERTIFICATE)
+        problem, remedy = _TLS_PROBLEMS.get(code, ("cannot be verified", _GIVE_CA))
+        return ServerUnreachable(name, f"the certificate of {place} {problem}", remedy, cause=Cause.CERTIFICATE)
     if isinstance(error, TimeoutError):
         return ServerUnreachable(name, *no_answer(timeout))
     if hasattr(error, "library"):  # ssl.SSLError, which is not imported for plain http

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qs, quote, unquote
@@ -22,20 +22,9 @@ _LONGEST = 8192
 
 #: First path segments of pages that front ends show below the base URL (JupyterLab, Notebook 6 and 7,
 #: nbclassic), and JupyterHub below its own. `api` is left alone: a base path may hold it, and nobody pastes it.
-_PAGES = {
-    "lab",
-    "tree",
-    "notebooks",
-    "consoles",
-    "terminals",
-    "nbclassic",
-    "doc",
-    "edit",
-    "view",
-    "retro",
-    "login",
-    "hub",
-}
+_PAGES = frozenset(
+    ("lab", "tree", "notebooks", "consoles", "terminals", "nbclassic", "doc", "edit", "view", "retro", "login", "hub")
+)
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -109,9 +98,8 @@ def server_url(scheme: str, host: str, port: int, base_path: str) -> tuple[str, 
 def socket_url(socket_path: str, base_path: str) -> tuple[str, Origin]:
     """Build the URL of a server on a unix socket, and its origin."""
     base_path = _encoded(base_path)
-    return f"http+unix://{quote(socket_path, safe='', errors='replace')}{base_path}", Origin(
-        "unix", socket_path, 0, base_path
-    )
+    host = quote(socket_path, safe="", errors="replace")
+    return f"http+unix://{host}{base_path}", Origin("unix", socket_path, 0, base_path)
 
 
 def hub_and_user(base_path: str) -> tuple[str, str]:
@@ -268,8 +256,12 @@ def servers_named(name: str, servers: Iterable[Server]) -> list[Server]:
     nobody else is at that URL, one name of this machine stands for the others, as `Server.is_ours_at` has it.
     """
     known = list(servers)
-    for means in (_is_called, _is_at, _is_ours_at):
-        if found := [it for it in known if means(name, it) or (it.hub is not None and means(name, it.hub))]:
+    origin = _origin(name)
+    rules: list[Callable[[Server], bool]] = [lambda it: _is_called(name, it)]
+    if origin is not None:
+        rules += [lambda it: it.origin == origin, lambda it: it.is_ours_at(origin)]
+    for means in rules:
+        if found := [it for it in known if means(it) or (it.hub is not None and means(it.hub))]:
             return found
     return []
 
@@ -283,15 +275,6 @@ def _is_called(name: str, server: Server) -> bool:
     if "://" in name:
         return name == server.url  # before pages are cut off: a base path may begin like one
     return unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", server.name)
-
-
-def _is_at(name: str, server: Server) -> bool:
-    return _origin(name) == server.origin
-
-
-def _is_ours_at(name: str, server: Server) -> bool:
-    origin = _origin(name)
-    return origin is not None and server.is_ours_at(origin)
 
 
 def _origin(name: str) -> Origin | None:
