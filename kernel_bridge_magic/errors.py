@@ -1,30 +1,8 @@
 """Every error of this package, ordered by what is to blame.
 
-::
-
-    KernelBridgeError
-    ├── BadInput                 the user's input: nothing was sent, nothing is lost
-    │   ├── BadOption            an option that does not exist, or a value that it does not accept
-    │   ├── BadCell              a cell that cannot be sent (NUL byte, lone surrogate, too large)
-    │   ├── BadMatch             a MATCH that cannot be understood (a broken regular expression)
-    │   ├── BadServer            a server's URL, name or token reference that cannot be used
-    │   ├── KernelNotFound       a MATCH that means no kernel
-    │   ├── AmbiguousKernel      a MATCH that means several; `candidates` has them
-    │   └── OwnKernel            the kernel that runs this code: it would wait for itself
-    ├── RemoteError              the remote code raised; one subclass for each remote exception name
-    ├── FateError                the remote kernel: what became of the cell, told as a `Fate`
-    │   ├── NotRun               proven not to have run: safe to run again
-    │   ├── KernelDied           the kernel ended, was restarted or deleted under the cell
-    │   ├── FateUnknown          it may have run: check before running again
-    │   └── LeftRunning          we stopped waiting; it goes on in the other kernel
-    │       └── TimedOut         because the given time is up
-    ├── ServerError              a Jupyter server
-    │   ├── ServerUnreachable    nobody answered in time
-    │   ├── AuthRefused          it answered, but not to us
-    │   └── BadAnswer            it answered something that is no Jupyter server's answer
-    └── LinkError                the connection to one kernel
-        ├── CannotConnect        it could not be opened
-        └── LinkLost             it was open, and broke
+`BadInput` is the user's input: nothing was sent, nothing is lost. `RemoteError` is the remote code, which raised.
+`FateError` is the remote kernel: what became of the cell, as a `Fate`. `ServerError` is a Jupyter server, and
+`LinkError` the connection to one kernel.
 
 Errors of libraries become one of these where they happen. Their text is not passed on: it may hold tokens and
 cookies.
@@ -92,11 +70,11 @@ class BadOption(BadInput):
 
 
 class BadCell(BadInput):
-    """A cell that can be sent to no kernel."""
+    """A cell that can be sent to no kernel: it has a NUL byte or a lone surrogate, or is too large."""
 
 
 class BadMatch(BadInput):
-    """A MATCH that cannot be understood."""
+    """A MATCH that cannot be understood, such as a broken regular expression."""
 
 
 class BadServer(BadInput):
@@ -265,7 +243,7 @@ class KernelDied(FateError):
 
 
 class FateUnknown(FateError):
-    """The cell may have run wholly, in part, or not at all."""
+    """The cell may have run wholly, in part, or not at all: check before running it again."""
 
     fate = Fate.UNKNOWN
 
