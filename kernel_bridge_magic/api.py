@@ -37,11 +37,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 from kernel_bridge_magic.bridge.bridge import Bridge
-from kernel_bridge_magic.choices import TRANSPORTS, check, check_duration, shortened
+from kernel_bridge_magic.choices import RECONNECT, TRANSPORTS, check, check_duration, shortened
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.errors import BadMatch, BadOption
-from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.text import hide
 

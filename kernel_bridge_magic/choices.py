@@ -1,11 +1,10 @@
 """Values of options that all interfaces share: durations, transports, what to do with a busy kernel. Pure.
 
-A value that cannot be used is an error of one line.
+A value that cannot be used is an error of one line. `%load_ext` imports this module, so that it imports little.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import math
@@ -18,6 +17,8 @@ from kernel_bridge_magic.errors import BadInput, BadOption
 TRANSPORTS = ("auto", "zmq", "ws")
 #: What can be done with a cell for a busy kernel.
 IF_BUSY = ("wait", "fail", "subshell")
+#: For how many seconds a link is waited for since it last gave a sign, unless the user says otherwise.
+RECONNECT = 300.0
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _MOST_SECONDS = 1e9  # thirty years; more is a slip, and overflows what waits on locks
@@ -88,7 +89,9 @@ def seconds(text: str, otherwise: str = "none") -> float | None:
     try:
         return duration(text, otherwise)
     except ValueError as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
+        from argparse import ArgumentTypeError
+
+        raise ArgumentTypeError(str(problem)) from None
 
 
 #: Parses the value of `--timeout`.

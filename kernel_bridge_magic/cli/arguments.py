@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import kernel_bridge_magic
-from kernel_bridge_magic.choices import IF_BUSY, TRANSPORTS, seconds, timeout
+from kernel_bridge_magic.choices import IF_BUSY, RECONNECT, TRANSPORTS, seconds, timeout
 from kernel_bridge_magic.errors import BadInput
-from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.text import Hidden, cut_end, hide, visible
 
 _EXAMPLES = """\

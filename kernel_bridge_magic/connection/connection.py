@@ -8,14 +8,13 @@ from typing import Any
 
 from kernel_bridge_magic import reloads
 from kernel_bridge_magic.access.deadline import Deadline
-from kernel_bridge_magic.choices import check_duration
+from kernel_bridge_magic.choices import RECONNECT, check_duration
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.connection.subshells import is_busy, subshell_for
 from kernel_bridge_magic.errors import NotRun
 from kernel_bridge_magic.fate.life import since_the_last_cell
-from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from kernel_bridge_magic.access.deadline import Deadline
+from kernel_bridge_magic.choices import RECONNECT
 from kernel_bridge_magic.connection.actions import Actions
 from kernel_bridge_magic.connection.answers import Answers
 from kernel_bridge_magic.connection.cell import Cell
@@ -23,7 +24,6 @@ from kernel_bridge_magic.connection.subshells import Subshell
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate.cell_state import Surroundings
 from kernel_bridge_magic.fate.life import EndSignal, since_the_last_cell
-from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.fate.verdicts import Action
 from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.models import Kernel

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kernel_bridge_magic.choices import RECONNECT
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.aftermath import Aftermath
 from kernel_bridge_magic.fate.ending import Ending, HeldInterrupt
 from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.fate.outage import Outage
-from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.fate.probe import Probe
 from kernel_bridge_magic.fate.waiting import Waiting
 from kernel_bridge_magic.protocol.events import Queued

@@ -14,8 +14,6 @@ import enum
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.protocol.events import Note
 
-#: For how many seconds a link is waited for since it last gave a sign, unless the user says otherwise.
-RECONNECT = 300.0
 #: The pauses between tries double so often. A float holds 1023 doublings, which a link that is waited for without an
 #: end outlasts.
 _DOUBLINGS = 5

@@ -10,8 +10,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from kernel_bridge_magic.choices import RECONNECT
 from kernel_bridge_magic.errors import Fate
-from kernel_bridge_magic.fate import patience, timing
+from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.fate.patience import SilenceStep
 from kernel_bridge_magic.fate.verdicts import Action
@@ -264,11 +265,11 @@ CELL = (
     Row("R6", RUNNING, (C.BREAKS, C.BACK, C.GAP, C.REPLY, C.WORD), T.settle, fate=Fate.OK, says="3 messages"),
     Row("R6", RUNNING, (C.BREAKS, C.BACK, C.NO_NUMBERS), T.stragglers, says="cannot be told"),
     Row("R7", RUNNING, (C.BREAKS,), T.tell_link_is_down, says="It is tried again for 5 min"),
-    Row("R7", RUNNING, (C.BREAKS,), patience.RECONNECT, fate=Fate.UNKNOWN, says="not back within 5 min"),
-    Row("R7", SENT, (C.BREAKS,), patience.RECONNECT, fate=Fate.UNKNOWN, says="may have run"),
-    Row("R7", RUNNING, (C.NO_SIGN,), patience.RECONNECT, fate=Fate.UNKNOWN, says="nothing was heard"),
-    Row("R7", RUNNING, (C.BREAKS, C.BACK, C.BREAKS), patience.RECONNECT, fate=Fate.UNKNOWN, says="not back within"),
-    Row("R7", RUNNING, (C.REPLY, C.BREAKS), patience.RECONNECT, fate=Fate.OK),
+    Row("R7", RUNNING, (C.BREAKS,), RECONNECT, fate=Fate.UNKNOWN, says="not back within 5 min"),
+    Row("R7", SENT, (C.BREAKS,), RECONNECT, fate=Fate.UNKNOWN, says="may have run"),
+    Row("R7", RUNNING, (C.NO_SIGN,), RECONNECT, fate=Fate.UNKNOWN, says="nothing was heard"),
+    Row("R7", RUNNING, (C.BREAKS, C.BACK, C.BREAKS), RECONNECT, fate=Fate.UNKNOWN, says="not back within"),
+    Row("R7", RUNNING, (C.REPLY, C.BREAKS), RECONNECT, fate=Fate.OK),
     Row(
         "R7", RUNNING, (C.BREAKS, C.TIME_IS_UP), fate=Fate.LEFT_RUNNING,
         says="within 30 s. The cell may still be running there",

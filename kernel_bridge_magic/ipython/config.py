@@ -7,8 +7,7 @@ from typing import Any
 from traitlets import Dict, Int, TraitError, TraitType, Unicode
 from traitlets.config import Configurable
 
-from kernel_bridge_magic.choices import duration
-from kernel_bridge_magic.fate.patience import RECONNECT
+from kernel_bridge_magic.choices import RECONNECT, duration
 from kernel_bridge_magic.protocol.tails import MAX_OUTPUT
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from kernel_bridge_magic.choices import RECONNECT
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.ledger import Gap
 from kernel_bridge_magic.fate.life import EndSignal
-from kernel_bridge_magic.fate.patience import RECONNECT
 from kernel_bridge_magic.fate.verdicts import Action
 from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.protocol.events import Error, Lost, Note, Queued, Started, Stream

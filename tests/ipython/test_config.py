@@ -4,7 +4,7 @@ import pytest
 from traitlets import TraitError
 from traitlets.config import Config
 
-from kernel_bridge_magic.fate.patience import RECONNECT
+from kernel_bridge_magic.choices import RECONNECT
 from kernel_bridge_magic.ipython.config import KernelBridge
 from kernel_bridge_magic.protocol.tails import MAX_OUTPUT
 
