@@ -11,8 +11,7 @@ import pytest
 
 from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.bridge.search import only
-from kernel_bridge_magic.display.checks import CheckList
-from kernel_bridge_magic.display.servers import ServerList
+from kernel_bridge_magic.display.servers import CheckList, ServerList
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.faces import COMMAND_LINE, INTERRUPT, MAGICS, PYTHON, Face

@@ -33,7 +33,6 @@ PURE = {
     "contract",
     "display.neutral",
     "display.tables",
-    "display.waiting",
     "display.widget_text",
     "errors",
     "faces",
@@ -51,7 +50,7 @@ PURE = {
 }
 IMPURE = {"socket", "select", "ssl", "http", "threading", "time", "logging", "os", "subprocess", "zmq", "websocket"}
 #: Where IPython may be imported.
-SHELL = {"ipython", "cli.demo", "display.captured", "display.notebook", "display.terminal"}
+SHELL = {"ipython", "cli.demo", "display.hooks", "display.notebook", "display.terminal"}
 #: Where Python may stand as text: what other kernels run, and the cells of the demo's notebooks.
 SOURCE = {"remote_code", "cli.demo"}
 

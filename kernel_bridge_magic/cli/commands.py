@@ -20,11 +20,10 @@ from kernel_bridge_magic.contract.json_contract import (
     result_model,
     servers_model,
 )
-from kernel_bridge_magic.display.checks import CheckList
 from kernel_bridge_magic.display.overflow import Kept
 from kernel_bridge_magic.display.plain import PlainSink, SilentSink
 from kernel_bridge_magic.display.relay import Relay
-from kernel_bridge_magic.display.servers import ServerList
+from kernel_bridge_magic.display.servers import CheckList, ServerList
 from kernel_bridge_magic.errors import BadInput, RemoteError
 from kernel_bridge_magic.faces import COMMAND_LINE, INTERRUPT
 from kernel_bridge_magic.interrupts import as_usual, interrupts_to

@@ -6,8 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from kernel_bridge_magic.display.neutral import QUEUED, REQUEST, WIDGETS
-from kernel_bridge_magic.display.waiting import waiting
+from kernel_bridge_magic.display.neutral import QUEUED, REQUEST, WIDGETS, waiting
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import (

@@ -21,8 +21,7 @@ from kernel_bridge_magic.ipython.options import kernels_parser, remote_parser, s
 
 if TYPE_CHECKING:
     from kernel_bridge_magic.bridge.bridge import Bridge
-    from kernel_bridge_magic.display.checks import CheckList
-    from kernel_bridge_magic.display.servers import ServerList
+    from kernel_bridge_magic.display.servers import CheckList, ServerList
     from kernel_bridge_magic.display.tables import KernelList
     from kernel_bridge_magic.ipython.shell import InShell
     from kernel_bridge_magic.results import RemoteValue

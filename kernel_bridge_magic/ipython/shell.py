@@ -19,13 +19,12 @@ from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.discovery.this_kernel import own_kernel_id
 from kernel_bridge_magic.display.capped import CappedSink
-from kernel_bridge_magic.display.checks import CheckList
 from kernel_bridge_magic.display.comm_proxies import CommProxies, Forward
-from kernel_bridge_magic.display.late import LateSink
+from kernel_bridge_magic.display.hooks import leave_out
 from kernel_bridge_magic.display.neutral import KERNEL
+from kernel_bridge_magic.display.notebook import LateSink
 from kernel_bridge_magic.display.relay import Relay, Sink
-from kernel_bridge_magic.display.servers import ServerList
-from kernel_bridge_magic.display.shown import leave_out
+from kernel_bridge_magic.display.servers import CheckList, ServerList
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.display.terminal import Heading, LateTerminalSink, TerminalSink
 from kernel_bridge_magic.display.throttle import Allowance

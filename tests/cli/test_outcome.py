@@ -7,7 +7,7 @@ import json
 import pytest
 
 from kernel_bridge_magic.cli.outcome import OK, UNUSABLE, fail, print_json, show, status_of, stop
-from kernel_bridge_magic.display.checks import CheckList
+from kernel_bridge_magic.display.servers import CheckList
 from kernel_bridge_magic.errors import AmbiguousKernel, BadCell, BadMatch, Fate, KernelBridgeError, RemoteError
 from kernel_bridge_magic.errors import fate_error as made
 from kernel_bridge_magic.faces import COMMAND_LINE

@@ -7,10 +7,10 @@ import pytest
 from IPython.lib.pretty import pretty
 from wcwidth import wcswidth
 
-from kernel_bridge_magic.display.servers import ServerList
+from kernel_bridge_magic.display.servers import CheckList, ServerList
 from kernel_bridge_magic.faces import COMMAND_LINE
 from kernel_bridge_magic.models import Origin, Server
-from kernel_bridge_magic.reports import ServerReport
+from kernel_bridge_magic.reports import Checkup, ServerReport, Step
 
 LAB = Server("https://lab.example/user/ann/", "lab", Origin("https", "lab.example", 443, "/user/ann/"), trusted=True)
 HERE = Server(
@@ -138,3 +138,36 @@ def test_it_is_a_list_and_pretty_is_its_repr() -> None:
     shown = listing()
     assert shown[0].server is LAB
     assert pretty(shown) == repr(shown)
+
+
+# -- checks
+
+CHECKED = Server("https://lab.example/", "lab", Origin("https", "lab.example", 443, "/"))
+STEPS = (
+    Step("DNS", True, "10.0.0.1"),
+    Step("TCP", False, "nobody <b>\x1b[31m", "start \u202eit"),
+    Step("TLS", None, "–"),
+)
+
+
+def test_each_step_is_a_line_and_what_to_do_another() -> None:
+    lines = repr(CheckList([Checkup(CHECKED, STEPS)])).splitlines()
+    assert lines[0] == "lab  https://lab.example/"
+    assert lines[1].split() == ["ok", "DNS", "10.0.0.1"]
+    assert lines[2].split() == ["FAILED", "TCP", "nobody", "<b>\\x1b[31m"]
+    assert lines[3].split() == ["→", "start", "\\u202eit"]
+    assert lines[4].split() == ["–", "TLS", "–"]
+
+
+def test_html_is_escaped() -> None:
+    html = CheckList([Checkup(CHECKED, STEPS)])._repr_html_()
+    assert "nobody <b>" not in html and "nobody &lt;b&gt;" in html
+    assert html.count("<tr>") == 3
+
+
+def test_pretty_is_the_same_and_none_is_said() -> None:
+    shown = CheckList([Checkup(CHECKED, STEPS), Checkup(CHECKED)])
+    assert pretty(shown) == repr(shown)
+    nothing = "no server is known. Start one, or add one with %servers --add URL --name NAME --token env:VAR"
+    assert repr(CheckList([])) == nothing
+    assert nothing in CheckList([])._repr_html_()

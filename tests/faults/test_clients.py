@@ -19,9 +19,9 @@ from kernel_bridge_magic.bridge.runner import run as run_cell
 from kernel_bridge_magic.bridge.widgets import WidgetBridge
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.display.neutral import waiting
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.terminal import TerminalSink
-from kernel_bridge_magic.display.waiting import waiting
 from kernel_bridge_magic.errors import Fate, LinkLost
 from kernel_bridge_magic.protocol.events import Queued
 from tests.faults.foreign import ForeignClient
