@@ -25,6 +25,7 @@ class Row(NamedTuple):
     clients: str
     server: str
     id: str
+    activity: str  # what colours the state: it without a time
 
 
 def row_of(kernel: Kernel, number: int | None, now: datetime, busy_since: str = "") -> Row:
@@ -34,17 +35,19 @@ def row_of(kernel: Kernel, number: int | None, now: datetime, busy_since: str = 
     whatever its server says.
     """
     more = f" +{len(kernel.sessions) - 1}" if len(kernel.sessions) > 1 else ""
-    state = f"busy since {busy_since}" if busy_since else visible(kernel.state) or "unknown"
+    activity = "busy" if busy_since else visible(kernel.state) or "unknown"
+    activity = "this kernel" if kernel.is_this_kernel else activity
     return Row(
         kernel=kernel,
         number=str(number) if number else "",
         name=visible(kernel.title) + more,
         spec=visible(_spec_words(kernel)),
-        state="this kernel" if kernel.is_this_kernel else state,
+        state=f"busy since {busy_since}" if busy_since and not kernel.is_this_kernel else activity,
         idle="" if busy_since else _idle_words(kernel, now),
         clients="" if kernel.connections is None else str(kernel.connections),
         server=visible(kernel.server.name) if kernel.server else NONE,
         id=visible(kernel.short_id),
+        activity=activity,
     )
 
 

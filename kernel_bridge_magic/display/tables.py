@@ -187,7 +187,7 @@ def _html_name(row: Row, here: tuple[Server, str] | None) -> str:
 
 
 def _html_state(row: Row) -> str:
-    colour = _COLOURS.get(row.state.partition(" since ")[0], _COLOURS["unknown"])
+    colour = _COLOURS.get(row.activity, _COLOURS["unknown"])
     return f'<span style="color:{colour}">●</span> {escape(cut_end(row.state, 24))}'
 
 

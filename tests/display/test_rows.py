@@ -21,7 +21,7 @@ def kernel(**known: object) -> Kernel:
 def test_the_cells_of_a_kernel() -> None:
     sessions = (Session("work/a.ipynb", "a.ipynb"), Session("b.ipynb", "b.ipynb"))
     row = row_of(kernel(sessions=sessions, state="idle", connections=2, last_activity=NOW), 3, NOW)
-    assert row[1:] == ("3", "work/a.ipynb +1", "Python 3", "idle", "now", "2", "lab", row.kernel.short_id)
+    assert row[1:] == ("3", "work/a.ipynb +1", "Python 3", "idle", "now", "2", "lab", row.kernel.short_id, "idle")
 
 
 def test_what_is_not_known_is_said_so() -> None:
