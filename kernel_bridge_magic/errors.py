@@ -70,7 +70,14 @@ class BadOption(BadInput):
 
 
 class BadCell(BadInput):
-    """A cell that can be sent to no kernel: it has a NUL byte or a lone surrogate, or is too large."""
+    """A cell that cannot be sent: it has a NUL byte or a lone surrogate, or is too large.
+
+    `kernel` is the kernel for whose server it is too large; the text begins with that name.
+    """
+
+    def __init__(self, problem: str = "", *, kernel: str = "") -> None:
+        super().__init__(f"{kernel}: {problem}" if kernel else problem)
+        self.kernel = kernel
 
 
 class BadMatch(BadInput):

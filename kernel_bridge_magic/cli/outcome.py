@@ -87,9 +87,9 @@ def fail(error: KernelBridgeError, meant: list[Kernel], *, as_json: bool) -> int
         model = failure(error, *meant)
         print_json(model)
         text = model["error"]["message"]
-    # A cell or an option that the kernel cannot accept: the text alone does not name the kernel.
-    title = visible(meant[0].title) if meant and isinstance(error, BadCell | BadOption) else ""
-    say(text if text.startswith(title) else f"{title}: {text}")
+    # What is wrong with a cell or an option rarely depends on the kernel, so that most such texts do not name it.
+    names_none = isinstance(error, BadOption) or (isinstance(error, BadCell) and not error.kernel)
+    say(f"{visible(meant[0].title)}: {text}" if meant and names_none else text)
     if isinstance(error, AmbiguousKernel) and not as_json:
         for line in error.choices(_columns()):
             print(line, file=sys.stderr)

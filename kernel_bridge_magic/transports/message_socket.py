@@ -128,8 +128,9 @@ class MessageSocket:
         if len(payload) > LARGEST_SENT:
             # In bytes: a size and a limit that are close to each other would be one number in MiB.
             raise BadCell(
-                f"{kernel}: a message of {len(payload):,} bytes was not sent, since the server takes "
-                f"{LARGEST_SENT:,} at most; split the cell, or let it read its data from a file there"
+                f"a message of {len(payload):,} bytes was not sent, since the server takes {LARGEST_SENT:,} at most; "
+                "split the cell, or let it read its data from a file there",
+                kernel=kernel,
             )
         opcode = websocket.ABNF.OPCODE_TEXT if isinstance(payload, str) else websocket.ABNF.OPCODE_BINARY
         self._largest = max(self._largest, len(payload))

@@ -44,7 +44,8 @@ def test_not_a_number_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> Non
     [
         (BadMatch("which kernel?"), [KERNEL], ["which kernel?"]),
         (BadCell("the code is empty"), [KERNEL], ["a.ipynb: the code is empty"]),
-        (BadCell("a.ipynb cannot run it"), [KERNEL], ["a.ipynb cannot run it"]),
+        (BadCell("it is too large", kernel="a.ipynb"), [KERNEL], ["a.ipynb: it is too large"]),
+        (BadCell("a.ipynb is no code"), [KERNEL], ["a.ipynb: a.ipynb is no code"]),
         (BadCell("the code is empty"), [], ["the code is empty"]),
     ],
 )
