@@ -57,7 +57,7 @@ def _server_model(report: ServerReport) -> dict[str, Any]:
 def servers_model(listing: Listing) -> dict[str, Any]:
     """Return what `servers --json` prints: every known server, and what is wrong in the configuration."""
     servers = [_server_model(report) for report in listing.servers]
-    return {"version": VERSION, "status": "ok", "servers": servers, "notes": list(listing.notes), "error": None}
+    return _found(servers=servers, notes=list(listing.notes))
 
 
 def checks_model(checkups: Sequence[Checkup]) -> dict[str, Any]:
@@ -74,14 +74,12 @@ def checks_model(checkups: Sequence[Checkup]) -> dict[str, Any]:
         }
         for checkup in checkups
     ]
-    status = "ok" if all(checkup.ok for checkup in checkups) else "error"
-    return {"version": VERSION, "status": status, "checks": checks, "error": None}
+    return _found(status="ok" if all(checkup.ok for checkup in checkups) else "error", checks=checks)
 
 
 def interrupt_model(kernel: Kernel, *, interrupted: bool) -> dict[str, Any]:
     """Return what `interrupt --json` prints; `interrupted` is false for a kernel that was idle."""
-    about = kernel_model(kernel, kernel.id)
-    return {"version": VERSION, "status": "ok", "kernel": about, "interrupted": interrupted, "error": None}
+    return _found(kernel=kernel_model(kernel, kernel.id), interrupted=interrupted)
 
 
 def listing_model(listing: Listing, kernels: list[Kernel]) -> dict[str, Any]:
@@ -89,14 +87,15 @@ def listing_model(listing: Listing, kernels: list[Kernel]) -> dict[str, Any]:
 
     That is `kernels` of the listing, every server that was asked, and what sandboxed servers list under ids of yours.
     """
-    return {
-        "version": VERSION,
-        "status": "ok",
-        "kernels": [kernel_model(kernel, selector(kernel, listing.kernels)) for kernel in kernels],
-        "servers": [_server_model(report) for report in listing.servers],
-        "claims": [kernel_model(kernel, selector(kernel, ())) for kernel in listing.claims],
-        "error": None,
-    }
+    return _found(
+        kernels=[kernel_model(kernel, selector(kernel, listing.kernels)) for kernel in kernels],
+        servers=[_server_model(report) for report in listing.servers],
+        claims=[kernel_model(kernel, selector(kernel, ())) for kernel in listing.claims],
+    )
+
+
+def _found(*, status: str = "ok", **fields: Any) -> dict[str, Any]:
+    return {"version": VERSION, "status": status, **fields, "error": None}
 
 
 def has_exited_well(result: RemoteResult) -> bool:
@@ -112,26 +111,21 @@ def has_exited_well(result: RemoteResult) -> bool:
 def result_model(result: RemoteResult, output_file: str = "") -> dict[str, Any]:
     """Return what `exec --json` prints when the cell was sent; `output_file` is the file with all printed text."""
     error = None if has_exited_well(result) else result.error
-    return {
-        "version": VERSION,
-        "status": "ok" if error is None else result.status,
-        "fate": str(Fate.OK if error is None else result.fate),
-        "started": result.started,
-        "kernel": kernel_model(result.kernel, result.kernel.id),
-        "outputs": result.outputs,
-        "truncated": result.truncated,
-        "output_characters": result.output_characters,
-        "output_file": output_file or None,
-        "result": result.value.text if result.value is not None else None,
-        "error": None if error is None else _error_model(error),
-        "seconds": round(result.seconds, 6),
-        "missing": result.missing,
-        "updates": [
-            {"display_id": update.display_id, "data": update.data, "metadata": update.metadata}
-            for update in result.updates
-        ],
-        "candidates": [],
-    }
+    updates = [{"display_id": it.display_id, "data": it.data, "metadata": it.metadata} for it in result.updates]
+    return _outcome(
+        result.kernel,
+        error,
+        fate=str(Fate.OK if error is None else result.fate),
+        started=result.started,
+        outputs=result.outputs,
+        truncated=result.truncated,
+        output_characters=result.output_characters,
+        output_file=output_file or None,
+        result=result.value.text if result.value is not None else None,
+        seconds=round(result.seconds, 6),
+        missing=result.missing,
+        updates=updates,
+    )
 
 
 def failure(error: KernelBridgeError, kernel: Kernel | None = None) -> dict[str, Any]:
@@ -142,10 +136,15 @@ def failure(error: KernelBridgeError, kernel: Kernel | None = None) -> dict[str,
     if kernel is None and isinstance(error, OwnKernel):
         kernel = error.kernel
     candidates = error.candidates if isinstance(error, AmbiguousKernel) else ()
+    return _outcome(kernel, error, candidates=[kernel_model(kernel, select) for select, kernel in candidates])
+
+
+def _outcome(kernel: Kernel | None, error: KernelBridgeError | None, **known: Any) -> dict[str, Any]:
+    """Return what became of a cell: what is said of one that was not sent, with the fields `known` in its place."""
     return {
         "version": VERSION,
-        "status": "error",
-        "fate": "not run",
+        "status": "ok" if error is None else "error",
+        "fate": str(Fate.NOT_RUN),
         "started": False,
         "kernel": None if kernel is None else kernel_model(kernel, kernel.id),
         "outputs": [],
@@ -153,11 +152,12 @@ def failure(error: KernelBridgeError, kernel: Kernel | None = None) -> dict[str,
         "output_characters": 0,
         "output_file": None,
         "result": None,
-        "error": _error_model(error),
+        "error": None if error is None else _error_model(error),
         "seconds": 0.0,
         "missing": 0,
         "updates": [],
-        "candidates": [kernel_model(kernel, select) for select, kernel in candidates],
+        "candidates": [],
+        **known,
     }
 
 
