@@ -26,6 +26,7 @@ _CONNECT_SECONDS = 0.1  # loopback refuses in microseconds; a full backlog does 
 _SLICE = 20  # milliseconds between two looks at whether anybody still waits
 _AT_ONCE = 300  # a ZMQ context holds 1023 sockets, a process often 1024 descriptors
 _ENDED = "the kernel has ended (nobody listens on its port)"
+_UNUSABLE = "its address cannot be used"
 _SILENT = "its heartbeat does not answer (ended, stopped or swapped out)"
 
 
@@ -98,7 +99,7 @@ class Heartbeats:
     def _run(self) -> None:
         for start in range(0, len(self._endpoints), _AT_ONCE):
             some = self._endpoints[start : start + _AT_ONCE]
-            problems = _refusals(some)
+            problems = refusals(some)
             for path, problem in problems.items():
                 self._decide(path, problem)
             listening = [endpoint for endpoint in some if endpoint.path not in problems]
@@ -141,10 +142,10 @@ class Heartbeats:
             context.destroy(linger=0)
 
 
-def _refusals(endpoints: Sequence[Endpoint]) -> dict[str, str]:
-    """Connect to all without waiting: a port where nobody listens refuses at once, which tells most files as stale.
+def refusals(endpoints: Sequence[Endpoint]) -> dict[str, str]:
+    """Connect to all without waiting; return the problem of each that refuses, by its connection file's path.
 
-    Gives the problem of each that is stale, by path.
+    A port where nobody listens refuses at once, which tells most files as stale.
     """
     problems: dict[str, str] = {}
     poll = selector()
@@ -156,9 +157,7 @@ def _refusals(endpoints: Sequence[Endpoint]) -> dict[str, str]:
                 number = sock.connect_ex(_address(endpoint))
             except (OSError, ValueError, OverflowError) as error:
                 out = descriptors.are_out(error)
-                problems[endpoint.path] = (
-                    sentence("", *descriptors.none_left()) if out else "its address cannot be used"
-                )
+                problems[endpoint.path] = sentence("", *descriptors.none_left()) if out else _UNUSABLE
                 continue
             if number in (errno.EINPROGRESS, errno.EWOULDBLOCK):
                 poll.register(sock, EVENT_WRITE, (sock, endpoint.path))

@@ -90,13 +90,13 @@ def test_waiting_ends_at_the_deadline_and_asking_with_the_listing() -> None:
 
 
 def test_time_to_answer_begins_when_a_kernel_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    refusals = heartbeat._refusals
+    refuse = heartbeat.refusals
 
     def on_a_loaded_machine(where: Sequence[Endpoint]) -> dict[str, str]:
         time.sleep(1.0)  # all of the time that the kernel has
-        return refusals(where)
+        return refuse(where)
 
-    monkeypatch.setattr(heartbeat, "_refusals", on_a_loaded_machine)
+    monkeypatch.setattr(heartbeat, "refusals", on_a_loaded_machine)
     with echo() as port:
         assert asked(at(port), seconds=1.0).problem("kernel.json") == ""
 
