@@ -17,7 +17,7 @@ from kernel_bridge_magic.bridge.meanings import Meanings
 from kernel_bridge_magic.bridge.pool import Pool
 from kernel_bridge_magic.discovery.look import last_answer, look
 from kernel_bridge_magic.discovery.runtime_files import named_files
-from kernel_bridge_magic.discovery.this_kernel import own_connection_file, own_kernel_id
+from kernel_bridge_magic.discovery.standalone import own_connection_file, own_kernel_id
 from kernel_bridge_magic.errors import BadInput, BadServer, KernelBridgeError
 from kernel_bridge_magic.faces import PYTHON, Face
 from kernel_bridge_magic.matching.levels import clean

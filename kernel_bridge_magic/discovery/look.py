@@ -19,6 +19,7 @@ from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery.asking import Answer, ask_all
 from kernel_bridge_magic.discovery.claims import listed_by, of_frozen_servers, of_silent_kernels
 from kernel_bridge_magic.discovery.heartbeat import Endpoint, Heartbeats
+from kernel_bridge_magic.discovery.processes import may_be_unused, with_unused
 from kernel_bridge_magic.discovery.runtime_files import (
     FileContent,
     Refused,
@@ -29,7 +30,6 @@ from kernel_bridge_magic.discovery.runtime_files import (
 )
 from kernel_bridge_magic.discovery.server_files import read_servers
 from kernel_bridge_magic.discovery.standalone import endpoints, file_kernel_id, standalone_kernel
-from kernel_bridge_magic.discovery.unused import may_be_unused, with_unused
 from kernel_bridge_magic.models import Kernel, Origin, Server, Session, is_uuid
 from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
 

@@ -1,4 +1,4 @@
-"""Kernels that no server tells of: connection files, what started them, and what disk knows of their kernelspec."""
+"""Kernels that no server tells of, and this one: connection files, what started them, what disk knows of their spec."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ipaddress
 import itertools
 import os
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -48,6 +49,22 @@ def file_kernel_id(path: str) -> str:
     return os.path.basename(path).removeprefix("kernel-").removesuffix(".json")
 
 
+def own_connection_file() -> str:
+    """Return the absolute path of the connection file of the ipykernel that runs this code; "" outside of one."""
+    module: Any = sys.modules.get("ipykernel.kernelapp")  # nothing is imported: a kernel has imported what it needs
+    application = getattr(module, "IPKernelApp", None)
+    if application is None or not application.initialized():
+        return ""
+    # ipykernel.connect.get_connection_file() does the same, after an import of 0.3 s outside a kernel.
+    path = getattr(application.instance(), "abs_connection_file", "")
+    return os.path.abspath(path) if isinstance(path, str) and path else ""
+
+
+def own_kernel_id() -> str:
+    """Return the id of the kernel that runs this code, as `file_kernel_id`; "" outside of one."""
+    return file_kernel_id(own_connection_file())
+
+
 def endpoints(files: Sequence[FileContent]) -> tuple[dict[str, Endpoint], list[Skipped]]:
     """Read connection files: where each kernel listens, by path, and which files cannot be used."""
     found, skipped = {}, []
@@ -78,6 +95,8 @@ def endpoint(file: FileContent) -> Endpoint:
         raise Refused("it has no key, so its messages would not be signed")
     transport, ip = text(data, "transport") or "tcp", text(data, "ip")
     if transport == "ipc":
+        if "\0" in ip:  # the system's calls read a path up to there: another socket would be asked
+            raise Refused("its socket's path has a NUL character")
         ip = peers.unix_address(os.path.dirname(file.path), ip, f"-{shell}")
     elif transport == "tcp":
         ip = _address(ip, bool(public))

@@ -17,7 +17,7 @@ from kernel_bridge_magic.bridge.widgets import WidgetBridge
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.execution import Execution
-from kernel_bridge_magic.discovery.this_kernel import own_kernel_id
+from kernel_bridge_magic.discovery.standalone import own_kernel_id
 from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.comm_proxies import CommProxies, Forward
 from kernel_bridge_magic.display.hooks import leave_out
@@ -202,11 +202,7 @@ def _introduced(kernel: Kernel) -> str:
 
 
 def _ask(what: str) -> str:
-    """Ask the user for a secret, as `registry.Ask` does.
-
-    Raises:
-        BadServer: nobody can be asked here.
-    """
+    """Ask the user for a secret, as `registry.Ask` does."""
     try:
         with warnings.catch_warnings():
             # Without a terminal getpass warns and reads stdin, which may be the rest of a script that is piped in.

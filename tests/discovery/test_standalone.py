@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ from kernel_bridge_magic.discovery.standalone import (
     endpoints,
     file_kernel_id,
     kernelspec_on_disk,
+    own_connection_file,
+    own_kernel_id,
     standalone_kernel,
     starter,
 )
@@ -268,6 +271,7 @@ def test_many_stale_files_cost_little(tmp_path: Path) -> None:
         ({"key": ""}, "no key"),
         ({"key": 5}, "'key' is not text"),
         ({"transport": "pgm"}, "neither tcp nor ipc"),
+        ({"transport": "ipc", "ip": "/r/other\0"}, "has a NUL character"),
         ({"ip": "10.1.2.3"}, "without encryption"),
         ({"ip": "0.0.0.0"}, "without encryption"),
         ({"ip": "evil.example"}, "its ip is not an address"),
@@ -347,3 +351,51 @@ def test_kernelspecs_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert kernelspec_on_disk("mine") == KernelSpec("mine", "Mine", "julia")
     for name in ("bad", "missing", "", "..", "../mine", "a/b", "é"):
         assert kernelspec_on_disk(name) == KernelSpec(name)
+
+
+# -- the kernel that runs this code
+
+
+def test_outside_a_kernel_this_one_has_no_file() -> None:
+    code = (
+        "import sys; from kernel_bridge_magic.discovery.standalone import *;"
+        "print(repr(own_connection_file() + own_kernel_id()), 'ipykernel' in sys.modules, 'IPython' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["''", "False", "False"]
+
+
+def test_ipykernel_without_an_application_is_no_kernel(tmp_path: Path) -> None:
+    code = (
+        "import ipykernel.kernelapp; from kernel_bridge_magic.discovery.standalone import *;"
+        "print(repr(own_connection_file() + own_kernel_id()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=private_env(tmp_path)
+    )
+    assert done.stdout == "''\n"
+
+
+def test_inside_a_kernel_it_knows_its_file_and_id(tmp_path: Path) -> None:
+    from jupyter_client.blocking import BlockingKernelClient
+
+    code = "import kernel_bridge_magic.discovery.standalone as t"
+    root = str(Path(__file__).parents[2])
+    with ConsoleKernel(tmp_path / "runtime", "abc-1", env={"PYTHONPATH": root}) as kernel:
+        client = BlockingKernelClient()
+        client.load_connection_file(str(kernel.connection_file))
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=20)
+            reply = client.execute_interactive(
+                code, user_expressions={"f": "t.own_connection_file()", "i": "t.own_kernel_id()"}, timeout=20
+            )
+        finally:
+            client.stop_channels()
+    found = {name: item["data"]["text/plain"] for name, item in reply["content"]["user_expressions"].items()}
+    assert found == {"f": repr(str(kernel.connection_file)), "i": "'abc-1'"}
+
+
+def test_pytest_runs_in_no_kernel() -> None:
+    # Whatever plugins have imported.
+    assert own_connection_file() == own_kernel_id() == ""
