@@ -246,9 +246,6 @@ class _Admission:
 
         `seconds` have passed since the server was asked, or since the wait for the other thread began. `suspended` says
         that the kernel's process is seen to be stopped.
-
-        Raises:
-            NotRun: the wait is over.
         """
         if seconds < _MOMENT:
             return

@@ -128,11 +128,7 @@ def _unexpected(word: str, meant: str) -> str:
 
 
 def _settle(options: argparse.Namespace, words: list[str]) -> None:
-    """Set which kernel and which code `exec` was given; `words` are neither options nor values of options.
-
-    Raises:
-        BadInput: there are too many of them, or too few.
-    """
+    """Set which kernel and which code `exec` was given; `words` are neither options nor values of options."""
     if options.code_file == "-":
         options.code_file, options.code_stdin = None, True
     if "-" in words:

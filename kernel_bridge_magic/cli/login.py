@@ -133,11 +133,7 @@ def _secret(what: str, reference: str) -> Any:
 
 
 def _asked(what: str) -> str:
-    """Ask for a secret.
-
-    Raises:
-        BadServer: there is nobody to ask.
-    """
+    """Ask for a secret."""
     import getpass
 
     if not _can_ask():

@@ -135,11 +135,7 @@ class BridgeMagics(Magics):
     # -- shared
 
     def _expand(self, word: str) -> str:
-        """Return the value of a word that is `$name` or `{expr}` as a whole, for a Kernel its id; else the word.
-
-        Raises:
-            BadOption: it has no value here.
-        """
+        """Return the value of a word that is `$name` or `{expr}` as a whole, for a Kernel its id; else the word."""
         found = re.fullmatch(r"\$([A-Za-z_]\w*)|\{(.+)\}", word)
         if found is None:
             return word
