@@ -167,6 +167,16 @@ def test_numbers_that_come_late_are_not_missing() -> None:
     assert running().get(*map(message, (20, 15, 11, 12, 19))).lost() == Gap(5, True)
 
 
+def test_what_is_lost_is_counted_in_whatever_order_the_rest_comes() -> None:
+    dice = random.Random(7)
+    for _ in range(300):
+        missing = set(dice.sample(range(11, 59), dice.randrange(30)))
+        coming = [number for number in range(11, 60) if number not in missing]
+        swap = dice.randrange(len(coming) - 1)
+        coming[swap], coming[swap + 1] = coming[swap + 1], coming[swap]
+        assert running().get(*map(message, coming)).lost() == Gap(len(missing), True)
+
+
 def test_a_reply_that_overtook_the_output_before_the_link_broke_hides_no_loss() -> None:
     cell = Cell(state(1, "busy"), *map(message, range(2, 11)), answer(15)).breaks()
     assert cell.get(state(16, "idle")).lost() == Gap(4, True)
@@ -219,6 +229,13 @@ def test_the_server_numbers_its_requests_anew_for_each_link_and_takes_nothing_fr
     assert cell.lost() == Gap(1 + 2, False), "no reply stands between an idle and a later busy"
 
 
+def test_requests_of_the_server_s_that_overlap_behind_the_cell_take_nothing_from_its_loss() -> None:
+    # As it came from a real server on a loaded machine: the busy of 99_0 was given to nobody.
+    asked = [by_server(17, "busy", "99_1"), by_server(18, "idle"), by_server(20, "idle", "99_1")]
+    gap = running().get(message(13), message(14), *asked).lost()
+    assert gap is not None and gap.size == 2
+
+
 def test_replies_to_other_clients_are_told_as_an_upper_bound() -> None:
     assert running().get(other(11, "busy"), other(13, "idle"), message(14)).lost() == Gap(1, False)
 
@@ -226,6 +243,27 @@ def test_replies_to_other_clients_are_told_as_an_upper_bound() -> None:
 def test_what_our_earlier_request_lost_is_told_as_an_upper_bound() -> None:
     cell = Cell(state(1, "busy", parent=EARLIER)).breaks()
     assert cell.get(message(6)).lost() == Gap(4, False)
+
+
+def sent_behind(*heard: Message) -> Cell:
+    """A cell that was sent behind an earlier request of ours, of which this was heard before the link broke."""
+    cell = Cell(*heard)
+    cell.expect(CELL)
+    return cell.breaks()
+
+
+# As it came from a real server in some of a thousand random resets.
+@pytest.mark.parametrize("before", [0, 1, 2, 3])
+@pytest.mark.parametrize("after", [[], [2], [1], [1, 2]])
+def test_no_request_of_ours_before_the_cell_hides_a_loss_of_its(before: int, after: list[int]) -> None:
+    made = [state(1, "busy", parent=EARLIER), answer(2, parent=EARLIER), state(3, "idle", parent=EARLIER)]
+    gap = sent_behind(*made[:before]).get(*(made[place] for place in after), message(7)).lost()
+    assert gap is not None and gap.size >= 3
+    gap = sent_behind(*made).get(message(8, parent=EARLIER), message(10)).lost()
+    assert gap is not None and gap.size >= 4 + 1, "a thread of that request prints on"
+    behind = [state(20, "busy", parent=EARLIER), state(22, "idle", parent=EARLIER)]
+    gap = sent_behind().get(message(4), *behind).lost()
+    assert gap is not None and gap.size >= 3, "in a subshell it ran behind the cell"
 
 
 def test_a_second_break_counts_on() -> None:
@@ -427,7 +465,6 @@ def test_in_a_flood_a_reply_to_another_client_is_no_loss_and_hides_none() -> Non
     assert lost(*whole, *rest) == Gap(1, False)
     # One that was answered before the flood explains nothing in it.
     before = [state(-9, "busy"), other(-8, "busy"), other(-6, "idle")]
-    shifted = Cell(heard=0).get(*(message(number, parent=EARLIER) for number in range(-HEARD, -9)))
     shifted = Cell(*before, *flood(-5, end), *rest, heard=0)
     assert shifted.lost() == Gap(3 + 1, False)
 
@@ -740,6 +777,19 @@ def test_what_is_dropped_in_a_flood_is_never_told_too_small(seed: int) -> None:
         assert gap == Gap(0, True)
     # And where it is known that something was dropped.
     check(cell.lost(dropped=True), kernel.lost(without - {ends}), kernel.unknowable(without))
+
+
+def test_in_a_flood_beside_nobody_just_what_was_dropped_is_counted() -> None:
+    dice = random.Random(7)
+    for _ in range(20):
+        end = 3000
+        without: set[int] = set()
+        for _ in range(dice.randrange(4)):
+            start = dice.randrange(FLOOD + 2, end)
+            without |= set(range(start, min(start + dice.choice((1, 3, 30, 300)), end)))
+        cell = [state(1, "busy"), *(one for number, one in enumerate(flood(2, end), 2) if number not in without)]
+        gap = lost(*cell, *dice.sample([answer(end), state(end + 1, "idle")], 2))
+        assert gap is not None and gap.size == len(without)
 
 
 @PLAYED
