@@ -12,8 +12,6 @@ TESTS = Path(__file__).parent
 UNTESTED = {
     "__main__.py": "three lines for a process: every test of the command line goes through them",
     "protocol/events.py": "dataclasses without a method",
-    "transports/items.py": "dataclasses without a method",
-    "transports/zmq_channels.py": "the sockets of `transports/zmq.py`, whose tests hold the kernel's ends",
 }
 #: Test files in a folder of the package that test more than one module of it, and what they test.
 FOLDER_WIDE = {"remote_code/test_there.py": "what `remote_code/there` has, as the other kernel runs it"}

@@ -22,7 +22,7 @@ from kernel_bridge_magic.models import Kernel, Server, may_have_unread
 from kernel_bridge_magic.protocol.events import Event, Note, Queued
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.base import Transport
-from kernel_bridge_magic.transports.items import HeldUp
+from kernel_bridge_magic.transports.inbox import HeldUp
 
 _OPEN_SECONDS = 75.0  # the first WebSocket to a busy kernel waits up to 60 s (FACTS.md#opening-a-websocket)
 _MOMENT = 0.7  # a server that does not wait for its kernel accepts us sooner

@@ -29,7 +29,7 @@ from kernel_bridge_magic.protocol.events import Aside, CommMessage, DisplayData,
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.request import Request, display_of
 from kernel_bridge_magic.sanitize.terminal import spell_out
-from kernel_bridge_magic.transports.items import Closed
+from kernel_bridge_magic.transports.inbox import Closed
 
 _SETTLE_SECONDS = 1.0  # for handling what came before a cell, so that it is shown before it
 _BEGIN_SECONDS = 0.5  # an idle kernel starts to handle a widget's message within milliseconds

@@ -21,7 +21,7 @@ from kernel_bridge_magic.protocol.events import Event
 from kernel_bridge_magic.protocol.messages import describe_language
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.transports.base import Transport
-from kernel_bridge_magic.transports.items import Subscriber
+from kernel_bridge_magic.transports.inbox import Subscriber
 
 _LEFT_UNKNOWN = (
     "the link was lost under an earlier cell, so its end is not known. It may still be running there; its variables "

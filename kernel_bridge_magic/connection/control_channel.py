@@ -18,8 +18,7 @@ from kernel_bridge_magic.errors import LinkError
 from kernel_bridge_magic.protocol.messages import Message, evaluate_content
 from kernel_bridge_magic.remote_code import subshell as remote
 from kernel_bridge_magic.transports.base import Transport
-from kernel_bridge_magic.transports.inbox import Inbox
-from kernel_bridge_magic.transports.items import Closed
+from kernel_bridge_magic.transports.inbox import Closed, Inbox
 
 #: A control thread answers in milliseconds, unless native code holds the GIL.
 REPLY_SECONDS = 2.0

@@ -15,8 +15,7 @@ from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.remote_code import spool
 from kernel_bridge_magic.transports.base import Transport
-from kernel_bridge_magic.transports.inbox import Inbox
-from kernel_bridge_magic.transports.items import Back, Broken, Closed
+from kernel_bridge_magic.transports.inbox import Back, Broken, Closed, Inbox
 
 _PAUSE = 0.2  # seconds between two fetches: a flood has many holes
 _HEADLESS = 0.5  # seconds between a cell's reply and its idle, until that is fetched

@@ -32,8 +32,7 @@ from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.remote_code import record
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.transports.base import Transport
-from kernel_bridge_magic.transports.inbox import Inbox
-from kernel_bridge_magic.transports.items import Back, Broken, Closed
+from kernel_bridge_magic.transports.inbox import Back, Broken, Closed, Inbox
 
 _TICK = 0.1  # seconds between looks at the clock while nothing comes
 _INTERRUPT_SECONDS = 4.0  # for an interrupt that is under way to be done; a server has 3 s

@@ -22,8 +22,7 @@ from kernel_bridge_magic.remote_code import displayhook_patch, record
 from kernel_bridge_magic.text import count
 from kernel_bridge_magic.transports import timing
 from kernel_bridge_magic.transports.base import Transport
-from kernel_bridge_magic.transports.inbox import Inbox
-from kernel_bridge_magic.transports.items import Closed
+from kernel_bridge_magic.transports.inbox import Closed, Inbox
 
 _PROOF_SECONDS = 3.0  # for a restarted kernel's output to find its way here
 _ARM_SECONDS = 0.3  # an idle kernel answers in milliseconds

@@ -18,8 +18,7 @@ from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.protocol.messages import Message, describe_kernel, has_subshells
 from kernel_bridge_magic.remote_code import subshell as remote
 from kernel_bridge_magic.transports.base import Transport
-from kernel_bridge_magic.transports.inbox import Inbox
-from kernel_bridge_magic.transports.items import Closed
+from kernel_bridge_magic.transports.inbox import Closed, Inbox
 
 _BUSY_SECONDS = 0.5  # an idle kernel answers in milliseconds
 _LATE_SECONDS = 600.0  # for a subshell that native code has held up, and that somebody must delete

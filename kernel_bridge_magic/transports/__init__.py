@@ -1,1 +1,1 @@
-"""The two roads to a kernel, behind one seam: `base.Transport`. Each owns one thread and its sockets."""
+"""The two transports to a kernel, behind one seam: `base.Transport`. Each owns one thread and its sockets."""

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kernel_bridge_magic.access.deadline import Deadline
+from kernel_bridge_magic.access.descriptors import require
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkLost
 from kernel_bridge_magic.fate.kernel_state import KernelState
 from kernel_bridge_magic.fate.ledger import Gap, Ledger
@@ -27,11 +28,10 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.messages import Message, make_message
 from kernel_bridge_magic.remote_code.displayhook_patch import DisplayhookPatch
 from kernel_bridge_magic.transports import timing
-from kernel_bridge_magic.transports.inbox import Inbox
-from kernel_bridge_magic.transports.items import Closed, HeldUp
+from kernel_bridge_magic.transports.inbox import Closed, HeldUp, Inbox
 from kernel_bridge_magic.transports.main_shell import main_shell_of
-from kernel_bridge_magic.transports.opening import Opening
 from kernel_bridge_magic.transports.router import Router
+from kernel_bridge_magic.transports.threads import Opening, Wakeup
 
 
 class Transport:
@@ -45,6 +45,7 @@ class Transport:
     reopens = False
 
     def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
         #: our `session` in headers, and a WebSocket's session_id; no two connections share one
         self.client_id = uuid.uuid4().hex
         #: who gets what comes
@@ -71,11 +72,13 @@ class Transport:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._pid, self._used = os.getpid(), time.monotonic()
-        self._closing = self._hears = False
+        self._closing = False
         self._closed: Closed | None = None
         #: until when what comes may be what a server kept, so that nobody knows when it was sent; monotonic clock
         self._kept_until = float("-inf")
         self._opening = Opening()
+        #: wakes the thread while it polls; open from before `_connect` until `_release`
+        self._wakeup = Wakeup()
         self._thread = threading.Thread(target=self._run, name=f"kernel-bridge-{self.name}", daemon=True)
 
     def open(self, timeout: float, held_up: HeldUp | None = None) -> None:
@@ -128,14 +131,15 @@ class Transport:
             raise LinkLost("this connection belongs to the process that opened it; connect anew after a fork")
         msg_id = msg_id or self.new_id()
         message = self._make(msg_type, content, channel=channel, msg_id=msg_id, subshell=subshell, **parts)
+        is_cell = msg_type == "execute_request" and not content.get("silent")
         if inbox is not None:
             self.router.expect(msg_id, inbox)
-            with self._lock:
-                if msg_type == "execute_request" and not content.get("silent"):
+            if is_cell:
+                with self._lock:
                     self._ledger.expect(msg_id)
         if msg_type == "execute_request" and channel == "control":
-            self.main_shell.send_aside(msg_id)
-        elif msg_type == "execute_request" and not content.get("silent") and not subshell:
+            self.main_shell.send(msg_id, aside=True)
+        elif is_cell and not subshell:
             self.main_shell.send(msg_id)
         self._used = time.monotonic()
         try:
@@ -159,21 +163,20 @@ class Transport:
         *,
         seconds: float,
         channel: str = "shell",
-        subshell: str = "",
-        msg_id: str = "",
         harmless: bool = False,
         whole: bool = False,
+        **parts: Any,
     ) -> dict[str, Any] | None:
         """Send a request and return its reply's content; None if none came within `seconds`, or the end came first.
 
         `harmless` is one that changes nothing over there: the wait for its answer may be interrupted. `whole` waits
-        for its idle as well, if that comes in time.
+        for its idle as well, if that comes in time. `parts` are those of `send`.
 
         Raises:
             LinkLost: the connection is closed; the request was not sent.
         """
         inbox = Inbox()
-        msg_id = self.send(msg_type, content, channel=channel, subshell=subshell, inbox=inbox, msg_id=msg_id)
+        msg_id = self.send(msg_type, content, channel=channel, inbox=inbox, **parts)
         deadline = Deadline.after(seconds)
         reply: dict[str, Any] | None = None
         try:
@@ -220,7 +223,7 @@ class Transport:
         self._closing = True
         if self._pid != os.getpid():
             return
-        self._wake()
+        self._wakeup.ring()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(wait)
             if self._thread.is_alive():
@@ -267,12 +270,8 @@ class Transport:
         """Receive and dispatch what comes within `seconds`, at least once; runs in the thread."""
         raise NotImplementedError
 
-    def _wake(self) -> None:
-        """Make `_pump` look at `_closing`; called from any thread."""
-        raise NotImplementedError
-
     def _break(self) -> None:
-        """End a receive that `_wake` did not end; called from any thread."""
+        """End whatever the thread still waits for, though it was woken to see `_closing`; called from any thread."""
 
     def _release(self) -> None:
         """Close the sockets; runs in the thread, once."""
@@ -284,7 +283,7 @@ class Transport:
         ended = self.abandoned or self.state.life.ended is not None
         return not used and (ended or time.monotonic() - self._used > timing.current.unused)
 
-    def _take_message(self, message: Message) -> None:
+    def _handle_message(self, message: Message) -> None:
         """Handle a message as it came. Here is the guard: whatever it is, the thread goes on to the next one."""
         try:
             self._dispatch(message)
@@ -302,14 +301,6 @@ class Transport:
         now = time.monotonic()
         clock = time.strftime("%H:%M:%S") if message.channel == "iopub" and now >= self._kept_until else ""
         self.state.receive(message, now=now, clock=clock)
-
-    def _hear(self, hears: bool) -> None:
-        """Record that from now on all is heard that the kernel says, or that it is not."""
-        if hears and not self._hears:
-            self.main_shell.join(self.client_id)
-        elif self._hears and not hears:
-            self.main_shell.leave()
-        self._hears = hears
 
     def _say_farewell(self, message: Message) -> None:
         """Send the last message, and wait until it is answered, or a moment if the kernel is busy.
@@ -330,9 +321,11 @@ class Transport:
         ended = Closed("")
         # If the thread ends for a reason nobody thought of, the opener must not wait for it.
         problem: KernelBridgeError = CannotConnect("the connection broke while it was opened")
-        self._hear(True)
+        self.main_shell.join(self.client_id)
         try:
             try:
+                require()
+                self._wakeup.open()
                 self._connect()
             except KernelBridgeError as error:
                 problem = error
@@ -345,6 +338,7 @@ class Transport:
             if self._closing and self.farewell is not None and self.state.life.ended is None:
                 with contextlib.suppress(KernelBridgeError):
                     self._say_farewell(self._make("execute_request", self.farewell))
+            self._wakeup.close()
             self._release()
-            self._hear(False)
+            self.main_shell.leave(self.client_id)
             self.router.tell_all(self._closed)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.transports.items import Item, Subscriber
+from kernel_bridge_magic.transports.inbox import Item, Subscriber
 
 _log = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 class Router:
     """Hands each message to the request that it answers, by `parent_header.msg_id`, or else to all subscribers.
 
-    Safe to use from any thread. What is handed an item must take it at once: nothing else is received meanwhile.
+    Safe to use from any thread. Whoever is handed an item must return at once: nothing else is received meanwhile.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Router:
         return faults
 
     def _publish(self, item: Item, subscribers: Iterable[Subscriber]) -> None:
-        """Hand an item to subscribers. One that raises is taken off, since it may raise at every item."""
+        """Hand an item to subscribers. One that raises is unsubscribed: it may raise at every item."""
         for subscriber in subscribers:
             try:
                 subscriber.put(item)

@@ -3,30 +3,111 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from selectors import EVENT_READ
-from typing import TYPE_CHECKING
 
 from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.descriptors import is_ready, selector
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.errors import KernelBridgeError, LinkLost
 from kernel_bridge_magic.fate import timing as fate_timing
-from kernel_bridge_magic.fate.patience import Failure, Retry, SleepDetector
+from kernel_bridge_magic.fate.patience import Failure, Incoming, Retry, Silence, SilenceStep, SleepDetector
 from kernel_bridge_magic.models import Kernel, Server
+from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 from kernel_bridge_magic.transports import timing
 from kernel_bridge_magic.transports.base import Transport
-from kernel_bridge_magic.transports.close_codes import End
-from kernel_bridge_magic.transports.dialler import Dialler
-from kernel_bridge_magic.transports.items import Back, Broken, Closed
-from kernel_bridge_magic.transports.repeats import Repeats
-from kernel_bridge_magic.transports.silence_watch import SilenceWatch
-from kernel_bridge_magic.transports.wakeup import Wakeup
+from kernel_bridge_magic.transports.handshake import Dialler
+from kernel_bridge_magic.transports.inbox import Back, Broken, Closed
+from kernel_bridge_magic.transports.message_socket import End, MessageSocket
 
-if TYPE_CHECKING:
-    from kernel_bridge_magic.transports.message_socket import MessageSocket
+_REMEMBERED = 5000  # ids; far more than a socket's buffers hold
+
+
+class Repeats:
+    """Which messages come twice, when a server sends again what we had before the link broke.
+
+    A kernel whose ids are not unique is left alone: then nothing is called a repeat.
+    """
+
+    def __init__(self) -> None:
+        self._recent: deque[str] = deque(maxlen=_REMEMBERED)
+        self._before: frozenset[str] = frozenset()
+
+    def broke(self) -> None:
+        """Record that the link broke."""
+        # The deque alone bounds it: what was added up over every break of a link grew for hours.
+        known = frozenset(self._recent)
+        self._before = known if len(known) == len(self._recent) else frozenset()
+
+    def is_repeat(self, message: Message) -> bool:
+        """Record any message of the connection; return whether it came before the link broke."""
+        name = f"{message.channel} {message.msg_id}"
+        if message.msg_id and name not in self._before:
+            self._recent.append(name)
+        return name in self._before
+
+
+class SilenceWatch:
+    """Does what the rules of `fate.patience` say of one connection.
+
+    `answers` asks the server on a new connection whether it is there. `tell` hands a note to all who wait. `detector`
+    outlives the connection: this machine may sleep between two of them.
+    """
+
+    def __init__(
+        self, link: MessageSocket, detector: SleepDetector, answers: Callable[[], bool], tell: Callable[[Note], None]
+    ) -> None:
+        self._link = link
+        self._detector = detector
+        self._answers = answers
+        self._tell = tell
+        self._silence = Silence()
+        self._incoming = Incoming()
+
+    @property
+    def doubts(self) -> bool:
+        """Whether a cell is under way, and people were told that a ping has gone unanswered."""
+        return self._silence.doubts
+
+    def tick(self, *, running: bool) -> End | None:
+        """Do what is due. Return how the connection is to end where it is to be given up.
+
+        `running` is whether a request is under way.
+        """
+        now, link = time.monotonic(), self._link
+        if slept := self._detector.slept(clocks_apart()):
+            self._silence.woke(slept)
+        number, held, announced = link.progress
+        for note in self._incoming.tick(number=number, come=held, size=announced, now=now):
+            self._tell(note)
+        for step in self._silence.tick(heard=link.heard, running=running, now=now):
+            if step is SilenceStep.PING:
+                if link.send_if_possible(link.ping):
+                    self._silence.pinged(now)
+            elif step is SilenceStep.PROBE:
+                threading.Thread(target=self._probe, name="kernel-bridge-probe", daemon=True).start()
+            elif step is SilenceStep.GIVE_UP:
+                silent = now - link.heard
+                return End(f"nothing was heard for {silent:.0f} s", silent=silent)
+            elif isinstance(step, Note):
+                self._tell(step)
+        return None
+
+    def _probe(self) -> None:
+        """Ask the server on a new connection whether it is there; runs in a thread of its own."""
+        for note in self._silence.probed(self._answers(), time.monotonic()):
+            self._tell(note)
+
+
+def clocks_apart() -> float | None:
+    """Return by how many seconds the clock that goes on while the machine sleeps is ahead; None where there is none."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return None
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 class WebSocketTransport(Transport):
@@ -45,11 +126,9 @@ class WebSocketTransport(Transport):
         self, kernel: Kernel, server: Server, vault: Vault, renew: Callable[[], Server | None] | None = None
     ) -> None:
         super().__init__(kernel)
-        self._title = kernel.title
         self._dialler = Dialler(kernel, server, vault, self.client_id, renew)
         self._link: MessageSocket | None = None
-        self._here = kernel.here  # whether its server is a process of this machine, which has ended if nobody listens
-        self._retry = Retry(here=self._here)
+        self._retry = Retry(here=kernel.here)
         self._back_at = float("-inf")
         #: how often the link was opened again
         self.reconnects = 0
@@ -58,7 +137,6 @@ class WebSocketTransport(Transport):
         self._repeats = Repeats()
         #: messages that came a second time and were dropped
         self.repeated = 0
-        self._wakeup = Wakeup()
         self._dozing = False
 
     @property
@@ -67,21 +145,11 @@ class WebSocketTransport(Transport):
         link = self._link
         return super().is_open and link is not None and not link.is_torn
 
-    @property
-    def subprotocol(self) -> str | None:
-        """The framing that the server chose, "" for JSON; None while the link is down."""
-        link = self._link
-        return None if link is None else link.subprotocol
-
     def _connect(self) -> None:
-        self._wakeup.open()
         self._dial(timing.current.websocket_open)
 
     def _dial(self, seconds: float) -> None:
-        connection = self._dialler.dial(seconds, self._opening.asked)
-        from kernel_bridge_magic.transports.message_socket import MessageSocket
-
-        self._link = MessageSocket(connection)
+        self._link = self._dialler.dial(seconds, self._opening.asked)
         # Nobody waits for the answer: it teaches `life` the kernel's session before our first cell does.
         self.send("kernel_info_request", {})
 
@@ -103,10 +171,10 @@ class WebSocketTransport(Transport):
         assert link is not None
         silence = SilenceWatch(link, self._sleep_detector, self._dialler.answers, self.router.tell_requests)
         poll = selector()
-        poll.register(link.connection.sock, EVENT_READ)
+        poll.register(link.sock, EVENT_READ)
         poll.register(self._wakeup, EVENT_READ)
         while not self._closing:
-            ready = link.connection.has_bytes(0)
+            ready = link.has_bytes(0)
             if not ready:
                 self._dozing = not self.router.is_awaited
                 bounds = timing.current
@@ -130,13 +198,13 @@ class WebSocketTransport(Transport):
         lost_at = time.monotonic()
         self.lost_since = self._signed_at
         self.breaks += 1
-        self._hear(False)
+        self.main_shell.leave(self.client_id)
+        self._repeats.broke()
         with self._lock:
             self._ledger.broke()
-            self._repeats.broke()
         self.router.tell_requests(Broken(end.reason, _clock(end.silent)))
         if lost_at - self._back_at > timing.current.websocket_short_lived:
-            self._retry = Retry(once=end.unwanted, here=self._here)
+            self._retry = Retry(once=end.unwanted, here=self._kernel.here)
         else:  # a link that breaks as soon as it is back: each try counts, as if it had failed
             self._retry.failed(Failure.DENIED if end.unwanted else Failure.OTHER)
         denied = False
@@ -151,7 +219,7 @@ class WebSocketTransport(Transport):
             if not self.router.is_awaited:
                 # Who waited has left meanwhile, and may have a connection of their own by now.
                 return Closed(end.reason, denied)
-            self._hear(True)
+            self.main_shell.join(self.client_id)
             now = self._back_at = time.monotonic()
             self.reconnects += 1
             self._kept_until = now + fate_timing.current.stragglers
@@ -166,7 +234,7 @@ class WebSocketTransport(Transport):
         self._drop()
         why = self._dialler.failure(problem)
         if why is not Failure.NO_KERNEL and self._dialler.is_renewed():
-            self._retry = Retry(here=self._here)  # whatever the server refused before says nothing
+            self._retry = Retry(here=self._kernel.here)  # whatever the server refused before says nothing
             return Failure.OTHER
         self._retry.failed(why)
         return why
@@ -183,28 +251,25 @@ class WebSocketTransport(Transport):
 
     def _listen(self, seconds: float) -> None:
         link = self._link
-        if link is None or (link.connection.has_bytes(seconds * 1000) and self._receive(link)):
+        if link is None or (link.has_bytes(seconds) and self._receive(link)):
             raise LinkLost("the connection is closed")
 
     def _receive(self, link: MessageSocket) -> End | None:
         """Receive one frame, and dispatch the message that is complete with it. Return how the connection ended."""
         try:
             came = link.receive()
+            if not isinstance(came, Message):
+                return came
+            self._handle_message(came)
         except (MalformedMessage, MemoryError) as problem:
             self._drop_message(type(problem))
-            return None
-        if isinstance(came, Message):
-            self._take_message(came)
-            return None
-        return came
+        return None
 
     def _dispatch(self, message: Message) -> None:
-        with self._lock:
-            repeat = self._repeats.is_repeat(message)
-        if repeat:
+        if self._repeats.is_repeat(message):
             self.repeated += 1
-            return
-        super()._dispatch(message)
+        else:
+            super()._dispatch(message)
 
     @property
     def receiving_at(self) -> float:
@@ -218,13 +283,9 @@ class WebSocketTransport(Transport):
         link = self._link
         if link is None:
             raise LinkLost("the link is down; nothing was sent")
-        link.send(message, self._title)
+        link.send_message(message, self._kernel.title)
         if self._dozing:
             self._wakeup.ring()
-
-    def _wake(self) -> None:
-        self._dialler.stop()
-        self._wakeup.ring()
 
     def _break(self) -> None:
         self._dialler.cut()
@@ -235,16 +296,15 @@ class WebSocketTransport(Transport):
         """Close a connection that broke."""
         link, self._link = self._link, None
         if link is not None:
-            # A link that was opened and said nothing before it broke again has given no sign.
-            if link.gave_sign or not self._signed_at:
+            # A link that was opened and said nothing before it broke again showed no sign of life.
+            if link.heard > link.opened_at or not self._signed_at:
                 self._signed_at = link.heard
-            link.drop()
+            link.shutdown()
 
     def _release(self) -> None:
         link, self._link = self._link, None
         if link is not None:
-            link.close()
-        self._wakeup.close()
+            link.close_politely()
 
 
 def _clock(seconds_ago: float = 0.0) -> str:

@@ -8,28 +8,18 @@ from __future__ import annotations
 import collections
 import os
 import threading
-from typing import TYPE_CHECKING
+
+import zmq
 
 from kernel_bridge_magic.access.deadline import Deadline
-from kernel_bridge_magic.access.descriptors import require
 from kernel_bridge_magic.errors import CannotConnect, LinkLost
 from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.transports import timing
 from kernel_bridge_magic.transports.base import Transport
-from kernel_bridge_magic.transports.connection_file import ListeningProcess, read_connection_file
-from kernel_bridge_magic.transports.items import Closed
-from kernel_bridge_magic.transports.wakeup import Wakeup
-
-if TYPE_CHECKING:
-    from kernel_bridge_magic.transports.zmq_channels import ZMQChannels
-
-_OTHER_KEY = (
-    "does not have the key that {file} names, so nothing was run. The kernel of that file has probably ended, and "
-    "another one listens on its ports: list the kernels again and use that one's file"
-)
-_NOT_RUNNING = "the kernel does not listen where its connection file says; it has ended"
+from kernel_bridge_magic.transports.inbox import Closed
+from kernel_bridge_magic.transports.zmq_channels import ZMQChannels
 
 
 class ZMQTransport(Transport):
@@ -39,60 +29,48 @@ class ZMQTransport(Transport):
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
-        self._path = kernel.connection_file
-        self._title = kernel.title
-        self._is_starting = kernel.state == "starting"
-        self._channels: ZMQChannels | None = None
-        self._wakeup = Wakeup()
+        self._channels = ZMQChannels(self.client_id)
         self._outbox: collections.deque[Message] = collections.deque()
-        self._topic = b""  # what is to be subscribed to besides all, for the sake of the greeting
-        self._subscribed = b""
         self._greeted = threading.Event()
-        self._has_greeted = False
+        self._has_greeted = self._wants_greeting = False
 
     # -- opening
 
     def _connect(self) -> None:
-        require()
-        self._wakeup.open()
-        from kernel_bridge_magic.transports.zmq_channels import ZMQChannels
-
-        channels = self._channels = ZMQChannels(self.client_id)
-        info = read_connection_file(self._path, self._title, channels.context)
-        try:
-            channels.open(info)
-        except Exception:
-            # No such transport, a port beyond 65535, a name that is no host.
-            raise CannotConnect(f"{self._title} has a connection file that names no address that can be used") from None
-        self._wait_connected(channels, ListeningProcess(info))
-        self._topic = _new_topic()
-        self._subscribe_anew()  # does it greet? It does not for what its server has subscribed to, which is all
-        self._prove_subscription(channels)
+        channels, title = self._channels, self._kernel.title
+        channels.open(self._kernel.connection_file, title)
+        self._wait_connected()
+        channels.subscribe_anew()  # does it greet? It does not for what its server has subscribed to, which is all
+        self._prove_subscription()
         if channels.has_other_key:
-            raise CannotConnect(f"{self._title} {self._other_key()}")
+            raise CannotConnect(f"{title} {self._other_key()}")
         if channels.is_unsigned:
             raise CannotConnect(
-                f"{self._title} does not sign what it sends, though its connection file has a key, so nothing was run. "
+                f"{title} does not sign what it sends, though its connection file has a key, so nothing was run. "
                 "List the kernels again, or start it anew: the file may be another kernel's"
             )
 
     def _other_key(self) -> str:
-        return _OTHER_KEY.format(file=os.path.basename(self._path))
+        file = os.path.basename(self._kernel.connection_file)
+        return (
+            f"does not have the key that {file} names, so nothing was run. The kernel of that file has probably ended, "
+            "and another one listens on its ports: list the kernels again and use that one's file"
+        )
 
-    def _wait_connected(self, channels: ZMQChannels, process: ListeningProcess) -> None:
+    def _wait_connected(self) -> None:
         bounds = timing.current
-        patience = bounds.zmq_open_starting if self._is_starting else bounds.zmq_open
+        patience = bounds.zmq_open_starting if self._kernel.state == "starting" else bounds.zmq_open
         deadline, look_at = Deadline.after(patience), Deadline.after(bounds.zmq_look_at_process)
-        while not channels.are_connected(20):
+        while not self._channels.are_connected(20):
             if look_at.is_over:
                 look_at = Deadline.after(bounds.zmq_look_at_process)
-                if process.is_suspended():
+                if self._channels.is_suspended():
                     self._opening.suspended()
                     deadline = Deadline.after(patience)
             if deadline.is_over or self._closing:
-                raise CannotConnect(_NOT_RUNNING)
+                raise CannotConnect("the kernel does not listen where its connection file says; it has ended")
 
-    def _prove_subscription(self, channels: ZMQChannels) -> None:
+    def _prove_subscription(self) -> None:
         """Make sure that IOPub reaches us before a cell is sent: a subscription takes its time.
 
         Newer kernels greet (`iopub_welcome`). Others are asked for their info until some IOPub message is
@@ -100,20 +78,17 @@ class ZMQTransport(Transport):
         """
         for _ in range(5):
             deadline = Deadline.after(timing.current.zmq_subscribe)
-            channels.send(self._make("kernel_info_request", {}))
+            self._channels.send(self._make("kernel_info_request", {}))
             answered = False
             while not deadline.is_over and not self.state.heard_iopub and not self._closing:
-                answered = "shell" in self._receive(channels, 20) or answered
+                answered = "shell" in self._receive(20) or answered
             if self.state.heard_iopub or not answered:
                 return
 
     # -- the thread
 
     def _pump(self) -> Closed:
-        import zmq
-
         channels = self._channels
-        assert channels is not None
         poller = zmq.Poller()
         channels.register(poller)
         poller.register(self._wakeup.fileno(), zmq.POLLIN)
@@ -124,34 +99,36 @@ class ZMQTransport(Transport):
                 return Closed("")
             if self._wakeup.fileno() in ready:
                 self._wakeup.clear()
-            self._receive(channels, 0)
+            self._receive(0)
             if channels.has_other_key:
                 # It was silent when we connected. What it was sent it has dropped.
                 return Closed(f"the kernel {self._other_key()}", unaccepted=True)
             if channels.has_left(ready):
-                return self._left(channels)
+                return self._left()
             while self._outbox and not self._closing:
                 channels.send(self._outbox.popleft())
-            self._subscribe_anew()
+            if self._wants_greeting:
+                self._wants_greeting = False
+                channels.subscribe_anew()
         while self._outbox and self.state.life.ended is None:
             channels.send(self._outbox.popleft())  # what was sent just before the close
         return Closed("")
 
-    def _receive(self, channels: ZMQChannels, wait_ms: int) -> set[str]:
+    def _receive(self, wait_ms: int) -> set[str]:
         """Receive and dispatch what comes, see `ZMQChannels.receive`. Return the channels over which something came."""
-        came = channels.receive(wait_ms)
+        came = self._channels.receive(wait_ms)
         for item in came:
             if isinstance(item, Message):
-                self._take_message(item)
+                self._handle_message(item)
             else:
                 self._drop_message(item)
         return {item.channel for item in came if isinstance(item, Message)}
 
-    def _left(self, channels: ZMQChannels) -> Closed:
+    def _left(self) -> Closed:
         """Hand on what the kernel's process had sent before it closed its sockets: it is here still."""
         quiet = 0
         while quiet < 3 and not self._closing:
-            quiet = 0 if self._receive(channels, 50) else quiet + 1
+            quiet = 0 if self._receive(50) else quiet + 1
         self.state.end(EndSignal.LEFT)
         return Closed("the kernel closed its sockets")
 
@@ -162,23 +139,13 @@ class ZMQTransport(Transport):
         super()._dispatch(message)
 
     def _deliver(self, message: Message) -> None:
-        if self._channels is not None:
-            self._channels.send(message)
+        self._channels.send(message)
 
     def _listen(self, seconds: float) -> None:
-        if self._channels is not None:
-            self._receive(self._channels, round(seconds * 1000))
-
-    def _subscribe_anew(self) -> None:
-        topic, self._topic = self._topic, b""
-        if topic and self._channels is not None:
-            self._channels.subscribe(topic, instead_of=self._subscribed)
-            self._subscribed = topic
+        self._receive(round(seconds * 1000))
 
     def _release(self) -> None:
-        self._wakeup.close()
-        if self._channels is not None:
-            self._channels.close(timing.current.zmq_flush if self.state.life.ended is None else 0.0)
+        self._channels.close(timing.current.zmq_flush if self.state.life.ended is None else 0.0)
 
     # -- any thread
 
@@ -193,18 +160,10 @@ class ZMQTransport(Transport):
         with self._lock:
             self._ledger.share()  # the greeting has a number as well, and is none of a cell's
         self._greeted.clear()
-        self._topic = _new_topic()
+        self._wants_greeting = True
         return self._greeted.wait(seconds) if self._wakeup.ring() else None
 
     def _send(self, message: Message) -> None:
         self._outbox.append(message)
         if not self._wakeup.ring():
             raise LinkLost("the connection is closed")
-
-    def _wake(self) -> None:
-        self._wakeup.ring()
-
-
-def _new_topic() -> bytes:
-    """Return a topic that nobody publishes under and nobody has subscribed to."""
-    return b"kernel-bridge-" + os.urandom(8).hex().encode()

@@ -264,7 +264,7 @@ def test_f38_a_machine_that_has_slept_asks_at_once(
 ) -> None:
     # It cannot be put to sleep here; what it would see of that can be: clocks that went apart, and a dead connection.
     asleep = 0.0
-    monkeypatch.setattr("kernel_bridge_magic.transports.silence_watch.clocks_apart", lambda: asleep)
+    monkeypatch.setattr("kernel_bridge_magic.transports.websocket.clocks_apart", lambda: asleep)
     connection, transport, _ = through(jupyter_server, proxy, own_kernel)
     with connection:
         cell = run(connection, tmp_path, 500, 0.02)

@@ -35,7 +35,7 @@ from kernel_bridge_magic.protocol.numbering import MOST_AHEAD
 from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.remote_code.displayhook_patch import DisplayhookPatch
-from kernel_bridge_magic.transports.repeats import Repeats
+from kernel_bridge_magic.transports.websocket import Repeats
 from tests.support.records import Record
 from tests.support.wire import CELL, KERNEL, OURS
 

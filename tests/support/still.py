@@ -37,4 +37,4 @@ class StillTransport(Transport):
 
     def receive(self, message: Message) -> None:
         """Have a message come from the kernel."""
-        self._take_message(message)
+        self._handle_message(message)

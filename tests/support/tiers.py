@@ -27,10 +27,8 @@ UNIT = (
     *("ipython/test_config.py", "ipython/test_options.py"),
     *("servers/test_entries.py", "test_choices.py", "test_errors.py", "test_faces.py", "test_floors.py"),
     *("test_hints.py", "test_labels.py", "test_mirror.py", "test_models.py", "test_reports.py", "test_results.py"),
-    *("test_text.py", "test_way.py", "transports/test_close_codes.py", "transports/test_fragments.py"),
-    *("transports/test_inbox.py", "transports/test_opening.py"),
-    *("transports/test_repeats.py", "transports/test_router.py"),
-    *("transports/test_timing.py",),
+    *("test_text.py", "test_way.py", "transports/test_inbox.py", "transports/test_message_socket.py"),
+    *("transports/test_router.py", "transports/test_threads.py", "transports/test_timing.py"),
 )
 #: What stands there and is `local` all the same: files, and single tests.
 LOCAL = (

@@ -28,8 +28,7 @@ from kernel_bridge_magic.protocol.frames import V1
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.base import Transport
-from kernel_bridge_magic.transports.inbox import Inbox
-from kernel_bridge_magic.transports.items import Closed
+from kernel_bridge_magic.transports.inbox import Closed, Inbox
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.scripted import Script, ScriptedCell, ScriptedKernel, ScriptedServer

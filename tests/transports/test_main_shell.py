@@ -72,7 +72,7 @@ def test_what_is_no_cell_is_called_none() -> None:
 
 def test_what_runs_beside_the_main_shell_is_in_nobody_s_way() -> None:
     heard = Heard().hear("busy", "theirs")
-    heard.main_shell.send_aside("our-session_3")
+    heard.main_shell.send("our-session_3", aside=True)
     for state in ("busy", "idle", "busy"):  # the last as it is told to, since main is still at work
         heard.hear(state, "our-session_3", OURS)
         assert heard.ahead == Queued("10:00:01") and not heard.main_shell.is_free
@@ -93,33 +93,33 @@ def test_who_shows_something_has_the_main_shell(shown: str) -> None:
 
 def test_what_was_left_is_a_guess_once_nobody_has_listened() -> None:
     heard = Heard().send("our-session_1").hear("busy", "our-session_1", OURS)
-    heard.main_shell.leave()
+    heard.main_shell.leave(OURS)
     assert heard.main_shell.is_needed, "a cell of ours is left there"
     heard.main_shell.join("new-session")
     assert heard.ahead == Queued("10:00:01", ours=True, sure=False)
     assert heard.hear("stream", "our-session_1", OURS).ahead == Queued("10:00:01", ours=True)
-    heard.main_shell.leave()
+    heard.main_shell.leave("new-session")
     heard.main_shell.join("new-session")
     assert heard.hear("idle", "our-session_1", OURS).ahead == Queued()
 
 
 def test_another_client_s_cell_may_be_over_once_nobody_has_listened() -> None:
     heard = Heard().hear("busy", "theirs")
-    heard.main_shell.leave()
+    heard.main_shell.leave(OURS)
     assert not heard.main_shell.is_needed
     heard.main_shell.join("new-session")
     assert heard.ahead == Queued()
     # As long as one of two connections hears it nothing is missed.
     heard = Heard().hear("busy", "theirs")
     heard.main_shell.join("second")
-    heard.main_shell.leave()
+    heard.main_shell.leave(OURS)
     assert heard.ahead == Queued("10:00:01")
 
 
 @pytest.mark.parametrize(("state", "ahead"), [("busy", Queued("10:00:02")), ("idle", Queued())])
 def test_whoever_is_heard_after_that_came_behind_what_was_left(state: str, ahead: Queued) -> None:
     heard = Heard().send("our-session_1").hear("busy", "our-session_1", OURS)
-    heard.main_shell.leave()
+    heard.main_shell.leave(OURS)
     heard.main_shell.join("new-session")
     assert heard.hear(state, "theirs").ahead == ahead
 
@@ -156,8 +156,8 @@ def test_a_cell_that_begins_this_very_moment_waits_for_nothing() -> None:
 def test_what_is_remembered_has_an_end() -> None:
     heard = Heard()
     for number in range(5000):
-        heard.send(f"our-session_{number}").main_shell.send_aside(f"aside_{number}")
-    assert len(heard.main_shell._cells) == len(heard.main_shell._aside) == 1000
+        heard.send(f"our-session_{number}").main_shell.send(f"aside_{number}", aside=True)
+    assert len(heard.main_shell._is_cell) == 2000
 
 
 def test_who_interrupted_the_cell_that_has_the_main_shell() -> None:

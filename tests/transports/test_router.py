@@ -8,7 +8,7 @@ import pytest
 
 from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.messages import Message
-from kernel_bridge_magic.transports.items import Closed
+from kernel_bridge_magic.transports.inbox import Closed
 from kernel_bridge_magic.transports.router import Router
 from tests.support.wire import stream
 

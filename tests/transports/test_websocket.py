@@ -29,6 +29,8 @@ from kernel_bridge_magic.errors import (
     LinkLost,
     ServerUnreachable,
 )
+from kernel_bridge_magic.fate import timing as fate_timing
+from kernel_bridge_magic.fate.patience import SleepDetector
 from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import DisplayData, Note, Started, Stream
@@ -36,9 +38,9 @@ from kernel_bridge_magic.protocol.frames import V1, encode
 from kernel_bridge_magic.protocol.messages import Message, execute_content
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports import message_socket
-from kernel_bridge_magic.transports.fragments import Fragments
-from kernel_bridge_magic.transports.message_socket import LARGEST_SENT
-from kernel_bridge_magic.transports.websocket import WebSocketTransport
+from kernel_bridge_magic.transports import websocket as websocket_module
+from kernel_bridge_magic.transports.message_socket import LARGEST_SENT, Fragments
+from kernel_bridge_magic.transports.websocket import Repeats, SilenceWatch, WebSocketTransport, clocks_apart
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.roads import found, known, road_to
@@ -332,9 +334,9 @@ def test_what_announces_more_than_may_come_ends_the_connection_at_once(
     most = 0
 
     class Measured(Fragments):
-        def take(self, data: bytes, *, text: bool | None, last: bool) -> str | bytes | None:
+        def add(self, data: bytes, *, text: bool | None, last: bool) -> str | bytes | None:
             nonlocal most
-            whole = super().take(data, text=text, last=last)
+            whole = super().add(data, text=text, last=last)
             most = max(most, self.size)
             return whole
 
@@ -628,7 +630,7 @@ def test_ctrl_c_while_another_thread_s_frame_is_stuck(stuck: WebSocketTransport)
 
     other = threading.Thread(target=send)
     other.start()
-    wait_for(lambda: stuck._link is not None and stuck._link.connection.lock._lock.locked(), "the other's frame")
+    wait_for(lambda: stuck._link is not None and stuck._link.lock._lock.locked(), "the other's frame")
     press_after(0.5)
     began = time.monotonic()
     with held(), pytest.raises(KeyboardInterrupt):
@@ -648,3 +650,139 @@ def test_ctrl_c_while_the_server_does_not_answer_the_handshake() -> None:
             transport.open(60)
         assert time.monotonic() - began < 5
         wait_for(lambda: has_ended(transport), "the end of the connection")
+
+
+# -- what a server sends again
+
+
+def numbered(number: int, *, channel: str = "iopub") -> Message:
+    return Message(channel, {"msg_id": f"kernel_4242_{number}", "msg_type": "stream", "session": "kernel"})
+
+
+def test_what_came_before_the_link_broke_is_a_repeat_and_nothing_else() -> None:
+    repeats = Repeats()
+    assert not any(repeats.is_repeat(numbered(number)) for number in range(10))
+    assert not repeats.is_repeat(numbered(3, channel="shell")), "another channel"
+    repeats.broke()
+    assert repeats.is_repeat(numbered(9))
+    assert not repeats.is_repeat(numbered(10))
+    repeats.broke()
+    assert repeats.is_repeat(numbered(9)) and repeats.is_repeat(numbered(10))
+
+
+def test_what_is_remembered_does_not_grow_with_every_break() -> None:
+    repeats = Repeats()
+    for number in range(20_000):
+        repeats.is_repeat(numbered(number))
+        if number % 100 == 0:
+            repeats.broke()
+    assert len(repeats._before) <= 5000
+    assert repeats.is_repeat(numbered(19_900))
+
+
+def test_a_kernel_whose_ids_are_not_unique_loses_nothing() -> None:
+    repeats = Repeats()
+    assert not any(repeats.is_repeat(numbered(1)) for _ in range(3))
+    repeats.broke()
+    assert not repeats.is_repeat(numbered(1))
+    nameless = Message.parse("iopub", {"msg_type": "stream"})
+    assert not repeats.is_repeat(nameless) and not repeats.is_repeat(nameless)
+
+
+# -- the rules of `fate.patience` on a connection whose clock the test turns
+
+
+class Link:
+    """A connection over which nothing comes from `heard` on."""
+
+    progress = (0, 0, 0)
+
+    def __init__(self, heard: float) -> None:
+        self.heard = heard
+        self.pings = 0
+
+    def send_if_possible(self, send: Callable[[bytes], None]) -> bool:
+        send(b"")
+        return True
+
+    def ping(self, data: bytes) -> None:
+        self.pings += 1
+
+
+class Clock:
+    """`time`, as the module under test sees it."""
+
+    CLOCK_BOOTTIME, CLOCK_MONOTONIC = 7, 1
+
+    def __init__(self) -> None:
+        self.now, self.slept = 1000.0, 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def clock_gettime(self, which: int) -> float:
+        return self.now + (self.slept if which == self.CLOCK_BOOTTIME else 0.0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(websocket_module, "time", made)
+    return made
+
+
+def watch_over(link: Link, *, answers: bool) -> tuple[SilenceWatch, list[Note]]:
+    told: list[Note] = []
+    as_link: Any = link
+    return SilenceWatch(as_link, SleepDetector(), lambda: answers, told.append), told
+
+
+def run(watch: SilenceWatch, clock: Clock, seconds: float) -> Any:
+    for _ in range(round(seconds * 2)):
+        clock.now += 0.5
+        if end := watch.tick(running=True):
+            return end
+        for thread in threading.enumerate():
+            if thread.name == "kernel-bridge-probe":
+                thread.join(5)
+    return None
+
+
+def test_a_connection_that_is_heard_is_pinged_only(clock: Clock) -> None:
+    link = Link(clock.now)
+    watched, told = watch_over(link, answers=True)
+    for _ in range(200):
+        link.heard = clock.now
+        assert run(watched, clock, 1) is None
+    assert not told and not watched.doubts
+
+
+def test_one_that_says_nothing_while_the_server_answers_is_given_up(clock: Clock) -> None:
+    link = Link(clock.now)
+    watched, told = watch_over(link, answers=True)
+    end = run(watched, clock, 200)
+    assert link.pings and watched.doubts
+    assert end.silent >= fate_timing.current.silent_beside_answer and "nothing was heard for" in end.reason
+    assert told
+
+
+def test_one_whose_server_does_not_answer_either_is_kept_for_longer(clock: Clock) -> None:
+    link = Link(clock.now)
+    watched, _ = watch_over(link, answers=False)
+    assert run(watched, clock, 200).silent >= fate_timing.current.silent_running
+
+
+def test_after_a_sleep_of_this_machine_it_is_asked_at_once(clock: Clock) -> None:
+    link = Link(clock.now)
+    watched, _ = watch_over(link, answers=True)
+    run(watched, clock, 1)
+    before = link.pings
+    clock.slept = 3600.0
+    run(watched, clock, 0.5)
+    assert link.pings == before + 1
+
+
+def test_the_clock_that_goes_on_in_sleep_is_never_behind() -> None:
+    apart = clocks_apart()
+    assert apart is None or apart > -0.1  # the two are read one after the other
+    assert hasattr(time, "CLOCK_BOOTTIME") or apart is None

@@ -25,7 +25,7 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event, Lost, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import execute_content
 from kernel_bridge_magic.transports import timing
-from kernel_bridge_magic.transports.opening import Opening
+from kernel_bridge_magic.transports.threads import Opening
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
@@ -200,10 +200,12 @@ def test_a_connection_file_that_everybody_can_write(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.bounded
 def test_ports_that_are_closed_are_told_in_seconds(tmp_path: Path) -> None:
     assert "ended" in refused(write_file(tmp_path / "kernel-k.json"))
 
 
+@pytest.mark.bounded
 def test_a_port_that_another_program_has_is_told_in_seconds(tmp_path: Path) -> None:
     with RawServer(http()) as other:
         ports = {f"{name}_port": other.port for name in ("shell", "iopub", "stdin", "control", "hb")}
@@ -350,6 +352,7 @@ def test_a_kernel_on_unix_sockets(short_dir: Path) -> None:
             wait_for(lambda: not connection.is_open, "the end of the connection")
 
 
+@pytest.mark.bounded
 def test_an_encrypted_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import KernelManager

@@ -1,14 +1,17 @@
-"""`Opening`: how one thread waits until another has connected."""
+"""How a connection's thread and those that use the connection wait for each other: `Opening` and `Wakeup`."""
 
 from __future__ import annotations
 
+import contextlib
 import queue
+import socket
+import threading
 import time
 
 from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.errors import KernelBridgeError
 from kernel_bridge_magic.interrupts import PATIENCE, check
-from kernel_bridge_magic.transports.items import HeldUp
+from kernel_bridge_magic.transports.inbox import HeldUp
 
 
 class Opening:
@@ -43,13 +46,55 @@ class Opening:
         """
         deadline = Deadline.after(timeout)
         while True:
-            left, is_over = deadline.left, deadline.is_over
-            endless = self._suspended and held_up is not None
+            is_over = deadline.is_over
             try:
-                return self._outcome.get(timeout=PATIENCE if endless else min(left, PATIENCE))
+                return self._outcome.get(timeout=PATIENCE if self._suspended else min(deadline.left, PATIENCE))
             except queue.Empty:
                 if is_over and not (self._suspended and held_up is not None):
                     raise TimeoutError from None
                 check()
                 if held_up is not None and self._asked_at is not None:
                     held_up(time.monotonic() - self._asked_at, self._suspended)
+
+
+class Wakeup:
+    """A pair of sockets: any thread may `ring` it, and wakes whoever polls `fileno` between `open` and `close`.
+
+    Windows can wait for nothing but sockets.
+    """
+
+    def __init__(self) -> None:
+        self._pair: tuple[socket.socket, socket.socket] | None = None
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Make the sockets; for the thread that polls."""
+        self._pair = socket.socketpair()
+        for made in self._pair:
+            made.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the descriptor that has bytes to read once `ring` was called, -1 if it is not open."""
+        return -1 if self._pair is None else self._pair[0].fileno()
+
+    def ring(self) -> bool:
+        """Wake whoever polls. Return whether that is possible: whether it is open."""
+        with self._lock:
+            if self._pair is not None:
+                with contextlib.suppress(OSError):  # it is full of bytes, which wake as well
+                    self._pair[1].send(b"x")
+            return self._pair is not None
+
+    def clear(self) -> None:
+        """Forget that it was rung; for the thread that polls."""
+        if self._pair is not None:
+            with contextlib.suppress(OSError):
+                while self._pair[0].recv(4096):
+                    pass
+
+    def close(self) -> None:
+        """Close the sockets; for the thread that polls."""
+        with self._lock:
+            pair, self._pair = self._pair, None
+        for made in pair or ():
+            made.close()
