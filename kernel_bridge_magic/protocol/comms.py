@@ -24,7 +24,7 @@ Parent = dict[str, Any] | None
 class ForwardedComm:
     """A comm message as it is to be published here, under the message `parent`.
 
-    `captures` says that an Output widget begins or ends to take what is shown: what was shown before must be out.
+    `captures` says that an Output widget begins or ends to capture what is shown: what was shown before must be out.
     """
 
     msg_type: str
@@ -85,7 +85,7 @@ class Comms:
         return self._models.pop(comm_id, None) is not None
 
     def _redirected(self, content: dict[str, Any]) -> dict[str, Any]:
-        """An Output widget names the request whose output it takes: here that is another message."""
+        """An Output widget names the request whose output it captures: here that is another message."""
         data = content["data"]
         parent = self._parents.get(text(data["state"]["msg_id"])) or {}
         here = text(parent.get("header", {}).get("msg_id"))

@@ -1,4 +1,4 @@
-"""What a cell gives, as typed values, in the order in which it comes."""
+"""What comes of a cell, as typed values, in the order in which it comes."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ class Lost:
 class Note:
     """One line of ours about what goes on.
 
-    Without a `key` it says what went wrong, was lost or was restarted. With one it is neutral and takes the place of
-    the line before it with that key; an empty text takes that line away. The keys are those of `display.neutral`.
+    Without a `key` it says what went wrong, was lost or was restarted. With one it is neutral and replaces the
+    line before it with that key; an empty text removes that line. The keys are those of `display.neutral`.
     """
 
     text: str

@@ -1,7 +1,7 @@
 """Messages, and the one gate where what kernels send is parsed leniently. After it, it is trusted.
 
 The gate is `read_json` and `Message.parse`, for every transport and every kernel. Behind it all text can be encoded,
-no number is NaN or infinite, and the fields that show something are of the kinds that nbformat 4 takes.
+no number is NaN or infinite, and the fields that show something are of the kinds that nbformat 4 accepts.
 
 Source of the fields: https://jupyter-client.readthedocs.io/en/stable/messaging.html
 """
@@ -110,7 +110,7 @@ class Message:
         """Make a message of parts as they came.
 
         A missing or null `parent_header`, `metadata` or `content` becomes empty: IRkernel and xeus send
-        null parents, ilua no metadata. What shows something is made what nbformat takes, see `_as_shown`.
+        null parents, ilua no metadata. What shows something is made what nbformat accepts, see `_as_shown`.
 
         Raises:
             MalformedMessage: the channel is none, or the header has no message type.
@@ -173,7 +173,7 @@ _JSON_TYPE = re.compile(r"application/(.*\+)?json")
 
 
 def _as_shown(msg_type: str, content: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a message with what it shows made of the kinds that nbformat 4 takes.
+    """Return the content of a message with what it shows made of the kinds that nbformat 4 accepts.
 
     Nothing that can be read as text is left out.
     """
@@ -287,7 +287,7 @@ def execute_content(
 def evaluate_content(code: str = "", **expressions: str) -> dict[str, Any]:
     """Return the content of a silent `execute_request` of our own: nothing is shown, counted, or asked for.
 
-    It allows stdin, though: an ipykernel takes what the last request says for all that run, and beside somebody's
+    It allows stdin, though: what the last request says holds in an ipykernel for all that run, and beside somebody's
     running cell a `false` would make its `input()` fail.
     """
     return execute_content(code, silent=True, user_expressions=expressions)

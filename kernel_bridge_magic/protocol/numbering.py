@@ -1,4 +1,4 @@
-"""The numbers that a kernel gives its messages, and whose words a message has: the kernel's, or its server's. Pure.
+"""How a kernel numbers its messages, and whose words a message has: the kernel's, or its server's. Pure.
 
 An ipykernel's `msg_id` is `<session>_<pid>_<number>`, with one counter for IOPub, shell and control.
 """

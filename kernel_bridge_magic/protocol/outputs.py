@@ -45,7 +45,7 @@ class Outputs:
         self._limit = limit
         self._whole = whole
         self._start()
-        self._takers: set[str] = set()  # the Output widgets that take what the cell shows
+        self._capturing: set[str] = set()  # the Output widgets that capture what the cell shows
         self._own: set[str] = set()  # the displays that the cell has shown, also those that are cleared or a widget's
         self._updates: dict[str, DisplayData] = {}
 
@@ -78,12 +78,12 @@ class Outputs:
     def add(self, event: Event) -> None:
         """Fold one event in; events that leave nothing in a saved notebook are passed over."""
         if isinstance(event, CommMessage):
-            self._note_taker(event.message)
+            self._note_capture(event.message)
             return
         is_update = isinstance(event, DisplayData) and event.update
         if isinstance(event, DisplayData | ExecuteResult) and not is_update:
             self._own.add(event.display_id)
-        if self._takers and not is_update:
+        if self._capturing and not is_update:
             return
         if isinstance(event, ClearOutput):
             if event.wait:
@@ -188,17 +188,17 @@ class Outputs:
         for item in self._by_display.get(event.display_id, ()):
             item["data"], item["metadata"] = event.data, event.metadata
 
-    def _note_taker(self, message: Message) -> None:
-        """An Output widget that takes what a request shows has that request's `msg_id` as a part of its state."""
+    def _note_capture(self, message: Message) -> None:
+        """An Output widget that captures what a request shows has that request's `msg_id` as a part of its state."""
         comm_id, data = text_of(message.content.get("comm_id")), message.content.get("data")
         state = data.get("state") if isinstance(data, dict) else None
         if message.msg_type == "comm_close":
-            self._takers.discard(comm_id)
+            self._capturing.discard(comm_id)
         elif isinstance(state, dict) and "msg_id" in state:
             if state["msg_id"] and state["msg_id"] == message.parent_id:
-                self._takers.add(comm_id)
+                self._capturing.add(comm_id)
             else:
-                self._takers.discard(comm_id)
+                self._capturing.discard(comm_id)
 
     def _close_stream(self) -> None:
         if self._text or self._joined:

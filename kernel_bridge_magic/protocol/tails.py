@@ -91,13 +91,13 @@ class Tail:
 
 
 def size_of(text: str) -> int:
-    """Return how many bytes a text takes in a message and in a notebook's file: both are JSON in UTF-8."""
+    """Return how many bytes a text has in a message and in a notebook's file: both are JSON in UTF-8."""
     written = json.dumps(text, ensure_ascii=False)
     return len(written if written.isascii() else written.encode("utf-8", "surrogatepass")) - 2
 
 
 def beginning(text: str, size: int) -> str:
-    """Return what of a text's beginning takes at most `size` bytes, as `size_of` counts them."""
+    """Return as much of a text's beginning as has at most `size` bytes, as `size_of` counts them."""
     cut = text[: max(size, 0)]
     while cut and (now := size_of(cut)) > size:
         cut = cut[: min(len(cut) * size // now, len(cut) - 1)]
