@@ -102,20 +102,20 @@ def own_kernel(spare_kernels: Kernels, request: pytest.FixtureRequest) -> Iterat
 
 
 @pytest.fixture(params=[it for it in TRANSPORTS if it != "auto"])
-def road(request: pytest.FixtureRequest) -> str:
+def transport_name(request: pytest.FixtureRequest) -> str:
     """Each transport in turn: what holds for one holds for the other."""
     return str(request.param)
 
 
 @pytest.fixture
-def connect(jupyter_server: JupyterServer, road: str) -> Iterator[Callable[[str], KernelConnection]]:
-    """Open a connection to a kernel of the server by the road of the test."""
-    from tests.support.roads import found, road_to
+def connect(jupyter_server: JupyterServer, transport_name: str) -> Iterator[Callable[[str], KernelConnection]]:
+    """Open a connection to a kernel of the server over the transport of the test."""
+    from tests.support.transports import connect_over, found
 
     opened: list[KernelConnection] = []
 
     def open_one(kernel_id: str) -> KernelConnection:
-        connection, _ = road_to(jupyter_server, found(jupyter_server, kernel_id), road)
+        connection, _ = connect_over(jupyter_server, found(jupyter_server, kernel_id), transport_name)
         opened.append(connection)
         return connection
 

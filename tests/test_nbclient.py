@@ -14,9 +14,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from tests.support.owner import Owner
-from tests.support.roads import found, road_to
 from tests.support.scripted import AskingKernel, ScriptedCell, ScriptedKernel
 from tests.support.servers import JupyterServer, private_env
+from tests.support.transports import connect_over, found
 
 LOAD = "%load_ext kernel_bridge_magic"
 
@@ -239,8 +239,8 @@ def test_text_that_a_kernel_cannot_encode_is_shown_as_a_browser_would(
     jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path
 ) -> None:
     shout = "print('a\\udc80b')\nprint('c')"  # Python's word for a byte that is no UTF-8: it is sent as that byte
-    roads = [f"%%remote --transport {road} {shared_kernel}\n{shout}" for road in ("ws", "zmq")]
-    _, *cells = execute(jupyter_server.runtime_dir, tmp_path, [LOAD, *roads])
+    sources = [f"%%remote --transport {transport_name} {shared_kernel}\n{shout}" for transport_name in ("ws", "zmq")]
+    _, *cells = execute(jupyter_server.runtime_dir, tmp_path, [LOAD, *sources])
     for cell in cells:
         assert [output.text for output in cell.outputs if output.name == "stdout"] == ["a\ufffdb\nc\n"]
 
@@ -264,7 +264,7 @@ def test_what_a_cell_waits_for_is_gone_from_what_is_saved(
 ) -> None:
     kernel_id = jupyter_server.start_kernel(path="taken.ipynb")
     jupyter_server.wait_for_kernel(kernel_id)
-    connection, _ = road_to(jupyter_server, found(jupyter_server, kernel_id), "zmq")
+    connection, _ = connect_over(jupyter_server, found(jupyter_server, kernel_id), "zmq")
     gone = {"output_type": "display_data", "data": {}, "metadata": {"kernel_bridge": {"line": "queued"}}}
     with connection:
         owner = Owner(connection, tmp_path / "go")

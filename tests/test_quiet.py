@@ -23,7 +23,7 @@ with_subshells = pytest.mark.skipif(ipykernel.version_info < (7,), reason="needs
 
 
 @pytest.fixture
-def road() -> str:
+def transport_name() -> str:
     return "zmq"
 
 

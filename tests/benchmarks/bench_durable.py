@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from kernel_bridge_magic.connection.connection import KernelConnection
-from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer
+from tests.support.transports import connect_over, found
 
 CELLS = {"print(1)": 60, "for i in range(2000): print(i, flush=True)": 5, "print('x' * 10_000_000)": 5}
 
@@ -31,11 +31,11 @@ def main() -> None:
     """Print the times."""
     with tempfile.TemporaryDirectory() as directory, JupyterServer(Path(directory)) as server:
         kernel_id = server.start_kernel(path="a.ipynb")
-        for road in ("zmq", "ws"):
-            with road_to(server, found(server, kernel_id), road)[0] as kernel:
+        for transport_name in ("zmq", "ws"):
+            with connect_over(server, found(server, kernel_id), transport_name)[0] as kernel:
                 for code, runs in CELLS.items():
                     plain, durable = (seconds(kernel, code, runs, mode) for mode in (False, True))
-                    print(f"{road}  {code:45}  {plain * 1000:8.1f} ms  durable {durable * 1000:8.1f} ms")
+                    print(f"{transport_name}  {code:45}  {plain * 1000:8.1f} ms  durable {durable * 1000:8.1f} ms")
 
 
 if __name__ == "__main__":

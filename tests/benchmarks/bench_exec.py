@@ -37,9 +37,9 @@ def main() -> None:
         env = {key: value for key, value in server.env.items() if key != "PYTHONDONTWRITEBYTECODE"}
         base = seconds(["-c", IMPORTS], env)
         print(f"the imports: {base:.3f} s; limit {LIMIT} times that")
-        for road in ("zmq", "ws"):
-            whole = seconds(["-m", "kernel_bridge_magic", "exec", "--code", "1+1", "--transport", road], env)
-            print(f"exec over {road}: {whole:.3f} s, {whole / base:.2f} times")
+        for transport_name in ("zmq", "ws"):
+            whole = seconds(["-m", "kernel_bridge_magic", "exec", "--code", "1+1", "--transport", transport_name], env)
+            print(f"exec over {transport_name}: {whole:.3f} s, {whole / base:.2f} times")
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
 
 

@@ -351,12 +351,12 @@ def test_a_connection_is_kept_for_the_next_cell(bridge: Bridge) -> None:
     assert first.execute("1 + 1").text == "2"
 
 
-@pytest.mark.parametrize("road", ["zmq", "ws"])
-def test_a_connection_that_died_is_replaced(bridge: Bridge, road: str) -> None:
+@pytest.mark.parametrize("transport_name", ["zmq", "ws"])
+def test_a_connection_that_died_is_replaced(bridge: Bridge, transport_name: str) -> None:
     kernel = bridge.find("analysis")
-    first = bridge.pool.connect(kernel, road)
+    first = bridge.pool.connect(kernel, transport_name)
     first.close()
-    second = bridge.pool.connect(kernel, road)
+    second = bridge.pool.connect(kernel, transport_name)
     assert second is not first
     assert second.is_open
     assert second.execute("1 + 1").text == "2"
@@ -401,9 +401,9 @@ def test_an_opened_connection_is_the_caller_s(bridge: Bridge) -> None:
 
 def test_one_s_own_kernel_and_a_dead_one_are_refused(bridge: Bridge) -> None:
     kernel = bridge.find("analysis")
-    for road in ("auto", "zmq", "ws"):
+    for transport_name in ("auto", "zmq", "ws"):
         with pytest.raises(OwnKernel, match="wait for itself"):
-            bridge.pool.connect(dataclasses.replace(kernel, is_this_kernel=True), road)
+            bridge.pool.connect(dataclasses.replace(kernel, is_this_kernel=True), transport_name)
     with pytest.raises(OwnKernel):
         bridge.pool.open(dataclasses.replace(kernel, is_this_kernel=True))
     with pytest.raises(CannotConnect, match="is dead"):
@@ -451,7 +451,7 @@ def test_nothing_is_told_of_unread_output_without_a_reason(
 
 def test_closing_leaves_no_thread_and_no_connection(bridge: Bridge) -> None:
     before = threading.active_count()
-    connections = [bridge.pool.connect(bridge.find("analysis"), road) for road in ("zmq", "ws")]
+    connections = [bridge.pool.connect(bridge.find("analysis"), transport_name) for transport_name in ("zmq", "ws")]
     for connection in connections:
         connection.execute("1")
     assert threading.active_count() > before

@@ -23,9 +23,9 @@ from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.protocol.events import Event, Note, Queued
 from tests.support.hostile import HostileServer
 from tests.support.owner import Owner
-from tests.support.roads import found, known, road_to
 from tests.support.scripted import ScriptedCell
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
+from tests.support.transports import connect_over, found, known
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def busy(jupyter_server: JupyterServer, tmp_path: Path) -> Iterator[Kernel]:
     """A kernel that runs a cell until there is a file `go`, and that its server has never spoken to."""
     kernel_id = jupyter_server.start_kernel(path="never-opened.ipynb")
     jupyter_server.wait_for_kernel(kernel_id)
-    connection, _ = road_to(jupyter_server, found(jupyter_server, kernel_id), "zmq")
+    connection, _ = connect_over(jupyter_server, found(jupyter_server, kernel_id), "zmq")
     with connection:
         owner = Owner(connection, tmp_path / "go")
         yield found(jupyter_server, kernel_id)

@@ -34,9 +34,9 @@ from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.faults.proxy import FaultProxy
-from tests.support.roads import found, known
 from tests.support.scripted import LIFE, ScriptedCell, ScriptedKernel, ScriptedServer, _Channels
 from tests.support.servers import JupyterServer, wait_for
+from tests.support.transports import found, known
 
 Connect = Callable[[str], KernelConnection]
 

@@ -134,16 +134,16 @@ def clients(server: JupyterServer, kernels: dict[str, str]) -> Iterator[dict[str
 
 @pytest.fixture(params=["zmq", "ws"])
 def here(clients: dict[str, BlockingKernelClient], request: pytest.FixtureRequest) -> Iterator[FrontEnd]:
-    """The front end of the kernel with the extension; `there` is reached by each road in turn."""
+    """The front end of the kernel with the extension; `there` is reached over each transport in turn."""
     front = FrontEnd(clients["here.ipynb"])
-    assert not of(front.run("%load_ext kernel_bridge_magic\nROAD = '" + request.param + "'"), "error")
+    assert not of(front.run("%load_ext kernel_bridge_magic\nTRANSPORT = '" + request.param + "'"), "error")
     yield front
     with contextlib.suppress(queue.Empty):
         front.run("%unload_ext kernel_bridge_magic")
 
 
 def remote(code: str) -> str:
-    return f"%%remote --quiet --transport $ROAD there.ipynb\n{code}"
+    return f"%%remote --quiet --transport $TRANSPORT there.ipynb\n{code}"
 
 
 def test_a_slider_works_both_ways(here: FrontEnd) -> None:

@@ -1,4 +1,4 @@
-"""Cells over real connections to real kernels, by both roads."""
+"""Cells over real connections to real kernels, over both transports."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ from kernel_bridge_magic.transports.message_socket import LARGEST_SENT
 from tests.faults.foreign import ForeignClient
 from tests.faults.proxy import FaultProxy
 from tests.support.owner import MAIN
-from tests.support.roads import found, known, road_to
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
+from tests.support.transports import connect_over, found, known
 
 Connect = Callable[[str], KernelConnection]
 with_subshells = pytest.mark.skipif(ipykernel.version_info < (7,), reason="needs ipykernel 7, which has subshells")
@@ -241,14 +241,14 @@ def test_input_is_refused_at_once_where_nobody_can_be_asked(kernel: KernelConnec
 def test_a_hundred_thousand_lines_arrive_whole_and_in_order_over_zmq(
     jupyter_server: JupyterServer, shared_kernel: str
 ) -> None:
-    connection, _ = road_to(jupyter_server, found(jupyter_server, shared_kernel), "zmq")
+    connection, _ = connect_over(jupyter_server, found(jupyter_server, shared_kernel), "zmq")
     with connection:
         (output,) = connection.execute("for n in range(100_000): print(n)").outputs
     assert output["text"] == "".join(f"{n}\n" for n in range(100_000))
 
 
 def test_what_the_rate_limit_drops_is_reported(jupyter_server: JupyterServer, shared_kernel: str) -> None:
-    connection, _ = road_to(jupyter_server, found(jupyter_server, shared_kernel), "ws")
+    connection, _ = connect_over(jupyter_server, found(jupyter_server, shared_kernel), "ws")
     with connection:
         execution = connection.start(Cell("for n in range(30): print('x' * 1_000_000, flush=True)"))
         events = list(execution)
@@ -420,7 +420,7 @@ def test_the_first_interrupt_ends_the_cell_there(kernel: KernelConnection) -> No
 def test_an_interrupt_that_comes_too_late_does_not_hit_the_next_cell(
     jupyter_server: JupyterServer, own_kernel: str
 ) -> None:
-    """H4: the road of the interrupt is slow here, and the cell ends while it is under way."""
+    """H4: the interrupt is slow here, and the cell ends while it is under way."""
     with FaultProxy(jupyter_server.port) as proxy:
         proxy.latency = 0.2
         _, vault = known(jupyter_server)
@@ -428,7 +428,7 @@ def test_an_interrupt_that_comes_too_late_does_not_hit_the_next_cell(
         vault.put(slow.origin, Secret(jupyter_server.token))
         api = ServerAPI(Server(slow.url, "slow", slow.origin, trusted=True), vault)
         found_there = found(jupyter_server, own_kernel)
-        _, transport = road_to(jupyter_server, found_there, "ws")
+        _, transport = connect_over(jupyter_server, found_there, "ws")
         with KernelConnection(found_there, transport, Control(found_there, api)) as kernel:
             for seconds in (0.3, 0.5, 0.55, 0.6):  # to the interrupt it takes 0.6
                 execution = kernel.start(Cell(f"import time; print('on', flush=True); time.sleep({seconds})"))
@@ -483,7 +483,7 @@ def test_bad_cells_are_refused_here(kernel: KernelConnection) -> None:
 
 def test_a_cell_beyond_the_server_s_limit_is_refused_here(jupyter_server: JupyterServer, shared_kernel: str) -> None:
     kernel = found(jupyter_server, shared_kernel)
-    connection, _ = road_to(jupyter_server, kernel, "ws")
+    connection, _ = connect_over(jupyter_server, kernel, "ws")
     with connection:
         for size in (LARGEST_SENT, 11_000_000, 10 * 2**20):
             with pytest.raises(BadCell) as raised:
@@ -590,12 +590,12 @@ def test_quit_in_a_cell_is_ok(connect: Connect, own_kernel: str) -> None:
     assert connect(own_kernel).execute("print('bye')\nexit()").fate is Fate.OK
 
 
-def test_a_server_that_is_killed_ends_the_cell(tmp_path: object, road: str) -> None:
+def test_a_server_that_is_killed_ends_the_cell(tmp_path: object, transport_name: str) -> None:
     from pathlib import Path
 
     with JupyterServer(Path(str(tmp_path))) as server:
         kernel_id = server.start_kernel(path="a.ipynb")
-        connection, _ = road_to(server, found(server, kernel_id), road)
+        connection, _ = connect_over(server, found(server, kernel_id), transport_name)
         execution = connection.start(Cell("import time; time.sleep(60)"))
         thread, events = run_beside(execution)
         until(events, Started)
@@ -609,7 +609,7 @@ def test_a_server_that_is_killed_ends_the_cell(tmp_path: object, road: str) -> N
 def test_a_kernel_restarted_between_cells_is_a_new_life_not_an_error(
     jupyter_server: JupyterServer, own_kernel: str
 ) -> None:
-    connection, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    connection, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")
     with connection:
         connection.execute("x = 1")
         jupyter_server.rest("POST", f"api/kernels/{own_kernel}/restart", {})
@@ -647,12 +647,12 @@ def test_a_restart_between_cells_is_told_once(
 
 
 def test_zmq_knows_at_once_that_the_kernel_left(jupyter_server: JupyterServer, own_kernel: str) -> None:
-    connection, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "zmq")
+    connection, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "zmq")
     os.kill(_pid(connection), 9)
     wait_for(lambda: not connection.is_open, "the end of the connection")
 
 
-# -- the roads themselves
+# -- the transports themselves
 
 
 def test_a_connection_leaves_no_thread_and_no_descriptor(connect: Connect, shared_kernel: str) -> None:
@@ -667,11 +667,11 @@ def test_a_connection_leaves_no_thread_and_no_descriptor(connect: Connect, share
 
 
 def test_an_idle_connection_is_let_go(
-    jupyter_server: JupyterServer, shared_kernel: str, road: str, monkeypatch: pytest.MonkeyPatch
+    jupyter_server: JupyterServer, shared_kernel: str, transport_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bounds = replace(timing.current, unused=0.1, websocket_look_idle=0.1, zmq_look=0.1)
     monkeypatch.setattr(timing, "current", bounds)
-    connection, transport = road_to(jupyter_server, found(jupyter_server, shared_kernel), road)
+    connection, transport = connect_over(jupyter_server, found(jupyter_server, shared_kernel), transport_name)
     inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
     transport.router.subscribe(inbox)
     assert connection.execute("1").text == "1"
@@ -742,7 +742,7 @@ def test_json_is_spoken_where_the_server_does_not_know_better(
     jupyter_server: JupyterServer, shared_kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kernel_bridge_magic.transports.handshake.V1", "no-such-protocol")
-    connection, transport = road_to(jupyter_server, found(jupyter_server, shared_kernel), "ws")
+    connection, transport = connect_over(jupyter_server, found(jupyter_server, shared_kernel), "ws")
     with connection:
         assert getattr(transport, "subprotocol", None) == ""
         assert json.loads(connection.execute("print(1); 2").text) == 2

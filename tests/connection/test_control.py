@@ -23,9 +23,9 @@ from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
-from tests.support.roads import found, known, road_to
 from tests.support.scripted import ScriptedCell, ScriptedKernel, ScriptedServer
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
+from tests.support.transports import connect_over, found, known
 
 SLEEP = "import time; print('begun', flush=True); time.sleep(60)"
 
@@ -44,24 +44,24 @@ def interrupted_by(connection: KernelConnection, how: Control, transport: ZMQTra
 # -- by its server
 
 
-@pytest.mark.parametrize("road", ["zmq", "ws"])
+@pytest.mark.parametrize("transport_name", ["zmq", "ws"])
 def test_a_kernel_behind_a_server_is_interrupted_by_it(
-    jupyter_server: JupyterServer, shared_kernel: str, road: str
+    jupyter_server: JupyterServer, shared_kernel: str, transport_name: str
 ) -> None:
     where, vault = known(jupyter_server)
     kernel = found(jupyter_server, shared_kernel)
-    connection, _ = road_to(jupyter_server, kernel, road)
+    connection, _ = connect_over(jupyter_server, kernel, transport_name)
     with connection:
         assert interrupted_by(connection, Control(kernel, ServerAPI(where, vault))).ename == "KeyboardInterrupt"
 
 
-@pytest.mark.parametrize("road", ["zmq", "ws"])
+@pytest.mark.parametrize("transport_name", ["zmq", "ws"])
 def test_what_ended_at_the_last_moment_is_not_interrupted(
-    jupyter_server: JupyterServer, shared_kernel: str, road: str
+    jupyter_server: JupyterServer, shared_kernel: str, transport_name: str
 ) -> None:
     where, vault = known(jupyter_server)
     kernel = found(jupyter_server, shared_kernel)
-    connection, transport = road_to(jupyter_server, kernel, road)
+    connection, transport = connect_over(jupyter_server, kernel, transport_name)
     asked = []
 
     def wanted() -> bool:

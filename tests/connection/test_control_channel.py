@@ -52,7 +52,7 @@ WRITES = "__import__('sys').stdout.write.__qualname__"
 
 
 @pytest.fixture
-def road() -> str:
+def transport_name() -> str:
     """One transport: what is sent is the same by both."""
     return "zmq"
 

@@ -19,8 +19,8 @@ from kernel_bridge_magic.errors import BadCell, BadOption, Fate
 from kernel_bridge_magic.protocol.events import Event, Note, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import Message, execute_content
 from kernel_bridge_magic.transports.inbox import Inbox
-from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer, wait_for
+from tests.support.transports import connect_over, found
 
 Connect = Callable[[str], KernelConnection]
 OLD = ipykernel.version_info < (7,)
@@ -256,7 +256,7 @@ print('held', flush=True)
 
 @new_enough
 def test_a_cell_that_cannot_be_sent_leaves_nothing_behind(jupyter_server: JupyterServer, own_kernel: str) -> None:
-    connection, transport = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    connection, transport = connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")
     with connection:
         with pytest.raises(
             BadCell,
@@ -321,7 +321,7 @@ def cannot(jupyter_server: JupyterServer, own_kernel: str) -> Iterator[str]:
         yield own_kernel
         return
     bash = jupyter_server.start_kernel("bash")
-    road_to(jupyter_server, found(jupyter_server, bash), "ws")[0].close()  # opens when it has answered
+    connect_over(jupyter_server, found(jupyter_server, bash), "ws")[0].close()  # opens when it has answered
     yield bash
     jupyter_server.delete_kernel(bash)
 

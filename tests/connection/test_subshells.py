@@ -1,4 +1,4 @@
-"""Cells for kernels that run something else, by both roads."""
+"""Cells for kernels that run something else, over both transports."""
 
 from __future__ import annotations
 

@@ -309,7 +309,7 @@ def test_a_crash_proves_nothing_whoever_answers_from_behind_it(sign: EndSignal) 
     assert queued_then(sign).asked_kernel().get(PROBE_ANSWER).fate is Fate.UNKNOWN
 
 
-def test_a_cell_that_kills_its_kernel_before_a_word_is_out_is_told_alike_over_both_roads() -> None:
+def test_a_cell_that_kills_its_kernel_before_a_word_is_out_is_told_alike_over_both_transports() -> None:
     by_websocket = queued_then(EndSignal.RESTARTING).asked_kernel().get(PROBE_ANSWER)
     by_zmq = Watched().sign(EndSignal.LEFT)
     by_zmq.watch.closed("the kernel closed its sockets", by_zmq.now)

@@ -8,7 +8,7 @@ from kernel_bridge_magic.fate.proof import Proof, ProofStep
 T = timing.current
 
 
-def test_the_straight_road() -> None:
+def test_the_plain_case() -> None:
     proof = Proof(100.0)
     assert proof.tick(100.0) is ProofStep.ASK_SERVER
     assert proof.tick(100.1) is None

@@ -32,7 +32,7 @@ from tests.support.wire import CELL, OURS, error, msg, reply, status, stream
 T = timing.current
 
 
-# -- the straight road
+# -- where nothing goes wrong
 
 
 def test_ok_needs_reply_and_idle() -> None:

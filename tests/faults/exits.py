@@ -1,4 +1,4 @@
-"""A process that ends with a connection open (G27): `python -m tests.faults.exits URL TOKEN KERNEL FILE ROAD HOW`.
+"""A process that ends with a connection open (G27): `python -m tests.faults.exits URL TOKEN KERNEL FILE TRANSPORT HOW`.
 
 It says "ends" when all that it had to do is done; from there on nothing may hold it up, and nothing may be said.
 """
@@ -25,13 +25,13 @@ def kernel_at(url: str, token: str, kernel: str, file: str, vault: Vault) -> Ker
     return Kernel(id=kernel, server=Server(base.url, "test", base.origin, trusted=True), connection_file=file)
 
 
-def main(url: str, token: str, kernel: str, file: str, road: str, how: str) -> None:
+def main(url: str, token: str, kernel: str, file: str, transport_name: str, how: str) -> None:
     faulthandler.dump_traceback_later(90, exit=True)  # a process that hangs says where
     if how == "live":
-        in_a_shell(Path(file).parent, kernel, road)
+        in_a_shell(Path(file).parent, kernel, transport_name)
         return
     bridge = Bridge()
-    connection = bridge.pool.connect(kernel_at(url, token, kernel, file, bridge.vault), road)
+    connection = bridge.pool.connect(kernel_at(url, token, kernel, file, bridge.vault), transport_name)
     assert connection.execute("1 + 1").text == "2"
     if how in ("running", "thread", "broken"):
         cell = connection.start(Cell("import time\nfor n in range(2000): print('L', flush=True); time.sleep(0.02)"))
@@ -46,16 +46,16 @@ def main(url: str, token: str, kernel: str, file: str, road: str, how: str) -> N
         next(event for event in shown if not isinstance(event, Stream))
 
 
-def in_a_shell(runtime: Path, kernel: str, road: str) -> None:
+def in_a_shell(runtime: Path, kernel: str, transport_name: str) -> None:
     """A shell in which output comes late when the process ends: the pump's thread shows it."""
-    with private_shell(runtime.parent / f"exit-{road}") as shell:
+    with private_shell(runtime.parent / f"exit-{transport_name}") as shell:
         shell.run_line_magic("load_ext", "kernel_bridge_magic")
         code = (
             "import threading, time\n"
             "def late():\n    for n in range(200): print('late', n, flush=True); time.sleep(0.02)\n"
             "threading.Thread(target=late, daemon=True).start()"
         )
-        assert shell.run_cell(f"%%remote --quiet --transport {road} {kernel}\n{code}").success
+        assert shell.run_cell(f"%%remote --quiet --transport {transport_name} {kernel}\n{code}").success
         until_pumped()
         say_that_it_ends()
         sys.exit()  # with the shell as it is, as quit() in a notebook's kernel

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from kernel_bridge_magic.errors import Fate, KernelBridgeError
 from tests.faults.truth import Run, run
-from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer, wait_for
+from tests.support.transports import connect_over, found
 
 Given = TypeVar("Given")
 
@@ -47,7 +47,7 @@ def idle(server: JupyterServer, kernel: str) -> None:
     def runs() -> bool:
         with (
             contextlib.suppress(KernelBridgeError),
-            road_to(server, found(server, kernel), "ws")[0] as connection,
+            connect_over(server, found(server, kernel), "ws")[0] as connection,
         ):
             return connection.execute("1", timeout=30).fate is Fate.OK
         return False
@@ -57,11 +57,11 @@ def idle(server: JupyterServer, kernel: str) -> None:
 
 
 def told_after(
-    server: JupyterServer, kernel: str, road: str, directory: Path, end: Callable[[int], object]
+    server: JupyterServer, kernel: str, transport_name: str, directory: Path, end: Callable[[int], object]
 ) -> tuple[float, Run]:
     """End a kernel in the middle of a cell by `end(pid)`; give the seconds until that was told, and the cell."""
     idle(server, kernel)
-    with road_to(server, found(server, kernel), road)[0] as connection:
+    with connect_over(server, found(server, kernel), transport_name)[0] as connection:
         pid = int(connection.execute("import os; os.getpid()").text)
         cell = run(connection, directory, 5000, 0.02)
         cell.until(lambda: len(cell.lines) > 5)

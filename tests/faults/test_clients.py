@@ -28,24 +28,24 @@ from tests.faults.foreign import ForeignClient
 from tests.faults.lanes import a_kernel
 from tests.faults.late import LateNotes
 from tests.faults.truth import Run, run
-from tests.support.roads import ROADS, found, road_to
 from tests.support.servers import JupyterServer, wait_for
 from tests.support.shells import private_shell
+from tests.support.transports import TRANSPORTS, connect_over, found
 
 Tell = Callable[..., None]
 
 
-def open_to(server: JupyterServer, kernel: str, road: str) -> KernelConnection:
-    return road_to(server, found(server, kernel), road)[0]
+def open_to(server: JupyterServer, kernel: str, transport_name: str) -> KernelConnection:
+    return connect_over(server, found(server, kernel), transport_name)[0]
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("transport_name", TRANSPORTS)
 def test_f41_a_queued_cell_that_another_client_s_error_aborts_is_not_run(
-    jupyter_server: JupyterServer, own_kernel: str, road: str, tmp_path: Path, tell: Tell
+    jupyter_server: JupyterServer, own_kernel: str, transport_name: str, tmp_path: Path, tell: Tell
 ) -> None:
     other = ForeignClient(jupyter_server, own_kernel)
     try:
-        with open_to(jupyter_server, own_kernel, road) as connection:
+        with open_to(jupyter_server, own_kernel, transport_name) as connection:
             failing = other.send("import time; print('on', flush=True); time.sleep(2)\n1 / 0")
             other.until(failing, lambda ran: ran.text)
             cell = run(connection, tmp_path, 3, 0.0)
@@ -108,12 +108,12 @@ def use_it(connection: KernelConnection, how: str, answer: int) -> None:
     os.write(answer, said.encode())
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("transport_name", TRANSPORTS)
 @pytest.mark.parametrize("how", ["fork", "multiprocessing"])
 def test_f44_a_fork_in_mid_run_leaves_the_parent_s_cell_alone(
-    jupyter_server: JupyterServer, own_kernel: str, road: str, how: str, tmp_path: Path, tell: Tell
+    jupyter_server: JupyterServer, own_kernel: str, transport_name: str, how: str, tmp_path: Path, tell: Tell
 ) -> None:
-    with open_to(jupyter_server, own_kernel, road) as connection:
+    with open_to(jupyter_server, own_kernel, transport_name) as connection:
         cell = run(connection, tmp_path, 100, 0.02)
         cell.until(lambda: len(cell.lines) > 5)
         heard, answer = os.pipe()
@@ -137,18 +137,18 @@ def test_f44_a_fork_in_mid_run_leaves_the_parent_s_cell_alone(
         cell.join()
         assert (cell.fate, cell.check(), cell.notes) == (Fate.OK, 0, [])
         assert connection.execute("3").text == "3"
-    tell(44, f"{how}, {road}: refused in the child; the parent's cell lost 0 of 100 lines")
+    tell(44, f"{how}, {transport_name}: refused in the child; the parent's cell lost 0 of 100 lines")
 
 
 # -- threads and tasks (F45)
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("transport_name", TRANSPORTS)
 def test_f45_threads_on_one_kernel_take_turns_each_with_its_own_output(
-    jupyter_server: JupyterServer, own_kernel: str, road: str, tell: Tell
+    jupyter_server: JupyterServer, own_kernel: str, transport_name: str, tell: Tell
 ) -> None:
     texts: dict[int, str] = {}
-    with open_to(jupyter_server, own_kernel, road) as connection:
+    with open_to(jupyter_server, own_kernel, transport_name) as connection:
         connection.execute("inside = most = 0")
         code = (
             "inside += 1; most = max(most, inside)\nimport time\n"
@@ -166,13 +166,13 @@ def test_f45_threads_on_one_kernel_take_turns_each_with_its_own_output(
             thread.join(60)
         assert texts == {n: "".join(f"thread {n} {i}\n" for i in range(10)) for n in range(8)}
         assert connection.execute("most").text == "1", "one after the other"
-    tell(45, f"{road}: 8 threads, each with its own 10 lines, one after the other")
+    tell(45, f"{transport_name}: 8 threads, each with its own 10 lines, one after the other")
 
 
 @pytest.mark.bounded
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("transport_name", TRANSPORTS)
 def test_f45_tasks_on_two_kernels_run_at_the_same_time(
-    jupyter_server: JupyterServer, own_kernel: str, road: str, tell: Tell
+    jupyter_server: JupyterServer, own_kernel: str, transport_name: str, tell: Tell
 ) -> None:
     async def both(first: KernelConnection, second: KernelConnection) -> list[str]:
         cells = [
@@ -183,8 +183,8 @@ def test_f45_tasks_on_two_kernels_run_at_the_same_time(
 
     with (
         a_kernel(jupyter_server) as other,
-        open_to(jupyter_server, own_kernel, road) as first,
-        open_to(jupyter_server, other, road) as second,
+        open_to(jupyter_server, own_kernel, transport_name) as first,
+        open_to(jupyter_server, other, transport_name) as second,
     ):
         first.execute("1")
         second.execute("1")
@@ -192,15 +192,15 @@ def test_f45_tasks_on_two_kernels_run_at_the_same_time(
         assert asyncio.run(both(first, second)) == ["'cell 0'", "'cell 1'", "'cell 2'"]
         seconds = time.monotonic() - began
         assert 3.0 <= seconds <= 4.2, "two on the first kernel, the other one beside them"
-    tell(45, f"{road}: three tasks of 1.5 s, two of them on one kernel: {seconds:.1f} s")
+    tell(45, f"{transport_name}: three tasks of 1.5 s, two of them on one kernel: {seconds:.1f} s")
 
 
 # -- output after idle (F48)
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("transport_name", TRANSPORTS)
 def test_f48_a_thread_that_prints_on_after_the_cell_prints_below_that_cell(
-    jupyter_server: JupyterServer, own_kernel: str, road: str, tmp_path: Path, tell: Tell
+    jupyter_server: JupyterServer, own_kernel: str, transport_name: str, tmp_path: Path, tell: Tell
 ) -> None:
     gate = tmp_path / "gate"
     code = (
@@ -210,7 +210,7 @@ def test_f48_a_thread_that_prints_on_after_the_cell_prints_below_that_cell(
         "    sys.stderr.write('swapped\\n'); sys.stderr.flush()\n"
         "threading.Thread(target=late).start()\nprint('now')"
     )
-    with private_shell(tmp_path) as shell, open_to(jupyter_server, own_kernel, road) as connection:
+    with private_shell(tmp_path) as shell, open_to(jupyter_server, own_kernel, transport_name) as connection:
         front, pump = LateNotes(), Pump()
         widgets = WidgetBridge(connection, front, pump)
         try:
@@ -225,4 +225,4 @@ def test_f48_a_thread_that_prints_on_after_the_cell_prints_below_that_cell(
         finally:
             widgets.close()
             pump.close()
-    tell(48, f"{road}: 6 late lines, shown below their cell")
+    tell(48, f"{transport_name}: 6 late lines, shown below their cell")

@@ -17,8 +17,8 @@ from kernel_bridge_magic.protocol.events import Queued, Stream
 from tests.faults.lanes import a_kernel, idle, in_lanes, in_words, told_after
 from tests.faults.proxy import FaultProxy
 from tests.faults.truth import Run, run, through
-from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer
+from tests.support.transports import connect_over, found
 
 LongRun = Callable[[str, str], None]
 RUNS = 50
@@ -34,16 +34,18 @@ def within(seconds: list[float], bound: float) -> str:
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("road", "bound"), [("ws", 4), ("zmq", 5)])
+@pytest.mark.parametrize(("transport_name", "bound"), [("ws", 4), ("zmq", 5)])
 def test_g1_a_killed_kernel(
-    jupyter_server: JupyterServer, tmp_path: Path, long_run: LongRun, road: str, bound: float
+    jupyter_server: JupyterServer, tmp_path: Path, long_run: LongRun, transport_name: str, bound: float
 ) -> None:
     def once(_: str) -> float:
         # A new one each time: a kernel that ends five times within a minute is not started again.
         with a_kernel(jupyter_server) as kernel:
-            return told_after(jupyter_server, kernel, road, tmp_path, lambda pid: os.kill(pid, signal.SIGKILL))[0]
+            return told_after(
+                jupyter_server, kernel, transport_name, tmp_path, lambda pid: os.kill(pid, signal.SIGKILL)
+            )[0]
 
-    long_run(f"G1: kernel killed, {road}", within(in_lanes(jupyter_server, LANES, RUNS, once), bound))
+    long_run(f"G1: kernel killed, {transport_name}", within(in_lanes(jupyter_server, LANES, RUNS, once), bound))
 
 
 # -- G2: somebody else restarts the kernel, in three forms (F4 to F6)
@@ -66,7 +68,7 @@ def while_it_runs(server: JupyterServer, kernel: str, directory: Path) -> float:
 
 def while_it_ignores_signals(server: JupyterServer, kernel: str, directory: Path) -> float:
     idle(server, kernel)
-    with road_to(server, found(server, kernel), "ws")[0] as connection:
+    with connect_over(server, found(server, kernel), "ws")[0] as connection:
         cell = Run(connection.start(Cell(STUBBORN)), directory / "no-truth", 0).start()
         cell.until(lambda: any(isinstance(event, Stream) for _, event in cell.events))
         began = cell.now
@@ -81,7 +83,7 @@ def while_it_is_queued(server: JupyterServer, kernel: str, directory: Path) -> f
     idle(server, kernel)
 
     def connect() -> KernelConnection:
-        return road_to(server, found(server, kernel), "ws")[0]
+        return connect_over(server, found(server, kernel), "ws")[0]
 
     with connect() as owner, connect() as guest:
         busy = Run(owner.start(Cell("import time; time.sleep(60)")), directory / "no-truth", 0).start()

@@ -16,8 +16,8 @@ from kernel_bridge_magic.protocol.events import Queued, Stream
 from kernel_bridge_magic.protocol.messages import Message
 from tests.faults.proxy import FaultProxy
 from tests.faults.truth import Run, run, through
-from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer, wait_for
+from tests.support.transports import connect_over, found
 
 Tell = Callable[..., None]
 LongRun = Callable[[str, str], None]
@@ -33,7 +33,7 @@ def left_behind(other: KernelConnection) -> str:
 def test_f18_f19_nothing_is_lost_beside_another_client(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    other, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    other, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")
     connection, transport, _ = through(jupyter_server, proxy, own_kernel)
     with other, connection:
         cell = run(connection, tmp_path, 800, 0.02, durable=True)
@@ -59,7 +59,7 @@ def test_g8_ten_thousand_lines_through_drops_and_partitions(
     count, drops, partitions = 10_000, 0, 0
     dice = random.Random(8)
     connection, transport, _ = through(jupyter_server, proxy, own_kernel)
-    with connection, road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")[0] as other:
+    with connection, connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")[0] as other:
         cell = run(connection, tmp_path, count, 0.04, durable=True)
         cell.until(lambda: len(cell.lines) > 20)
 
@@ -94,7 +94,7 @@ def test_g8_ten_thousand_lines_through_drops_and_partitions(
 def test_f20_a_cell_that_ends_while_we_are_away_is_fetched(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    other, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    other, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")
     connection, _, _ = through(jupyter_server, proxy, own_kernel)
     with other, connection:
         cell = run(connection, tmp_path, 30, 0.02, durable=True)
@@ -110,7 +110,7 @@ def test_f20_a_cell_that_ends_while_we_are_away_is_fetched(
 def test_more_than_one_chunk_is_fetched_before_the_cell_is_called_over(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    other, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    other, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")
     connection, _, _ = through(jupyter_server, proxy, own_kernel)
     go = tmp_path / "go"
     lines = "for i in range(130): sys.stdout.write(f'L{i}\\n' + '.' * 100_000 + '\\n'); sys.stdout.flush()"
@@ -131,8 +131,8 @@ def test_more_than_one_chunk_is_fetched_before_the_cell_is_called_over(
 def test_a_link_that_breaks_while_the_cell_is_queued_leaves_the_kernel_busy_and_loses_nothing(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path, free: str
 ) -> None:
-    owner, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
-    watcher, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    owner, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    watcher, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")
     seen: queue.SimpleQueue[Message] = queue.SimpleQueue()
     watcher.subscribe(seen)
     connection, transport, _ = through(jupyter_server, proxy, own_kernel)
@@ -171,7 +171,7 @@ def test_a_link_that_breaks_while_the_cell_is_queued_leaves_the_kernel_busy_and_
 def test_what_children_print_through_a_break_is_said_to_be_uncounted(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    other, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    other, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")
     connection, _, _ = through(jupyter_server, proxy, own_kernel)
     first, last = tmp_path / "first", tmp_path / "last"
     code = f"""
@@ -215,5 +215,5 @@ def test_f34_what_the_rate_limit_drops_is_fetched(
         text = "".join(output["text"] for output in result.outputs if output["output_type"] == "stream")
         assert text == "".join(f"L{i}\n" for i in range(8000))
         assert result.missing == 0
-    with road_to(jupyter_server, found(jupyter_server, own_kernel), "zmq")[0] as other:
-        assert left_behind(other) == "False"  # by a road without that limit
+    with connect_over(jupyter_server, found(jupyter_server, own_kernel), "zmq")[0] as other:
+        assert left_behind(other) == "False"  # over a transport without that limit

@@ -27,9 +27,9 @@ from tests.faults.lanes import idle
 from tests.faults.late import LateNotes
 from tests.faults.proxy import FaultProxy
 from tests.faults.truth import Run, run, through
-from tests.support.roads import ROADS, found, known, road_to
 from tests.support.servers import JupyterServer, wait_for
 from tests.support.shells import private_shell
+from tests.support.transports import TRANSPORTS, connect_over, found, known
 
 Tell = Callable[..., None]
 RESTARTED = (
@@ -45,8 +45,8 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServ
         yield server
 
 
-def open_to(server: JupyterServer, kernel: str, road: str) -> KernelConnection:
-    return road_to(server, found(server, kernel), road)[0]
+def open_to(server: JupyterServer, kernel: str, transport_name: str) -> KernelConnection:
+    return connect_over(server, found(server, kernel), transport_name)[0]
 
 
 def pid_of(connection: KernelConnection) -> int:
@@ -58,11 +58,11 @@ def start(connection: KernelConnection, code: str, directory: Path) -> Run:
 
 
 @pytest.mark.bounded
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("transport_name", TRANSPORTS)
 def test_f1_a_kernel_that_is_killed(
-    jupyter_server: JupyterServer, own_kernel: str, road: str, tmp_path: Path, tell: Tell
+    jupyter_server: JupyterServer, own_kernel: str, transport_name: str, tmp_path: Path, tell: Tell
 ) -> None:
-    with open_to(jupyter_server, own_kernel, road) as connection:
+    with open_to(jupyter_server, own_kernel, transport_name) as connection:
         pid = pid_of(connection)
         cell = run(connection, tmp_path, 5000, 0.02)
         cell.until(lambda: len(cell.lines) > 5)
@@ -71,7 +71,7 @@ def test_f1_a_kernel_that_is_killed(
         cell.join()
         assert cell.fate is Fate.DIED
         cell.check()
-        tell(1, cell.told, cell.now - ended, 4 if road == "ws" else 5)
+        tell(1, cell.told, cell.now - ended, 4 if transport_name == "ws" else 5)
 
 
 @pytest.mark.bounded
@@ -240,13 +240,13 @@ def test_f8_a_kernel_that_exits_behind_a_cell_is_told_once_by_the_next_cell(
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("transport_name", TRANSPORTS)
 @pytest.mark.parametrize(("fault", "sign"), [(11, signal.SIGTERM), (12, signal.SIGKILL)])
 def test_f11_f12_a_server_that_ends(
-    own_server: JupyterServer, fault: int, sign: signal.Signals, road: str, tmp_path: Path, tell: Tell
+    own_server: JupyterServer, fault: int, sign: signal.Signals, transport_name: str, tmp_path: Path, tell: Tell
 ) -> None:
     kernel = own_server.start_kernel(path="a.ipynb")
-    with open_to(own_server, kernel, road) as connection:
+    with open_to(own_server, kernel, transport_name) as connection:
         cell = run(connection, tmp_path, 5000, 0.02)
         cell.until(lambda: len(cell.lines) > 5)
         own_server.signal(sign)
@@ -257,7 +257,7 @@ def test_f11_f12_a_server_that_ends(
         if fault == 11:
             assert "was shut down with its server" in cell.told
         # by ZMQ the kernel is heard until it ends itself, a second or so later
-        tell(fault, f"{road}: {cell.told}", cell.ended - ended, 2 if road == "ws" else 8)
+        tell(fault, f"{transport_name}: {cell.told}", cell.ended - ended, 2 if transport_name == "ws" else 8)
 
 
 @pytest.mark.bounded
@@ -375,12 +375,12 @@ def test_f37_who_shows_slowly_loses_nothing(
         tell(37, "nothing: 5000 displays waited here unread, 0 lost")
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("transport_name", TRANSPORTS)
 def test_f37_what_waits_here_has_an_end_and_what_is_dropped_is_counted(
-    jupyter_server: JupyterServer, own_kernel: str, road: str, monkeypatch: pytest.MonkeyPatch
+    jupyter_server: JupyterServer, own_kernel: str, transport_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox, "MOST_BYTES", 5_000_000)
-    with open_to(jupyter_server, own_kernel, road) as connection:
+    with open_to(jupyter_server, own_kernel, transport_name) as connection:
         connection.execute("import time")
         execution = connection.start(
             Cell("for n in range(20):\n    display({'text/plain': 'x' * 1_000_000}, raw=True)\n1 / 0")

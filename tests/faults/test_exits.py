@@ -15,20 +15,22 @@ import pytest
 
 from tests.faults.lanes import a_kernel
 from tests.faults.proxy import FaultProxy
-from tests.support.roads import ROADS
 from tests.support.servers import JupyterServer
+from tests.support.transports import TRANSPORTS
 
 LongRun = Callable[[str, str], None]
 ROOT = Path(__file__).parents[2]
-WAYS = [(road, how) for road in ROADS for how in ("idle", "running", "thread", "live")] + [("ws", "broken")]
+WAYS = [(transport_name, how) for transport_name in TRANSPORTS for how in ("idle", "running", "thread", "live")] + [
+    ("ws", "broken")
+]
 BOUND = 2.0
 
 
-def seconds_to_end(server: JupyterServer, kernel: str, road: str, how: str) -> float:
+def seconds_to_end(server: JupyterServer, kernel: str, transport_name: str, how: str) -> float:
     """Start a process that connects, and give how long it took to end."""
     with FaultProxy(server.port) as proxy:
         url = f"http://127.0.0.1:{proxy.port}/" if how == "broken" else server.url
-        arguments = (url, server.token, kernel, str(server.connection_file(kernel)), road, how)
+        arguments = (url, server.token, kernel, str(server.connection_file(kernel)), transport_name, how)
         env = os.environ | {
             "JUPYTER_RUNTIME_DIR": str(server.runtime_dir),
             "JUPYTER_CONFIG_DIR": str(server.runtime_dir / "none"),
@@ -61,11 +63,11 @@ def seconds_to_end(server: JupyterServer, kernel: str, road: str, how: str) -> f
 
 
 @pytest.mark.bounded
-@pytest.mark.parametrize(("road", "how"), WAYS)
+@pytest.mark.parametrize(("transport_name", "how"), WAYS)
 def test_g27_the_end_of_python_waits_for_nothing(
-    jupyter_server: JupyterServer, own_kernel: str, road: str, how: str
+    jupyter_server: JupyterServer, own_kernel: str, transport_name: str, how: str
 ) -> None:
-    assert seconds_to_end(jupyter_server, own_kernel, road, how) <= BOUND
+    assert seconds_to_end(jupyter_server, own_kernel, transport_name, how) <= BOUND
 
 
 @pytest.mark.long

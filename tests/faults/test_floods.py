@@ -22,8 +22,8 @@ from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.results import RemoteResult
-from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer, private_env, wait_for
+from tests.support.transports import connect_over, found
 
 Connect = Callable[[str], KernelConnection]
 Tell = Callable[..., None]
@@ -100,7 +100,7 @@ def tally(screen: Screen) -> tuple[str, int | None]:
     return order, None if screen.missing is None else len(shown) + screen.missing
 
 
-@pytest.mark.parametrize("road", ["zmq"])  # a server's rate limit drops most of so many
+@pytest.mark.parametrize("transport_name", ["zmq"])  # a server's rate limit drops most of so many
 def test_f36_many_messages_are_few_steps_and_none_is_lost(connect: Connect, shared_kernel: str, tell: Tell) -> None:
     screen = Screen()
     seconds = flood(connect(shared_kernel), ONE_MESSAGE_EACH.format(count=5000), screen)
@@ -128,7 +128,7 @@ def test_a_piece_that_waits_is_shown_though_nothing_more_comes(connect: Connect,
     assert ended - screen.pieces[-1][0] > 0.5
 
 
-@pytest.mark.parametrize("road", ["zmq"])  # as above
+@pytest.mark.parametrize("transport_name", ["zmq"])  # as above
 def test_a_front_end_that_takes_nothing_for_a_while_loses_nothing(connect: Connect, shared_kernel: str) -> None:
     screen = Screen(blocked=2.0)
     flood(connect(shared_kernel), ONE_MESSAGE_EACH.format(count=5000), screen)
@@ -137,7 +137,7 @@ def test_a_front_end_that_takes_nothing_for_a_while_loses_nothing(connect: Conne
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("road", ["zmq"])  # as above
+@pytest.mark.parametrize("transport_name", ["zmq"])  # as above
 def test_f36_a_million_messages(connect: Connect, own_kernel: str, tell: Tell, long_run: LongRun) -> None:
     before = psutil.Process().memory_info().rss
     screen = Screen()
@@ -152,7 +152,7 @@ def test_f36_a_million_messages(connect: Connect, own_kernel: str, tell: Tell, l
 
 @pytest.mark.long
 def test_f35_a_hundred_megabytes_in_one_message(
-    connect: Connect, own_kernel: str, road: str, tell: Tell, long_run: LongRun
+    connect: Connect, own_kernel: str, transport_name: str, tell: Tell, long_run: LongRun
 ) -> None:
     size = 100_000_000
     before = psutil.Process().memory_info().rss
@@ -162,8 +162,8 @@ def test_f35_a_hundred_megabytes_in_one_message(
     grown = psutil.Process().memory_info().rss - before
     assert len(screen.text) == size + 2
     assert grown <= 4 * size
-    words = f"100 MB in one message by {road}: whole, {grown / 1e6:.0f} MB more memory"
-    long_run(f"G25: 100 MB in one message, {road}", f"{seconds:.1f} s (bound 20 s); {words}")
+    words = f"100 MB in one message by {transport_name}: whole, {grown / 1e6:.0f} MB more memory"
+    long_run(f"G25: 100 MB in one message, {transport_name}", f"{seconds:.1f} s (bound 20 s); {words}")
     tell(35, f"nothing: {words}", seconds, 20)
 
 
@@ -229,7 +229,7 @@ FLOODS = {
 @pytest.fixture
 def notebook(jupyter_server: JupyterServer, own_kernel: str) -> Iterator[Callable[[str], RemoteResult]]:
     """Run a cell in a kernel with our magics as its browser does: through its server, with the default rate limits."""
-    connection, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    connection, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")
     with connection:
         connection.execute("%load_ext kernel_bridge_magic")
 

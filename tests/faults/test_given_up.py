@@ -27,8 +27,8 @@ from kernel_bridge_magic.protocol.events import Event, Note, Started
 from tests.faults.proxy import FaultProxy
 from tests.faults.truth import run, through
 from tests.support.ports import free_port
-from tests.support.roads import found
 from tests.support.servers import JupyterServer, private_env, wait_for
+from tests.support.transports import found
 from tests.test_nbclient import LOAD, execute, saved
 
 Tell = Callable[..., None]

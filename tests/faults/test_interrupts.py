@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 
 from tests.faults.proxy import FaultProxy
-from tests.support.roads import ROADS
 from tests.support.servers import JupyterServer, wait_for
+from tests.support.transports import TRANSPORTS
 
 LongRun = Callable[[str, str], None]
 ROOT = Path(__file__).parents[2]
@@ -75,10 +75,10 @@ class Storm:
 
 
 @contextmanager
-def storm(server: JupyterServer, proxy: FaultProxy, directory: Path, road: str) -> Iterator[Storm]:
+def storm(server: JupyterServer, proxy: FaultProxy, directory: Path, transport_name: str) -> Iterator[Storm]:
     env = os.environ | {
         # By WebSocket only through the proxy: the server that is found here would be nearer.
-        "JUPYTER_RUNTIME_DIR": str(server.runtime_dir if road == "zmq" else directory / "runtime"),
+        "JUPYTER_RUNTIME_DIR": str(server.runtime_dir if transport_name == "zmq" else directory / "runtime"),
         "JUPYTER_CONFIG_DIR": str(directory / "config"),
         "PYTHONFAULTHANDLER": "1",
     }
@@ -98,19 +98,19 @@ def storm(server: JupyterServer, proxy: FaultProxy, directory: Path, road: str) 
                 pipe.close()
 
 
-def line(kernel: str, road: str) -> str:
-    return f"%%remote --quiet --transport {road} {kernel}\n"
+def line(kernel: str, transport_name: str) -> str:
+    return f"%%remote --quiet --transport {transport_name} {kernel}\n"
 
 
 def press_at_random(
-    server: JupyterServer, proxy: FaultProxy, kernel: str, road: str, directory: Path, count: int, seed: int
+    server: JupyterServer, proxy: FaultProxy, kernel: str, transport_name: str, directory: Path, count: int, seed: int
 ) -> str:
     """Interrupt so many cells, each once, at a random moment; give what became of them."""
     dice = random.Random(seed)
     fates: Counter[str] = Counter()
-    moments = ["any", "send", "first"] + ["reconnect"] * (road == "ws")
-    with storm(server, proxy, directory, road) as child:
-        head = line(kernel, road)
+    moments = ["any", "send", "first"] + ["reconnect"] * (transport_name == "ws")
+    with storm(server, proxy, directory, transport_name) as child:
+        head = line(kernel, transport_name)
         usable(child, head)
         threads, descriptors = settled(child, head)
         for _ in range(count):
@@ -155,34 +155,39 @@ def settled(child: Storm, head: str) -> tuple[list[str], int]:
     return answer["threads"], answer["descriptors"]
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("transport_name", TRANSPORTS)
 def test_g12_a_few_interrupts_at_random(
-    jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path, road: str
+    jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path, transport_name: str
 ) -> None:
-    press_at_random(jupyter_server, proxy, own_kernel, road, tmp_path / "storm", 15, seed=1)
+    press_at_random(jupyter_server, proxy, own_kernel, transport_name, tmp_path / "storm", 15, seed=1)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("road", ROADS)
-def test_g12_five_hundred_interrupts_by_each_road(
-    jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path, road: str, long_run: LongRun
+@pytest.mark.parametrize("transport_name", TRANSPORTS)
+def test_g12_five_hundred_interrupts_over_each_transport(
+    jupyter_server: JupyterServer,
+    own_kernel: str,
+    proxy: FaultProxy,
+    tmp_path: Path,
+    transport_name: str,
+    long_run: LongRun,
 ) -> None:
     seed = int(time.time())
-    words = press_at_random(jupyter_server, proxy, own_kernel, road, tmp_path / "storm", 500, seed)
+    words = press_at_random(jupyter_server, proxy, own_kernel, transport_name, tmp_path / "storm", 500, seed)
     result = f"500 interrupts: {words}; 0 hangs, the next cell ran after each, 0 threads and descriptors left"
-    long_run(f"G12: Ctrl-C at a random moment, {road}", result)
+    long_run(f"G12: Ctrl-C at a random moment, {transport_name}", result)
 
 
 def press_twice(
-    server: JupyterServer, proxy: FaultProxy, kernel: str, road: str, directory: Path, count: int
+    server: JupyterServer, proxy: FaultProxy, kernel: str, transport_name: str, directory: Path, count: int
 ) -> list[float]:
     """Press Ctrl-C twice in cells that ignore it; give the seconds from the second to the prompt."""
     dice = random.Random(count)
     seconds: list[float] = []
     shown = directory / "shown"
-    with storm(server, proxy, directory, road) as child:
-        head = line(kernel, road)
+    with storm(server, proxy, directory, transport_name) as child:
+        head = line(kernel, transport_name)
         usable(child, head)
         for _ in range(count):
             before = shown.stat().st_size
@@ -201,21 +206,28 @@ def press_twice(
 
 
 @pytest.mark.bounded
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("transport_name", TRANSPORTS)
 def test_g11_the_second_ctrl_c_gives_the_prompt_back(
-    jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path, road: str
+    jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path, transport_name: str
 ) -> None:
-    seconds = press_twice(jupyter_server, proxy, own_kernel, road, tmp_path / "storm", 3)
+    seconds = press_twice(jupyter_server, proxy, own_kernel, transport_name, tmp_path / "storm", 3)
     # One of them may meet a machine that does something else; the long run has no such excuse.
     assert sorted(seconds)[1] <= TWICE and max(seconds) <= 4 * TWICE, seconds
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("transport_name", TRANSPORTS)
 def test_g11_a_hundred_times_twice(
-    jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path, road: str, long_run: LongRun
+    jupyter_server: JupyterServer,
+    own_kernel: str,
+    proxy: FaultProxy,
+    tmp_path: Path,
+    transport_name: str,
+    long_run: LongRun,
 ) -> None:
-    seconds = press_twice(jupyter_server, proxy, own_kernel, road, tmp_path / "storm", 100)
+    seconds = press_twice(jupyter_server, proxy, own_kernel, transport_name, tmp_path / "storm", 100)
     assert max(seconds) <= TWICE, sorted(seconds)[-5:]
-    long_run(f"G11: the second Ctrl-C, {road}", f"100 runs: the prompt is back after {max(seconds):.2f} s at most")
+    long_run(
+        f"G11: the second Ctrl-C, {transport_name}", f"100 runs: the prompt is back after {max(seconds):.2f} s at most"
+    )

@@ -14,8 +14,8 @@ from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.transports.base import Transport
 from tests.faults.proxy import UP, FaultProxy
 from tests.faults.truth import Run, run, through
-from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer, wait_for
+from tests.support.transports import connect_over, found
 
 Tell = Callable[..., None]
 QUIET_SECONDS = 0.5
@@ -51,7 +51,7 @@ def test_f17_a_reset_in_mid_run_loses_nothing_that_is_not_told(
 def test_f18_with_another_client_attached_what_was_lost_is_counted(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path, tell: Tell
 ) -> None:
-    other, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    other, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")
     connection, _, _ = through(jupyter_server, proxy, own_kernel)
     with other, connection:
         cell = run(connection, tmp_path, 400, 0.02)  # long enough to go on when the link is back
@@ -74,7 +74,7 @@ def test_f19_another_client_that_comes_while_we_are_away(
         cell.until(lambda: len(cell.lines) > 10)
         proxy.refuse()
         proxy.reset()
-        other, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+        other, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")
         with other:
             wait_for(lambda: len(cell.printed) > 30, "more lines")
             proxy.refuse(False)
@@ -110,7 +110,7 @@ def idle(server: JupyterServer, kernel_id: str) -> bool:
 def test_f20_beside_another_client_its_reply_is_gone_and_the_kernel_is_asked(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path, later: bool
 ) -> None:
-    other, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    other, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")
     connection, _, _ = through(jupyter_server, proxy, own_kernel)
     with other, connection:
         cell = run(connection, tmp_path, 60, 0.01)
@@ -164,7 +164,7 @@ def test_a_cell_that_the_reset_cut_off_is_proven_not_run(
 def test_beside_another_client_nothing_is_proven(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path
 ) -> None:
-    other, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    other, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")
     connection, transport, _ = through(jupyter_server, proxy, own_kernel)
     with other, connection:
         cell = cut_the_cell(connection, transport, proxy, tmp_path)

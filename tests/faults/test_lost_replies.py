@@ -27,9 +27,9 @@ from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.faults.proxy import FaultProxy
 from tests.faults.truth import through
-from tests.support.roads import found, road_to
 from tests.support.scripted import Script, ScriptedCell, ScriptedKernel, ScriptedServer
 from tests.support.servers import JupyterServer
+from tests.support.transports import connect_over, found
 
 T = timing.current
 
@@ -88,7 +88,7 @@ class Loss:
 
 
 @dataclass
-class Road:
+class LossyTransport:
     """A connection whose server loses the replies to its cells."""
 
     connection: KernelConnection
@@ -107,24 +107,24 @@ class Road:
 
 
 @pytest.fixture
-def lossy(jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy) -> Iterator[Road]:
-    """A road to an ipykernel."""
-    with lossy_road(jupyter_server, own_kernel, proxy) as road:
-        yield road
+def lossy(jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy) -> Iterator[LossyTransport]:
+    """A transport to an ipykernel."""
+    with lossy_transport(jupyter_server, own_kernel, proxy) as lossy:
+        yield lossy
 
 
 @contextmanager
-def lossy_road(server: JupyterServer, kernel: str, proxy: FaultProxy) -> Iterator[Road]:
+def lossy_transport(server: JupyterServer, kernel: str, proxy: FaultProxy) -> Iterator[LossyTransport]:
     proxy.loses = loss = Loss()
     connection, _, _ = through(server, proxy, kernel)
     with connection:
         connection.execute("# a comment in any language")
-        yield Road(connection, loss, kernel)
+        yield LossyTransport(connection, loss, kernel)
 
 
 @pytest.mark.bounded
 @pytest.mark.parametrize("code", ["print('x'); 40 + 2", "import time; time.sleep(0.2)", "%time 42"])
-def test_a_cell_whose_reply_alone_is_lost_is_ok_within_seconds_and_says_so(lossy: Road, code: str) -> None:
+def test_a_cell_whose_reply_alone_is_lost_is_ok_within_seconds_and_says_so(lossy: LossyTransport, code: str) -> None:
     seen = lossy.run(code)
     assert seen.result.fate is Fate.OK, seen.result.error
     assert seen.notes == ["the cell's reply was lost, but the kernel remembers how the cell ended"]
@@ -133,7 +133,7 @@ def test_a_cell_whose_reply_alone_is_lost_is_ok_within_seconds_and_says_so(lossy
 
 
 @pytest.mark.parametrize(("code", "name"), [("print('x')\n1 / 0", "ZeroDivisionError"), ("%nosuchmagic", "UsageError")])
-def test_a_cell_that_failed_and_lost_its_reply_has_failed(lossy: Road, code: str, name: str) -> None:
+def test_a_cell_that_failed_and_lost_its_reply_has_failed(lossy: LossyTransport, code: str, name: str) -> None:
     seen = lossy.run(code)
     assert seen.result.fate is Fate.FAILED
     assert isinstance(seen.result.error, RemoteError) and seen.result.error.ename == name
@@ -143,9 +143,9 @@ def test_a_cell_that_failed_and_lost_its_reply_has_failed(lossy: Road, code: str
 
 @pytest.mark.parametrize(("code", "fate"), [("print('x')", Fate.OK), ("1 / 0", Fate.UNKNOWN)])
 def test_beside_another_client_whose_cell_hides_the_record_iopub_s_word_must_do(
-    jupyter_server: JupyterServer, lossy: Road, code: str, fate: Fate
+    jupyter_server: JupyterServer, lossy: LossyTransport, code: str, fate: Fate
 ) -> None:
-    other, _ = road_to(jupyter_server, found(jupyter_server, lossy.kernel), "ws")
+    other, _ = connect_over(jupyter_server, found(jupyter_server, lossy.kernel), "ws")
     with other:
         other.execute("1")
         seen = lossy.run(f"import time; time.sleep(0.2)\n{code}", then=lambda: other.execute("2"))
@@ -157,7 +157,7 @@ def test_beside_another_client_whose_cell_hides_the_record_iopub_s_word_must_do(
 
 
 @pytest.mark.parametrize(("code", "fate"), [("print('x')", Fate.OK), ("1 / 0", Fate.UNKNOWN)])
-def test_a_server_that_loses_what_answers_our_questions_as_well(lossy: Road, code: str, fate: Fate) -> None:
+def test_a_server_that_loses_what_answers_our_questions_as_well(lossy: LossyTransport, code: str, fate: Fate) -> None:
     lossy.loss.all = True
     seen = lossy.run(code)
     lossy.loss.all = False
@@ -165,8 +165,8 @@ def test_a_server_that_loses_what_answers_our_questions_as_well(lossy: Road, cod
     assert seen.seconds < SOON
 
 
-def test_a_cell_beside_a_busy_one(jupyter_server: JupyterServer, lossy: Road) -> None:
-    other, _ = road_to(jupyter_server, found(jupyter_server, lossy.kernel), "ws")
+def test_a_cell_beside_a_busy_one(jupyter_server: JupyterServer, lossy: LossyTransport) -> None:
+    other, _ = connect_over(jupyter_server, found(jupyter_server, lossy.kernel), "ws")
     with other:
         busy = other.start(Cell("import time; time.sleep(5)"))
         assert next(iter(busy)) == Started()
@@ -177,7 +177,7 @@ def test_a_cell_beside_a_busy_one(jupyter_server: JupyterServer, lossy: Road) ->
         see(busy)
 
 
-def test_a_durable_cell_fetches_its_reply(lossy: Road) -> None:
+def test_a_durable_cell_fetches_its_reply(lossy: LossyTransport) -> None:
     seen = lossy.run("print('x'); 42", durable=True)
     assert (seen.result.fate, seen.result.text, seen.notes) == (Fate.OK, "42", [])
     assert seen.seconds < SOON
@@ -187,23 +187,23 @@ def test_a_kernel_that_keeps_no_record_is_not_asked_for_one(jupyter_server: Jupy
     kernel = jupyter_server.start_kernel("bash")
     try:
         jupyter_server.wait_for_kernel(kernel)
-        with lossy_road(jupyter_server, kernel, proxy) as road:
+        with lossy_transport(jupyter_server, kernel, proxy) as lossy:
             for code, fate in (("echo x", Fate.OK), ("nosuchcommand", Fate.UNKNOWN)):
-                seen = road.run(code)
+                seen = lossy.run(code)
                 assert seen.result.fate is fate, (seen.result.error, seen.events)
                 assert seen.seconds < SOON
-                assert road.loss.lost == ["execute_reply"], "bash would read the question as its own"
+                assert lossy.loss.lost == ["execute_reply"], "bash would read the question as its own"
     finally:
         jupyter_server.delete_kernel(kernel)
 
 
-# -- a kernel that does what a test says, by both roads
+# -- a kernel that does what a test says, over both transports
 
 
 @contextmanager
-def scripted(road: str, script: Script, directory: Path) -> Iterator[tuple[KernelConnection, Any]]:
+def scripted(transport_name: str, script: Script, directory: Path) -> Iterator[tuple[KernelConnection, Any]]:
     """A connection to a scripted kernel, and what plays it: an object with `life` and `numbers`."""
-    if road == "ws":
+    if transport_name == "ws":
         with ScriptedServer(script) as server:
             server.state, server.in_order = "idle", True
             transport: Transport = WebSocketTransport(server.kernel, server.server, Vault())
@@ -227,33 +227,35 @@ def bare(cell: ScriptedCell) -> None:
     cell.idle()
 
 
-def test_a_scripted_kernel_that_numbers_is_believed_and_told_soon(road: str, tmp_path: Path) -> None:
-    with scripted(road, bare, tmp_path) as (connection, _):
+def test_a_scripted_kernel_that_numbers_is_believed_and_told_soon(transport_name: str, tmp_path: Path) -> None:
+    with scripted(transport_name, bare, tmp_path) as (connection, _):
         began = time.monotonic()
         seen = see(connection.start(Cell("x")))
         assert (seen.result.fate, len(seen.notes)) == (Fate.OK, 1)
         assert time.monotonic() - began < SOON
 
 
-def test_a_flood_of_somebody_else_s_between_the_idle_and_the_later_question(road: str, tmp_path: Path) -> None:
+def test_a_flood_of_somebody_else_s_between_the_idle_and_the_later_question(
+    transport_name: str, tmp_path: Path
+) -> None:
     def script(cell: ScriptedCell) -> None:
         bare(cell)
         for number in range(5_000):
             cell.print(f"{number}\n", OTHER)
 
-    with scripted(road, script, tmp_path) as (connection, _):
+    with scripted(transport_name, script, tmp_path) as (connection, _):
         seen = see(connection.start(Cell("x")))
         assert (seen.result.fate, len(seen.notes), seen.result.missing) == (Fate.OK, 1, 0)
 
 
 @pytest.mark.parametrize("error", [True, False])
-def test_a_reply_that_is_late_but_comes_gives_its_own_end(road: str, error: bool, tmp_path: Path) -> None:
+def test_a_reply_that_is_late_but_comes_gives_its_own_end(transport_name: str, error: bool, tmp_path: Path) -> None:
     def script(cell: ScriptedCell) -> None:
         bare(cell)
         time.sleep(T.reply_grace * 0.75)  # the fault itself
         cell.reply(**({"status": "error", "ename": "OSError", "evalue": "late"} if error else {}))
 
-    with scripted(road, script, tmp_path) as (connection, _):
+    with scripted(transport_name, script, tmp_path) as (connection, _):
         seen = see(connection.start(Cell("x")))
         assert seen.result.fate is (Fate.FAILED if error else Fate.OK)
         assert seen.notes == []
@@ -261,7 +263,7 @@ def test_a_reply_that_is_late_but_comes_gives_its_own_end(road: str, error: bool
 
 @pytest.mark.parametrize("how", ["another session", "another counter", "no numbers", "a number too many"])
 def test_where_a_restart_in_between_cannot_be_excluded_nothing_is_called_ok(
-    road: str, how: str, tmp_path: Path
+    transport_name: str, how: str, tmp_path: Path
 ) -> None:
     plays: list[Any] = []
 
@@ -279,7 +281,7 @@ def test_where_a_restart_in_between_cannot_be_excluded_nothing_is_called_ok(
         elif how == "another counter":
             kernel.process = 4711
 
-    with scripted(road, script, tmp_path) as (connection, kernel):
+    with scripted(transport_name, script, tmp_path) as (connection, kernel):
         plays.append(kernel)
         began = time.monotonic()
         seen = see(connection.start(Cell("x")))

@@ -23,8 +23,8 @@ from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Queued, Started
 from tests.faults.foreign import ForeignClient
-from tests.support.roads import found, known, road_to
 from tests.support.servers import JupyterServer, wait_for
+from tests.support.transports import connect_over, found, known
 
 Tell = Callable[..., None]
 LongRun = Callable[[str, str], None]
@@ -80,7 +80,7 @@ def beside(
     """Run all at the same time; give the harm done to others, and what went wrong with our own."""
     others = [ForeignClient(server, kernel) for _ in range(theirs)]
     before = execution_count(others[0])
-    guests = [road_to(server, found(server, kernel), ("zmq", "ws")[n % 2])[0] for n in range(ours)]
+    guests = [connect_over(server, found(server, kernel), ("zmq", "ws")[n % 2])[0] for n in range(ours)]
     harm: list[str] = []
     wrong: list[str] = []
     threads = [
@@ -192,7 +192,7 @@ def closed_tab(server: JupyterServer, kernel: str, bridge: Bridge) -> list[int]:
     sent = tab.send("import time\nfor n in range(40):\n    print('line', n, flush=True)\n    time.sleep(0.02)")
     tab.until(sent, lambda message: "line 5\n" in tab.text)
     tab.close()
-    # By the road that is taken when none is named
+    # Over the transport that is used when none is named
     with bridge.pool.open(found(server, kernel)) as connection:
         assert connection.execute("'ours'").text == "'ours'"
     tab.open()

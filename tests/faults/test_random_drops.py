@@ -13,8 +13,8 @@ import pytest
 from kernel_bridge_magic.errors import CannotConnect, Fate, KernelBridgeError, LinkError, ServerError
 from tests.faults.proxy import DOWN, UP, FaultProxy
 from tests.faults.truth import Run, run, through
-from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer
+from tests.support.transports import connect_over, found
 
 LongRun = Callable[[str, str], None]
 LINES, PAUSE = 40, 0.002
@@ -91,7 +91,7 @@ def test_g9_a_thousand_random_resets(
 def test_g7_two_hundred_drops_beside_another_client(
     jupyter_server: JupyterServer, own_kernel: str, proxy: FaultProxy, tmp_path: Path, long_run: LongRun
 ) -> None:
-    other, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "ws")
+    other, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "ws")
     dice = random.Random(time.time())
     lost = exact = unknown = 0
     with other:

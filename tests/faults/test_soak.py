@@ -1,4 +1,4 @@
-"""Cells all the time, over both roads, and a fault every few seconds: nothing leaks, no fate is wrong (G10, G24).
+"""Cells all the time, over both transports, and a fault every few seconds: nothing leaks, no fate is wrong (G10, G24).
 
 `KERNEL_BRIDGE_SOAK` is how many minutes the long one takes, 20 if it is not set.
 """
@@ -24,8 +24,8 @@ from kernel_bridge_magic.errors import Fate, KernelBridgeError
 from tests.faults.lanes import a_kernel
 from tests.faults.proxy import FaultProxy
 from tests.faults.truth import run, through
-from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer, wait_for
+from tests.support.transports import connect_over, found
 
 LongRun = Callable[[str, str], None]
 PAUSE = 5.0  # seconds between two faults
@@ -37,9 +37,9 @@ POSSIBLE = {Fate.OK, Fate.DIED, Fate.NOT_RUN, Fate.UNKNOWN}
 
 @dataclass
 class Lane:
-    """One kernel, and cells in it one after the other by one road."""
+    """One kernel, and cells in it one after the other over one transport."""
 
-    road: str
+    transport_name: str
     server: JupyterServer
     proxy: FaultProxy
     directory: Path
@@ -67,9 +67,9 @@ class Lane:
                     self._cell(connection, dice)
 
     def _open(self) -> KernelConnection:
-        if self.road == "ws":
+        if self.transport_name == "ws":
             return through(self.server, self.proxy, self.kernel)[0]
-        return road_to(self.server, found(self.server, self.kernel), "zmq")[0]
+        return connect_over(self.server, found(self.server, self.kernel), "zmq")[0]
 
     def _cell(self, connection: KernelConnection, dice: random.Random) -> None:
         began = time.monotonic()
@@ -169,7 +169,7 @@ def soak(directory: Path, seconds: float, pause: float, seed: int) -> str:
     process = psutil.Process()
     with JupyterServer(directory / "server") as server, a_kernel(server) as first, a_kernel(server) as second:
         # What is opened once for all is open now.
-        road_to(server, found(server, second), "zmq")[0].close()
+        connect_over(server, found(server, second), "zmq")[0].close()
         descriptors, sockets = process.num_fds(), len(process.net_connections())
         with FaultProxy(server.port) as proxy:
             lanes = [

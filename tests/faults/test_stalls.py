@@ -27,9 +27,9 @@ from kernel_bridge_magic.protocol.events import Lost, Note, Started, Stream
 from kernel_bridge_magic.transports import timing as transport_timing
 from tests.faults.proxy import FaultProxy
 from tests.faults.truth import Run, run, through
-from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer, wait_for
 from tests.support.shells import private_shell
+from tests.support.transports import connect_over, found
 
 Tell = Callable[..., None]
 
@@ -84,7 +84,7 @@ def test_f15_a_server_that_stands_still_is_told_of_and_loses_nothing(
     own_server: JupyterServer, tmp_path: Path, tell: Tell
 ) -> None:
     kernel = own_server.start_kernel(path="a.ipynb")
-    connection, transport = road_to(own_server, found(own_server, kernel), "ws")
+    connection, transport = connect_over(own_server, found(own_server, kernel), "ws")
     with connection:
         cell = run(connection, tmp_path, 700, 0.02)
         cell.until(lambda: len(cell.lines) > 10)
@@ -103,11 +103,11 @@ def test_f15_a_server_that_stands_still_is_told_of_and_loses_nothing(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("road", ["ws", "zmq"])
+@pytest.mark.parametrize("transport_name", ["ws", "zmq"])
 def test_f9_a_kernel_that_stands_still_is_told_of_and_loses_nothing(
-    jupyter_server: JupyterServer, own_kernel: str, road: str, tmp_path: Path, tell: Tell
+    jupyter_server: JupyterServer, own_kernel: str, transport_name: str, tmp_path: Path, tell: Tell
 ) -> None:
-    connection, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), road)
+    connection, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), transport_name)
     with connection:
         pid = int(connection.execute("import os; os.getpid()").text)
         cell = run(connection, tmp_path, 100, 0.02)
@@ -129,7 +129,7 @@ def test_f9_a_kernel_that_stands_still_is_told_of_and_loses_nothing(
 def test_f10_native_code_that_holds_the_gil_is_no_kernel_that_stands_still(
     jupyter_server: JupyterServer, own_kernel: str, tell: Tell
 ) -> None:
-    connection, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), "zmq")
+    connection, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), "zmq")
     with connection:
         # PyDLL keeps the GIL, as extension modules do that never give it back
         code = "import ctypes; print('on', flush=True); ctypes.PyDLL(None).sleep(16); print('done')"
@@ -145,11 +145,11 @@ def test_f10_native_code_that_holds_the_gil_is_no_kernel_that_stands_still(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("road", ["ws", "zmq"])
+@pytest.mark.parametrize("transport_name", ["ws", "zmq"])
 def test_f10_a_cell_that_only_computes_is_told_nothing_of_and_looks_busy_to_everybody(
-    jupyter_server: JupyterServer, own_kernel: str, road: str
+    jupyter_server: JupyterServer, own_kernel: str, transport_name: str
 ) -> None:
-    connection, _ = road_to(jupyter_server, found(jupyter_server, own_kernel), road)
+    connection, _ = connect_over(jupyter_server, found(jupyter_server, own_kernel), transport_name)
     with connection:
         code = "import time\nend = time.monotonic() + 13\nwhile time.monotonic() < end: pass"
         execution = connection.start(Cell(code, timeout=60))
@@ -219,7 +219,7 @@ def test_f25_a_far_server_needs_few_round_trips(
 
 
 @pytest.mark.parametrize(
-    ("road", "jump"),
+    ("transport_name", "jump"),
     [
         ("ws", -86_400),
         ("zmq", 86_400),
@@ -228,10 +228,15 @@ def test_f25_a_far_server_needs_few_round_trips(
     ],
 )
 def test_f39_a_clock_that_jumps_ends_nothing_and_stretches_nothing(
-    jupyter_server: JupyterServer, own_kernel: str, road: str, jump: int, monkeypatch: pytest.MonkeyPatch, tell: Tell
+    jupyter_server: JupyterServer,
+    own_kernel: str,
+    transport_name: str,
+    jump: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tell: Tell,
 ) -> None:
     real = time.time
-    connection, transport = road_to(jupyter_server, found(jupyter_server, own_kernel), road)
+    connection, transport = connect_over(jupyter_server, found(jupyter_server, own_kernel), transport_name)
     with connection:
         execution = connection.start(Cell("import time; print('on', flush=True); time.sleep(7); 'done'", timeout=60))
         events = []
@@ -250,7 +255,9 @@ def test_f39_a_clock_that_jumps_ends_nothing_and_stretches_nothing(
         monkeypatch.undo()
         assert 2 <= seconds <= 3
         assert connection.is_open
-    tell(39, f"nothing: {jump / 86_400:+.0f} day by {road}: no timeout fires, one of 2 s takes {seconds:.1f} s")
+    tell(
+        39, f"nothing: {jump / 86_400:+.0f} day by {transport_name}: no timeout fires, one of 2 s takes {seconds:.1f} s"
+    )
 
 
 @pytest.mark.bounded

@@ -10,8 +10,8 @@ import pytest
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import RemoteError
-from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer
+from tests.support.transports import connect_over, found
 
 CLIENTS = 20
 FAILING = 7  # every so many cells one raises: the others' must not be aborted
@@ -51,15 +51,15 @@ def test_g13_a_thousand_of_a_thousand_cells_get_their_own_output(
     jupyter_server: JupyterServer, own_kernel: str, long_run: Callable[[str, str], None]
 ) -> None:
     run_beside_each_other(jupyter_server, own_kernel, 50)
-    long_run("G13: cells of 20 clients, by both roads", "0 of 1000 wrong")
+    long_run("G13: cells of 20 clients, over both transports", "0 of 1000 wrong")
 
 
 def run_beside_each_other(jupyter_server: JupyterServer, own_kernel: str, cells: int) -> None:
     kernel = found(jupyter_server, own_kernel)
-    owner, _ = road_to(jupyter_server, kernel, "zmq")
+    owner, _ = connect_over(jupyter_server, kernel, "zmq")
     owner.execute("x = 1", store_history=True)
     count = owner.execute("get_ipython().execution_count").text
-    connections = [road_to(jupyter_server, kernel, ("zmq", "ws")[n % 2])[0] for n in range(CLIENTS)]
+    connections = [connect_over(jupyter_server, kernel, ("zmq", "ws")[n % 2])[0] for n in range(CLIENTS)]
     wrong: list[str] = []
     start = threading.Barrier(CLIENTS)
     threads = [

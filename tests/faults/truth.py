@@ -29,8 +29,8 @@ from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.faults.proxy import FaultProxy
-from tests.support.roads import found
 from tests.support.servers import JupyterServer
+from tests.support.transports import found
 
 CODE = """
 import os as _os, sys as _sys, time as _time

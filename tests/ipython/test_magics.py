@@ -43,9 +43,9 @@ from kernel_bridge_magic.text import without_colours
 from tests.support.owner import Owner
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
-from tests.support.roads import found, road_to
 from tests.support.servers import JupyterServer, private_env, wait_for
 from tests.support.shells import private_shell
+from tests.support.transports import connect_over, found
 
 Capture = pytest.CaptureFixture[str]
 NAMES = {"line": {"kernels", "servers", "remote"}, "cell": {"remote"}}
@@ -397,11 +397,11 @@ def test_quiet_leaves_our_notes_out(shell: InteractiveShell, capsys: Capture) ->
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("road", ["zmq", "ws"])
-def test_a_road_can_be_chosen(shell: InteractiveShell, road: str) -> None:
-    assert run(shell, f"%remote --transport {road} analysis 1 + 1").text == "2"
+@pytest.mark.parametrize("transport_name", ["zmq", "ws"])
+def test_a_transport_can_be_chosen(shell: InteractiveShell, transport_name: str) -> None:
+    assert run(shell, f"%remote --transport {transport_name} analysis 1 + 1").text == "2"
     (connection,) = magics(shell).bridge.pool.connections
-    assert connection.transport == road
+    assert connection.transport == transport_name
 
 
 def test_a_server_can_be_named(shell: InteractiveShell, server: JupyterServer) -> None:
@@ -887,7 +887,7 @@ def test_a_cell_that_cannot_be_sent_is_refused_before_it_waits_for_a_busy_kernel
 ) -> None:
     kernel_id = server.start_kernel(path="never-opened.ipynb")
     server.wait_for_kernel(kernel_id)
-    connection, _ = road_to(server, found(server, kernel_id), "zmq")
+    connection, _ = connect_over(server, found(server, kernel_id), "zmq")
     with connection:
         owner = Owner(connection, tmp_path / "go")
         with contextlib.redirect_stderr(io.StringIO()) as screen, pytest.raises(error):

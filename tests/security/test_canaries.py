@@ -357,10 +357,10 @@ def trap(stage: Stage) -> Iterator[Trap]:
 def play(stage: Stage, trap: Trap, tmp_path: Path) -> Iterator[Callable[..., Scene]]:
     with contextlib.ExitStack() as stack:
 
-        def play(outcome: Outcome, source: str, road: str) -> Scene:
+        def play(outcome: Outcome, source: str, transport_name: str) -> Scene:
             def script(connection: socket.socket, request: bytes) -> None:
                 path = request.split(b" ")[1].decode().partition("?")[0].rsplit("/", 1)[-1]
-                if healthy.is_set() or (road == "ws" and path != "channels"):
+                if healthy.is_set() or (transport_name == "ws" and path != "channels"):
                     connection.sendall(answer(body=json.dumps(HEALTHY.get(path, [])).encode()))
                 else:
                     outcome(connection, scene)
@@ -413,13 +413,13 @@ def test_websocket(stage: Stage, play: Callable[..., Scene], outcome: str, sourc
     look_for_leaks(stage, scene)
 
 
-@pytest.mark.parametrize("road", ["rest", "ws"])
+@pytest.mark.parametrize("transport_name", ["rest", "ws"])
 @pytest.mark.parametrize("outcome", ["401", "403", "302 to other host", "500", "bad status line", "echo", "cut body"])
 def test_verbose_tracebacks_of_the_users_own_errors(
-    stage: Stage, play: Callable[..., Scene], outcome: str, road: str
+    stage: Stage, play: Callable[..., Scene], outcome: str, transport_name: str
 ) -> None:
-    scene = play(OUTCOMES[outcome], "file", road)
-    call = "act()" if road == "rest" else f"get_ipython().run_cell_magic('remote', '{ID}', '1')"
+    scene = play(OUTCOMES[outcome], "file", transport_name)
+    call = "act()" if transport_name == "rest" else f"get_ipython().run_cell_magic('remote', '{ID}', '1')"
     stage.run(f"try:\n    {call}\nexcept Exception as problem:\n    raise RuntimeError('mine') from problem")
     assert isinstance(stage.error, RuntimeError)
     assert isinstance(stage.error.__cause__, KernelBridgeError)
@@ -459,14 +459,14 @@ def test_logging_in(stage: Stage, play: Callable[..., Scene], outcome: str) -> N
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("road", ["rest", "ws"])
+@pytest.mark.parametrize("transport_name", ["rest", "ws"])
 @pytest.mark.parametrize("how", ["silent", "drips"])
-def test_timeouts(stage: Stage, play: Callable[..., Scene], how: str, road: str) -> None:
+def test_timeouts(stage: Stage, play: Callable[..., Scene], how: str, transport_name: str) -> None:
     def outcome(connection: socket.socket, scene: Scene) -> None:
         while not scene.raw.closing.wait(0.05):
             connection.sendall(b"" if how == "silent" else b"H")
 
-    scene = play(outcome, "file", road)
+    scene = play(outcome, "file", transport_name)
     (server,) = stage.bridge.registry.servers()
     vault = stage.bridge.vault
     transport = WebSocketTransport(Kernel(ID, server=server), server, vault)
@@ -474,12 +474,12 @@ def test_timeouts(stage: Stage, play: Callable[..., Scene], how: str, road: str)
         "rest": ServerAPI(server, vault, 0.3).kernels,
         "ws": lambda: transport.open(0.3),
     }
-    stage.shell.user_ns["act"] = acts[road]
+    stage.shell.user_ns["act"] = acts[transport_name]
     began = time.monotonic()
     stage.run("act()")
     assert time.monotonic() - began < 2.0
     assert isinstance(stage.error, KernelBridgeError)
-    if road == "ws":
+    if transport_name == "ws":
         transport._thread.join(5)
         assert not transport._thread.is_alive(), "a dripped handshake ends with its connection"
     look_for_leaks(stage, scene, transport)
@@ -517,9 +517,9 @@ CERTIFICATES = {
 }
 
 
-@pytest.mark.parametrize("road", ["rest", "ws"])
+@pytest.mark.parametrize("transport_name", ["rest", "ws"])
 @pytest.mark.parametrize("how", [*CERTIFICATES, "no TLS", "ca file"])
-def test_tls(stage: Stage, trap: Trap, tmp_path: Path, how: str, road: str) -> None:
+def test_tls(stage: Stage, trap: Trap, tmp_path: Path, how: str, transport_name: str) -> None:
     ours = new_canary()
     AUTHORITY.cert_pem.write_to_path(str(tmp_path / "ca"))
     ca_file = str(tmp_path / "ca") if how != "ca file" else str(tmp_path / "missing")
@@ -533,7 +533,7 @@ def test_tls(stage: Stage, trap: Trap, tmp_path: Path, how: str, road: str) -> N
             "rest": ServerAPI(server, vault).kernels,
             "ws": lambda: WebSocketTransport(Kernel(ID, server=server), server, vault).open(5),
         }
-        stage.shell.user_ns["act"] = acts[road]
+        stage.shell.user_ns["act"] = acts[transport_name]
         stage.run("act()")
         stage.bridge.remove_server("tls")
         assert isinstance(stage.error, KernelBridgeError)

@@ -70,7 +70,7 @@ def thief() -> Iterator[Thief]:
 
 
 def ask(thief: Thief, count: int) -> list[float]:
-    """Ask so often, by all roads, with each pid that a file could name; give how long it took until the refusal."""
+    """Ask so often, in all ways, with each pid that a file could name; return how long it took until the refusal."""
     ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
     ended.wait()
     seconds = []

@@ -83,8 +83,8 @@ assert not opened, "a socket at import"
 from kernel_bridge_magic import connect, kernels
 import psutil
 kernels()
-for road in ("zmq", "ws"):
-    with connect({shared_kernel!r}, transport=road) as kernel:
+for transport_name in ("zmq", "ws"):
+    with connect({shared_kernel!r}, transport=transport_name) as kernel:
         assert kernel.execute("6 * 7").text == "42"
         listening = [c for c in psutil.Process().net_connections("all") if c.status == psutil.CONN_LISTEN]
         assert not listening, listening

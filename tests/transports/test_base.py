@@ -1,4 +1,4 @@
-"""What both roads promise, over scripted kernels: nothing that a peer sends loses a cell or another's output."""
+"""What both transports promise, over scripted kernels: nothing that a peer sends loses a cell or another's output."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Open = Callable[[Script], tuple[KernelConnection, Transport]]
 
 @pytest.fixture(params=["zmq", "ws v1", "ws json"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    """Open a connection to a kernel that does what the script says, by each road and framing."""
+    """Open a connection to a kernel that does what the script says, over each transport and framing."""
     with contextlib.ExitStack() as stack:
 
         def open_one(script: Script) -> tuple[KernelConnection, Transport]:
@@ -529,8 +529,8 @@ with KernelConnection(kernel, transport, Control(kernel, None)) as connection:
 """
 
 
-@pytest.mark.parametrize("road", ["zmq", "ws v1", "ws json"])
-def test_that_no_memory_is_left_is_said_and_ends_nothing(road: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport_name", ["zmq", "ws v1", "ws json"])
+def test_that_no_memory_is_left_is_said_and_ends_nothing(transport_name: str, tmp_path: Path) -> None:
     size = 100 << 20
 
     def script(cell: ScriptedCell) -> None:
@@ -540,10 +540,10 @@ def test_that_no_memory_is_left_is_said_and_ends_nothing(road: str, tmp_path: Pa
         by_the_book(cell)
 
     with contextlib.ExitStack() as stack:
-        if road == "zmq":
+        if transport_name == "zmq":
             where = str(stack.enter_context(ScriptedKernel(script, tmp_path)).connection_file)
         else:
-            framing = V1 if road == "ws v1" else ""
+            framing = V1 if transport_name == "ws v1" else ""
             where = stack.enter_context(ScriptedServer(script, subprotocol=framing)).url
         code = WITH_LITTLE_MEMORY.format(root=str(Path(__file__).parents[2]), where=where, room=250 << 20)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)

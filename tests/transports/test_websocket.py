@@ -1,4 +1,4 @@
-"""The road over a server, which may be anything: a proxy, a login page, a server that misbehaves."""
+"""The transport over a server, which may be anything: a proxy, a login page, a server that misbehaves."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ from kernel_bridge_magic.transports.message_socket import LARGEST_SENT, Fragment
 from kernel_bridge_magic.transports.websocket import Repeats, SilenceWatch, WebSocketTransport, clocks_apart
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
-from tests.support.roads import found, known, road_to
 from tests.support.scripted import ScriptedCell, ScriptedServer
 from tests.support.servers import JupyterServer, wait_for
+from tests.support.transports import connect_over, found, known
 
 CANARY = "canary-5f1c77"
 FRAMINGS = pytest.mark.parametrize("framing", [V1, ""], ids=["v1", "json"])
@@ -208,7 +208,7 @@ def test_proxies_of_the_environment_are_not_used(
             monkeypatch.delenv(name, raising=False)
         where, vault = known(jupyter_server)
         assert ServerAPI(where, vault).kernel(shared_kernel) is not None
-        connection, _ = road_to(jupyter_server, found(jupyter_server, shared_kernel), "ws")
+        connection, _ = connect_over(jupyter_server, found(jupyter_server, shared_kernel), "ws")
         with connection:
             assert connection.execute("1 + 1").text == "2"
         assert trap.requests == []
@@ -594,7 +594,7 @@ def has_ended(transport: WebSocketTransport) -> bool:
 @pytest.fixture
 def stuck(jupyter_server: JupyterServer, shared_kernel: str) -> Iterator[WebSocketTransport]:
     """A connection to a server that reads no more."""
-    connection, transport = road_to(jupyter_server, found(jupyter_server, shared_kernel), "ws")
+    connection, transport = connect_over(jupyter_server, found(jupyter_server, shared_kernel), "ws")
     assert isinstance(transport, WebSocketTransport)
     assert connection.execute("1").text == "1"
     jupyter_server.signal(signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""The road to a kernel of this machine: signatures, connection files, and kernels that do not answer."""
+"""The transport to a kernel of this machine: signatures, connection files, and kernels that do not answer."""
 
 from __future__ import annotations
 

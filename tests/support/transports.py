@@ -1,4 +1,4 @@
-"""Connections to real kernels, by either road, without looking around for them."""
+"""Connections to real kernels, over either transport, without looking around for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.servers import JupyterServer
 
-ROADS = ("zmq", "ws")
+TRANSPORTS = ("zmq", "ws")
 
 
 def known(server: JupyterServer) -> tuple[Server, Vault]:
@@ -42,9 +42,9 @@ def found(server: JupyterServer, kernel_id: str, path: str = "a.ipynb") -> Kerne
     )
 
 
-def road_to(server: JupyterServer, kernel: Kernel, road: str) -> tuple[KernelConnection, Transport]:
+def connect_over(server: JupyterServer, kernel: Kernel, transport_name: str) -> tuple[KernelConnection, Transport]:
     """An open connection, and its transport."""
     where, vault = known(server)
-    transport: Transport = ZMQTransport(kernel) if road == "zmq" else WebSocketTransport(kernel, where, vault)
+    transport: Transport = ZMQTransport(kernel) if transport_name == "zmq" else WebSocketTransport(kernel, where, vault)
     transport.open(75)
     return KernelConnection(kernel, transport, Control(kernel, ServerAPI(where, vault))), transport
