@@ -27,7 +27,8 @@ from kernel_bridge_magic.matching.find import find_one
 from kernel_bridge_magic.matching.selectors import selector
 from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.reports import Listing
-from kernel_bridge_magic.servers.registry import Registry, read_url
+from kernel_bridge_magic.servers.entries import Entry
+from kernel_bridge_magic.servers.registry import Registry, read_server
 from kernel_bridge_magic.servers.rest import ServerAPI
 from tests.support.raw import RawServer, http
 from tests.support.servers import private_env
@@ -234,13 +235,13 @@ CANARY = "canary-a0b1"
     ],
 )
 def test_a_server_s_url_is_one_however_it_is_spelt_and_no_other_one(name: str, is_one: bool) -> None:
-    hub, _ = read_url("https://hub.example/", name="hub", source="added")
-    server, _ = read_url("https://lab.example/user/Bob/", name="lab", source="added")
+    hub, _ = read_server(Entry("hub", "https://hub.example/"), "added")
+    server, _ = read_server(Entry("lab", "https://lab.example/user/Bob/"), "added")
     assert is_server(name, replace(server, hub=hub)) is is_one
 
 
 def test_a_socket_s_server_is_meant_by_both_of_its_urls() -> None:
-    server, _ = read_url("http+unix://%2Frun%2Fj.sock/a/", source="added")
+    server, _ = read_server(Entry("", "http+unix://%2Frun%2Fj.sock/a/"), "added")
     assert is_server("http+unix://%2Frun%2Fj.sock/a/lab", server) and is_server(server.url, server)
     assert not is_server("http+unix://%2Frun%2Fother.sock/a/", server)
 

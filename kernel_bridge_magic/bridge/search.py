@@ -24,7 +24,7 @@ from kernel_bridge_magic.matching.levels import clean
 from kernel_bridge_magic.models import Kernel, Origin, Server
 from kernel_bridge_magic.reports import Listing, ServerReport
 from kernel_bridge_magic.servers.entries import Entry
-from kernel_bridge_magic.servers.registry import Registry, read_url
+from kernel_bridge_magic.servers.registry import Registry, read_server
 
 USUAL_SECONDS = 3.0
 VERBOSE_SECONDS = 2.5  # looking at processes takes the rest of the usual time
@@ -157,7 +157,7 @@ class Search:
         if url not in self._urls:
             check_ca_file(ca_file)
             entry = Entry("", url, ca_file=ca_file, allow_plain_http=allow_plain_http)
-            self._urls[url], secret = read_url(url, source="option", entry=entry)
+            self._urls[url], secret = read_server(entry, "option")
             if secret is not None:
                 self._vault.put(self._urls[url].origin, secret)
         return self._urls[url]

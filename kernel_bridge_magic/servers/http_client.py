@@ -131,17 +131,17 @@ class HttpClient:
         self.logs_in = False
         #: the server's own time at its last answer, None where it does not say: its clock need not be ours
         self.clock: datetime | None = None
-        self._kept: http.client.HTTPConnection | None = None
+        self._kept: tuple[http.client.HTTPConnection, Timed] | None = None
 
     @property
     def is_lost(self) -> bool:
         """Whether the other end has closed the kept connection, or has sent something unasked."""
-        return self._kept is not None and _timed(self._kept).is_over()
+        return self._kept is not None and self._kept[1].is_over()
 
     def drop(self) -> None:
         """Close the connection that is kept, if there is one."""
         if self._kept is not None:
-            self._kept.close()
+            self._kept[0].close()
             self._kept = None
 
     def ask(self, method: str, path: str, body: Any = None, timeout: float | None = None, *, host: str = "") -> Answer:
@@ -188,41 +188,40 @@ class HttpClient:
         if self.is_lost:
             self.drop()
         kept, self._kept = self._kept, None
-        connection = kept or self._connect(deadline, timeout)
+        connection, sock = kept or self._connect(deadline, timeout)
         try:
-            sock = _timed(connection)
             sock.deadline = deadline
             answer: Answer | None = None
             try:
                 answer = self._send(connection, request)
             except (OSError, http.client.HTTPException) as error:
                 # A server may close a kept connection at any moment. What asks only may be asked again, once.
-                if connection is not kept or request.method != "GET" or sock.heard or isinstance(error, TimeoutError):
+                if kept is None or request.method != "GET" or sock.heard or isinstance(error, TimeoutError):
                     raise
             if answer is None:
                 connection.close()
-                connection = self._connect(deadline, timeout)
+                connection, sock = self._connect(deadline, timeout)
                 answer = self._send(connection, request)
             if self.keep and connection.sock is not None:
-                self._kept = connection
+                self._kept = connection, sock
             return answer
         finally:
-            if connection is not self._kept:
+            if self._kept is None:
                 connection.close()
 
-    def _connect(self, deadline: Deadline, limit: float) -> http.client.HTTPConnection:
+    def _connect(self, deadline: Deadline, limit: float) -> tuple[http.client.HTTPConnection, Timed]:
         import http.client
 
         origin = self.server.origin
         secret = self.logs_in or self.vault.auth_method(origin) != "none"
-        sock = open_socket(self.server, max(deadline.left, 0.001), secret=secret, limit=limit)
+        sock = Timed(open_socket(self.server, max(deadline.left, 0.001), secret=secret, limit=limit), deadline)
         host, port = ("localhost", 80) if self.server.socket_path else (origin.host, origin.port)
         connection = http.client.HTTPConnection(host, port)
         connection.default_port = 443 if origin.scheme == "https" else 80  # what the Host header leaves out
         connection.set_debuglevel(0)  # whoever debugs other connections would have our headers printed
         connection.auto_open = 0  # a second connection would not have been looked at
-        connection.sock = Timed(sock, deadline)  # all that http.client uses of a socket
-        return connection
+        connection.sock = sock
+        return connection, sock
 
     def _send(self, connection: http.client.HTTPConnection, request: _Request) -> Answer:
         name, origin, body = self.server.name, self.server.origin, request.body
@@ -261,13 +260,6 @@ def refuses_host(server: Server, timeout: float = TIMEOUT, until: Deadline = NEV
         stack.callback(client.drop)
         return client.ask("GET", "api").status == 403 and client.ask("GET", "api", host="localhost").status == 200
     return False
-
-
-def _timed(connection: http.client.HTTPConnection) -> Timed:
-    """Return the socket that `HttpClient._connect` gave to a connection."""
-    sock: Any = connection.sock
-    assert isinstance(sock, Timed)
-    return sock
 
 
 def _time(date: str) -> datetime | None:

@@ -80,7 +80,7 @@ class Registry:
         Raises:
             BadServer: a part of it cannot be used. Nothing is remembered then, unless only saving failed.
         """
-        server, secret = read_url(entry.url, name=entry.name, source="saved" if save else "added", entry=entry)
+        server, secret = read_server(entry, "saved" if save else "added")
         ca_file = os.path.abspath(os.path.expanduser(entry.ca_file)) if entry.ca_file else ""
         check_ca_file(ca_file)
         if save and secret is not None and not entry.token:
@@ -160,7 +160,7 @@ class Registry:
                 # It is the second name of a server that stands in the file twice, see `_replace`.
                 assert saved is not None
                 config_file.remove_entry(path, name)
-                return read_url(saved.url, name=name, source="saved", entry=saved)[0]
+                return read_server(saved, "saved")[0]
             saved_here = saved is not None and parse_base_url(saved.url).origin == known.server.origin
             if saved_here or known.server.source == "saved":
                 config_file.remove_entry(path, name)
@@ -205,7 +205,7 @@ class Registry:
             if name in added:
                 fresh[name] = added[name]
                 continue
-            server, _ = read_url(entry.url, name=name, source=source, entry=entry)
+            server, _ = read_server(entry, source)
             first = names.setdefault(server.origin, name)
             if first != name:
                 where = f"c.KernelBridge.servers[{name!r}]" if source == "config" else f"{config_file.NAME}, {name}"
@@ -252,23 +252,23 @@ def _reader(reference: str, typed: Secret) -> Callable[[], Secret]:
     return (lambda: typed) if reference == "ask" else (lambda: read_secret(reference, what="password"))
 
 
-def read_url(url: str, *, name: str = "", source: str, entry: Entry | None = None) -> tuple[Server, Secret | None]:
-    """Return the server for a URL, and the token in the URL as a secret; `entry` has what else is known of it.
+def read_server(entry: Entry, source: str) -> tuple[Server, Secret | None]:
+    """Return the server of an entry, and the token in its URL as a secret. Without a name it is called by its address.
 
     Raises:
         BadServer: the URL or the name cannot be used.
     """
-    base = parse_base_url(url)
-    is_socket = base.origin.scheme == "unix"
-    check_name(name)
+    url, origin, token = parse_base_url(entry.url)
+    is_socket = origin.scheme == "unix"
+    check_name(entry.name)
     server = Server(
-        url=base.url,
-        name=name or (os.path.basename(base.origin.host) if is_socket else f"{base.origin.host}:{base.origin.port}"),
-        origin=base.origin,
+        url=url,
+        name=entry.name or (os.path.basename(origin.host) if is_socket else f"{origin.host}:{origin.port}"),
+        origin=origin,
         source=source,
-        socket_path=base.origin.host if is_socket else "",
-        trusted=entry is not None and entry.trust,
-        ca_file=os.path.expanduser(entry.ca_file) if entry else "",
-        allow_plain_http=entry is not None and entry.allow_plain_http,
+        socket_path=origin.host if is_socket else "",
+        trusted=entry.trust,
+        ca_file=os.path.expanduser(entry.ca_file),
+        allow_plain_http=entry.allow_plain_http,
     )
-    return server, Secret(base.token) if base.token else None
+    return server, Secret(token) if token else None

@@ -115,12 +115,7 @@ class ServerAPI:
         return self._object(session.get("kernel"))
 
     def log_in(self, password: Secret) -> None:
-        """Log in with a password, as `login.log_in` does.
-
-        Raises:
-            AuthRefused: the password is wrong, or there is no such login.
-            ServerUnreachable: nobody can log in there now; the password is kept.
-        """
+        """Log in with a password, as `login.log_in` does."""
         log_in(self._http, password)
 
     def _act(self, method: str, kernel_id: str, action: str = "", timeout: float | None = None) -> None:

@@ -21,7 +21,8 @@ from kernel_bridge_magic.matching.levels import could_mean
 from kernel_bridge_magic.matching.selectors import selector
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Session
 from kernel_bridge_magic.protocol.messages import check_code
-from kernel_bridge_magic.servers.registry import read_url
+from kernel_bridge_magic.servers.entries import Entry
+from kernel_bridge_magic.servers.registry import read_server
 from tests.support.records import Record
 
 WORDS = [
@@ -132,7 +133,7 @@ def url_of(pick: random.Random) -> None:
     assert base.url.isascii() and base.url.isprintable() and base.url.endswith("/")
     assert parse_base_url(base.url).origin == base.origin
     with contextlib.suppress(BadServer):
-        read_url(text, name=random_text(pick, WORDS, [""]), source="added")
+        read_server(Entry(random_text(pick, WORDS, [""]), text), "added")
 
 
 def time_of(pick: random.Random) -> None:

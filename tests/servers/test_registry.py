@@ -15,7 +15,7 @@ from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.servers.config_file import save_entry
 from kernel_bridge_magic.servers.entries import Entry
-from kernel_bridge_magic.servers.registry import Registry, read_url
+from kernel_bridge_magic.servers.registry import Registry, read_server
 
 CANARY = "canary-c3e8"
 URL = "https://lab.example/"
@@ -230,7 +230,7 @@ def test_a_secret_that_is_given_now_wins_over_the_one_that_is_kept(
     save_entry(str(file), Entry("lab", URL, token=kept, trust=True))
     vault = Vault()
     registry = Registry(vault)
-    given, _ = read_url("https://lab.example/lab", source="option")
+    given, _ = read_server(Entry("", "https://lab.example/lab"), "option")
     used = registry.override(given, secret=True)
     vault.put(given.origin, Secret("new"))
     assert (used.name, used.trusted) == ("lab", True)
@@ -242,13 +242,13 @@ def test_a_secret_that_is_given_now_wins_over_the_one_that_is_kept(
 def test_how_to_get_there_is_what_is_said_now(file: Path) -> None:
     save_entry(str(file), Entry("lab", URL, ca_file="/old.pem"))
     registry = Registry(Vault())
-    given, _ = read_url(URL, source="option", entry=Entry("", URL, ca_file="/new.pem", allow_plain_http=True))
+    given, _ = read_server(Entry("", URL, ca_file="/new.pem", allow_plain_http=True), "option")
     registry.override(given, secret=False)
     (used,) = registry.servers()
     assert (used.ca_file, used.allow_plain_http) == ("/new.pem", True)
-    registry.override(read_url(URL, source="option")[0], secret=False)
+    registry.override(read_server(Entry("", URL), "option")[0], secret=False)
     assert registry.servers() == [used]
-    other, _ = read_url("https://other.example/", source="option")
+    other, _ = read_server(Entry("", "https://other.example/"), "option")
     assert registry.override(other, secret=True) is other
 
 
