@@ -88,18 +88,17 @@ def _read(text: str) -> BaseURL:
 
 
 def server_url(scheme: str, host: str, port: int, base_path: str) -> tuple[str, Origin]:
-    """Build a base URL and its origin from parts that are known: `host` is a name or address without brackets."""
+    """Build a base URL and its origin from the parts of an `Origin`: `host` is a name or address without brackets.
+
+    With the scheme `unix` it is the path of a socket.
+    """
     base_path = _encoded(base_path)
+    origin = Origin(scheme, host, port, base_path)
+    if scheme == "unix":
+        return f"http+unix://{quote(host, safe='', errors='replace')}{base_path}", origin
     shown = f"[{host}]" if ":" in host else host
     shown += "" if _DEFAULT_PORTS.get(scheme) == port else f":{port}"
-    return f"{scheme}://{shown}{base_path}", Origin(scheme, host, port, base_path)
-
-
-def socket_url(socket_path: str, base_path: str) -> tuple[str, Origin]:
-    """Build the URL of a server on a unix socket, and its origin."""
-    base_path = _encoded(base_path)
-    host = quote(socket_path, safe="", errors="replace")
-    return f"http+unix://{host}{base_path}", Origin("unix", socket_path, 0, base_path)
+    return f"{scheme}://{shown}{base_path}", origin
 
 
 def hub_and_user(base_path: str) -> tuple[str, str]:
@@ -217,7 +216,7 @@ def _unix_url(authority: str, path: str) -> tuple[str, Origin]:
     socket_path = unquote(authority)
     if not socket_path.startswith("/"):
         raise BadServer("the socket's path is missing; write http+unix://%2Frun%2Fjupyter.sock/")
-    return socket_url(socket_path, _without_pages(path))
+    return server_url("unix", socket_path, 0, _without_pages(path))
 
 
 def _without_pages(path: str) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import NoReturn
 from urllib.parse import urlencode
 
@@ -74,19 +76,27 @@ def _unusable(value: str) -> BadServer | None:
     return None
 
 
+@dataclass
+class _Kept:
+    """What is kept for one origin."""
+
+    secret: Secret | None = None
+    given: bool = False  # whether the user gave it; else it was found in a runtime file
+    lender: Origin | None = None  # whose secret or password it is
+    owner: str | None = None  # the user whose token it is
+    withheld: bool = False  # whether the secret is sent nowhere
+    password: Callable[[], Secret] | None = None
+    once: bool = False  # whether the password is dropped after a login
+    cookies: dict[str, str] | None = None
+    xsrf: str = field(default_factory=lambda: Hidden(secrets.token_hex(16)))  # what is sent where no cookie has one
+
+
 class Vault:
     """The secrets of one process, each for one `Origin`. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._secrets: dict[Origin, Secret] = {}
-        self._given: set[Origin] = set()
-        self._xsrf: dict[Origin, str] = {}
-        self._cookies: dict[Origin, dict[str, str]] = {}
-        self._passwords: dict[Origin, tuple[Callable[[], Secret], bool]] = {}
-        self._lent: dict[Origin, Origin] = {}
-        self._owners: dict[Origin, str] = {}
-        self._withheld: set[Origin] = set()
+        self._kept: defaultdict[Origin, _Kept] = defaultdict(_Kept)
 
     def put(self, origin: Origin, secret: Secret, *, found: bool = False) -> None:
         """Keep `secret` for `origin`; an empty one means that the server wants none.
@@ -100,64 +110,45 @@ class Vault:
             # Latin-1 would do for REST, but websocket-client sends headers in UTF-8: the server would see two tokens.
             raise BadServer("the token has characters beyond ASCII, which no HTTP header carries", "is it a password?")
         with self._lock:
-            if found and origin in self._given:
+            kept = self._kept[origin]
+            if found and kept.given:
                 return
             if not found:
-                self._given.add(origin)
-                self._lent.pop(origin, None)
-            self._owners.pop(origin, None)
-            self._withheld.discard(origin)
-            if secret:
-                self._secrets[origin] = secret
-            else:
-                self._secrets.pop(origin, None)
+                kept.given, kept.lender = True, None
+            kept.secret, kept.owner, kept.withheld = secret or None, None, False
 
     def forget(self, origin: Origin) -> None:
-        """Drop what is kept for `origin`, if anything is."""
+        """Drop what is kept for `origin`, if anything is, and what was lent by it."""
         with self._lock:
-            self._secrets.pop(origin, None)
-            self._given.discard(origin)
-            self._xsrf.pop(origin, None)
-            self._cookies.pop(origin, None)
-            self._passwords.pop(origin, None)
-            self._owners.pop(origin, None)
-            self._withheld.discard(origin)
-            lent = [borrower for borrower, lender in self._lent.items() if lender == origin]
-            for borrower in lent:
-                del self._lent[borrower]
-                self._secrets.pop(borrower, None)
-                self._given.discard(borrower)
-                self._passwords.pop(borrower, None)
-                self._cookies.pop(borrower, None)
+            self._kept.pop(origin, None)
+            for borrower in self._kept.values():
+                if borrower.lender == origin:
+                    borrower.secret = borrower.password = borrower.cookies = borrower.lender = None
+                    borrower.given = False
 
     def lend(self, lender: Origin, borrower: Origin) -> None:
         """Let a hub's token go to one of its user's own servers; what was put for that itself is kept."""
         assert lender[:3] == borrower[:3], "a secret does not leave its host"
         with self._lock:
-            if lender in self._secrets and (borrower not in self._secrets or borrower in self._lent):
-                self._secrets[borrower] = self._secrets[lender]
-                self._lent[borrower] = lender
+            secret, kept = self._kept[lender].secret, self._kept[borrower]
+            if secret is not None and (kept.secret is None or kept.lender is not None):
+                kept.secret, kept.lender = secret, lender
 
     def adopt(self, given: Origin, found: Origin) -> None:
         """Use what the user gave for one name of a server for its other one, whose process is known to listen."""
         with self._lock:
-            if given in self._given and (found not in self._given or self._lent.get(found) == given):
-                self._given.add(found)
-                self._lent[found] = given
-                if given in self._secrets:
-                    self._secrets[found] = self._secrets[given]
-                else:
-                    self._secrets.pop(found, None)
-            if given in self._passwords and found not in self._cookies and found not in self._passwords:
-                self._passwords[found] = self._passwords[given]
-                self._lent[found] = given
+            said, kept = self._kept[given], self._kept[found]
+            if said.given and (not kept.given or kept.lender == given):
+                kept.secret, kept.given, kept.lender = said.secret, True, given
+            if said.password is not None and kept.cookies is None and kept.password is None:
+                kept.password, kept.once, kept.lender = said.password, said.once, given
 
     def alone(self, origin: Origin, other: Origin) -> Vault:
         """Return a vault that holds nothing but the secret for `origin`, for another path of the same host."""
         assert origin[:3] == other[:3], "a secret does not leave its host"
         vault = Vault()
         with self._lock:
-            secret = self._secrets.get(origin)
+            secret = self._kept[origin].secret
         if secret is not None:
             vault.put(other, secret)
         return vault
@@ -165,18 +156,18 @@ class Vault:
     def withhold(self, origin: Origin) -> None:
         """Send the secret for `origin` nowhere until `put_owner` says whose it is."""
         with self._lock:
-            self._withheld.add(origin)
+            self._kept[origin].withheld = True
 
     def owner(self, origin: Origin) -> str | None:
         """Return the name of the user whose token is kept for `origin`; "" if nobody can say, None if not asked yet."""
         with self._lock:
-            return self._owners.get(origin)
+            return self._kept[origin].owner
 
     def put_owner(self, origin: Origin, name: str, *, withhold: bool) -> None:
         """Remember whose token it is; with `withhold` it is not sent to `origin` any more."""
         with self._lock:
-            self._owners[origin] = name
-            (self._withheld.add if withhold else self._withheld.discard)(origin)
+            kept = self._kept[origin]
+            kept.owner, kept.withheld = name, withhold
 
     def put_password(self, origin: Origin, read: Callable[[], Secret], *, once: bool = False) -> None:
         """Keep how to read the password for `origin` when its server wants a login.
@@ -184,8 +175,8 @@ class Vault:
         With `once` it is dropped after the login (it was typed in: T30).
         """
         with self._lock:
-            self._passwords[origin] = read, once
-            self._cookies.pop(origin, None)
+            kept = self._kept[origin]
+            kept.password, kept.once, kept.cookies = read, once, None
 
     def password(self, origin: Origin) -> Secret | None:
         """Read the password for `origin`; None if there is none.
@@ -194,32 +185,33 @@ class Vault:
             BadServer: it cannot be read any more.
         """
         with self._lock:
-            read, _ = self._passwords.get(origin, (None, False))
+            read = self._kept[origin].password
         return read() if read else None
 
     def login_was(self, origin: Origin, accepted: bool) -> None:
         """Drop a password that was refused (it would be refused again), or was for one login."""
         with self._lock:
-            _, once = self._passwords.get(origin, (None, False))
-            if once or not accepted:
-                self._passwords.pop(origin, None)
+            kept = self._kept[origin]
+            if kept.once or not accepted:
+                kept.password = None
 
     def put_cookies(self, origin: Origin, cookies: Mapping[str, str]) -> None:
         """Keep the cookies of a login, for `origin` alone and for this process (T12, T30)."""
         with self._lock:
-            self._cookies[origin] = {name: Hidden(value) for name, value in cookies.items()}
+            self._kept[origin].cookies = {name: Hidden(value) for name, value in cookies.items()}
 
     def auth_method(self, origin: Origin) -> str:
         """Name how we say who we are there: `token`, `password` (its login's cookies) or `none`."""
         with self._lock:
-            if origin in self._secrets:
+            kept = self._kept[origin]
+            if kept.secret is not None:
                 return "token"
-            return "password" if self._cookies.get(origin) or origin in self._passwords else "none"
+            return "password" if kept.cookies or kept.password is not None else "none"
 
     def has(self, origin: Origin) -> bool:
         """Return whether there is a secret for this very origin."""
         with self._lock:
-            return origin in self._secrets
+            return self._kept[origin].secret is not None
 
     def headers(self, origin: Origin) -> dict[str, str]:
         """Return the headers that say who we are to the server at `origin`, and to no other.
@@ -229,19 +221,17 @@ class Vault:
         DELETE when the `_xsrf` cookie and the `X-XSRFToken` header are not the same.
         """
         with self._lock:
-            secret = self._secrets.get(origin)
-            if secret and origin not in self._withheld:
-                return {"Authorization": Hidden(f"token {secret.reveal()}")}
-            if len(self._xsrf) > 1000:  # only a fuzzer knows that many servers
-                self._xsrf.clear()
-            cookies = dict(self._cookies.get(origin, {}))
-            value = cookies.get("_xsrf") or self._xsrf.setdefault(origin, secrets.token_hex(16))
+            kept = self._kept[origin]
+            if kept.secret is not None and not kept.withheld:
+                return {"Authorization": Hidden(f"token {kept.secret.reveal()}")}
+            cookies = dict(kept.cookies or {})
+            value = cookies.get("_xsrf") or kept.xsrf
         cookies["_xsrf"] = value
         text = "; ".join(f"{name}={cookie}" for name, cookie in cookies.items())
         return {"Cookie": Hidden(text), "X-XSRFToken": Hidden(value)}
 
     def __repr__(self) -> str:
-        return f"Vault({len(self._secrets)} secrets)"
+        return f"Vault({sum(kept.secret is not None for kept in list(self._kept.values()))} secrets)"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a vault cannot be pickled or copied")

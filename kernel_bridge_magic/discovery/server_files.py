@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from kernel_bridge_magic.access import peers
-from kernel_bridge_magic.access.urls import server_url, socket_url
+from kernel_bridge_magic.access.urls import server_url
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.discovery.runtime_files import FileContent, Refused, number, text
 from kernel_bridge_magic.errors import BadServer
@@ -49,7 +49,7 @@ def _server(file: FileContent, vault: Vault) -> Server:
     if socket_path:
         if not os.path.isabs(socket_path) or "\0" in socket_path:
             raise Refused("its socket's path is not absolute")
-        url, origin = socket_url(socket_path, base_path)
+        url, origin = server_url("unix", socket_path, 0, base_path)
         name = os.path.basename(socket_path)
     else:
         port = number(file.data, "port", 65535)

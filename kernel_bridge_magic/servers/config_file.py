@@ -51,11 +51,11 @@ def read_file(path: str) -> tuple[list[Entry], list[str]]:
         text = _text(path)
         if text is None:
             return [], []
-        servers, doubles = _servers(text)
+        content, doubles = _parsed(text)
     except BadServer as error:
         return [], [str(error)]
     entries, problems = [], []
-    for name, value in servers.items():
+    for name, value in content.get("servers", {}).items():
         try:
             entry, passed_over = read_entry(name, value)
             entries.append(entry)
@@ -152,8 +152,8 @@ def _text(path: str) -> str | None:
     raise BadServer(f"{NAME} {problem}; it was not used")
 
 
-def _servers(text: str) -> tuple[dict[str, Any], list[str]]:
-    """Return what stands under `servers`, and the names that stand there twice.
+def _parsed(text: str) -> tuple[dict[str, Any], list[str]]:
+    """Return what the file holds, with the servers by name under `servers`, and the names that stand there twice.
 
     Raises:
         BadServer: it is no JSON, or not of that shape; with the line.
@@ -165,20 +165,20 @@ def _servers(text: str) -> tuple[dict[str, Any], list[str]]:
         doubles.extend(sorted({name for name in names if names.count(name) > 1}))
         return dict(pairs)
 
-    servers: Any = None
+    content: Any = None
     problem = f'{NAME}, line 1: it should be {{"servers": {{"NAME": {{"url": "https://…"}}}}}}'
     try:
-        servers = json.loads(text, object_pairs_hook=collect).get("servers", {})
+        content = json.loads(text, object_pairs_hook=collect)
+        if isinstance(content.get("servers", {}), dict):
+            return content, doubles
     except json.JSONDecodeError as error:
         problem = f"{NAME}, line {error.lineno}: {error.msg}; the file was not used"
     except (RecursionError, ValueError):
         problem = f"{NAME} is not JSON that can be read; it was not used"
     except AttributeError:
         pass  # no object
-    if not isinstance(servers, dict):
-        del servers
-        raise BadServer(problem)
-    return servers, doubles
+    del content
+    raise BadServer(problem)
 
 
 def _line(text: str, *keys: str) -> int:
@@ -195,11 +195,7 @@ def _line(text: str, *keys: str) -> int:
 
 def _content(path: str) -> dict[str, Any]:
     text = _text(path)
-    if text is None or not text.strip():
-        return {}
-    _servers(text)  # what is broken is not written over
-    content: dict[str, Any] = json.loads(text)
-    return content
+    return _parsed(text)[0] if text and text.strip() else {}  # what is broken is not written over
 
 
 def _write(path: str, content: dict[str, Any], otherwise: str) -> None:

@@ -43,10 +43,6 @@ class ServerAPI:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection that is kept, if there is one."""
         self._http.keep = False
         self._http.drop()
 
