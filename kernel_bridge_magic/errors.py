@@ -291,19 +291,13 @@ class ServerError(KernelBridgeError):
     with its name.
     """
 
+    status = 0
+
     def __init__(
-        self,
-        server: str,
-        problem: str,
-        remedy: str = "",
-        *,
-        status: int = 0,
-        cause: Cause = Cause.OTHER,
-        is_named: bool = False,
+        self, server: str, problem: str, remedy: str = "", *, cause: Cause = Cause.OTHER, is_named: bool = False
     ) -> None:
         super().__init__(problem, remedy)
         self.server = server
-        self.status = status
         self.cause = cause
         self.is_named = is_named
 

@@ -135,7 +135,8 @@ def test_our_own_errors_are_one_line_without_our_frames() -> None:
 
 
 def test_what_is_wrong_and_what_to_do_stand_apart() -> None:
-    error = errors.BadAnswer("lab", "it has failed", "try again", status=500, cause=errors.Cause.NO_SERVER)
+    error = errors.BadAnswer("lab", "it has failed", "try again", cause=errors.Cause.NO_SERVER)
+    error.status = 500
     for one in (error, pickle.loads(pickle.dumps(error))):
         assert str(one) == "lab: it has failed; try again"
         assert (one.server, one.problem, one.remedy, one.status) == ("lab", "it has failed", "try again", 500)

@@ -72,12 +72,8 @@ def save_entry(path: str, entry: Entry) -> None:
     Raises:
         BadServer: the file is broken, or cannot be written.
     """
-    otherwise = "the server was not saved"
-    _content(path)  # a file that cannot be used says more than a lock
-    with _locked(path, otherwise):
-        content = _content(path)
+    with _edited(path, "the server was not saved") as content:
         content.setdefault("servers", {})[entry.name] = entry.as_json()
-        _write(path, content, otherwise)
 
 
 def remove_entry(path: str, name: str) -> None:
@@ -86,39 +82,36 @@ def remove_entry(path: str, name: str) -> None:
     Raises:
         BadServer: as `save_entry`.
     """
-    if name not in _content(path).get("servers", {}):
-        return
-    otherwise = f"{name!r} is still in it"
-    with _locked(path, otherwise):
-        content = _content(path)
-        if content.get("servers", {}).pop(name, None) is not None:
-            _write(path, content, otherwise)
+    if name in _content(path).get("servers", {}):
+        with _edited(path, f"{name!r} is still in it") as content:
+            content.get("servers", {}).pop(name, None)
 
 
 @contextlib.contextmanager
-def _locked(path: str, otherwise: str) -> Iterator[None]:
-    """Let one process at a time read the file and write it anew: what another saved meanwhile would be lost.
+def _edited(path: str, otherwise: str) -> Iterator[dict[str, Any]]:
+    """Yield what the file holds, and write what the block has made of it.
 
-    The lock is a file beside it, as that itself is replaced; whoever holds it takes it away.
+    One process at a time does that: what another saved meanwhile would be lost. The lock is a file beside it, as that
+    itself is replaced; whoever holds it takes it away.
 
     Raises:
-        BadServer: it cannot be had.
+        BadServer: the file is broken or cannot be written, which `otherwise` is said of, or the lock cannot be had.
     """
+    _content(path)  # a file that cannot be used says more than a lock
     lock = f"{path}.lock"
     end = Deadline.after(_LOCK_SECONDS)
-    handle = None
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        while handle is None:
-            handle = try_lock(lock)
-            if handle is None:
-                if end.is_over:
-                    raise BadServer(f"{NAME} cannot be written, since another process is writing it; {otherwise}")
-                time.sleep(_LOCK_LOOK)
+        while (handle := try_lock(lock)) is None:
+            if end.is_over:
+                raise BadServer(f"{NAME} cannot be written, since another process is writing it; {otherwise}")
+            time.sleep(_LOCK_LOOK)
     except OSError as error:
         raise BadServer(f"{NAME} cannot be written ({error.strerror}); {otherwise}") from None
     try:
-        yield
+        content = _content(path)
+        yield content
+        _write(path, content, otherwise)
     finally:
         with contextlib.suppress(OSError):
             os.unlink(lock)
@@ -202,7 +195,6 @@ def _write(path: str, content: dict[str, Any], otherwise: str) -> None:
     data = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
     new = f"{path}.{secrets.token_hex(8)}.new"
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with os.fdopen(create(new), "wb") as file:
             file.write(data)
             file.flush()

@@ -244,12 +244,10 @@ class Registry:
             self._vault.put(origin, read_secret(entry.token, ask=ask and (lambda: ask(f"token {whose}"))))
         if entry.password:
             password = read_secret(entry.password, ask=ask and (lambda: ask(f"password {whose}")), what="password")
-            self._vault.put_password(origin, _reader(entry.password, password), once=entry.password == "ask")
-
-
-def _reader(reference: str, typed: Secret) -> Callable[[], Secret]:
-    """Return what reads the secret when it is wanted: what was typed is kept, the rest is read again."""
-    return (lambda: typed) if reference == "ask" else (lambda: read_secret(reference, what="password"))
+            typed = entry.password == "ask"
+            # What was typed is kept, the rest is read again whenever it is wanted.
+            read = (lambda: password) if typed else (lambda: read_secret(entry.password, what="password"))
+            self._vault.put_password(origin, read, once=typed)
 
 
 def read_server(entry: Entry, source: str) -> tuple[Server, Secret | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from kernel_bridge_magic.access.deadline import NEVER, Deadline
@@ -20,6 +20,7 @@ from kernel_bridge_magic.servers.http_client import TIMEOUT, Answer, HttpClient
 from kernel_bridge_magic.servers.login import log_in
 from kernel_bridge_magic.servers.refusals import not_json
 
+_Kind = TypeVar("_Kind")
 _SLOW_SECONDS = 65.0  # a server waits up to 60 s for a kernel that starts
 
 
@@ -62,11 +63,11 @@ class ServerAPI:
 
     def kernels(self) -> list[dict[str, Any]]:
         """Return the models of `GET /api/kernels`; items that are no objects are left out."""
-        return self._list(self._json("GET", "api/kernels"))
+        return self._models("api/kernels")
 
     def sessions(self) -> list[dict[str, Any]]:
         """Return the models of `GET /api/sessions`; items that are no objects are left out."""
-        return self._list(self._json("GET", "api/sessions"))
+        return self._models("api/sessions")
 
     def kernelspecs(self) -> dict[str, KernelSpec]:
         """Return what can be started there, by name."""
@@ -134,20 +135,17 @@ class ServerAPI:
             pass
         raise not_json(self.server, answer.content_type, answer.body)
 
+    def _models(self, path: str) -> list[dict[str, Any]]:
+        return [item for item in self._shaped(self._json("GET", path), list) if isinstance(item, dict)]
+
     def _object(self, value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
+        return self._shaped(value, dict)
+
+    def _shaped(self, value: Any, kind: type[_Kind]) -> _Kind:
+        if not isinstance(value, kind):
             del value  # a traceback that shows local variables must not show what a stranger's server says
-            raise self._shape()
+            raise BadAnswer(self.server.name, "its answer is JSON of another shape", "is it a Jupyter server?")
         return value
-
-    def _list(self, value: Any) -> list[dict[str, Any]]:
-        if not isinstance(value, list):
-            del value
-            raise self._shape()
-        return [item for item in value if isinstance(item, dict)]
-
-    def _shape(self) -> BadAnswer:
-        return BadAnswer(self.server.name, "its answer is JSON of another shape", "is it a Jupyter server?")
 
     def _call(self, method: str, path: str, body: Any = None, timeout: float | None = None) -> Answer:
         """Send a request, and log in first where the server wants that and we have a password.

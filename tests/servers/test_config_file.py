@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from kernel_bridge_magic.access.files import try_lock
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.servers import config_file
 from kernel_bridge_magic.servers.config_file import file_path, read_file, remove_entry, save_entry, stamp
@@ -172,9 +173,12 @@ def test_what_is_no_file_is_one_line_and_stays(path: str, make: Callable[[str], 
 def test_a_lock_that_cannot_be_had_is_one_line(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config_file, "_LOCK_SECONDS", 0.1)
     said = "kernel_bridge.json cannot be written, since another process is writing it; the server was not saved"
-    with config_file._locked(path, ""), pytest.raises(BadServer) as caught:
+    handle = try_lock(f"{path}.lock")
+    assert handle is not None
+    with os.fdopen(handle), pytest.raises(BadServer) as caught:
         save_entry(path, LAB)
     assert str(caught.value) == said
+    os.unlink(f"{path}.lock")
     os.mkdir(f"{path}.lock")
     with pytest.raises(BadServer, match=r"cannot be written \(Is a directory\)"):
         save_entry(path, LAB)
