@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 #: How Linux shows a uid that has none here (/proc/sys/kernel/overflowuid); else it is `nobody`.
@@ -34,12 +35,8 @@ def is_listened_at(ip: str, port: int) -> bool:
     """Return whether anybody listens at an address; a socket for both families is in the other family's table."""
     name, everywhere = ("tcp6", "::") if ":" in ip else ("tcp", "0.0.0.0")
     listening = {_written(ip, port), _written(everywhere, port)}
-    for _, local, _, state, *_ in _rows(f"/proc/net/{name}"):
-        if state != _LISTEN:
-            return False  # listeners stand first
-        if local in listening:
-            return True
-    return False
+    listeners = takewhile(lambda row: row[3] == _LISTEN, _rows(f"/proc/net/{name}"))  # they stand first
+    return any(local in listening for _, local, *_ in listeners)
 
 
 def is_bound(path: str) -> bool:

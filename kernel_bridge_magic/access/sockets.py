@@ -172,8 +172,8 @@ def resolve(server: Server, host: str, port: int, deadline: Deadline) -> list[tu
     return [(family, address) for family, _, _, _, address in found if not strict or peers.is_loopback(address[0])]
 
 
+#: Host names that were connected to, and whether they were this machine.
 _WHERE: dict[str, bool] = {}
-"""Host names that were connected to, and whether they were this machine."""
 
 
 def _refuse_stranger(server: Server, sock: socket.socket) -> None:
@@ -207,11 +207,7 @@ def _keep_secret(server: Server, sock: socket.socket) -> None:
 
 
 def _look_at_peer(server: Server, sock: socket.socket) -> None:
-    """Refuse whoever is not the process of ours that the runtime file names (T2, T3).
-
-    Raises:
-        ServerUnreachable: it is another; nothing was sent.
-    """
+    """Refuse whoever is not the process of ours that the runtime file names (T2, T3)."""
     if server.source != "runtime":
         return
     pid, port = server.pid, server.origin.port

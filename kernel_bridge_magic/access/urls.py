@@ -55,19 +55,16 @@ def parse_base_url(text: str) -> BaseURL:
     Raises:
         BadServer: it cannot be used; the text says which part is wrong.
     """
-    found = _read_or_explain(text)
+    found: BaseURL | str
+    try:
+        found = _read(text)
+    except BadServer as error:
+        found = str(error)
     # A traceback may show local variables: no frame that raises holds what the text does.
     del text
     if isinstance(found, str):
         raise BadServer(found)
     return found
-
-
-def _read_or_explain(text: str) -> BaseURL | str:
-    try:
-        return _read(text)
-    except BadServer as error:
-        return str(error)
 
 
 def _read(text: str) -> BaseURL:
@@ -82,9 +79,13 @@ def _read(text: str) -> BaseURL:
     tokens = parse_qs(query).get("token")
     token = Hidden(tokens[-1]) if tokens else None
     if scheme == "http+unix":
-        return BaseURL(*_unix_url(authority, path), token)
-    host, port = _split_authority(scheme, authority)
-    return BaseURL(*server_url(scheme, _host(host), port, _without_pages(path)), token)
+        scheme, host, port = "unix", unquote(authority), 0
+        if not host.startswith("/"):
+            raise BadServer("the socket's path is missing; write http+unix://%2Frun%2Fjupyter.sock/")
+    else:
+        host, port = _split_authority(scheme, authority)
+        host = _host(host)
+    return BaseURL(*server_url(scheme, host, port, _without_pages(path)), token)
 
 
 def server_url(scheme: str, host: str, port: int, base_path: str) -> tuple[str, Origin]:
@@ -210,13 +211,6 @@ def _ipv6(host: str) -> str:
         return str(ipaddress.IPv6Address(host))
     except ValueError:
         raise BadServer(f"the host [{host[:80]}] is no IPv6 address") from None
-
-
-def _unix_url(authority: str, path: str) -> tuple[str, Origin]:
-    socket_path = unquote(authority)
-    if not socket_path.startswith("/"):
-        raise BadServer("the socket's path is missing; write http+unix://%2Frun%2Fjupyter.sock/")
-    return server_url("unix", socket_path, 0, _without_pages(path))
 
 
 def _without_pages(path: str) -> str:

@@ -14,8 +14,6 @@ from kernel_bridge_magic.access.urls import parse_base_url
 from kernel_bridge_magic.errors import BadServer
 from kernel_bridge_magic.text import visible
 
-_RESERVED = ("all",)  # options of other commands mean every server by it (B45)
-
 
 class BadEntry(BadServer):
     """An entry that cannot be used; `field` is the part of it that is wrong, "" for the whole."""
@@ -59,7 +57,7 @@ def check_name(name: str) -> None:
         raise BadServer(
             f"{name!r} cannot be a server's name; it may have no '::', no leading '#' or '-', no spaces at its ends"
         )
-    if name.lower() in _RESERVED:
+    if name.lower() == "all":  # options of other commands mean every server by it (B45)
         raise BadServer(f"{name!r} cannot be a server's name, since it is reserved; choose another")
 
 

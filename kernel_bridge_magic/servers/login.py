@@ -79,11 +79,7 @@ def is_hub(server: Server, timeout: float = TIMEOUT, until: Deadline = NEVER) ->
 
 
 def _refuse_hub(client: HttpClient) -> None:
-    """Refuse to log in to a hub user's server: it knows no password, and what shows one there is not the hub.
-
-    Raises:
-        ServerError: it is one, or that cannot be known.
-    """
+    """Refuse to log in to a hub user's server: it knows no password, and what shows one there is not the hub."""
     server = client.server
     path, user = hub_and_user(server.origin.base_path)
     if not user:

@@ -17,29 +17,27 @@ def refusal(server: Server, auth_method: str, status: int, location: str = "") -
 
     `auth_method` is how we said who we are, as `Vault.auth_method` names it; `location` is the header of a redirect.
     """
-    error = _of_status(server, auth_method, status, location)
-    error.status = status
-    return error
-
-
-def _of_status(server: Server, auth_method: str, status: int, location: str) -> ServerError:
     name = server.name
+    error: ServerError
     if status in (401, 403):
         problem, remedy = _NOT_ACCEPTED[auth_method]
-        return AuthRefused(name, f"{problem} ({status})", remedy)
-    if 300 <= status < 400:
-        return _redirected(server, location)
-    if status == 404:
+        error = AuthRefused(name, f"{problem} ({status})", remedy)
+    elif 300 <= status < 400:
+        error = _redirected(server, location)
+    elif status == 404:
         problem = f"there is no Jupyter server at {server.url} (404)"
-        return BadAnswer(name, problem, "check the base URL", cause=Cause.NO_SERVER)
-    if status in (424, 502, 503, 504):
+        error = BadAnswer(name, problem, "check the base URL", cause=Cause.NO_SERVER)
+    elif status in (424, 502, 503, 504):
         problem = f"the server behind it is not running ({status})"
-        return ServerUnreachable(name, problem, "start it, on a JupyterHub from the hub's page")
-    if status == 407 or status == 511:
-        return BadAnswer(name, f"the network wants a login first ({status})", "open any page in a browser")
-    if status >= 500:
-        return BadAnswer(name, f"the server failed ({status})", "its log says why")
-    return BadAnswer(name, f"it does not take this request ({status})", "is it a Jupyter server?")
+        error = ServerUnreachable(name, problem, "start it, on a JupyterHub from the hub's page")
+    elif status in (407, 511):
+        error = BadAnswer(name, f"the network wants a login first ({status})", "open any page in a browser")
+    elif status >= 500:
+        error = BadAnswer(name, f"the server failed ({status})", "its log says why")
+    else:
+        error = BadAnswer(name, f"it does not take this request ({status})", "is it a Jupyter server?")
+    error.status = status
+    return error
 
 
 def host_refused(server: Server) -> BadAnswer:

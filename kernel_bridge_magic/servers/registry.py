@@ -18,12 +18,8 @@ from kernel_bridge_magic.servers import config_file
 from kernel_bridge_magic.servers.entries import BadEntry, Entry, check_name, read_entry
 from kernel_bridge_magic.text import visible
 
+#: Asks the user for a secret, such as the `token of lab (https://lab.example/)`; raises BadServer if nobody can answer.
 Ask = Callable[[str], str]
-"""Asks the user for a secret; it is told which one, as `token of lab (https://lab.example/)`.
-
-Raises:
-    BadServer: there is nobody to ask.
-"""
 
 
 @dataclass
@@ -90,11 +86,10 @@ class Registry:
             name = self._name_for(server, chosen=bool(entry.name))
             server = replace(server, name=name, ca_file=ca_file)
             entry = replace(entry, name=name, url=server.url, ca_file=ca_file)
-            made = _Known(server, entry)
+            made = _Known(server, entry, ready=True)
             if secret is not None and not entry.token:
                 self._vault.put(server.origin, secret)
             self._read_secrets(made, ask)
-            made.ready = True
             self._known[server.name] = made
             self._added.add(server.name)
         if save:
@@ -104,8 +99,7 @@ class Registry:
     def _name_for(self, server: Server, *, chosen: bool) -> str:
         """Return the name under which a server is added: one name means one server, and one server has one name.
 
-        Raises:
-            BadServer: the name is another server's, or the server has another name and this one was `chosen`.
+        An unnamed server that is known keeps its name; one whose name was `chosen` is refused then.
         """
         for name, known in self._known.items():
             if known.server.origin == server.origin and name != server.name:
