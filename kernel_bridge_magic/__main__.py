@@ -1,4 +1,4 @@
-"""`kernel-bridge`, `jupyter kernel-bridge` and `python -m kernel_bridge_magic`: the way in of them all.
+"""`kernel-bridge`, `jupyter kernel-bridge` and `python -m kernel_bridge_magic`: where they all begin.
 
 Before anything else is imported, which takes a while, the signals that would end us without a word are made to wait:
 `--json` prints its object from the first moment on.

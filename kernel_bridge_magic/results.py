@@ -1,4 +1,4 @@
-"""What a cell gave, as values for the user: `RemoteValue`, one result; `RemoteResult`, the whole outcome."""
+"""What a cell left, as values for the user: `RemoteValue`, one result; `RemoteResult`, the whole outcome."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ class Vault:
         """Return the headers that say who we are to the server at `origin`, and to no other.
 
         With a secret that is `Authorization: token …`, the one form that Jupyter Server, gateways and hubs all
-        take (FACTS.md#authentication). Without, it is a double submit of our own making: open servers refuse POST and
+        accept (FACTS.md#authentication). Without, it is a double submit of our own making: open servers refuse POST and
         DELETE when the `_xsrf` cookie and the `X-XSRFToken` header are not the same.
         """
         with self._lock:

@@ -92,7 +92,7 @@ def _edited(path: str, otherwise: str) -> Iterator[dict[str, Any]]:
     """Yield what the file holds, and write what the block has made of it.
 
     One process at a time does that: what another saved meanwhile would be lost. The lock is a file beside it, as that
-    itself is replaced; whoever holds it takes it away.
+    itself is replaced; whoever holds it removes it.
 
     Raises:
         BadServer: the file is broken or cannot be written, which `otherwise` is said of, or the lock cannot be had.
