@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.servers import JupyterServer, _Process, private_env, wait_for
+from tests.support.servers import JupyterServer, Process, private_env, wait_for
 from tests.support.terminal import Terminal
 
 NOTEBOOK = "terminal/notes.ipynb"
 
 
-class JupyterKernel(_Process):
+class JupyterKernel(Process):
     """What `jupyter kernel` starts: a kernel that no server knows, found by its connection file."""
 
     def __init__(self, directory: Path, runtime_dir: Path) -> None:

@@ -43,6 +43,7 @@ from kernel_bridge_magic.transports.base import Transport
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
+from tests.support.transports import transport_of
 
 PATHS = ("work/analysis.ipynb", "work/My Notebook.ipynb", "train.ipynb")
 
@@ -740,7 +741,7 @@ def test_what_a_connection_has_heard_and_its_process_uses_is_shown_without_a_req
     assert re.match(rf"pid {pid}, \d+ MB, \d+ % CPU, started \d{{4}}-\d\d-\d\d \d\d:\d\d", details)
     assert not connection.busy_since and "since" not in bridge.kernels("train.ipynb").text(200)
     # What it is asked before any cell tells its language; a listing asks for nothing.
-    connection._transport.ask("kernel_info_request", {}, seconds=10)
+    transport_of(connection).ask("kernel_info_request", {}, seconds=10)
     assert (bridge.kernels("train", verbose=True).details or {})[kernel_id].endswith(
         ", python " + sys.version.split()[0]
     )

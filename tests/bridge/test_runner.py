@@ -34,7 +34,7 @@ from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.faults.proxy import FaultProxy
-from tests.support.scripted import LIFE, ScriptedCell, ScriptedKernel, ScriptedServer, _Channels
+from tests.support.scripted import LIFE, Channels, ScriptedCell, ScriptedKernel, ScriptedServer
 from tests.support.servers import JupyterServer, wait_for
 from tests.support.transports import found, known
 
@@ -259,13 +259,13 @@ class Asking:
         self.server = server
         self.again, self.other, self.left, self.taken = again, other, left, taken
         server.script = self._ask
-        by_the_book = _Channels._by_the_book
+        by_the_book = Channels.by_the_book
 
         def unless_it_waits(*given: Any) -> None:
             if not hasattr(self, "cell"):
                 by_the_book(*given)
 
-        monkeypatch.setattr(_Channels, "_by_the_book", unless_it_waits)
+        monkeypatch.setattr(Channels, "by_the_book", unless_it_waits)
         transport = WebSocketTransport(server.kernel, server.server, Vault())
         transport.open(10)
         control = Control(server.kernel, ServerAPI(server.server, Vault()))

@@ -26,6 +26,7 @@ from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.hostile import HostileServer
 from tests.support.servers import JupyterServer, wait_for
+from tests.support.transports import transport_of
 
 SECONDS = 20.0
 SLIDER = "import ipywidgets as w\nslider = w.IntSlider(value=42)\n"
@@ -339,10 +340,10 @@ def test_of_other_clients_only_comm_messages_wait_with_a_cell(
         other.execute("for n in range(50): print(n, flush=True)\ndisplay(1)\n2")
         other.execute("from comm import create_comm\ncreate_comm(target_name='theirs').send({})")
         # All that came before this answer has been routed.
-        kernel._transport.ask("kernel_info_request", {}, seconds=20, whole=True)
-        kernel._transport.ask("kernel_info_request", {}, channel="control", seconds=20, whole=True)
+        transport_of(kernel).ask("kernel_info_request", {}, seconds=20, whole=True)
+        transport_of(kernel).ask("kernel_info_request", {}, channel="control", seconds=20, whole=True)
         left = [it for it in execution.leftovers() if isinstance(it, Message)]
-    theirs = {it.msg_type for it in left if it.parent_header.get("session") != kernel._transport.client_id}
+    theirs = {it.msg_type for it in left if it.parent_header.get("session") != transport_of(kernel).client_id}
     assert theirs <= {"comm_msg", "comm_close"}
     execution = kernel.start(Cell("import threading\nthreading.Timer(0.3, print, ['late'], {'end': ''}).start()"))
     with widgets.cell(execution, None, screen):  # type: ignore[arg-type]

@@ -93,7 +93,7 @@ class Lab:
         self._numbers = itertools.count()
         self._server: subprocess.Popen[bytes] | None = None
         self._playwright: Any = None
-        self._browser: Any = None
+        self.browser: Any = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="playwright")
 
     def __enter__(self) -> Lab:
@@ -244,14 +244,14 @@ class Lab:
             end(server)
 
     def _start_browser(self) -> None:
-        if self._browser:
+        if self.browser:
             return
         from playwright.sync_api import sync_playwright
 
         self._playwright = sync_playwright().start()
         # One context for all windows, with a profile on the disk: each would otherwise load JupyterLab's 20 MB anew,
         # and compile them.
-        self._browser = self._playwright.chromium.launch_persistent_context(
+        self.browser = self._playwright.chromium.launch_persistent_context(
             self.directory / "profile",
             executable_path=find_chromium(),
             args=CHROMIUM_OPTIONS,
@@ -259,8 +259,8 @@ class Lab:
         )
 
     def _stop_browser(self) -> None:
-        if self._browser:
-            self._browser.close()
+        if self.browser:
+            self.browser.close()
         if self._playwright:
             self._playwright.stop()
 
@@ -436,7 +436,7 @@ class Page:
             self.lab.pages.remove(self)
 
     def _open_window(self) -> None:
-        self._window = self.lab._browser.new_page()
+        self._window = self.lab.browser.new_page()
         self._window.set_default_timeout(WAIT_SECONDS * 1000)
         self._window.on("pageerror", lambda error: self.errors.append(str(error)))
         self._window.on("request", lambda request: self.requests.append(request.url))

@@ -323,7 +323,7 @@ def test_a_sandbox_can_send_a_webrtc_packet_and_no_policy_forbids_it(lab: Lab, p
 
         def packet() -> tuple[bytes, list[str]]:
             said: list[str] = []
-            made = lab._browser.new_page()
+            made = lab.browser.new_page()
             try:
                 made.on("console", lambda message: said.append(message.text))
                 made.set_content(shown)

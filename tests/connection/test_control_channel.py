@@ -20,6 +20,7 @@ from kernel_bridge_magic.protocol.events import DisplayData, Event, ExecuteResul
 from kernel_bridge_magic.protocol.messages import evaluate_content, evaluated
 from tests.support.owner import Owner
 from tests.support.servers import JupyterServer, wait_for
+from tests.support.transports import transport_of
 
 OLD = ipykernel.version_info < (7,)
 with_subshells = pytest.mark.skipif(OLD, reason="needs ipykernel 7, which has subshells")
@@ -73,8 +74,8 @@ def owners(connect: Connect, plotting: str) -> Iterator[KernelConnection]:
     yield connection
     wait_for(lambda: connection.execute(LEFT).text == NOTHING, "an end of all that is ours")
     # A cell that begins just within a request on control has its layer left until the next request.
-    control_channel.ask(connection._transport, evaluate_content())
-    reply = connection._transport.ask("execute_request", evaluate_content(value=WRITES), seconds=10)
+    control_channel.ask(transport_of(connection), evaluate_content())
+    reply = transport_of(connection).ask("execute_request", evaluate_content(value=WRITES), seconds=10)
     assert evaluated(reply or {}, "value") == "'OutStream.write'"
 
 
@@ -109,13 +110,13 @@ def drawn(connection: KernelConnection, code: str) -> list[str]:
 
 
 def test_a_question_on_control(owner: Owner, guest: KernelConnection) -> None:
-    reply = control_channel.ask(guest._transport, evaluate_content(value="6 * 7"))
+    reply = control_channel.ask(transport_of(guest), evaluate_content(value="6 * 7"))
     assert reply["user_expressions"]["value"]["data"]["text/plain"] == "42"
-    control_channel.look_busy(guest._transport)
+    control_channel.look_busy(transport_of(guest))
 
 
 def test_a_question_whose_expression_fails(owner: Owner, guest: KernelConnection) -> None:
-    reply = control_channel.ask(guest._transport, evaluate_content(value="nobody"))
+    reply = control_channel.ask(transport_of(guest), evaluate_content(value="nobody"))
     assert reply["user_expressions"]["value"]["ename"] == "NameError"
 
 
@@ -127,12 +128,12 @@ def test_hooks_of_the_owner_s_run_once_before_a_question_and_not_behind_it(
     forget = "[e.pop() for e in __import__('IPython').get_ipython().events.callbacks.values()]"
     forget += " and __import__('builtins').__dict__.pop('seen')"
     try:
-        control_channel.ask(guest._transport, evaluate_content(value=hooks))
+        control_channel.ask(transport_of(guest), evaluate_content(value=hooks))
         for _ in range(2):
-            control_channel.ask(guest._transport, evaluate_content())
-        reply = control_channel.ask(guest._transport, evaluate_content(value="__import__('builtins').seen[:]"))
+            control_channel.ask(transport_of(guest), evaluate_content())
+        reply = control_channel.ask(transport_of(guest), evaluate_content(value="__import__('builtins').seen[:]"))
     finally:
-        control_channel.ask(guest._transport, evaluate_content(value=forget))
+        control_channel.ask(transport_of(guest), evaluate_content(value=forget))
     assert reply["user_expressions"]["value"]["data"]["text/plain"] == str(["pre_execute"] * 3)
 
 
@@ -141,7 +142,7 @@ def test_what_runs_there_asks_for_no_name_of_the_owner_s_and_leaves_none(
 ) -> None:
     owners.execute("names = None; names = sorted(globals()); get_ipython = exec = eval = None")
     owner = Owner(owners, tmp_path / "go", DRAWS)
-    control_channel.look_busy(guest._transport)
+    control_channel.look_busy(transport_of(guest))
     assert owner.unharmed() and pictures(owner.events) == ["the owner's, whole"]
     text = "sorted(set(globals()) - set(names) - {'get_ipython', 'exec', 'eval', 'fig', 'ax', 'os', 'time'})"
     assert owners.execute(text).text == "[]"
@@ -169,8 +170,8 @@ def test_payloads_and_values_are_those_of_their_own_cell(
 ) -> None:
     owner = Owner(owners, tmp_path / "go", ASKS)
     if place == "control":
-        found = control_channel.ask(guest._transport, evaluate_content(value="1"))["payload"]
-        control_channel.look_busy(guest._transport)
+        found = control_channel.ask(transport_of(guest), evaluate_content(value="1"))["payload"]
+        control_channel.look_busy(transport_of(guest))
         events: Iterator[Event] = iter(())
     else:
         found = texts(list(guest.start(Cell("get_ipython().set_next_input('a guest\\'s'); 7", if_busy="subshell"))))
@@ -255,7 +256,7 @@ def test_two_guests_at_once(owner: Owner, guest: KernelConnection, connect: Conn
         events.append(event)
         if isinstance(event, Stream):
             assert drawn(other, "plt.title('another')") == ["another"]
-            control_channel.look_busy(other._transport)
+            control_channel.look_busy(transport_of(other))
     assert pictures(events) == ["a guest"]
 
 
@@ -304,18 +305,18 @@ def test_a_fetch_leaves_a_durable_cell_its_plot(
 def test_a_subshell_whose_guest_was_killed_goes_by_itself(
     owners: KernelConnection, guest: KernelConnection, owner: Owner, plotting: str
 ) -> None:
-    subshell = Subshell(guest._transport, "a.ipynb")
+    subshell = Subshell(transport_of(guest), "a.ipynb")
     there = "[t.kernel_bridge_guest for t in __import__('threading').enumerate() if hasattr(t, 'kernel_bridge_guest')]"
     age = f"[(vars(g).update(last=-1000.0), g.in_shell_channel(0, g.look)) for g in {there}]"
     assert subshell.thread
-    control_channel.ask(guest._transport, evaluate_content(value=f"len({age})"))
+    control_channel.ask(transport_of(guest), evaluate_content(value=f"len({age})"))
 
     def left() -> str:
-        reply = control_channel.ask(guest._transport, evaluate_content(value=f"len({there})"))
+        reply = control_channel.ask(transport_of(guest), evaluate_content(value=f"len({there})"))
         return str(reply["user_expressions"]["value"]["data"]["text/plain"])
 
     wait_for(lambda: left() == "0", "its end")
-    control_channel.look_busy(guest._transport)
+    control_channel.look_busy(transport_of(guest))
 
 
 @with_subshells

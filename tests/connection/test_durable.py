@@ -20,7 +20,7 @@ from kernel_bridge_magic.protocol.events import Event, Note, Queued, Started, St
 from kernel_bridge_magic.protocol.messages import Message, execute_content
 from kernel_bridge_magic.transports.inbox import Inbox
 from tests.support.servers import JupyterServer, wait_for
-from tests.support.transports import connect_over, found
+from tests.support.transports import connect_over, found, transport_of
 
 Connect = Callable[[str], KernelConnection]
 OLD = ipykernel.version_info < (7,)
@@ -85,7 +85,7 @@ class Going:
 
 def block_control(kernel: KernelConnection) -> None:
     content = execute_content(BLOCKS, silent=True)
-    kernel._transport.send("execute_request", content, channel="control")
+    transport_of(kernel).send("execute_request", content, channel="control")
     wait_for(lambda: kernel.execute("'_blocked' in globals()").text == "True", "the block")
 
 
@@ -135,7 +135,7 @@ def test_a_fetch_and_the_end_of_the_keeping_leave_a_busy_kernel_busy(
     assert state() == "busy"
     # What would be seen if such requests were not kept quiet:
     content = execute_content("", silent=True)
-    asked = kernel._transport.send("execute_request", content, channel="control", inbox=Inbox())
+    asked = transport_of(kernel).send("execute_request", content, channel="control", inbox=Inbox())
     wait_for(lambda: state() == "idle", "the idle of a request on control")
     busy.execution.interrupt()
     busy.thread.join(30)
@@ -161,7 +161,7 @@ def test_a_cell_that_is_left_queued_leaves_the_kernel_busy_for_its_owner(
     cell.execution.interrupt()
     cell.thread.join(30)
     assert cell.execution.result is not None and cell.execution.result.fate is Fate.LEFT_RUNNING
-    assert not kernel._transport.router.is_awaited  # so that the connection expires
+    assert not transport_of(kernel).router.is_awaited  # so that the connection expires
     for _ in range(20):
         busy.until(Stream)  # printed after the end of the keeping, or on the way then
     assert jupyter_server.rest("GET", f"api/kernels/{own_kernel}")["execution_state"] == "busy"
@@ -339,8 +339,8 @@ def test_a_kernel_that_has_not_said_what_it_is_and_cannot_says_so_with_the_cell(
     kernel, watcher = connect(cannot), connect(cannot)
     seen: queue.SimpleQueue[Message] = queue.SimpleQueue()
     watcher.subscribe(seen)
-    kernel._transport.ask("kernel_info_request", {}, seconds=10)  # the answers to earlier ones are in, too
-    kernel._transport.state.info = {}  # as of a kernel that has been busy since we came
+    transport_of(kernel).ask("kernel_info_request", {}, seconds=10)  # the answers to earlier ones are in, too
+    transport_of(kernel).state.info = {}  # as of a kernel that has been busy since we came
     cell = Going(kernel.start(Cell("print(1)" if OLD else "echo 1", durable=True)))
     note = cell.until(Note)
     assert isinstance(note, Note) and "runs without" in note.text

@@ -23,6 +23,7 @@ from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.owner import MAIN, Owner
 from tests.support.scripted import INFO, ScriptedKernel
 from tests.support.servers import JupyterServer, wait_for
+from tests.support.transports import transport_of
 
 OLD = ipykernel.version_info < (7,)
 with_subshells = pytest.mark.skipif(OLD, reason="needs ipykernel 7, which has subshells")
@@ -66,7 +67,7 @@ class Watcher:
 
 
 def subshells(connection: KernelConnection) -> list[str]:
-    reply = connection._transport.ask("list_subshell_request", {}, channel="control", seconds=2)
+    reply = transport_of(connection).ask("list_subshell_request", {}, channel="control", seconds=2)
     assert reply is not None
     found: list[str] = reply["subshell_id"]
     return found
@@ -75,7 +76,7 @@ def subshells(connection: KernelConnection) -> list[str]:
 def test_a_free_kernel_is_not_busy(connect: Connect, shared_kernel: str) -> None:
     kernel = connect(shared_kernel)
     kernel.execute("1")  # one that still starts is busy
-    assert not is_busy(kernel._transport)
+    assert not is_busy(transport_of(kernel))
     for if_busy in ("wait", "fail", "subshell"):
         code = "__import__('threading').current_thread() is __import__('threading').main_thread()"
         assert kernel.execute(code, if_busy=if_busy).text == "True"
@@ -112,9 +113,9 @@ def test_a_kernel_that_was_heard_to_end_a_cell_is_free_until_the_next_one(
 ) -> None:
     guest = connect(own_kernel)
     assert guest.execute("1").text == "1"
-    wait_for(lambda: guest._transport.main_shell.is_free, "the end of our cell")
+    wait_for(lambda: transport_of(guest).main_shell.is_free, "the end of our cell")
     owner = Owner(connect(own_kernel), tmp_path / "go")
-    wait_for(lambda: not guest._transport.main_shell.is_free, "the beginning of the owner's")
+    wait_for(lambda: not transport_of(guest).main_shell.is_free, "the beginning of the owner's")
     for event in (execution := guest.start(Cell("1"))):
         if isinstance(event, Queued):
             assert event.since and event.ours, "another connection's, but this process's"
@@ -223,7 +224,7 @@ def test_a_subshell_that_is_made_late_is_deleted(connect: Connect, own_kernel: s
         guest.execute("ran = True", if_busy="subshell")
     assert owner.unharmed()
     wait_for(lambda: subshells(guest) == [], "the subshell's end")  # the question is behind that for a subshell
-    wait_for(lambda: not guest._transport.router.is_awaited, "the end of the wait for it")
+    wait_for(lambda: not transport_of(guest).router.is_awaited, "the end of the wait for it")
     assert guest.execute("'ran' in globals()").text == "False"
 
 
@@ -237,7 +238,7 @@ def test_a_busy_kernel_that_was_asked_what_it_can_do_looks_busy_again(
     )
     owner = Owner(connect(own_kernel), tmp_path / "go", before=old)
     guest = connect(own_kernel)
-    guest._transport.state.info = {}  # as it is before the first answer
+    transport_of(guest).state.info = {}  # as it is before the first answer
     with pytest.raises(NotRun, match="no subshells"):
         guest.execute("1", if_busy="subshell")
     assert owner.thread.is_alive()
@@ -269,7 +270,7 @@ def test_what_is_said_of_a_kernel_that_is_idle_by_then_is_put_right(
     guest.execute("1")
     seen: queue.SimpleQueue[Message] = queue.SimpleQueue()
     guest.subscribe(seen)
-    look_busy(guest._transport)  # as it is when the main shell ends in the same moment
+    look_busy(transport_of(guest))  # as it is when the main shell ends in the same moment
     while seen.get(timeout=10).execution_state != "idle":
         pass
     wait_for(lambda: jupyter_server.rest("GET", f"api/kernels/{own_kernel}")["execution_state"] == "idle", "idle")
@@ -277,7 +278,7 @@ def test_what_is_said_of_a_kernel_that_is_idle_by_then_is_put_right(
 
 def test_a_kernel_without_subshells_is_said_and_runs_nothing(owner: Owner, guest: KernelConnection) -> None:
     if not OLD:
-        state = guest._transport.state
+        state = transport_of(guest).state
         state.info = {**state.info, "supported_features": ["debugger"]}  # as ipykernel 6 says
     with pytest.raises(NotRun, match="no subshells"):
         guest.execute("ran = True", if_busy="subshell")
@@ -295,7 +296,7 @@ def test_a_kernel_that_only_announces_subshells_keeps_its_owner_s_output(
     owner, guest, go = connect(bash), connect(bash), tmp_path / "go"
     guest.execute("true")
     if not known:
-        guest._transport.state.info = {}
+        transport_of(guest).state.info = {}
     shown = ""
     for event in owner.stream(SLOWLY.format(go=go)):
         if isinstance(event, Stream):

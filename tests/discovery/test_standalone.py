@@ -30,7 +30,7 @@ from kernel_bridge_magic.discovery.standalone import (
 )
 from kernel_bridge_magic.models import Kernel, KernelSpec
 from tests.support.ports import free_port
-from tests.support.servers import ConsoleKernel, _Process, private_env, wait_for
+from tests.support.servers import ConsoleKernel, Process, private_env, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ PROGRAMS = {
 }
 
 
-class Program(_Process):
+class Program(Process):
     """A process with a kernel in it, which nobody started as one; its own directory is no runtime directory."""
 
     def __init__(self, directory: Path, runtime: Path, argv: Sequence[str]) -> None:

@@ -59,10 +59,10 @@ def test_it_goes_with_its_process(directory: Path) -> None:
     assert list(directory.iterdir()) == []
 
 
-def test_a_forked_process_leaves_it(directory: Path) -> None:
+def test_a_forked_process_leaves_it(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = Overflow()
     spool.write("x")
-    spool._pid = os.getpid() + 1
+    monkeypatch.setattr(os, "getpid", lambda: -1)
     spool.remove()
     assert Path(spool.path).exists()
 
@@ -91,11 +91,11 @@ def test_it_begins_anew_in_the_same_file(directory: Path) -> None:
     spool.remove()
 
 
-def test_a_forked_process_begins_a_file_of_its_own(directory: Path) -> None:
+def test_a_forked_process_begins_a_file_of_its_own(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = Overflow()
     spool.write("x")
     path = spool.path
-    spool._pid = os.getpid() + 1
+    monkeypatch.setattr(os, "getpid", lambda: -1)
     spool.restart()
     spool.write("y")
     assert Path(path).read_text() == "x"

@@ -28,7 +28,7 @@ from tests.faults.proxy import FaultProxy
 from tests.faults.truth import run, through
 from tests.support.ports import free_port
 from tests.support.servers import JupyterServer, private_env, wait_for
-from tests.support.transports import found
+from tests.support.transports import found, has_ended
 from tests.test_nbclient import LOAD, execute, saved
 
 Tell = Callable[..., None]
@@ -67,7 +67,7 @@ def test_f23_a_link_that_never_comes_back_is_given_up_when_its_time_is_over(
             assert "not back within 2 s. The cell may still be running: check before running it again" in cell.told
             assert any("It is tried again for 2 s (reconnect_timeout)" in note for note in cell.notes)
             assert not connection.is_open
-            wait_for(lambda: not transport._thread.is_alive(), "the end of the tries", 15)
+            wait_for(lambda: has_ended(transport), "the end of the tries", 15)
         tell(23, f"never back, with a reconnect_timeout of 2 s: {cell.told}", seconds, LIMIT + SOON)
 
 

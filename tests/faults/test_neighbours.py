@@ -24,7 +24,7 @@ from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.events import Queued, Started
 from tests.faults.foreign import ForeignClient
 from tests.support.servers import JupyterServer, wait_for
-from tests.support.transports import connect_over, found, known
+from tests.support.transports import connect_over, found, known, transport_of
 
 Tell = Callable[..., None]
 LongRun = Callable[[str, str], None]
@@ -69,7 +69,7 @@ def our_cells(connection: KernelConnection, cells: int, wrong: list[str]) -> Non
 
 
 def end_when_it_runs(connection: KernelConnection, msg_id: str) -> None:
-    transport = connection._transport
+    transport = transport_of(connection)
     wait_for(lambda: transport.main_shell.runs(msg_id), "our cell's turn", 110, every=0.005)
     connection.interrupt()
 

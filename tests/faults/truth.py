@@ -30,7 +30,7 @@ from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.faults.proxy import FaultProxy
 from tests.support.servers import JupyterServer
-from tests.support.transports import found
+from tests.support.transports import found, transport_of
 
 CODE = """
 import os as _os, sys as _sys, time as _time
@@ -222,5 +222,5 @@ def run(
     path = directory / f"truth-{uuid.uuid4().hex[:8]}"
     code = CODE.format(count=count, path=str(path), pause=pause)
     execution = connection.start(Cell(code, timeout=timeout, durable=durable))
-    came = getattr(connection._transport, "came", None)
+    came = getattr(transport_of(connection), "came", None)
     return Run(execution, path, count, came=came).start()

@@ -12,14 +12,14 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tests.support.ports import free_port
-from tests.support.servers import QUICK, _Process, private_env, wait_for
+from tests.support.servers import QUICK, Process, private_env, wait_for
 
 __all__ = ["TOKEN", "Gateway", "Hub", "Notebook6", "RealServer", "Server2"]
 
 TOKEN = "token-of-a-real-server"
 
 
-class RealServer(_Process):
+class RealServer(Process):
     """A running server: `url` with a final slash, `runtime_dir` where it leaves its info file, if it does."""
 
     #: what goes into the body of `POST /api/kernels`

@@ -44,7 +44,9 @@ from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.raw import RawServer
 from tests.support.raw import http as answer
+from tests.support.servers import wait_for
 from tests.support.shells import private_shell
+from tests.support.transports import has_ended
 
 CANARY = re.compile(r"canary-[0-9a-f]{24}")
 ID = "0f3c2c1e-1111-4222-8333-444455556666"
@@ -450,7 +452,7 @@ def test_logging_in(stage: Stage, play: Callable[..., Scene], outcome: str) -> N
                 scene.raw.requests[-1] = request
             fail(connection, scene)
 
-    scene.raw._script = script
+    scene.raw.script = script
     stage.shell.user_ns["act"] = lambda: stage.bridge.log_in(server, password)
     stage.run("act()")
     # A redirect and a cookie are how a right password is answered.
@@ -480,8 +482,7 @@ def test_timeouts(stage: Stage, play: Callable[..., Scene], how: str, transport_
     assert time.monotonic() - began < 2.0
     assert isinstance(stage.error, KernelBridgeError)
     if transport_name == "ws":
-        transport._thread.join(5)
-        assert not transport._thread.is_alive(), "a dripped handshake ends with its connection"
+        wait_for(lambda: has_ended(transport), "the end of a dripped handshake with its connection", 5)
     look_for_leaks(stage, scene, transport)
 
 

@@ -322,7 +322,7 @@ def test_no_redirect_is_followed(status: str, target: str) -> None:
     with RawServer(http()) as trap:
         with RawServer(b"") as raw:
             location = target.format(other=f"127.0.0.1:{trap.port}", own=f"127.0.0.1:{raw.port}")
-            raw._script = http(status, b"", Location=location)
+            raw.script = http(status, b"", Location=location)
             server = raw.server()
             with pytest.raises(ServerError, match="redirects"):
                 ServerAPI(server, vault_for(server)).kernels()

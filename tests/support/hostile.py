@@ -36,7 +36,7 @@ import tornado.web
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.frames import V1
 from kernel_bridge_magic.protocol.messages import Message
-from tests.support.scripted import Script, ScriptedServer, _Channels, _Model
+from tests.support.scripted import Channels, Model, Script, ScriptedServer
 
 __all__ = ["Answer", "HostileServer"]
 
@@ -45,7 +45,7 @@ Answer = tuple[int, dict[str, str], str | bytes]
 JSON = {"Content-Type": "application/json"}
 
 
-class _HostileChannels(_Channels):
+class _HostileChannels(Channels):
     owner: HostileServer
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
@@ -101,7 +101,7 @@ class _Rest(tornado.web.RequestHandler):
         pass
 
 
-class _HostileModel(_Rest, _Model):
+class _HostileModel(_Rest, Model):
     owner: HostileServer
 
     def initialize(self, owner: Any) -> None:
@@ -109,11 +109,11 @@ class _HostileModel(_Rest, _Model):
 
     def get(self, *args: str) -> None:
         if not self.answer():
-            _Model.get(self, *args)
+            Model.get(self, *args)
 
     def post(self, *args: str) -> None:
         if not self.answer():
-            _Model.post(self, *args)
+            Model.post(self, *args)
 
 
 class HostileServer(ScriptedServer):

@@ -28,7 +28,7 @@ class RawServer:
     """
 
     def __init__(self, script: Script | bytes | dict[str, bytes]) -> None:
-        self._script = script
+        self.script = script
         self.requests: list[bytes] = []
         self.closing = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -56,13 +56,13 @@ class RawServer:
             self.requests.append(request)
             if not request:
                 return  # it was only looked whether somebody listens
-            if isinstance(self._script, bytes):
-                connection.sendall(self._script)
-            elif isinstance(self._script, dict):
+            if isinstance(self.script, bytes):
+                connection.sendall(self.script)
+            elif isinstance(self.script, dict):
                 path = request.split(b" ")[1].decode().rsplit("/", 1)[-1]
-                connection.sendall(self._script.get(path, http("404 Not Found", b"{}")))
+                connection.sendall(self.script.get(path, http("404 Not Found", b"{}")))
             else:
-                self._script(connection, request)
+                self.script(connection, request)
 
     def __enter__(self) -> Self:
         return self

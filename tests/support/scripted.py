@@ -125,7 +125,7 @@ class ScriptedCell:
 
 
 class _WSCell(ScriptedCell):
-    def __init__(self, message: Message, handler: _Channels) -> None:
+    def __init__(self, message: Message, handler: Channels) -> None:
         super().__init__(message.header, message.content)
         self.handler = handler
 
@@ -155,7 +155,7 @@ class _WSCell(ScriptedCell):
         self.handler.soon(self.handler.drop)
 
 
-class _Channels(tornado.websocket.WebSocketHandler):
+class Channels(tornado.websocket.WebSocketHandler):
     def initialize(self, owner: ScriptedServer) -> None:
         self.owner = owner
         self._numbers = itertools.count()
@@ -184,9 +184,9 @@ class _Channels(tornado.websocket.WebSocketHandler):
         message = decode(payload, self.owner.subprotocol)
         self.owner.received.append(message)
         if message.msg_type == "kernel_info_request":
-            self.owner.answer(lambda: self._by_the_book(message, "kernel_info_reply", INFO))
+            self.owner.answer(lambda: self.by_the_book(message, "kernel_info_reply", INFO))
         elif message.msg_type == "execute_request" and message.content.get("silent"):
-            self._by_the_book(message, "execute_reply", {"status": "ok"})
+            self.by_the_book(message, "execute_reply", {"status": "ok"})
         elif message.msg_type == "execute_request":
             # A thread of its own: a script may wait for what the test does.
             self.owner.run_script(self.cell(message))
@@ -194,7 +194,7 @@ class _Channels(tornado.websocket.WebSocketHandler):
     def cell(self, message: Message) -> _WSCell:
         return _WSCell(message, self)
 
-    def _by_the_book(self, message: Message, msg_type: str, content: object) -> None:
+    def by_the_book(self, message: Message, msg_type: str, content: object) -> None:
         self.send("iopub", "status", {"execution_state": "busy"}, message.header)
         self.send(message.channel, msg_type, content, message.header)
         self.send("iopub", "status", {"execution_state": "idle"}, message.header)
@@ -240,7 +240,7 @@ class _Channels(tornado.websocket.WebSocketHandler):
         return getattr(self.ws_connection, "stream", None)
 
 
-class _Model(tornado.web.RequestHandler):
+class Model(tornado.web.RequestHandler):
     def initialize(self, owner: ScriptedServer) -> None:
         self.owner = owner
 
@@ -280,7 +280,7 @@ class ScriptedServer:
         self.received: list[Message] = []
         self.handshakes: list[dict[str, str]] = []
         self.uris: list[str] = []
-        self.handlers: list[_Channels] = []
+        self.handlers: list[Channels] = []
         #: what a script raised
         self.problems: list[BaseException] = []
         self._scripts: list[threading.Thread] = []
@@ -307,9 +307,9 @@ class ScriptedServer:
 
     def routes(self) -> list[tuple[str, type, dict[str, Any]]]:
         return [
-            (r"/api/kernels/([^/]+)/channels", _Channels, {"owner": self}),
-            (r"/api/kernels/([^/]+)", _Model, {"owner": self}),
-            (r"/api/kernels/([^/]+)/interrupt", _Model, {"owner": self}),
+            (r"/api/kernels/([^/]+)/channels", Channels, {"owner": self}),
+            (r"/api/kernels/([^/]+)", Model, {"owner": self}),
+            (r"/api/kernels/([^/]+)/interrupt", Model, {"owner": self}),
         ]
 
     def run_script(self, cell: ScriptedCell) -> None:
@@ -378,7 +378,7 @@ class ScriptedServer:
 # -- behind ZMQ
 
 
-class _ZMQCell(ScriptedCell):
+class ZMQCell(ScriptedCell):
     def __init__(self, kernel: ScriptedKernel, idents: list[bytes], message: dict[str, Any]) -> None:
         super().__init__(message["header"], message["content"])
         self.kernel = kernel
@@ -502,9 +502,9 @@ class ScriptedKernel:
                 continue
             idents, rest = self.session.feed_identities(parts)
             message = self.session.deserialize(rest)
-            self._take(channel, _ZMQCell(self, idents, message), message["header"]["msg_type"])
+            self._take(channel, ZMQCell(self, idents, message), message["header"]["msg_type"])
 
-    def _take(self, channel: str, cell: _ZMQCell, kind: str) -> None:
+    def _take(self, channel: str, cell: ZMQCell, kind: str) -> None:
         self.received.append(kind)
         if channel == "control":
             self.interrupts += kind == "interrupt_request"
@@ -512,16 +512,16 @@ class ScriptedKernel:
                 content = self.info if kind == "kernel_info_request" else {"status": "ok"}
                 cell.send("control", kind.replace("request", "reply"), content)
         elif kind == "kernel_info_request":
-            self._by_the_book(cell, "kernel_info_reply", self.info)
+            self.by_the_book(cell, "kernel_info_reply", self.info)
         elif cell.content.get("silent"):
-            self._by_the_book(cell, "execute_reply", {"status": "ok"})
+            self.by_the_book(cell, "execute_reply", {"status": "ok"})
         elif kind == "execute_request":
             try:
                 self.script(cell)
             except Exception as problem:
                 self.problems.append(problem)
 
-    def _by_the_book(self, cell: _ZMQCell, msg_type: str, content: object) -> None:
+    def by_the_book(self, cell: ZMQCell, msg_type: str, content: object) -> None:
         cell.busy()
         cell.send("shell", msg_type, content)
         cell.idle()

@@ -88,7 +88,7 @@ def install_kernels(data_dir: Path) -> None:
         (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
 
 
-class _Process:
+class Process:
     """A child process with a log file; ended with all its children, at the latest when Python ends."""
 
     process: subprocess.Popen[bytes]
@@ -160,7 +160,7 @@ def _end_all() -> None:
         end(process)
 
 
-class JupyterServer(_Process):
+class JupyterServer(Process):
     """A running `python -m jupyter_server`.
 
     `url` is its base URL with a final slash, `token` its token ("" for none), `root` its root directory,
@@ -325,7 +325,7 @@ def heart_beats(info: Mapping[str, Any], seconds: float = 0.5) -> bool:
         return bool(sock.poll(int(seconds * 1000)))
 
 
-class ConsoleKernel(_Process):
+class ConsoleKernel(Process):
     """A kernel that no server knows: `python -m ipykernel_launcher -f <runtime_dir>/kernel-<name>.json`.
 
     `connection_file` is its Path, `info` the connection file's content, `id` the part of the file's name

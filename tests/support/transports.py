@@ -42,6 +42,16 @@ def found(server: JupyterServer, kernel_id: str, path: str = "a.ipynb") -> Kerne
     )
 
 
+def transport_of(connection: KernelConnection) -> Transport:
+    """The transport of a connection that somebody else opened: to its users it is none of their business."""
+    return connection._transport
+
+
+def has_ended(transport: Transport) -> bool:
+    """Whether the connection's thread has ended, with its sockets."""
+    return not transport._thread.is_alive()
+
+
 def connect_over(server: JupyterServer, kernel: Kernel, transport_name: str) -> tuple[KernelConnection, Transport]:
     """An open connection, and its transport."""
     where, vault = known(server)

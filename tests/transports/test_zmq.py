@@ -29,7 +29,7 @@ from kernel_bridge_magic.transports.threads import Opening
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
-from tests.support.scripted import ScriptedCell, ScriptedKernel, _ZMQCell
+from tests.support.scripted import ScriptedCell, ScriptedKernel, ZMQCell
 from tests.support.servers import ConsoleKernel, private_env, wait_for
 
 
@@ -478,7 +478,7 @@ def test_a_key_that_is_heard_to_be_another_while_the_cell_waits_ends_it_as_not_r
             for event in execution:
                 if isinstance(event, Queued):
                     owner = {"msg_id": "x", "msg_type": "execute_request", "session": "the owner's"}
-                    _ZMQCell(kernel, [], {"header": owner, "content": {}}).busy()
+                    ZMQCell(kernel, [], {"header": owner, "content": {}}).busy()
             assert execution.result is not None
             assert isinstance(execution.result.error, NotRun)
             assert "does not have the key that kernel-scripted.json names, so nothing was run" in str(
@@ -488,7 +488,7 @@ def test_a_key_that_is_heard_to_be_another_while_the_cell_waits_ends_it_as_not_r
 
 def test_one_message_that_is_wrongly_signed_proves_nothing_of_a_kernel_that_has_answered(tmp_path: Path) -> None:
     def script(cell: ScriptedCell) -> None:
-        assert isinstance(cell, _ZMQCell)
+        assert isinstance(cell, ZMQCell)
         cell.send_parts("iopub", cell.parts("status", {"execution_state": "busy"}, key=b"another-key"))
         finish(cell)
 
