@@ -478,7 +478,7 @@ import sys, time
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.discovery.look import look
 from kernel_bridge_magic.models import Server
-from kernel_bridge_magic.access.urls import parse_base_url, servers_named
+from kernel_bridge_magic.access.urls import parse_base_url
 print([name for name in ("psutil", "zmq", "jupyter_client", "ssl", "http.client", "IPython") if name in sys.modules])
 url, origin, _ = parse_base_url(sys.argv[1])
 listing = look([Server(url, "frozen", origin)], Vault(), deadline=0.3)

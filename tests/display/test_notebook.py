@@ -219,7 +219,7 @@ def test_a_line_that_was_cleared_is_shown_anew(sink: NotebookSink, published: li
 
 
 def test_an_interrupt_is_stop_here(sink: NotebookSink) -> None:
-    assert sink.stop == "Stop"
+    assert sink.stop == LateSink.stop == "Stop"
 
 
 # -- late output, in the words of the messaging specification
