@@ -7,7 +7,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+if sys.dont_write_bytecode and sys.pycache_prefix is None:
+    # Nothing may be written beside the sources, and each of pytest-xdist's processes would compile all of them anew,
+    # which takes longer than the tier `unit`. Only this process is told: its children find their environment as it was.
+    sys.pycache_prefix = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+    sys.dont_write_bytecode = False
 
 import hypothesis
 import pytest
@@ -27,10 +34,17 @@ if QUICK not in sys.path:  # pytest-xdist's processes have it from the one that 
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [QUICK, os.environ.get("PYTHONPATH", "")]))
 
 # A loaded machine is no failure: no test here has a deadline but the bounds that it states itself.
-# Properties are tried with a hundred examples in CI, and with fewer where somebody waits for them.
+# Properties are tried with a hundred examples in CI, and with ten where somebody waits for them.
 hypothesis.settings.register_profile("ci", deadline=None)
-hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=10)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "quick")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    # The tier `unit` waits for nothing: more processes than cores would only import everything once more each.
+    if is_unit_only(config) and config.pluginmanager.has_plugin("xdist"):
+        config.option.maxprocesses = config.option.maxprocesses or os.cpu_count()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,15 +72,16 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_finish() -> None:
-    # Thousands of tests are many objects, which each collection would look through; IPython's shells collect when
-    # they end.
+    # Thousands of tests are many objects, which each collection of garbage would look through.
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
-def no_config_of_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def no_config_of_the_user_s(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What somebody keeps in their `kernel_bridge.json` must not come into a test, nor a test's servers into it."""
-    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path_factory.getbasetemp() / "no-config"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path_factory.getbasetemp() / "no-config"))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -127,6 +142,8 @@ def connect(jupyter_server: JupyterServer, transport_name: str) -> Iterator[Call
 @pytest.fixture
 def record(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Record:
     """Print what a long run gave, and keep it."""
+
+    assert request.node.get_closest_marker("long"), "only what long runs gave is kept"
 
     def record(**numbers: object) -> None:
         file = request.path.relative_to(request.config.rootpath).as_posix()

@@ -190,7 +190,7 @@ def every_verdict() -> Iterator[Verdict]:
                 watch.receive(status("idle"), 0.0)
             elif cause == "silent":
                 watch.receive(status("idle"), 0.0)
-            for tick in range(100_000):
+            for tick in range(0, 100_000, 60 if cause == "timeout" else 1):
                 if watch.verdict is not None:
                     break
                 for step in watch.tick(float(tick)):

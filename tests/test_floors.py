@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import kernel_bridge_magic
+from tests.support.sources import nodes_of, text_of
 
 ROOT = Path(kernel_bridge_magic.__file__).parent
 NAME = ROOT.name
@@ -78,26 +79,21 @@ def is_among(module: str, names: set[str]) -> bool:
     return any(module == name or (name and module.startswith(f"{name}.")) for name in names)
 
 
-@functools.cache
-def text_of(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
-
-
-@functools.cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(text_of(path))
+def for_type_checkers(node: ast.AST) -> list[ast.stmt]:
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return node.body
+    return []
 
 
 @functools.cache
 def imports(path: Path) -> list[str]:
     """All modules that are imported at run time, wherever in the file."""
-    tree = ast.parse(text_of(path))  # one of its own: what is for type checkers is taken out
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            node.body = []
-    found = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
+    unrun = {part for node in nodes_of(path) for it in for_type_checkers(node) for part in ast.walk(it)}
+    found = []
+    for node in nodes_of(path):
+        if isinstance(node, ast.Import) and node not in unrun:
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node not in unrun:
             assert node.level == 0, f"{path.name}: imports are absolute here"
             module = node.module or ""
             found += [f"{module}.{alias.name}" if module == NAME else module for alias in node.names]
@@ -151,9 +147,8 @@ def test_source_for_the_other_kernel_stands_in_remote_code_only() -> None:
 
 def texts(path: Path) -> list[str]:
     """All literal texts but docstrings; adjacent ones are joined."""
-    tree = tree_of(path)
-    docs = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in docs]
+    docs = {node.value for node in nodes_of(path) if isinstance(node, ast.Expr)}
+    found = [node for node in nodes_of(path) if isinstance(node, ast.Constant) and node not in docs]
     return [node.value for node in found if isinstance(node.value, str)]
 
 

@@ -15,6 +15,7 @@ from kernel_bridge_magic.cli import arguments
 from kernel_bridge_magic.ipython import options
 from kernel_bridge_magic.ipython.line_parser import MagicParser
 from tests.support.shells import private_shell
+from tests.support.sources import nodes_of
 
 PACKAGE = Path(kernel_bridge_magic.__file__).parent
 ROOT = PACKAGE.parent
@@ -35,17 +36,16 @@ _MAGIC = re.compile(r"(?<![\w%])%%?([a-z_]{3,})\b([^,;.()\n]*)")
 _COMMAND = re.compile(r"(?<![\w.-])kernel-bridge ([a-z]+)([^|\n]*)")
 
 
-def texts(source: str) -> Iterator[tuple[int, str]]:
+def texts(path: Path) -> Iterator[tuple[int, str]]:
     """All texts of a module but docstrings, each with its line; of an f-string what is written out."""
-    tree = ast.parse(source)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    docstrings = {id(node.body[0].value) for node in ast.walk(tree)
-                  if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}  # fmt: skip
-    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    for node in ast.walk(tree):
+    others = {id(node.body[0].value) for node in nodes_of(path)
+              if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}  # fmt: skip
+    others |= {id(part) for node in nodes_of(path) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes_of(path):
         if isinstance(node, ast.JoinedStr):
             yield node.lineno, "".join(str(it.value) if isinstance(it, ast.Constant) else "{}" for it in node.values)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | parts:
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in others:
             yield node.lineno, node.value
 
 
@@ -82,7 +82,7 @@ def all_texts() -> list[tuple[str, int, str]]:
     return [
         (path.relative_to(PACKAGE).as_posix(), line, text)
         for path in sorted(PACKAGE.rglob("*.py"))
-        for line, text in texts(path.read_text("utf-8"))
+        for line, text in texts(path)
     ]
 
 

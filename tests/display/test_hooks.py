@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import ipywidgets
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -32,6 +32,11 @@ CAPTURES = {
     "%%capture and an await": "%%capture kept\nimport asyncio\nawait asyncio.sleep(0)\ntell()\n"
     "get_ipython().run_cell('1')",
 }
+
+
+@pytest.fixture
+def ipywidgets() -> Any:
+    return import_module("ipywidgets")  # takes long, and few tests need it
 
 
 @pytest.fixture(params=[CappedSink, TerminalSink])
@@ -92,7 +97,7 @@ class Shell:
 
 
 @pytest.mark.parametrize("ends", [True, False])
-def test_the_widget_that_takes_the_cell_s_output_is_left_and_entered_again(ends: bool) -> None:
+def test_the_widget_that_takes_the_cell_s_output_is_left_and_entered_again(ipywidgets: Any, ends: bool) -> None:
     taking, other = ipywidgets.Output(msg_id="m1"), ipywidgets.Output(msg_id="m2")
     try:
         with outside(Shell()):
@@ -106,7 +111,7 @@ def test_the_widget_that_takes_the_cell_s_output_is_left_and_entered_again(ends:
         widget.close()
 
 
-def test_widgets_one_in_the_other_are_not_left() -> None:
+def test_widgets_one_in_the_other_are_not_left(ipywidgets: Any) -> None:
     both = [ipywidgets.Output(msg_id="m1") for _ in range(2)]
     with outside(Shell()):
         assert [it.msg_id for it in both] == ["m1", "m1"]
@@ -114,7 +119,7 @@ def test_widgets_one_in_the_other_are_not_left() -> None:
         widget.close()
 
 
-def test_where_there_is_no_cell_nothing_is_left() -> None:
+def test_where_there_is_no_cell_nothing_is_left(ipywidgets: Any) -> None:
     widget = ipywidgets.Output(msg_id="m1")
     with outside(object()):
         assert widget.msg_id == "m1"

@@ -5,7 +5,6 @@ import math
 import time
 from typing import Any
 
-import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +22,7 @@ from kernel_bridge_magic.protocol.messages import (
 )
 from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.protocol.request import Request
+from tests.support.wire import save
 
 
 def test_what_is_missing_or_null_becomes_empty() -> None:
@@ -151,7 +151,7 @@ def test_what_is_read_can_be_written_for_every_reader(value: Any, ascii_only: bo
 
 
 def test_a_large_output_is_not_looked_at_letter_by_letter() -> None:
-    plain, pairs = json.dumps({"text": "x" * 50_000_000}), json.dumps({"text": "é😀x" * 1_000_000})
+    plain, pairs = json.dumps({"text": "x" * 20_000_000}), json.dumps({"text": "é😀x" * 1_000_000})
     for raw in (plain, pairs):
         began = time.monotonic()
         json.loads(raw)
@@ -231,5 +231,4 @@ def test_whatever_a_kernel_sends_is_valid_nbformat(sent: list[tuple[str, dict[st
         message = Message.parse(channel, {"msg_type": kind}, {"msg_id": "cell"}, content=content)
         for event in request.receive(message):
             outputs.add(event)
-    cell = nbformat.v4.new_code_cell("x", outputs=[nbformat.from_dict(item) for item in outputs.items])
-    nbformat.validate(nbformat.v4.new_notebook(cells=[cell]))
+    save(outputs.items)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import nbformat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +16,7 @@ from kernel_bridge_magic.protocol.events import (
     Stream,
 )
 from kernel_bridge_magic.protocol.outputs import Outputs
-from tests.support.wire import CELL, msg
+from tests.support.wire import CELL, msg, save
 
 
 def fold(*events: Event) -> list[dict[str, object]]:
@@ -156,9 +155,7 @@ events = st.one_of(
 
 @given(st.lists(events, max_size=20))
 def test_whatever_comes_a_notebook_can_save_it(given_events: list[Event]) -> None:
-    cell = nbformat.v4.new_code_cell("x", outputs=[nbformat.from_dict(item) for item in fold(*given_events)])
-    notebook = nbformat.v4.new_notebook(cells=[cell])
-    nbformat.validate(notebook)
+    save(fold(*given_events))
 
 
 def test_of_too_much_text_head_and_tail_are_kept() -> None:

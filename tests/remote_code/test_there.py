@@ -20,6 +20,7 @@ from IPython.core.payload import PayloadManager
 
 import kernel_bridge_magic
 from kernel_bridge_magic import remote_code
+from tests.support.sources import nodes_of, text_of
 
 ROOT = Path(kernel_bridge_magic.__file__).parent
 THERE = sorted((ROOT / "remote_code" / "there").glob("*.py"))
@@ -46,8 +47,8 @@ def test_the_contract_names_each_file_and_no_other() -> None:
 
 
 def test_requests_on_control_are_sent_by_one_module_only() -> None:
-    for path in ROOT.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for path in [it for it in ROOT.rglob("*.py") if "channel=" in text_of(it)]:
+        for node in nodes_of(path):
             if isinstance(node, ast.Call) and any(
                 word.arg == "channel" and "control" in ast.unparse(word.value) for word in node.keywords
             ):

@@ -8,7 +8,7 @@ import time
 
 import pyte
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kernel_bridge_magic.sanitize.terminal import Escapes, LeftOpen, spell_out
@@ -191,7 +191,7 @@ def fuzz(count: int, seed: int) -> tuple[int, int]:
 
 
 def test_random_strings_at_all_cuts() -> None:
-    fuzz(10_000, 1)
+    fuzz(100 * settings().max_examples, 1)
 
 
 @pytest.mark.long

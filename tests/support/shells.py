@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 
 @contextlib.contextmanager
 def private_shell(directory: Path) -> Iterator[InteractiveShell]:
-    """Make a shell whose profile and history lie below `directory`, and take all it changed back at the end."""
+    """Make a shell whose profile lies below `directory`, and take all it changed back at the end."""
     before = sys.displayhook, sys.excepthook, sys.modules["__main__"]
-    shell = InteractiveShell(ipython_dir=str(directory / "ipython"))
+    history = Config(HistoryManager={"hist_file": ":memory:"})
+    shell = InteractiveShell(ipython_dir=str(directory / "ipython"), config=history)
     assert not InteractiveShell.initialized(), "somebody left a shell behind"
     for cls in InteractiveShell._walk_mro():  # %%capture and get_ipython() look there
         cls._instance = shell
@@ -24,6 +26,8 @@ def private_shell(directory: Path) -> Iterator[InteractiveShell]:
             yield shell
     finally:
         atexit.unregister(shell.atexit_operations)
+        # Else it collects garbage now, among all that a process with thousands of tests has: longer than most tests.
+        shell.displayhook.do_full_cache = False
         shell.atexit_operations()
         shell.restore_sys_module_state()
         InteractiveShell.clear_instance()

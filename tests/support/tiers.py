@@ -2,7 +2,7 @@
 
 `unit` opens no socket and starts no process, and a guard holds it to that. `local` has scripted servers, and the one
 Jupyter server of its process with a kernel that all share. `real` has kernels and servers of its own. `browser` needs
-Chromium. `long` is the one marker of these that a test has itself.
+Chromium. `long` is the one marker of these that a test has itself; it then has no other.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ UNIT = (
     *("connection/test_answers.py", "connection/test_cell.py", "connection/test_outcome.py"),
     *("connection/test_sending.py", "discovery/test_claims.py", "faults/test_table.py", "ipython/test_line_parser.py"),
     *("ipython/test_config.py", "ipython/test_options.py"),
-    *("servers/test_entries.py", "test_choices.py", "test_errors.py", "test_faces.py", "test_floors.py"),
+    *("servers/test_entries.py", "support/test_turns.py"),
+    *("test_choices.py", "test_errors.py", "test_faces.py", "test_floors.py"),
     *("test_hints.py", "test_labels.py", "test_mirror.py", "test_models.py", "test_reports.py", "test_results.py"),
     *("test_text.py", "test_way.py", "transports/test_inbox.py", "transports/test_message_socket.py"),
     *("transports/test_router.py", "transports/test_threads.py", "transports/test_timing.py"),
@@ -36,6 +37,7 @@ LOCAL = (
     *("access/test_sockets.py", "access/test_vault.py::test_a_secret_that_cannot_be_used_is_in_no_traceback"),
     *("access/test_vault.py::test_a_secret_in_a_url_is_in_no_traceback", "display/test_overflow.py"),
     *("matching/test_selectors.py::test_a_real_shell_gives_a_selector_back",),
+    *("sanitize/test_html.py::test_a_table_of_pandas_is_shown_as_a_table",),  # imports pandas
 )
 #: Where kernels and servers are started, and stopped, for each test or file.
 REAL = (
@@ -70,6 +72,12 @@ def can_be_unit(nodeid: str) -> bool:
     return name.startswith(UNIT) and name not in LOCAL
 
 
+def has_unit(folder: str) -> bool:
+    """Return whether a folder, with a slash at its end, may have tests of the tier `unit`."""
+    name = folder.removeprefix("tests/")
+    return name.startswith(UNIT) or any(it.startswith(name) for it in UNIT)
+
+
 class Tiers:
     """A pytest plugin: gives each test its tier, runs the fast ones unless told otherwise, and guards `unit`."""
 
@@ -89,15 +97,18 @@ class Tiers:
 
     def pytest_ignore_collect(self, collection_path: Path, config: pytest.Config) -> bool | None:
         """Do not import what cannot be wanted: that takes longer than the tests of the tier `unit`."""
-        if not is_unit_only(config) or not collection_path.name.startswith("test_"):
+        name = collection_path.relative_to(config.rootpath).as_posix()
+        if not is_unit_only(config) or not name.startswith("tests/"):
             return None
-        return None if can_be_unit(collection_path.relative_to(config.rootpath).as_posix()) else True
+        wanted = has_unit(f"{name}/") if collection_path.is_dir() else can_be_unit(name)
+        return None if wanted else True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
             fixtures = set(getattr(item, "fixturenames", ()))
-            item.add_marker(tier_of(item.nodeid, fixtures))
+            if item.get_closest_marker("long") is None:
+                item.add_marker(tier_of(item.nodeid, fixtures))
             if "own_kernel" in fixtures:
                 item.add_marker("own_kernel")
 

@@ -19,11 +19,12 @@ from typing import IO, Any
 
 import pytest
 
-_ROWS, _BROWSER = "tests/browser/test_rows", "tests/browser/"
+_ROWS, _BROWSER = "tests/browser/test_rows.py", "tests/browser/"
 #: Where the tests are that take longest: they go first, so that no process is left with them in the end.
-_FIRST = (
-    *(_ROWS, _BROWSER, "tests/test_cli", "tests/test_connection", "tests/faults/", "tests/security/test_canaries"),
-    *("tests/test_magics", "tests/test_busy", "tests/test_durable"),
+FIRST = (
+    *(_ROWS, _BROWSER, "tests/cli/test_main.py", "tests/connection/test_connection.py", "tests/faults/"),
+    *("tests/security/test_canaries.py", "tests/ipython/test_magics.py", "tests/connection/test_subshells.py"),
+    *("tests/connection/test_durable.py",),
 )
 _MARKS = ("", "bounded", "alone")  # in the order in which they run
 _SLOTS = 3  # for the bounded ones: each may start a server, which takes all of a core for a second
@@ -145,4 +146,4 @@ def _mark(item: pytest.Item) -> str:
 
 
 def _place(nodeid: str) -> int:
-    return next((place for place, start in enumerate(_FIRST) if nodeid.startswith(start)), len(_FIRST))
+    return next((place for place, start in enumerate(FIRST) if nodeid.startswith(start)), len(FIRST))

@@ -45,3 +45,11 @@ def reply(status: str = "ok", **content: Any) -> Message:
 
 def error(ename: str = "ValueError", evalue: str = "no", **kwargs: Any) -> Message:
     return msg("error", {"ename": ename, "evalue": evalue, "traceback": [f"{ename}: {evalue}"]}, **kwargs)
+
+
+def save(outputs: list[dict[str, Any]]) -> None:
+    """Fail where a notebook with these outputs could not be saved."""
+    import nbformat  # takes long, and few tests need it
+
+    cell = nbformat.v4.new_code_cell("x", outputs=[nbformat.from_dict(item) for item in outputs])
+    nbformat.validate(nbformat.v4.new_notebook(cells=[cell]))
