@@ -21,10 +21,10 @@ from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.proxies import proxy_for
 from kernel_bridge_magic.access.sockets import explain, stages
 from kernel_bridge_magic.access.vault import Vault
-from kernel_bridge_magic.discovery.asking import LIST_KERNELS
+from kernel_bridge_magic.discovery.asking import LIST_KERNELS, join
 from kernel_bridge_magic.discovery.hubs import other_user, servers_of
 from kernel_bridge_magic.errors import AuthRefused, Cause, KernelBridgeError, ServerError
-from kernel_bridge_magic.models import Kernel, Server, Session, may_have_unread
+from kernel_bridge_magic.models import Kernel, Server, may_have_unread
 from kernel_bridge_magic.reports import Checkup, Step
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.text import count
@@ -72,6 +72,8 @@ class _Doctor:
         self.unready = unready
         self.elsewhere = elsewhere
         self.seconds = seconds
+        self.models: list[dict[str, Any]] = []
+        #: the kernels with their notebooks; none while these are not known, since somebody may wait for any kernel
         self.found: list[Kernel] = []
         self.lists = True
         self.refusal = "", ""
@@ -235,9 +237,7 @@ class _Doctor:
         method = self._auth_method()
         nobody_asks = "none is wanted, so everybody who reaches this server can run code there"
         self.add("auth", True, nobody_asks if method == "none" else f"{method} accepted")
-        for model in models:
-            with contextlib.suppress(ValueError):
-                self.found.append(Kernel.from_json(model, server=self.server))
+        self.models = models
 
     def xsrf(self) -> None:
         """Check a request that changes something, without changing anything: interrupt a kernel that does not exist."""
@@ -263,12 +263,7 @@ class _Doctor:
         except KernelBridgeError as error:
             self.fail("kernels", error, stop=False)
             return
-        owned: dict[str, list[Session]] = {}
-        for item in sessions:
-            model = item.get("kernel")
-            if isinstance(model, dict) and isinstance(model.get("id"), str):
-                owned.setdefault(model["id"], []).append(Session.from_json(item))
-        self.found = [dataclasses.replace(k, sessions=tuple(owned.get(k.id, ()))) for k in self.found]
+        self.found = join(self.server, self.models, sessions)
         self.add("kernels", True, f"{count(len(self.found), 'kernel')}, {count(len(sessions), 'session')}")
 
     def websocket(self) -> None:

@@ -116,9 +116,8 @@ def _ask_one(server: Server, vault: Vault, until: Deadline, seconds: float) -> A
     misplaced = is_named = False
     models: list[dict[str, Any]] = []
     sessions: list[dict[str, Any]] = []
-    kernels: list[Kernel] = []
+    clock: datetime | None = None
     with ServerAPI(server, vault, seconds, until=until) as api:
-        clock: datetime | None = None
         try:
             models = api.kernels()
             clock = api.clock

@@ -47,6 +47,11 @@ class Endpoint(NamedTuple):
     def __repr__(self) -> str:
         return f"Endpoint({self.path!r})"  # without a key
 
+    @property
+    def shell_socket(self) -> str:
+        """The path of the unix socket of its shell channel, for `ipc`."""
+        return f"{self.ip}-{self.shell_port}"
+
     def url(self, port: int) -> str:
         """Return the URL of one of its ports, as ZMQ spells it."""
         return f"{self.transport}://{self.ip}{'-' if self.transport == 'ipc' else ':'}{port}"
@@ -154,7 +159,8 @@ def refusals(endpoints: Sequence[Endpoint]) -> dict[str, str]:
             try:
                 sock = sockets.enter_context(_socket(endpoint))
                 sock.setblocking(False)
-                number = sock.connect_ex(_address(endpoint))
+                is_ipc = endpoint.transport == "ipc"
+                number = sock.connect_ex(endpoint.shell_socket if is_ipc else (endpoint.ip, endpoint.shell_port))
             except (OSError, ValueError, OverflowError) as error:
                 out = descriptors.are_out(error)
                 problems[endpoint.path] = sentence("", *descriptors.none_left()) if out else _UNUSABLE
@@ -177,12 +183,6 @@ def _socket(endpoint: Endpoint) -> socket.socket:
     if endpoint.transport == "ipc":
         return peers.unix_socket()
     return socket.socket(socket.AF_INET6 if ":" in endpoint.ip else socket.AF_INET, socket.SOCK_STREAM)
-
-
-def _address(endpoint: Endpoint) -> Any:
-    if endpoint.transport == "ipc":
-        return f"{endpoint.ip}-{endpoint.shell_port}"
-    return endpoint.ip, endpoint.shell_port
 
 
 def _problem(number: int) -> str:

@@ -110,14 +110,11 @@ def servers_of(hub: Server, vault: Vault, seconds: float, until: Deadline) -> tu
             vault.lend(hub.origin, child.origin)
             running.append(child)
         else:
-            others.append(ServerReport(child, 0, _state(item), f"start it on {page}home"))
+            state = "it is starting or stopping just now" if item.get("pending") else "it is stopped"
+            others.append(ServerReport(child, 0, state, f"start it on {page}home"))
     if not running and not others:
         others = [ServerReport(hub, 0, "none of its servers is running", f"start one on {page}home")]
     return running, others
-
-
-def _state(item: Mapping[str, Any]) -> str:
-    return "it is stopped" if not item.get("pending") else "it is starting or stopping just now"
 
 
 def _child(hub: Server, item: Any) -> Server | None:

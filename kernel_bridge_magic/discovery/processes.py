@@ -34,7 +34,7 @@ def listening_pids(where: Iterable[Endpoint]) -> dict[str, int]:
     found = {}
     for item in endpoints:
         is_tcp = item.transport == "tcp"
-        pid = by_port.get(item.shell_port) if is_tcp else peers.unix_listener(f"{item.ip}-{item.shell_port}")
+        pid = by_port.get(item.shell_port) if is_tcp else peers.unix_listener(item.shell_socket)
         if pid is not None and peers.is_ours(pid):
             found[item.path] = pid
     return found

@@ -162,7 +162,10 @@ def _process(file: FileContent, where: Endpoint) -> _Process:
     known = _PROCESSES.get(key)
     if known is not None and _still_listens(known.pid, where):
         return known
-    pid = _pid_by_port(file, where) if where.transport == "tcp" else _pid_by_socket(file, where)
+    if where.transport == "tcp":
+        pid = _pid_by_port(file, where)
+    else:
+        pid = peers.unix_listener(where.shell_socket) or _pid_by_command(file.path)
     if pid is None and where.curve_public:
         # Who answers has proven to hold the file's key; a container's process may be hidden from us.
         return _Process(0, "", "")
@@ -177,7 +180,7 @@ def _process(file: FileContent, where: Endpoint) -> _Process:
 
 def _still_listens(pid: int, where: Endpoint) -> bool:
     if where.transport == "ipc":
-        return peers.is_ours(pid) and peers.unix_listener(_socket(where)) in (pid, None)
+        return peers.is_ours(pid) and peers.unix_listener(where.shell_socket) in (pid, None)
     return peers.is_ours(pid) and bool(peers.listening_addresses(pid, where.shell_port))
 
 
@@ -186,14 +189,6 @@ def _pid_by_port(file: FileContent, where: Endpoint) -> int | None:
     if stem.isascii() and stem.isdigit() and _still_listens(int(stem), where):
         return int(stem)
     return peers.listening_pids([where.shell_port]).get(where.shell_port)
-
-
-def _socket(where: Endpoint) -> str:
-    return f"{where.ip}-{where.shell_port}"
-
-
-def _pid_by_socket(file: FileContent, where: Endpoint) -> int | None:
-    return peers.unix_listener(_socket(where)) or _pid_by_command(file.path)
 
 
 def _pid_by_command(path: str) -> int | None:

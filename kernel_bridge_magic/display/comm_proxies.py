@@ -8,6 +8,7 @@ subshell that published last, which would be the one that waits for the remote c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from kernel_bridge_magic.protocol.comms import ForwardedComm
@@ -22,16 +23,10 @@ class CommProxy:
     def __init__(self, comm_id: str, target_name: str, forward: Forward) -> None:
         self.comm_id = comm_id
         self.target_name = target_name
-        self._forward = forward
         self._closed = False  # set by the manager
-
-    def handle_msg(self, msg: Mapping[str, Any]) -> None:
-        """Handle a message of the front end."""
-        self._forward("comm_msg", msg)
-
-    def handle_close(self, msg: Mapping[str, Any]) -> None:
-        """Handle the front end's message that it has closed the comm."""
-        self._forward("comm_close", msg)
+        # The manager calls these with the front end's messages.
+        self.handle_msg = partial(forward, "comm_msg")
+        self.handle_close = partial(forward, "comm_close")
 
 
 class CommProxies:

@@ -43,19 +43,17 @@ def selector_among(kernel: Kernel, named: Sequence[Named]) -> str:
 def _spellings(kernel: Kernel) -> Iterator[str]:
     if kernel.outside and pastes(kernel.connection_file):
         yield _quoted(kernel.connection_file)
-    for path in kernel.paths:
-        if pastes(path):
-            yield _quoted(path)
-    if kernel.server and kernel.server.name and pastes(kernel.server.name):
-        for path in kernel.paths:
-            if pastes(path):
-                yield _quoted(f"{kernel.server.name}::{path}")
+    paths = [path for path in kernel.paths if pastes(path)]
+    yield from map(_quoted, paths)
+    server = kernel.server.name if kernel.server and pastes(kernel.server.name) else ""
+    if server:
+        yield from (_quoted(f"{server}::{path}") for path in paths)
     yield kernel.short_id  # as the table shows it; a shorter one may be ambiguous with the next kernel
     yield kernel.id[:13]
     # Another kernel may have the same id, where ids are chosen and not random.
     yield kernel.id
-    if kernel.server and kernel.server.name and pastes(kernel.server.name):
-        yield _quoted(f"{kernel.server.name}::{kernel.id}")
+    if server:
+        yield _quoted(f"{server}::{kernel.id}")
     if pastes(kernel.started_by):
         yield _quoted(kernel.started_by)
 
