@@ -10,9 +10,8 @@ from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.aftermath import Aftermath
 from kernel_bridge_magic.fate.ending import Ending, HeldInterrupt
 from kernel_bridge_magic.fate.life import EndSignal
-from kernel_bridge_magic.fate.outage import Outage
 from kernel_bridge_magic.fate.probe import Probe
-from kernel_bridge_magic.fate.waiting import Waiting
+from kernel_bridge_magic.fate.waiting import Outage, Waiting
 from kernel_bridge_magic.protocol.events import Queued
 from kernel_bridge_magic.protocol.request import Request
 

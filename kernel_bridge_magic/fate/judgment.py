@@ -11,17 +11,15 @@ from typing import Any
 
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import verdicts
+from kernel_bridge_magic.fate.aftermath import MESSAGES_OF_A_CELL, Proof, ProofStep
 from kernel_bridge_magic.fate.cell_state import CellState
 from kernel_bridge_magic.fate.ledger import Gap
 from kernel_bridge_magic.fate.life import KernelEnd
 from kernel_bridge_magic.fate.losses import NO_BUSY, Losses
-from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL, Proof, ProofStep
 from kernel_bridge_magic.fate.verdicts import Action, Verdict
 from kernel_bridge_magic.protocol.events import Event, Note
 
 Steps = Sequence[Event | Action]
-
-_QUESTIONS = {ProofStep.ASK_SERVER: Action.ASK_SERVER, ProofStep.ASK_KERNEL: Action.ASK_KERNEL}
 
 
 class Judgment:
@@ -187,7 +185,7 @@ class Judgment:
         step = self._aftermath.tick_proof(now)
         if step is ProofStep.GIVE_UP:
             return self.unknown(verdicts.NOT_CONFIRMED)
-        return [_QUESTIONS[step]] if step in _QUESTIONS else []
+        return [step] if isinstance(step, Action) else []
 
     def proven(self, unexplained: int | None) -> None:
         """Handle the count of messages that may have been the cell's, see `Ledger.unexplained`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from kernel_bridge_magic.errors import Fate
@@ -31,20 +31,18 @@ class _MainShell(Protocol):
         """Record a sign that the kernel ends."""
 
 
-class _Learner(Protocol):
-    """Learns from every message."""
-
-    def receive(self, message: Message) -> None:
-        """Record a message."""
-
-
 class KernelState:
-    """What is known of the kernel at the other end. `receive` takes every message through the same steps, in order."""
+    """What is known of the kernel at the other end. Every message goes through the same steps of `receive`, in order.
 
-    def __init__(self, client_id: str, router: _Router, main_shell: _MainShell, displayhook_patch: _Learner) -> None:
+    `note_patch` learns from each whether the patch for results is in the kernel still.
+    """
+
+    def __init__(
+        self, client_id: str, router: _Router, main_shell: _MainShell, note_patch: Callable[[Message], None]
+    ) -> None:
         self._router = router
         self._main_shell = main_shell
-        self._displayhook_patch = displayhook_patch
+        self._note_patch = note_patch
         #: the content of the last `kernel_info_reply`, empty before the first
         self.info: Mapping[str, Any] = {}
         #: whether the kernel is known, or taken, to send nothing of a cell after the cell's idle
@@ -81,7 +79,7 @@ class KernelState:
             self.heard_iopub = now
             self._main_shell.receive(message, clock)
         # 5. Whether the patch for results is there still. Only the next cell asks for that.
-        self._displayhook_patch.receive(message)
+        self._note_patch(message)
 
     def end(self, sign: EndSignal) -> None:
         """Record a sign that the kernel ends, and tell everybody of it."""

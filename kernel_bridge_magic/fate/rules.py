@@ -132,6 +132,9 @@ _BACK = (C.BREAKS, C.BACK, C.ANSWER)
 _BARE = (C.NUMBERS, C.INPUT, C.IDLE)  # no reply
 _LOST, _SAFE = "the reply that says how is lost", "it is safe to run it again"
 _CHECK, _REMEMBERS = "It may have run: check", "remembers how the cell ended"
+_SAYS_NOTHING, _STILL = "does not say whether it ran", "no result within 30 s. The cell is still"
+_ENDED = "its kernel process ended during this cell. Its variables are gone"
+_SHUT_DOWN = "shut down by another client during this cell; it has no kernel now"
 
 #: What `CellWatch` makes of what comes.
 CELL = (
@@ -142,10 +145,7 @@ CELL = (
     Row("R1", RUNNING, (C.REPLY,), T.iopub_backlog, fate=Fate.OK),
     Row("R1", RUNNING, (C.IDLE,), T.reply_grace, asks=Action.ASK_KERNEL),
     Row("R1", RUNNING, (C.IDLE, C.ANSWER), fate=Fate.UNKNOWN, says=_LOST),
-    Row(
-        "R1", RUNNING, (C.IDLE,), T.reply_grace + T.kernel_answer, fate=Fate.UNKNOWN,
-        says="does not say whether it ran",
-    ),
+    Row("R1", RUNNING, (C.IDLE,), T.reply_grace + T.kernel_answer, fate=Fate.UNKNOWN, says=_SAYS_NOTHING),
     Row("R1", RUNNING, (*_BARE, C.LATER), T.settle, asks=Action.ASK_RECORD),
     Row("R1", RUNNING, (*_BARE, C.ANSWER), T.settle, asks=Action.ASK_RECORD),
     Row("R1", RUNNING, (*_BARE, C.LATER, C.ERROR), fate=Fate.FAILED),
@@ -164,10 +164,7 @@ CELL = (
     Row("R1", RUNNING, (C.NUMBERS, C.INPUT, C.ERROR_SHOWN, C.IDLE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN, says=_LOST),
     Row("R1", RUNNING, (C.NUMBERS, C.INPUT, C.HOLE, C.IDLE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN, says=_LOST),
     Row("R1", RUNNING, (C.DROPPED, *_BARE, C.LATER, C.FORGOT), fate=Fate.UNKNOWN, says=_LOST),
-    Row(
-        "R1", RUNNING, (*_BARE, C.RESTARTING), T.settle, fate=Fate.DIED,
-        says="its kernel process ended during this cell",
-    ),
+    Row("R1", RUNNING, (*_BARE, C.RESTARTING), T.settle, fate=Fate.DIED, says=_ENDED),
     Row("R1", SENT, (C.REPLY, C.IDLE), fate=Fate.OK, says="start-of-cell message is missing"),
     Row("R2", SENT, (C.NOTHING,), T.queued_after, says="Queued"),
     Row("R2", SENT, (C.FREE,), T.queued_after_free, says="Queued"),
@@ -183,14 +180,8 @@ CELL = (
         "R2", RUNNING, (C.INTERRUPT, C.INTERRUPT), fate=Fate.LEFT_RUNNING,
         says="no longer waiting; the cell is still running there",
     ),
-    Row(
-        "R2", SENT, (C.TIME_IS_UP,), fate=Fate.LEFT_RUNNING,
-        says="no result within 30 s. The cell is still queued there",
-    ),
-    Row(
-        "R2", RUNNING, (C.TIME_IS_UP,), fate=Fate.LEFT_RUNNING,
-        says="no result within 30 s. The cell is still running there",
-    ),
+    Row("R2", SENT, (C.TIME_IS_UP,), fate=Fate.LEFT_RUNNING, says=f"{_STILL} queued there"),
+    Row("R2", RUNNING, (C.TIME_IS_UP,), fate=Fate.LEFT_RUNNING, says=f"{_STILL} running there"),
     Row("R2", RUNNING, (C.REPLY, C.TIME_IS_UP), fate=Fate.OK),
     Row("R2", RUNNING, (C.NO_RECORD, *_BARE, C.LEAVE), fate=Fate.UNKNOWN, says="has ended the cell"),
     Row("R2", SENT, (C.LEAVE,), fate=Fate.LEFT_RUNNING, says="may run there"),
@@ -205,14 +196,8 @@ CELL = (
     Row("R3", SENT, (*_BACK, C.ALONE, C.ANSWER, C.ANSWER, C.ENOUGH), fate=Fate.UNKNOWN, says=_CHECK),
     Row("R3", SENT, (C.RESTARTING, C.ANSWER), fate=Fate.UNKNOWN, says=_CHECK),
     Row("R3", SENT, (C.RESTARTING, C.BUSY), says="process ended before this cell began"),
-    Row(
-        "R4", RUNNING, (C.RESTARTING,), T.settle, fate=Fate.DIED,
-        says="its kernel process ended during this cell. Its variables are gone",
-    ),
-    Row(
-        "R4", RUNNING, (C.LEFT,), T.settle, fate=Fate.DIED,
-        says="its kernel process ended during this cell. Its variables are gone",
-    ),
+    Row("R4", RUNNING, (C.RESTARTING,), T.settle, fate=Fate.DIED, says=_ENDED),
+    Row("R4", RUNNING, (C.LEFT,), T.settle, fate=Fate.DIED, says=_ENDED),
     Row("R4", RUNNING, (C.NEW_LIFE,), T.settle, fate=Fate.DIED, says="was restarted during this cell"),
     Row("R4", RUNNING, (C.DEAD,), T.settle, fate=Fate.DIED, says="ended for good during this cell"),
     Row(
@@ -225,22 +210,16 @@ CELL = (
         says="restarted by another client during this cell (output above may be incomplete). Its",
     ),
     Row("R4", RUNNING, (C.SHUTDOWN,), T.ask_server_again, asks=Action.ASK_SERVER),
-    Row(
-        "R4", RUNNING, (C.SHUTDOWN, C.KEYBOARD_INTERRUPT, C.IDLE), T.server_end, fate=Fate.DIED,
-        says="shut down by another client during this cell; it has no kernel now",
-    ),
+    Row("R4", RUNNING, (C.SHUTDOWN, C.KEYBOARD_INTERRUPT, C.IDLE), T.server_end, fate=Fate.DIED, says=_SHUT_DOWN),
     Row(
         "R4", RUNNING, (C.SHUTDOWN, C.KEYBOARD_INTERRUPT, C.IDLE, C.NOBODY), fate=Fate.DIED,
         says="was shut down with its server",
     ),
-    Row(
-        "R4", RUNNING, (C.SHUTDOWN, C.GONE), T.server_end, fate=Fate.DIED,
-        says="shut down by another client during this cell; it has no kernel now",
-    ),
+    Row("R4", RUNNING, (C.SHUTDOWN, C.GONE), T.server_end, fate=Fate.DIED, says=_SHUT_DOWN),
     Row("R4", SENT, (C.SHUTDOWN, C.GONE), T.server_end, fate=Fate.NOT_RUN, says=_SAFE),
     Row("R4", SENT, (C.RESTART, C.ANSWER), fate=Fate.NOT_RUN, says=_SAFE),
     Row("R4", SENT, (C.RESTARTING,), T.settle, asks=Action.ASK_KERNEL),
-    Row("R4", SENT, (C.RESTARTING,), T.settle + T.kernel_answer, fate=Fate.UNKNOWN, says="does not say whether it ran"),
+    Row("R4", SENT, (C.RESTARTING,), T.settle + T.kernel_answer, fate=Fate.UNKNOWN, says=_SAYS_NOTHING),
     Row(
         "R4", SENT, (C.RESTARTING, C.RESTARTING, C.DEAD), T.settle, fate=Fate.UNKNOWN,
         says="the kernel ended for good before",

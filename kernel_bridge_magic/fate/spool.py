@@ -141,10 +141,8 @@ class Spool:
         """Record that a fetch goes out."""
         self.wanted, self._had = False, len(self._held)
 
-    def fetched(self, catch: Catch | None) -> list[Message]:
-        """Handle a chunk, or None if there is none to be had; return what may be shown now."""
-        if catch is None:
-            return self.give_up()
+    def fetched(self, catch: Catch) -> list[Message]:
+        """Handle a chunk; return what may be shown now."""
         for message in catch[:1]:
             self._learn(message)
         if catch.start > self._came:

@@ -58,7 +58,7 @@ class Action(enum.Enum):
 
     ASK_SERVER = "ask the server for the kernel's model, answer with `server_says`"
     ASK_KERNEL = "send kernel_info on shell, tell its msg_id with `asked_kernel`"
-    ASK_RECORD = "ask the kernel how the cell ended (protocol.record), answer with `kernel_recorded`"
+    ASK_RECORD = "ask the kernel how the cell ended (remote_code.record), answer with `kernel_recorded`"
     INTERRUPT = "interrupt the kernel"
 
 

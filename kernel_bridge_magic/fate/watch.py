@@ -9,9 +9,9 @@ everything that may come is data, in `rules`; a test plays each of its rows to t
   the cell runs in the new kernel. If the answer comes first, the cell was *not run* where the kernel had said goodbye,
   and is *unknown* where it crashed.
 - A link that broke proves nothing of a cell that was only sent: it may still arrive, and stays *unknown* unless a
-  `proof` excludes that (*not run*).
-- Of a cell that has ended, and whose reply is lost, the kernel's record tells how. Without a record its `completion`
-  may show that it ended, and then it is *ok* if it has shown no error (`aftermath`).
+  proof excludes that (*not run*; `aftermath`).
+- Of a cell that has ended, and whose reply is lost, the kernel's record tells how. Without a record the messages
+  around its end may show that it ended, and then it is *ok* if it has shown no error (`aftermath`).
 
 Nothing is ever sent again (R3): no rule here has an action that sends a cell.
 """
@@ -25,11 +25,10 @@ from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import timing, verdicts
 from kernel_bridge_magic.fate.cell_state import CellState
 from kernel_bridge_magic.fate.ending import Ending
-from kernel_bridge_magic.fate.heart import Heart
 from kernel_bridge_magic.fate.judgment import Judgment, Steps
 from kernel_bridge_magic.fate.life import ANNOUNCED, EndSignal, KernelEnd
-from kernel_bridge_magic.fate.outage import spoken
 from kernel_bridge_magic.fate.verdicts import Action, Verdict
+from kernel_bridge_magic.fate.waiting import Heart, spoken
 from kernel_bridge_magic.protocol.events import Error, Event, Note, Stream
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.numbering import is_rate_limit
@@ -127,9 +126,10 @@ class CellWatch:
         return event
 
     def _receive_probe(self, message: Message, now: float) -> list[Event]:
+        is_idle_due = self.verdict is None and self.state.idle_is_due
         if message.channel == "shell":
             self._receive_answer(message, now)
-        elif message.channel == "iopub" and self._probe.behind_reply and self._idle_is_due:
+        elif message.channel == "iopub" and self._probe.behind_reply and is_idle_due:
             # IOPub has come to a question from behind the cell's reply: the cell's idle was lost.
             if not self.outage.happened:
                 return self.judgment.finish(without_idle=True)
@@ -142,10 +142,6 @@ class CellWatch:
             if answered and self._aftermath.lacks_reply and not self.outage.happened:
                 self._probe.answered(now)  # the answer itself may be lost as well
         return []
-
-    @property
-    def _idle_is_due(self) -> bool:
-        return self.verdict is None and self.state.idle_is_due
 
     def _receive_answer(self, message: Message, now: float) -> None:
         if not self.outage.happened and not self._aftermath.lacks_reply:
@@ -266,9 +262,6 @@ class CellWatch:
     def _leave_in_time(self, now: float) -> list[Event]:
         return self.judgment.leave(f"no result within {self._timeout:g} s", timed_out=True)
 
-    def _tell_of_outage(self, now: float) -> list[Event]:
-        return self.outage.tick(now, self.state.surroundings.reconnect_timeout)
-
     def _give_link_up(self, now: float) -> list[Event]:
         """Stop waiting for a link that gave no sign for as long as it was to be waited for."""
         self.gave_link_up = True
@@ -319,7 +312,10 @@ class CellWatch:
         (lambda it, now: it.ending.with_server, lambda self, now: self.judgment.end()),
         (lambda it, now: it.ending.asks_who(now), _ask_who),
         (lambda it, now: it.ending.unknown_to_server, lambda self, now: self.server_says(None, now)),
-        (lambda it, now: it.outage.is_down, _tell_of_outage),
+        (
+            lambda it, now: it.outage.is_down,
+            lambda self, now: self.outage.tick(now, self.state.surroundings.reconnect_timeout),
+        ),
         (lambda it, now: it.probe.is_settled(now), lambda self, now: self.judgment.conclude_probe(now)),
         (lambda it, now: it.aftermath.proof, lambda self, now: self.judgment.seek_proof(now)),
         (lambda it, now: it.aftermath.awaits_record, lambda self, now: self.judgment.await_record(now)),

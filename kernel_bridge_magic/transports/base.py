@@ -55,7 +55,7 @@ class Transport:
         #: whether the patch that shows our results must be put into the kernel again
         self.displayhook_patch = DisplayhookPatch(self.client_id)
         #: what is known of the kernel
-        self.state = KernelState(self.client_id, self.router, self.main_shell, self.displayhook_patch)
+        self.state = KernelState(self.client_id, self.router, self.main_shell, self.displayhook_patch.receive)
         self._ledger = Ledger(self.client_id)
         #: what is sent on shell as the last thing when we close the connection
         self.farewell: Mapping[str, Any] | None = None

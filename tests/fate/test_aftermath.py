@@ -8,10 +8,9 @@ import pytest
 
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import timing
-from kernel_bridge_magic.fate.aftermath import Aftermath
+from kernel_bridge_magic.fate.aftermath import MESSAGES_OF_A_CELL, Aftermath, Completion, Proof, ProofStep
 from kernel_bridge_magic.fate.ledger import Gap
 from kernel_bridge_magic.fate.life import EndSignal
-from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL, Proof, ProofStep
 from kernel_bridge_magic.fate.verdicts import Action
 from kernel_bridge_magic.protocol.events import Error, Lost, Note, Started, Stream
 from kernel_bridge_magic.protocol.messages import Message
@@ -26,7 +25,7 @@ from tests.support.watched import (
     notes,
     running,
 )
-from tests.support.wire import CELL, entered, error, reply, status, stream
+from tests.support.wire import CELL, entered, error, msg, reply, status, stream
 
 T = timing.current
 NOW = 100.0
@@ -91,10 +90,10 @@ def test_a_proof_asks_and_wants_a_count_at_its_end() -> None:
     one = after()
     assert one.tick_proof(NOW) is None
     one.proof = Proof(NOW)
-    assert one.tick_proof(NOW) is ProofStep.ASK_SERVER
+    assert one.tick_proof(NOW) is Action.ASK_SERVER
     one.proof.server_says(1, NOW)
     for later in (T.socket_linger, T.socket_linger + 0.5):
-        assert one.tick_proof(NOW + later) is ProofStep.ASK_KERNEL
+        assert one.tick_proof(NOW + later) is Action.ASK_KERNEL
         one.proof.answered(NOW + later)
     assert not one.wants_proof
     assert one.tick_proof(NOW + 5) is ProofStep.COUNT and one.wants_proof
@@ -384,3 +383,124 @@ def test_a_cell_whose_beginning_was_not_heard_says_so() -> None:
     assert cell.watch.losses.missing is None
     assert not losses(running().get(reply(), status("idle")))
     assert not losses(Watched().get(reply("aborted"), status("idle")))
+
+
+# -- the steps of a proof
+
+
+def test_each_step_is_taken_in_its_turn() -> None:
+    proof = Proof(100.0)
+    assert proof.tick(100.0) is Action.ASK_SERVER
+    assert proof.tick(100.1) is None
+    proof.server_says(1, 100.0)
+    assert proof.tick(100.0 + T.socket_linger - 0.1) is None, "a socket that was closed may still send"
+    assert proof.tick(100.0 + T.socket_linger) is Action.ASK_KERNEL
+    assert proof.tick(103.0) is None
+    proof.answered(103.0)
+    assert proof.tick(103.0) is Action.ASK_KERNEL, "a busy kernel reads its queues in turns"
+    proof.answered(103.1)
+    assert proof.tick(103.2) is None
+    assert proof.tick(103.2 + T.settle) is ProofStep.COUNT
+
+
+def test_a_server_that_has_not_closed_the_old_connection_is_asked_again() -> None:
+    proof = Proof(100.0)
+    for number in range(4):
+        assert proof.tick(100.0 + number * T.ask_connections_again) is Action.ASK_SERVER
+        proof.server_says(2, 100.0 + number * T.ask_connections_again)
+    proof.server_says(1, 103.5)
+    assert proof.tick(103.5 + T.socket_linger) is Action.ASK_KERNEL
+
+
+def test_what_the_server_said_before_does_not_count() -> None:
+    proof = Proof(100.0)
+    proof.server_says(1, 99.9)
+    assert proof.tick(100.0) is Action.ASK_SERVER
+    assert proof.tick(100.5) is None
+
+
+def test_a_server_that_does_not_count_ends_it_at_once() -> None:
+    proof = Proof(100.0)
+    proof.server_says(None, 100.1)
+    assert proof.tick(100.2) is ProofStep.GIVE_UP
+
+
+def test_it_ends_whatever_does_not_come() -> None:
+    for connections in (None, 1):
+        proof = Proof(100.0)
+        if connections:
+            proof.server_says(connections, 100.0)
+        assert proof.tick(100.0 + T.proof) is ProofStep.GIVE_UP
+
+
+# -- what the kernel's own messages prove of a cell whose reply was lost
+
+
+def completion(*messages: Message, later: Message | None = None) -> Completion:
+    made = Completion()
+    for message in messages:
+        made.receive(message)
+    if later is not None:
+        made.receive_later(later)
+    return made
+
+
+MIDWAY = (status("busy", number=3), entered(number=4), stream("x", number=5), status("idle", number=7))
+LATER = status("idle", parent="probe", number=10)
+
+
+def test_a_cell_of_which_the_reply_alone_is_missing_and_a_later_answer_of_the_same_process() -> None:
+    assert not completion(*MIDWAY).is_proven
+    assert completion(*MIDWAY).is_whole and completion(*MIDWAY).is_awaited
+    assert completion(*MIDWAY, later=LATER).is_proven
+    nothing_shown = (entered(number=4), status("idle", number=6))
+    assert completion(*nothing_shown, later=LATER).is_proven
+
+
+def test_questions_and_widgets_have_numbers_too() -> None:
+    asked = msg("input_request", {"prompt": ""}, channel="stdin", number=5)
+    comm = msg("comm_msg", {}, number=6)
+    assert completion(entered(number=4), asked, comm, status("idle", number=8), later=LATER).is_proven
+
+
+def test_what_comes_behind_the_idle_is_no_part_of_it() -> None:
+    assert completion(*MIDWAY, stream("a thread's", number=8), later=LATER).is_proven
+    holed = (entered(number=4), status("idle", number=7), stream("a thread's", number=8))
+    assert not completion(*holed, later=LATER).is_whole
+
+
+def test_what_a_child_prints_under_numbers_of_its_own_counts_for_nothing() -> None:
+    child = stream("x", sender="kernel-life-1", number=6)
+    child.header["msg_id"] = "kernel-life-1_8_6"
+    assert not completion(entered(number=4), child, status("idle", number=7), later=LATER).is_whole
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        (),
+        (status("busy", number=3), status("idle", number=5)),
+        (entered(number=4),),
+        (entered(number=4), status("idle", number=7)),
+        (entered(), status("idle")),
+        (entered(number=4), status("idle", number=6, sender="kernel-life-2")),
+        (entered(number=4), status("idle", number=6, sender="our-session")),
+    ],
+    ids=["nothing", "not entered", "not ended", "a hole", "no numbers", "another life", "a server's word"],
+)
+def test_what_proves_nothing(messages: tuple[Message, ...]) -> None:
+    assert not completion(*messages, later=LATER).is_proven
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        status("busy", parent="probe", number=10),
+        status("idle", parent="probe"),
+        status("idle", parent="probe", number=5),
+        status("idle", parent="probe", number=10, sender="kernel-life-2"),
+    ],
+    ids=["busy alone", "no numbers", "numbered anew", "another life"],
+)
+def test_a_later_answer_that_proves_nothing(later: Message) -> None:
+    assert not completion(*MIDWAY, later=later).is_proven

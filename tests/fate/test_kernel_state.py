@@ -13,16 +13,6 @@ from kernel_bridge_magic.protocol.messages import Message
 from tests.support.wire import OURS, msg, status, stream
 
 
-class _Patch:
-    """What learns whether the patch for results is there still."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-
-    def receive(self, message: Message) -> None:
-        self._recorder.note("patch", message)
-
-
 class Recorder:
     """What the state is told to do, in order; `look` sees the state at each of these moments."""
 
@@ -30,7 +20,7 @@ class Recorder:
         self.steps: list[tuple[str, Any]] = []
         self.look: Callable[[], Any] = lambda: None
         self.seen: list[Any] = []
-        self.state = KernelState(OURS, self, self, _Patch(self))
+        self.state = KernelState(OURS, self, self, lambda message: self.note("patch", message))
 
     def note(self, step: str, what: Any) -> None:
         self.steps.append((step, what))

@@ -11,10 +11,10 @@ import pytest
 
 import kernel_bridge_magic
 from kernel_bridge_magic.errors import Fate
+from kernel_bridge_magic.fate.aftermath import MESSAGES_OF_A_CELL
 from kernel_bridge_magic.fate.ledger import Gap
 from kernel_bridge_magic.fate.life import EndSignal, Life
 from kernel_bridge_magic.fate.patience import Silence, SilenceStep
-from kernel_bridge_magic.fate.proof import MESSAGES_OF_A_CELL
 from kernel_bridge_magic.fate.rules import (
     CELL,
     CONNECTION,

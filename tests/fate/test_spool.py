@@ -30,6 +30,12 @@ def reply(base: int, start: int, end: int, *messages: Message) -> dict[str, Any]
     return {"user_expressions": {"spool": {"data": {"text/plain": repr(packed)}}}}
 
 
+def chunk(base: int, start: int, end: int, *messages: Message) -> Catch:
+    caught = Catch.parse(reply(base, start, end, *messages))
+    assert caught is not None
+    return caught
+
+
 def numbers(messages: list[Message]) -> list[int]:
     return [int(one.msg_id.rpartition("_")[2]) for one in messages]
 
@@ -41,8 +47,7 @@ def test_what_is_held_back_comes_behind_what_is_fetched_and_once() -> None:
     spool.back()
     assert spool.wanted
     assert spool.receive(message(3)) == spool.receive(message(4)) == []
-    catch = Catch.parse(reply(0, 0, 4, *map(message, range(4))))
-    assert numbers(spool.fetched(catch)) == [1, 2, 3, 4]
+    assert numbers(spool.fetched(chunk(0, 0, 4, *map(message, range(4))))) == [1, 2, 3, 4]
     assert not spool.holding and spool.lost == 0
 
 
@@ -50,7 +55,7 @@ def test_a_hole_is_fetched_though_no_link_broke() -> None:
     spool = Spool(CELL)
     spool.receive(message(0))
     assert spool.receive(message(2)) == [] and spool.wanted
-    assert numbers(spool.fetched(Catch.parse(reply(0, 0, 3, *map(message, range(3)))))) == [1, 2]
+    assert numbers(spool.fetched(chunk(0, 0, 3, *map(message, range(3))))) == [1, 2]
 
 
 def test_what_came_before_a_fetch_went_out_is_not_held_back_again() -> None:
@@ -58,7 +63,7 @@ def test_what_came_before_a_fetch_went_out_is_not_held_back_again() -> None:
     spool.receive(message(0))
     assert spool.receive(message(2)) == [] and spool.wanted
     spool.asked()
-    assert numbers(spool.fetched(Catch.parse(reply(0, 0, 1, message(0))))) == [2]
+    assert numbers(spool.fetched(chunk(0, 0, 1, message(0)))) == [2]
     assert not spool.holding and not spool.wanted
 
 
@@ -68,10 +73,10 @@ def test_a_hole_that_came_after_a_fetch_went_out_is_fetched_by_the_next() -> Non
     spool.receive(message(2))
     spool.asked()
     spool.receive(message(4))
-    assert numbers(spool.fetched(Catch.parse(reply(0, 0, 3, *map(message, range(3)))))) == [1, 2]
+    assert numbers(spool.fetched(chunk(0, 0, 3, *map(message, range(3))))) == [1, 2]
     assert spool.holding and spool.wanted
     spool.asked()
-    assert numbers(spool.fetched(Catch.parse(reply(0, 3, 5, message(3), message(4))))) == [3, 4]
+    assert numbers(spool.fetched(chunk(0, 3, 5, message(3), message(4)))) == [3, 4]
     assert not spool.holding
 
 
@@ -83,9 +88,9 @@ def test_the_answer_to_a_question_about_the_cell_stays_behind_what_is_fetched_in
     spool.back()
     spool.asked()
     assert spool.receive(message(9, parent="client_3")) == []
-    assert numbers(spool.fetched(Catch.parse(reply(0, 0, 3, message(0), message(1))))) == [1]
+    assert numbers(spool.fetched(chunk(0, 0, 3, message(0), message(1)))) == [1]
     spool.asked()
-    assert numbers(spool.fetched(Catch.parse(reply(0, 2, 3, message(2))))) == [2, 9]
+    assert numbers(spool.fetched(chunk(0, 2, 3, message(2)))) == [2, 9]
 
 
 def test_what_a_child_prints_moves_no_number_of_the_ring() -> None:
@@ -98,7 +103,7 @@ def test_what_a_child_prints_moves_no_number_of_the_ring() -> None:
     spool.broke()
     assert numbers(spool.receive(message(300, pid=2))) == [300]  # nothing that is fetched could be before it
     spool.back()
-    assert numbers(spool.fetched(Catch.parse(reply(0, 0, 9, *map(message, range(9)))))) == list(range(2, 9))
+    assert numbers(spool.fetched(chunk(0, 0, 9, *map(message, range(9))))) == list(range(2, 9))
     assert spool.lost == 0 and not spool.holding
 
 
@@ -108,7 +113,7 @@ def test_a_child_s_message_that_was_held_back_before_the_kernel_s_own_were_known
     spool.back()
     spool.asked()
     assert spool.receive(message(40, pid=2)) == []
-    assert numbers(spool.fetched(Catch.parse(reply(0, 0, 2, message(0), message(1))))) == [0, 1, 40]
+    assert numbers(spool.fetched(chunk(0, 0, 2, message(0), message(1)))) == [0, 1, 40]
     assert spool.start == 2 and spool.uncounted
     assert numbers(spool.receive(message(2))) == [2]
 
@@ -130,7 +135,7 @@ def test_the_rate_limit_is_told_of_if_nothing_can_be_fetched() -> None:
     spool = Spool(CELL)
     spool.receive(message(0))
     assert spool.receive(limit()) == []
-    assert numbers(spool.fetched(Catch.parse(reply(0, 0, 2, message(0), message(1))))) == [1]
+    assert numbers(spool.fetched(chunk(0, 0, 2, message(0), message(1)))) == [1]
     spool.receive(limit())
     spool.receive(message(2))
     assert numbers(spool.give_up()) == [7, 2]
@@ -141,7 +146,7 @@ def test_what_the_ring_dropped_is_counted() -> None:
     spool.receive(message(0))
     spool.broke()
     spool.back()
-    assert numbers(spool.fetched(Catch.parse(reply(5, 5, 7, message(5), message(6))))) == [5, 6]
+    assert numbers(spool.fetched(chunk(5, 5, 7, message(5), message(6)))) == [5, 6]
     assert spool.lost == 4
 
 
@@ -149,7 +154,7 @@ def test_more_chunks_are_asked_for() -> None:
     spool = Spool(CELL)
     spool.hold()
     spool.wanted = False
-    spool.fetched(Catch.parse(reply(0, 0, 2, message(0))))
+    spool.fetched(chunk(0, 0, 2, message(0)))
     assert spool.wanted and spool.holding and spool.start == 1
 
 
@@ -160,4 +165,4 @@ def test_no_chunk_is_no_crash(text: str) -> None:
     spool = Spool(CELL)
     spool.hold()
     spool.receive(message(1))
-    assert numbers(spool.fetched(None)) == [1] and not spool.usable
+    assert numbers(spool.give_up()) == [1] and not spool.usable

@@ -5,8 +5,8 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from kernel_bridge_magic.fate import timing
-from kernel_bridge_magic.fate.outage import Outage
 from kernel_bridge_magic.fate.timing import Timing
+from kernel_bridge_magic.fate.waiting import Outage
 
 
 def test_all_bounds_are_scaled_alike() -> None:
