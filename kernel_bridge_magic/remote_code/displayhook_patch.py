@@ -1,13 +1,7 @@
-"""Have an IPython kernel show the results of our cells: when to patch its display hook, and with which request. Pure.
+"""When an IPython kernel's display hook must be patched to show our cells' results, and by which request. Pure.
 
-IPython shows no result if the last input of its *history* ends with `;` (`quiet` in IPython's core/displayhook.py). Our
-cells are not in the owner's history. So, after the owner's `plot();`, none of our results would come, and our own `;`
-would have no effect. While we are connected, `quiet` looks at the input that is running if that is a guest's (its
-metadata say so); else it does what it always did. A silent request puts that there, and another takes it away.
-
-All guests share one patch. Nobody can tell a guest that was killed from one that is silent, so whoever leaves takes
-the patch away for all, and whoever has heard of another guest patches before each cell. It goes by itself ten minutes
-after a guest's last cell or request for it.
+Without the patch none of our results would come after the owner's `plot();`, and our own `;` would have no effect:
+`there/displayhook_patch.py` says why. It goes by itself ten minutes after a guest's last cell or request for it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The requests of durable mode: have the other kernel keep a cell's messages, fetch them, and end the keeping. Pure.
 
-`there/spool.py` wraps `session.send` in the other kernel's process. Each message that answers our cell is kept there
-with its number, in a ring of limited size. The fetch goes over the control channel, which ipykernel 7 serves in a
-thread of its own, also while the cell runs. A server would take the idle of such a request for the kernel's own, and
-might cull a kernel that is busy: the wrapper keeps back the busy and idle of requests that `quiet_id` names.
+The fetch goes over the control channel, which ipykernel 7 serves in a thread of its own, also while the cell runs. A
+server would take the idle of such a request for the kernel's own, and might cull a kernel that is busy. So
+`there/spool.py` keeps back the busy and idle of requests that `quiet_id` names.
 """
 
 from __future__ import annotations

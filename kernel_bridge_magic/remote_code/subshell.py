@@ -10,7 +10,7 @@ from kernel_bridge_magic.remote_code import call
 
 # Constant: IPython keeps the text of all code that it runs.
 _GUARD = call("enter_aside", files=("guard",))
-_ARRIVE = call("arrive", files=("guard", "subshell"))
+_ARRIVE = call("arrive", files=("guard", "status", "subshell"))
 
 
 def guarded(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def guarded(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def arrive() -> dict[str, Any]:
     """Build the content of the first request in a new subshell: it guards this very request, and all behind it."""
-    return evaluate_content(_ARRIVE, value=call("identify", files=("thread",)))
+    return evaluate_content(_ARRIVE, value=call("identify", files=("status",)))
 
 
 def thread(content: dict[str, Any]) -> int:
@@ -32,7 +32,7 @@ def thread(content: dict[str, Any]) -> int:
 
 def leave() -> dict[str, Any]:
     """Build the content of the request by which a subshell deletes itself behind the cell that it runs."""
-    return evaluate_content(value=call("leave", files=("thread",)))
+    return evaluate_content(value=call("leave", files=("status",)))
 
 
 def interrupt(ident: int) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def test_it_is_python_3_8(path: Path) -> None:
 
 def test_an_expression_has_the_value_of_what_is_called_and_leaves_no_name() -> None:
     names: dict[str, Any] = {"exec": None, "eval": None}
-    expression = remote_code.call("identify", files=("guard", "thread"))
+    expression = remote_code.call("identify", files=("guard", "status"))
     assert eval(expression, names) == threading.get_ident()
     assert set(names) - {"__builtins__"} == {"exec", "eval"}
     assert "\n" not in expression

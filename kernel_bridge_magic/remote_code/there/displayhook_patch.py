@@ -1,8 +1,9 @@
 """Let the `;` of a guest's own cell decide whether the cell's result is shown.
 
-IPython decides by the last input of its history, which has no cell of a guest's. So, while guests are there, `quiet` of
-the display hook is replaced on that instance. All guests share one replacement. Whoever leaves takes it away for all,
-since nobody can know who was killed; whoever knows of others puts it there again before each cell.
+IPython decides by the last input of its history (`quiet` in core/displayhook.py), which has no cell of a guest's. So,
+while guests are there, `quiet` of the display hook is replaced on that instance. All guests share one replacement.
+Nobody can tell a guest that was killed from one that is silent: so whoever leaves takes it away for all, and whoever
+has heard of others puts it there again before each cell.
 """
 
 import threading

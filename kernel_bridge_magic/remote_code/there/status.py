@@ -1,19 +1,29 @@
-"""From the control channel: have the kernel say that it is busy, and interrupt a guest's thread."""
+"""Beside the main shell: have the kernel say whether it is busy; find, interrupt and end a guest's thread."""
 
 import ctypes
 import threading
 
 
+def say(kernel, parent, state):
+    """Say on IOPub, as an answer to the request `parent`, that the kernel is busy, or idle."""
+    content = {"execution_state": state}
+    kernel.session.send(kernel.iopub_socket, "status", content, parent=parent, ident=kernel._topic("status"))
+
+
 def look_busy():
-    """Say on IOPub that the kernel is busy, a moment after the idle of this request."""
+    """Say that the kernel is busy, a moment after the idle of this request."""
     kernel = __import__("IPython").get_ipython().kernel
-    parent = kernel.get_parent("control")
+    threading.Timer(0.1, say, [kernel, kernel.get_parent("control"), "busy"]).start()
 
-    def say():
-        content = {"execution_state": "busy"}
-        kernel.session.send(kernel.iopub_socket, "status", content, parent=parent, ident=kernel._topic("status"))
 
-    threading.Timer(0.1, say).start()
+def identify():
+    """Return the identity of this thread."""
+    return threading.get_ident()
+
+
+def leave():
+    """Have this guest's subshell deleted behind the cell that it runs (see `subshell.py`)."""
+    threading.current_thread().kernel_bridge_guest.leave()
 
 
 def interrupt(ident):

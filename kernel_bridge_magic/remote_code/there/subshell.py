@@ -1,4 +1,4 @@
-# What a guest's subshell needs. It runs behind guard.py, in the same namespace.
+# What a guest's subshell needs. It runs behind guard.py and status.py, in the same namespace.
 import collections
 import copy
 import time
@@ -24,26 +24,14 @@ class Figures(object):
             raise AttributeError(name)
         return getattr(self._mine(), name)
 
-    def __contains__(self, number):
-        return number in self._mine()
 
-    def __getitem__(self, number):
-        return self._mine()[number]
+def of_the_thread(name):
+    """Return a special method of the thread's own figures: Python looks for those on the class only."""
+    return lambda self, *args: getattr(self._mine(), name)(*args)
 
-    def __setitem__(self, number, manager):
-        self._mine()[number] = manager
 
-    def __delitem__(self, number):
-        del self._mine()[number]
-
-    def __iter__(self):
-        return iter(self._mine())
-
-    def __reversed__(self):
-        return reversed(self._mine())
-
-    def __len__(self):
-        return len(self._mine())
+for name in ("__contains__", "__getitem__", "__setitem__", "__delitem__", "__iter__", "__reversed__", "__len__"):
+    setattr(Figures, name, of_the_thread(name))
 
 
 class Subshell(object):
@@ -71,14 +59,11 @@ class Subshell(object):
             self.shell.showtraceback()
         finally:
             self.running, self.last = False, time.monotonic()
-            self.mind()
+            self.in_shell_channel(AWAY_SECONDS, self.look)  # it goes even if its guest was killed
         # The owner's hooks run, but neither matplotlib's nor IPython's: those would act on what the main thread does.
         events = copy.copy(self.shell.events)
-        for name in guard.here:
-            events.__dict__.pop(name, None)
-        left = [one for one in events.callbacks[event] if not is_of(one, "matplotlib", "IPython.core.", "ipykernel.")]
-        events.callbacks = {event: left}
-        events.trigger(event, *args, **kwargs)
+        events.callbacks = {event: [one for one in events.callbacks[event] if not is_library(one)]}
+        type(events).trigger(events, event, *args, **kwargs)
 
     def registered(self, guard, function):
         # Before the first figure that anybody makes: the backend was not chosen when the cell began.
@@ -151,10 +136,6 @@ class Subshell(object):
             self.kernel.shell_channel_thread.manager._delete_subshell(self.id)
         self.guard.leave(self.thread)
 
-    def mind(self):
-        """Make sure that it goes even if its guest was killed."""
-        self.in_shell_channel(AWAY_SECONDS, self.look)
-
     def look(self):
         if not self.thread.is_alive() or (not self.running and time.monotonic() - self.last >= AWAY_SECONDS):
             self.delete()
@@ -167,26 +148,21 @@ class Subshell(object):
         """
         kernel, parent = self.kernel, self.kernel.get_parent("shell")
 
-        def say(state):
-            content = {"execution_state": state}
-            kernel.session.send(kernel.iopub_socket, "status", content, parent=parent, ident=kernel._topic("status"))
-
         def end():
             self.delete()
             if kernel._main_asyncio_lock.locked():
-                say("busy")
-                kernel.io_loop.add_callback(lambda: kernel._main_asyncio_lock.locked() or say("idle"))
+                say(kernel, parent, "busy")
+                kernel.io_loop.add_callback(lambda: kernel._main_asyncio_lock.locked() or say(kernel, parent, "idle"))
 
         self.in_shell_channel(0.2, end)
 
 
-def is_of(function, *modules):
-    return (getattr(function, "__module__", None) or "").startswith(modules)
+def is_library(function):
+    return (getattr(function, "__module__", None) or "").startswith(("matplotlib", "IPython.core.", "ipykernel."))
 
 
 def arrive():
-    """Guard this thread until its subshell goes; return the thread's identity, by which it is interrupted."""
+    """Guard this thread until its subshell goes."""
     guest = Subshell(__import__("IPython").get_ipython())
     guest.guard = enter(guest)
     guest.thread.kernel_bridge_guest = guest
-    return threading.get_ident()
