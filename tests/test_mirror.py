@@ -14,7 +14,10 @@ UNTESTED = {
     "protocol/events.py": "dataclasses without a method",
 }
 #: Test files in a folder of the package that test more than one module of it, and what they test.
-FOLDER_WIDE = {"remote_code/test_there.py": "what `remote_code/there` has, as the other kernel runs it"}
+FOLDER_WIDE = {
+    "connection/test_drawing.py": "`subshells`, and the guard over there, beside a cell that draws",
+    "remote_code/test_there.py": "what `remote_code/there` has, as the other kernel runs it",
+}
 #: Folders of tests that go through the whole package, from one end to the other.
 WHOLE = {"benchmarks", "browser", "faults", "real", "security", "support"}
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.connection.subshells import Subshell
@@ -27,19 +28,10 @@ _GREETING_SECONDS = 2.0  # it takes milliseconds, unless native code holds the G
 
 
 @dataclass(frozen=True, slots=True)
-class ServerSays:
-    """The server's word on the kernel, see `Control.look`. `there` names the kernels that it has instead."""
+class Call:
+    """What another thread, or a signal handler, has for the watch. The iteration calls it with the monotonic clock."""
 
-    state: str | None
-    connections: int | None
-    asked_at: float
-    there: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Heartbeat:
-    beats: bool | None
-    greets: bool | None
+    function: Callable[[float], Sequence[Event | Action] | None]
 
 
 class Actions:
@@ -74,20 +66,15 @@ class Actions:
             self._interrupt_done.clear()
             self._in_a_thread(self._interrupt)
 
-    def receive(self, item: object, now: float) -> list[Event] | None:
+    def receive(self, item: object, now: float) -> Sequence[Event | Action] | None:
         """Hand an answer to the watch and return what it makes of that; None for an item that answers no action."""
-        if isinstance(item, Message) and self._asked_record and item.parent_id == self._asked_record:
-            if item.channel == "shell":
-                return self._watch.judgment.kernel_recorded(record.read(item.content, self._watch.request.msg_id), now)
-            self._watch.state.aftermath.record_heard(item, now)
-        elif isinstance(item, ServerSays):
-            return self._watch.server_says(
-                item.state, now, connections=item.connections, asked_at=item.asked_at, there=item.there
-            )
-        elif isinstance(item, _Heartbeat):
-            self._watch.heart.receive(item.beats, item.greets)
-        else:
+        if isinstance(item, Call):
+            return item.function(now) or []
+        if not isinstance(item, Message) or not self._asked_record or item.parent_id != self._asked_record:
             return None
+        if item.channel == "shell":
+            return self._watch.judgment.kernel_recorded(record.read(item.content, self._watch.request.msg_id), now)
+        self._watch.state.aftermath.record_heard(item, now)
         return []
 
     def is_interrupting(self, seconds: float) -> bool:
@@ -113,9 +100,11 @@ class Actions:
         asked_at = time.monotonic()
         state, connections = self._control.look()
         there = self._control.others() if state is None and self._watch.outage.happened else ""
-        self._inbox.put(ServerSays(state, connections, asked_at, there))
+        server_says = partial(self._watch.server_says, state, connections=connections, asked_at=asked_at, there=there)
+        self._inbox.put(Call(server_says))
         beats = self._control.beats()
-        self._inbox.put(_Heartbeat(beats, self._transport.greets(_GREETING_SECONDS) if beats else None))
+        greets = self._transport.greets(_GREETING_SECONDS) if beats else None
+        self._inbox.put(Call(lambda now: self._watch.heart.receive(beats, greets)))
 
     def _interrupt(self) -> None:
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 
-from kernel_bridge_magic.connection import control_channel
+from kernel_bridge_magic.connection.subshells import ask_aside, send_aside
 from kernel_bridge_magic.errors import BadOption, LinkError
 from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.fate.spool import Catch, Spool
@@ -61,15 +61,14 @@ class Durable:
         self._fetched_at = 0.0
         self._headless_at = 0.0
         self._overdue = Overdue()
-        self._told_lost = 0
         self._told_children = False
         self._arming = transport.send("execute_request", spool.arm(self.cell), inbox=inbox)
         self._asked.add(self._arming)
 
     def newly_lost(self) -> int:
         """Return how many messages the ring lost since the last call."""
-        before, self._told_lost = self._told_lost, self.spool.lost
-        return self._told_lost - before
+        lost, self.spool.lost = self.spool.lost, 0
+        return lost
 
     def receive(self, item: object, now: float) -> list[object]:
         """Handle one item of the cell's inbox; return what is to be handled in its place, in order."""
@@ -162,7 +161,7 @@ class Durable:
         with contextlib.suppress(LinkError):  # it is fetched when the link is back
             content = spool.fetch(self.cell, kept.start)
             if self.armed:
-                self.under_way = control_channel.send(self._transport, content, inbox=self._inbox, msg_id=msg_id)
+                self.under_way = send_aside(self._transport, content, self._inbox, msg_id=msg_id)
             else:
                 # On shell it comes behind the cell, and tells whether anything was kept.
                 self.under_way = self._transport.send("execute_request", content, inbox=self._inbox, msg_id=msg_id)
@@ -179,7 +178,7 @@ class Durable:
         msg_id = spool.quiet_id(self.cell, spool.DROP)
         with contextlib.suppress(LinkError):
             if self.armed:
-                control_channel.ask(self._transport, spool.drop(), seconds=_DROP_SECONDS, msg_id=msg_id)
+                ask_aside(self._transport, spool.drop(), seconds=_DROP_SECONDS, msg_id=msg_id)
             else:
                 # Behind the cell, which waits for its turn: nobody waits for it here.
                 self._transport.send("execute_request", spool.drop(), msg_id=msg_id)

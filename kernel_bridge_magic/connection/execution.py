@@ -10,11 +10,10 @@ import math
 import queue
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 
 from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.choices import RECONNECT
-from kernel_bridge_magic.connection.actions import Actions
+from kernel_bridge_magic.connection.actions import Actions, Call
 from kernel_bridge_magic.connection.answers import Answers
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.control import Control
@@ -37,16 +36,6 @@ from kernel_bridge_magic.transports.inbox import Back, Broken, Closed, Inbox
 _TICK = 0.1  # seconds between looks at the clock while nothing comes
 _INTERRUPT_SECONDS = 4.0  # for an interrupt that is under way to be done; a server has 3 s
 _LINGER = 0.05  # seconds for what an unorderly kernel sends after its idle
-
-#: What an interrupt puts into the inbox; a SimpleQueue accepts it even inside a signal handler.
-_INTERRUPT = object()
-
-
-@dataclass(frozen=True, slots=True)
-class _Leave:
-    """What puts an end to the wait, and why."""
-
-    why: str
 
 
 class Execution:
@@ -130,11 +119,11 @@ class Execution:
     def interrupt(self) -> None:
         """Interrupt: once stops the cell over there if it runs, else leaves it queued; twice leaves it running."""
         self._interrupts_asked += 1
-        self.inbox.put(_INTERRUPT)
+        self.inbox.put(Call(self._interrupt))
 
     def leave(self, why: str) -> None:
         """Stop waiting, for the reason `why`; the cell goes on over there. As safe as `interrupt`."""
-        self.inbox.put(_Leave(why))
+        self.inbox.put(Call(lambda now: self._watch.leave(why)))
 
     def answer(self, value: str) -> None:
         """Answer the last `InputRequest`; an answer for which there is no link is sent when it is back."""
@@ -237,11 +226,6 @@ class Execution:
             return [*events, *(self._watch.interrupt(now) if self._answers.insists() else [])]
         if isinstance(item, Back):
             return self._watch.back(item.seconds, item.clock, now)
-        if item is _INTERRUPT:
-            self._interrupts_done += 1
-            return self._watch.interrupt(now)
-        if isinstance(item, _Leave):
-            return list(self._watch.leave(item.why))
         if isinstance(item, Note | Aside):
             return [item]
         if isinstance(item, EndSignal):
@@ -251,6 +235,10 @@ class Execution:
         elif isinstance(item, Broken):
             self._watch.broke(item.reason, item.clock, now)
         return []
+
+    def _interrupt(self, now: float) -> list[Event | Action]:
+        self._interrupts_done += 1
+        return self._watch.interrupt(now)
 
     def _tick_durable(self, now: float) -> list[Event | Action]:
         if self.durable is None:

@@ -1,6 +1,9 @@
-"""A kernel that runs something else: whether it does, and a subshell beside its main shell (JEP 91).
+"""What runs beside a kernel's main shell: requests of our own on the control channel, and cells in a subshell (JEP 91).
 
-The server's word is not asked: it calls a busy kernel idle after any control request (FACTS.md#busy-kernels).
+Each `execute_request` on control goes through this module, for it can do harm in two ways. The end of any such request,
+a silent one too, takes away the plot that the main shell's cell is drawing, and its payloads: so each is guarded while
+it runs. And servers take its idle for the kernel's own: afterwards the kernel must say that it is busy. So the server's
+word is not asked here either, whether a kernel is busy (FACTS.md#busy-kernels).
 """
 
 from __future__ import annotations
@@ -8,20 +11,69 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from kernel_bridge_magic.access.deadline import Deadline
-from kernel_bridge_magic.connection.control_channel import REPLY_SECONDS, interrupt_thread, look_busy
 from kernel_bridge_magic.errors import CannotConnect, LinkError, NotRun
 from kernel_bridge_magic.fate.life import EndSignal
-from kernel_bridge_magic.protocol.messages import Message, describe_kernel, has_subshells
+from kernel_bridge_magic.protocol.messages import Message, describe_kernel, evaluate_content, has_subshells
 from kernel_bridge_magic.remote_code import subshell as remote
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Closed, Inbox
 
 _BUSY_SECONDS = 0.5  # an idle kernel answers in milliseconds
+_REPLY_SECONDS = 2.0  # a control thread answers in milliseconds, unless native code holds the GIL
 _LATE_SECONDS = 600.0  # for a subshell that native code has held up, and that somebody must delete
+
+
+def send_aside(transport: Transport, content: Mapping[str, Any], inbox: Inbox, *, msg_id: str = "") -> str:
+    """Send an `execute_request` of expressions, and return its `msg_id`; what answers it goes to `inbox`.
+
+    The caller sees to it that the kernel says afterwards whether it is busy: by `look_busy`, or by a `msg_id` that is
+    kept quiet over there (see `remote_code.spool`).
+
+    Raises:
+        LinkLost: the connection is closed.
+    """
+    return transport.send("execute_request", remote.guarded(content), channel="control", inbox=inbox, msg_id=msg_id)
+
+
+def ask_aside(
+    transport: Transport, content: Mapping[str, Any], *, seconds: float = _REPLY_SECONDS, msg_id: str = ""
+) -> dict[str, Any]:
+    """Send as `send_aside` does and return the reply's content; {} if none came within `seconds`.
+
+    Raises:
+        LinkLost: the connection is closed.
+    """
+    reply = transport.ask("execute_request", remote.guarded(content), channel="control", seconds=seconds, msg_id=msg_id)
+    return reply or {}
+
+
+def look_busy(transport: Transport) -> None:
+    """Have a kernel whose main shell is busy say so again.
+
+    Its server and its owner's front end take the idle of any request for the kernel's own. A server that culls idle
+    kernels might then end one at work (FACTS.md#busy-kernels). If the kernel has become idle meanwhile, a question on
+    the main shell, behind all that, has it say so.
+
+    Raises:
+        LinkLost: the connection is closed.
+    """
+    inbox = Inbox()
+    msg_id = send_aside(transport, remote.look_busy(), inbox)
+    deadline, came = Deadline.after(_REPLY_SECONDS), 0
+    with contextlib.suppress(queue.Empty):
+        while came < 2:  # the request's own, and the one that it makes
+            item = inbox.get(timeout=deadline.left)
+            if isinstance(item, Closed):
+                break
+            came += isinstance(item, Message) and item.execution_state == "busy"
+    transport.forget(msg_id)
+    # Servers leave the states of kernel_info out of account.
+    transport.send("execute_request", evaluate_content())
 
 
 def is_busy(transport: Transport) -> bool:
@@ -50,7 +102,7 @@ def subshell_for(transport: Transport, if_busy: str, kernel: str) -> Subshell | 
     asked = not transport.state.info
     if asked:
         # The answer tells the transport.
-        transport.ask("kernel_info_request", {}, channel="control", seconds=REPLY_SECONDS, harmless=True)
+        transport.ask("kernel_info_request", {}, channel="control", seconds=_REPLY_SECONDS, harmless=True)
     if not has_subshells(transport.state.info):
         is_ipython = transport.state.info.get("implementation") == "ipython"
         if asked and is_ipython:  # other kernels would be asked to run Python
@@ -82,7 +134,7 @@ class Subshell:
         self.id = ""
         inbox = Inbox()
         asked = transport.send("create_subshell_request", {}, channel="control", inbox=inbox)
-        reply = _reply(inbox, REPLY_SECONDS)
+        reply = _reply(inbox, _REPLY_SECONDS)
         if reply is None:
             # It may be made yet, and nobody else would delete it.
             wait = partial(self._delete_when_made, asked, inbox)
@@ -93,7 +145,7 @@ class Subshell:
             raise CannotConnect(f"{kernel} made no subshell")
         #: the identity of the thread that runs its cells
         self.thread = remote.thread(
-            transport.ask("execute_request", remote.arrive(), subshell=self.id, seconds=REPLY_SECONDS) or {}
+            transport.ask("execute_request", remote.arrive(), subshell=self.id, seconds=_REPLY_SECONDS) or {}
         )
         if not self.thread:
             self.delete()
@@ -123,7 +175,10 @@ class Subshell:
         Raises:
             CannotConnect, LinkLost: it could not be done.
         """
-        if not interrupt_thread(self._transport, self.thread):
+        reply = ask_aside(self._transport, remote.interrupt(self.thread))
+        with contextlib.suppress(LinkError):
+            look_busy(self._transport)
+        if not remote.reached(reply):
             raise CannotConnect("the subshell's thread was not reached")
 
     def leave(self, *, ended: bool) -> None:
@@ -143,7 +198,7 @@ class Subshell:
         """Delete it, while it runs nothing."""
         with contextlib.suppress(LinkError):
             content = {"subshell_id": self.id}
-            self._transport.ask("delete_subshell_request", content, channel="control", seconds=REPLY_SECONDS)
+            self._transport.ask("delete_subshell_request", content, channel="control", seconds=_REPLY_SECONDS)
             look_busy(self._transport)
 
 

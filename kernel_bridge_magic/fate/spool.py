@@ -54,7 +54,7 @@ class Spool:
 
     def __init__(self, cell: str) -> None:
         self.cell = cell
-        #: number of messages that the ring had dropped before we could fetch them
+        #: number of messages that the ring had dropped before we could fetch them, until somebody takes it
         self.lost = 0
         #: whether anything can still be fetched
         self.usable = True

@@ -478,7 +478,7 @@ def test_a_keyboard_interrupt_that_is_no_sigint_interrupts_there(kernel: KernelC
 
 
 def test_a_keyboard_interrupt_raised_in_a_thread_that_waits_interrupts_there(kernel: KernelConnection) -> None:
-    """As `interrupt_thread` does it to a cell of ours that waits in a subshell for another kernel."""
+    """As `Subshell.interrupt` does it to a cell of ours that waits in a subshell for another kernel."""
     screen, results = Screen(), list[RemoteResult]()
     begun = threading.Event()
     screen.on_text = lambda text: begun.set()

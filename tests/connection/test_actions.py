@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.connection.actions import Actions, ServerSays
+from kernel_bridge_magic.connection.actions import Actions, Call
 from kernel_bridge_magic.errors import CannotConnect
 from kernel_bridge_magic.fate.verdicts import Action
+from kernel_bridge_magic.fate.waiting import Heart
 from kernel_bridge_magic.fate.watch import CellWatch
-from kernel_bridge_magic.protocol.events import Note
+from kernel_bridge_magic.protocol.events import Event, Note
 from kernel_bridge_magic.protocol.request import Request
 from kernel_bridge_magic.transports.inbox import Inbox
 from tests.support.still import StillTransport
@@ -43,6 +45,28 @@ class Control:
             raise self.problem
 
 
+class Watch(CellWatch):
+    """The watch over a cell, which notes what it is told of the server and of the heartbeat."""
+
+    def __init__(self) -> None:
+        super().__init__(Request(CELL), now=0.0)
+        self.told: list[SimpleNamespace] = []
+        self.heart = Beats(self.told)
+
+    def server_says(self, state: str | None, now: float, **rest: Any) -> list[Event]:
+        self.told.append(SimpleNamespace(state=state, now=now, **rest))
+        return super().server_says(state, now, **rest)
+
+
+class Beats(Heart):
+    def __init__(self, told: list[SimpleNamespace]) -> None:
+        super().__init__()
+        self._told = told
+
+    def receive(self, beats: bool | None, greets: bool | None = None) -> None:
+        self._told.append(SimpleNamespace(beats=beats, greets=greets))
+
+
 class Subshell:
     """As `connection.subshells.Subshell`."""
 
@@ -59,7 +83,7 @@ class Scene:
     def __init__(self, subshell: Subshell | None = None) -> None:
         self.transport = StillTransport()
         self.control = Control()
-        self.watch = CellWatch(Request(CELL), now=0.0)
+        self.watch = Watch()
         self.inbox = Inbox()
         self.actions = Actions(
             self.transport,
@@ -70,11 +94,10 @@ class Scene:
         )
 
     def came(self, number: int) -> list[Any]:
-        """So many items of the inbox, once handed back."""
+        """So many items of the inbox, handed back; what the watch was told then, or the items that told it nothing."""
+        self.watch.told.clear()
         items = [self.inbox.get(timeout=10) for _ in range(number)]
-        for item in items:
-            self.actions.receive(item, 1.0)
-        return items
+        return [item for item in items if self.actions.receive(item, 1.0) is None] or self.watch.told
 
 
 @pytest.fixture
@@ -88,7 +111,7 @@ def test_the_server_and_then_the_heartbeat_are_asked(scene: Scene) -> None:
     says, beat = scene.came(2)
     assert (says.state, says.connections, says.there) == ("busy", 1, "")
     assert before <= says.asked_at <= time.monotonic()
-    assert (beat.beats, beat.greets) == (True, None)
+    assert (beat.beats, beat.greets, says.now) == (True, None, 1.0)
 
 
 def test_a_kernel_that_its_server_has_no_more_brings_up_what_it_has_where_the_link_was_down(scene: Scene) -> None:
@@ -176,7 +199,8 @@ def test_in_a_subshell_only_its_own_thread_is_interrupted() -> None:
 
 def test_what_answers_no_action_is_left_to_the_caller(scene: Scene) -> None:
     assert scene.actions.receive(Note("x"), 1.0) is None
-    assert scene.actions.receive(ServerSays("idle", 1, 0.0, ""), 1.0) == []
+    assert scene.actions.receive(Call(lambda now: None), 1.0) == []
+    assert scene.actions.receive(Call(lambda now: [Note(f"{now}")]), 1.0) == [Note("1.0")]
 
 
 def test_at_the_end_nothing_more_is_listened_to(scene: Scene) -> None:

@@ -14,8 +14,7 @@ import pytest
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
-from kernel_bridge_magic.connection.control_channel import look_busy
-from kernel_bridge_magic.connection.subshells import is_busy
+from kernel_bridge_magic.connection.subshells import is_busy, look_busy
 from kernel_bridge_magic.errors import BadOption, NotRun, RemoteError, TimedOut
 from kernel_bridge_magic.protocol.events import ExecuteResult, InputRequest, Queued, Started, Stream
 from kernel_bridge_magic.protocol.messages import Message

@@ -52,7 +52,7 @@ def test_requests_on_control_are_sent_by_one_module_only() -> None:
             if isinstance(node, ast.Call) and any(
                 word.arg == "channel" and "control" in ast.unparse(word.value) for word in node.keywords
             ):
-                assert "execute_request" not in ast.unparse(node) or path.name == "control_channel.py", path.name
+                assert "execute_request" not in ast.unparse(node) or path.name == "subshells.py", path.name
 
 
 @pytest.mark.parametrize("guest", [True, False])

@@ -11,10 +11,9 @@ from pathlib import Path
 import ipykernel
 import pytest
 
-from kernel_bridge_magic.connection import control_channel
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
-from kernel_bridge_magic.connection.subshells import Subshell
+from kernel_bridge_magic.connection.subshells import Subshell, ask_aside, look_busy
 from kernel_bridge_magic.errors import RemoteError, TimedOut
 from kernel_bridge_magic.protocol.events import DisplayData, Event, ExecuteResult, Payload, Stream
 from kernel_bridge_magic.protocol.messages import evaluate_content, evaluated
@@ -74,7 +73,7 @@ def owners(connect: Connect, plotting: str) -> Iterator[KernelConnection]:
     yield connection
     wait_for(lambda: connection.execute(LEFT).text == NOTHING, "an end of all that is ours")
     # A cell that begins just within a request on control has its layer left until the next request.
-    control_channel.ask(transport_of(connection), evaluate_content())
+    ask_aside(transport_of(connection), evaluate_content())
     reply = transport_of(connection).ask("execute_request", evaluate_content(value=WRITES), seconds=10)
     assert evaluated(reply or {}, "value") == "'OutStream.write'"
 
@@ -110,13 +109,13 @@ def drawn(connection: KernelConnection, code: str) -> list[str]:
 
 
 def test_a_question_on_control(owner: Owner, guest: KernelConnection) -> None:
-    reply = control_channel.ask(transport_of(guest), evaluate_content(value="6 * 7"))
+    reply = ask_aside(transport_of(guest), evaluate_content(value="6 * 7"))
     assert reply["user_expressions"]["value"]["data"]["text/plain"] == "42"
-    control_channel.look_busy(transport_of(guest))
+    look_busy(transport_of(guest))
 
 
 def test_a_question_whose_expression_fails(owner: Owner, guest: KernelConnection) -> None:
-    reply = control_channel.ask(transport_of(guest), evaluate_content(value="nobody"))
+    reply = ask_aside(transport_of(guest), evaluate_content(value="nobody"))
     assert reply["user_expressions"]["value"]["ename"] == "NameError"
 
 
@@ -128,12 +127,12 @@ def test_hooks_of_the_owner_s_run_once_before_a_question_and_not_behind_it(
     forget = "[e.pop() for e in __import__('IPython').get_ipython().events.callbacks.values()]"
     forget += " and __import__('builtins').__dict__.pop('seen')"
     try:
-        control_channel.ask(transport_of(guest), evaluate_content(value=hooks))
+        ask_aside(transport_of(guest), evaluate_content(value=hooks))
         for _ in range(2):
-            control_channel.ask(transport_of(guest), evaluate_content())
-        reply = control_channel.ask(transport_of(guest), evaluate_content(value="__import__('builtins').seen[:]"))
+            ask_aside(transport_of(guest), evaluate_content())
+        reply = ask_aside(transport_of(guest), evaluate_content(value="__import__('builtins').seen[:]"))
     finally:
-        control_channel.ask(transport_of(guest), evaluate_content(value=forget))
+        ask_aside(transport_of(guest), evaluate_content(value=forget))
     assert reply["user_expressions"]["value"]["data"]["text/plain"] == str(["pre_execute"] * 3)
 
 
@@ -142,7 +141,7 @@ def test_what_runs_there_asks_for_no_name_of_the_owner_s_and_leaves_none(
 ) -> None:
     owners.execute("names = None; names = sorted(globals()); get_ipython = exec = eval = None")
     owner = Owner(owners, tmp_path / "go", DRAWS)
-    control_channel.look_busy(transport_of(guest))
+    look_busy(transport_of(guest))
     assert owner.unharmed() and pictures(owner.events) == ["the owner's, whole"]
     text = "sorted(set(globals()) - set(names) - {'get_ipython', 'exec', 'eval', 'fig', 'ax', 'os', 'time'})"
     assert owners.execute(text).text == "[]"
@@ -170,8 +169,8 @@ def test_payloads_and_values_are_those_of_their_own_cell(
 ) -> None:
     owner = Owner(owners, tmp_path / "go", ASKS)
     if place == "control":
-        found = control_channel.ask(transport_of(guest), evaluate_content(value="1"))["payload"]
-        control_channel.look_busy(transport_of(guest))
+        found = ask_aside(transport_of(guest), evaluate_content(value="1"))["payload"]
+        look_busy(transport_of(guest))
         events: Iterator[Event] = iter(())
     else:
         found = texts(list(guest.start(Cell("get_ipython().set_next_input('a guest\\'s'); 7", if_busy="subshell"))))
@@ -256,7 +255,7 @@ def test_two_guests_at_once(owner: Owner, guest: KernelConnection, connect: Conn
         events.append(event)
         if isinstance(event, Stream):
             assert drawn(other, "plt.title('another')") == ["another"]
-            control_channel.look_busy(transport_of(other))
+            look_busy(transport_of(other))
     assert pictures(events) == ["a guest"]
 
 
@@ -309,14 +308,14 @@ def test_a_subshell_whose_guest_was_killed_goes_by_itself(
     there = "[t.kernel_bridge_guest for t in __import__('threading').enumerate() if hasattr(t, 'kernel_bridge_guest')]"
     age = f"[(vars(g).update(last=-1000.0), g.in_shell_channel(0, g.look)) for g in {there}]"
     assert subshell.thread
-    control_channel.ask(transport_of(guest), evaluate_content(value=f"len({age})"))
+    ask_aside(transport_of(guest), evaluate_content(value=f"len({age})"))
 
     def left() -> str:
-        reply = control_channel.ask(transport_of(guest), evaluate_content(value=f"len({there})"))
+        reply = ask_aside(transport_of(guest), evaluate_content(value=f"len({there})"))
         return str(reply["user_expressions"]["value"]["data"]["text/plain"])
 
     wait_for(lambda: left() == "0", "its end")
-    control_channel.look_busy(transport_of(guest))
+    look_busy(transport_of(guest))
 
 
 @with_subshells
