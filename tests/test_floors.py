@@ -30,7 +30,6 @@ PURE = {
     "access.urls",
     "choices",
     "connection.cell",
-    "connection.outcome",
     "contract",
     "display.neutral",
     "display.tables",

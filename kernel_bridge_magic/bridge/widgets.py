@@ -108,7 +108,7 @@ class WidgetBridge:
             self._note_late_display(item)
             running = self._running
             if running is not None:
-                running.hand(Aside(item))
+                running.inbox.put(Aside(item))
                 return
         self._pump.put(partial(self.handle, item))
 

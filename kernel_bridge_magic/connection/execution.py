@@ -5,7 +5,6 @@ It drives the watch over the cell (`fate.watch`) with a clock, and does what tha
 
 from __future__ import annotations
 
-import contextlib
 import math
 import queue
 import time
@@ -15,9 +14,8 @@ from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.choices import RECONNECT
 from kernel_bridge_magic.connection.actions import Actions, Call
 from kernel_bridge_magic.connection.answers import Answers
-from kernel_bridge_magic.connection.cell import Cell
+from kernel_bridge_magic.connection.cell import Cell, Outcome
 from kernel_bridge_magic.connection.control import Control
-from kernel_bridge_magic.connection.outcome import Outcome
 from kernel_bridge_magic.connection.sending import send
 from kernel_bridge_magic.connection.subshells import Subshell
 from kernel_bridge_magic.errors import Fate
@@ -59,9 +57,9 @@ class Execution:
         self._kernel = kernel
         self._subshell = subshell
         self._reconnect_timeout = reconnect_timeout
-        #: what has come and waits for the iteration
+        #: what has come and waits for the iteration; an `Aside` that is put there is yielded among the cell's events
         self.inbox = Inbox()
-        self._outcome = Outcome(kernel, keep_outputs=cell.keep_outputs, whole=cell.whole)
+        self._outcome = Outcome(kernel, cell)
         self._answers = Answers(transport, refuses=not cell.stdin)
         where = "" if subshell is None else subshell.id
         self._sent = send(transport, cell, self.inbox, kernel=kernel, served=control.has_server, subshell=where)
@@ -100,10 +98,6 @@ class Execution:
     @property
     def _can_fetch(self) -> bool:
         return self.durable is not None and self.durable.spool.usable
-
-    def hand(self, event: Aside) -> None:
-        """Put an event among those of the cell, behind what has come so far."""
-        self.inbox.put(event)
 
     def leftovers(self) -> list[object]:
         """Return what came when the cell's fate was known already, oldest first, once."""
@@ -265,17 +259,14 @@ class Execution:
 
     def _stragglers(self) -> Iterator[Event]:
         """Yield what still comes of a cell that is over: Deno was seen to send a result after its idle."""
-        deadline = Deadline.after(_LINGER)
-        with contextlib.suppress(queue.Empty):
-            while True:
-                item = self.inbox.get(timeout=deadline.left)
-                if not isinstance(item, Message):
-                    self.inbox.put(item)  # for `leftovers`
-                    return
-                events = self._answers.receive(item, self.request.receive(item), time.monotonic())
-                for event in [*events, *self._answers.due(math.inf)]:
-                    self._outcome.add(event)
-                    yield event
+        for item in self.inbox.within(_LINGER):
+            if not isinstance(item, Message):
+                self.inbox.put(item)  # for `leftovers`
+                return
+            events = self._answers.receive(item, self.request.receive(item), time.monotonic())
+            for event in [*events, *self._answers.due(math.inf)]:
+                self._outcome.add(event)
+                yield event
 
     def _await_interrupt(self) -> None:
         """Wait until the interrupt that was sent is done: one that is still under way would hit the next cell (H4).

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -140,10 +138,8 @@ def _prove(transport: Transport) -> None:
         check()
         inbox = Inbox()
         msg_id = transport.send("kernel_info_request", {}, inbox=inbox)
-        again = Deadline.after(timing.current.ask_info_again)
-        with contextlib.suppress(queue.Empty):
-            while transport.state.unproven:
-                item = inbox.get(timeout=again.left)
-                if getattr(item, "channel", "") == "iopub" or isinstance(item, Closed):
-                    transport.state.unproven = False
+        for item in inbox.within(timing.current.ask_info_again):
+            if getattr(item, "channel", "") == "iopub" or isinstance(item, Closed):
+                transport.state.unproven = False
+                break
         transport.forget(msg_id)

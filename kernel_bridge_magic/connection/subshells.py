@@ -9,13 +9,11 @@ word is not asked here either, whether a kernel is busy (FACTS.md#busy-kernels).
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.errors import CannotConnect, LinkError, NotRun
 from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.protocol.messages import Message, describe_kernel, evaluate_content, has_subshells
@@ -64,13 +62,11 @@ def look_busy(transport: Transport) -> None:
     """
     inbox = Inbox()
     msg_id = send_aside(transport, remote.look_busy(), inbox)
-    deadline, came = Deadline.after(_REPLY_SECONDS), 0
-    with contextlib.suppress(queue.Empty):
-        while came < 2:  # the request's own, and the one that it makes
-            item = inbox.get(timeout=deadline.left)
-            if isinstance(item, Closed):
-                break
-            came += isinstance(item, Message) and item.execution_state == "busy"
+    came = 0
+    for item in inbox.within(_REPLY_SECONDS):
+        came += isinstance(item, Message) and item.execution_state == "busy"
+        if came == 2 or isinstance(item, Closed):  # the request's own, and the one that it makes
+            break
     transport.forget(msg_id)
     # Servers leave the states of kernel_info out of account.
     transport.send("execute_request", evaluate_content())
@@ -111,10 +107,7 @@ def subshell_for(transport: Transport, if_busy: str, kernel: str) -> Subshell | 
         what = describe_kernel(transport.state.info) or "it does not say what it is"
         hint = "; ipykernel 7 has" if is_ipython else ""
         raise NotRun(f"{kernel} has no subshells ({what}{hint}); nothing was sent", kernel=kernel)
-    try:
-        return Subshell(transport, kernel)
-    except CannotConnect as problem:
-        raise NotRun(f"{problem}; nothing was sent", kernel=kernel) from None
+    return Subshell(transport, kernel)
 
 
 class Subshell:
@@ -124,7 +117,7 @@ class Subshell:
     kernel `kernel`.
 
     Raises:
-        CannotConnect: the kernel did not make one.
+        NotRun: the kernel did not make one.
         LinkLost: the connection is closed.
     """
 
@@ -139,17 +132,17 @@ class Subshell:
             # It may be made yet, and nobody else would delete it.
             wait = partial(self._delete_when_made, asked, inbox)
             threading.Thread(target=wait, name="kernel-bridge-subshell", daemon=True).start()
-            raise CannotConnect(f"{kernel} did not make a subshell in time")
+            raise NotRun(f"{kernel} did not make a subshell in time; nothing was sent", kernel=kernel)
         transport.forget(asked)
         if not self._is_made(reply):
-            raise CannotConnect(f"{kernel} made no subshell")
+            raise NotRun(f"{kernel} made no subshell; nothing was sent", kernel=kernel)
         #: the identity of the thread that runs its cells
         self.thread = remote.thread(
             transport.ask("execute_request", remote.arrive(), subshell=self.id, seconds=_REPLY_SECONDS) or {}
         )
         if not self.thread:
             self.delete()
-            raise CannotConnect(f"{kernel}'s subshell does not answer")
+            raise NotRun(f"{kernel}'s subshell does not answer; nothing was sent", kernel=kernel)
 
     def _is_made(self, reply: dict[str, Any]) -> bool:
         """Record the id in an answer and return whether it has one. If not, correct what the request's idle told."""
@@ -204,12 +197,9 @@ class Subshell:
 
 def _reply(inbox: Inbox, seconds: float) -> dict[str, Any] | None:
     """Return the content of the reply on control; {} if the end came first, None if nothing came within `seconds`."""
-    deadline = Deadline.after(seconds)
-    with contextlib.suppress(queue.Empty):
-        while True:
-            item = inbox.get(timeout=deadline.left)
-            if isinstance(item, Closed | EndSignal):
-                return {}
-            if isinstance(item, Message) and item.channel == "control":
-                return item.content
+    for item in inbox.within(seconds):
+        if isinstance(item, Closed | EndSignal):
+            return {}
+        if isinstance(item, Message) and item.channel == "control":
+            return item.content
     return None

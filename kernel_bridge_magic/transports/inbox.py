@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.protocol.events import Aside, Note
 from kernel_bridge_magic.protocol.messages import Message
@@ -101,6 +103,13 @@ class Inbox:
         item, size = self._items.get(timeout=timeout)
         self._gone += size
         return item
+
+    def within(self, seconds: float) -> Iterator[Any]:
+        """Yield what comes for so many seconds."""
+        deadline = Deadline.after(seconds)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                yield self.get(timeout=deadline.left)
 
     def newly_dropped(self) -> int:
         """Return how many messages were dropped since the last call; for the thread that gets."""

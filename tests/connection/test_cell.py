@@ -1,3 +1,5 @@
+"""What a cell is sent with, and what it came to."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -6,8 +8,20 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.connection.cell import Cell
-from kernel_bridge_magic.errors import BadCell, BadOption
+from kernel_bridge_magic.connection.cell import Cell, Outcome
+from kernel_bridge_magic.errors import BadCell, BadOption, Fate, KernelDied, LeftRunning, RemoteError
+from kernel_bridge_magic.fate import timing
+from kernel_bridge_magic.fate.life import EndSignal
+from kernel_bridge_magic.fate.watch import CellWatch
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.protocol.events import ExecuteResult
+from kernel_bridge_magic.protocol.request import Request
+from kernel_bridge_magic.results import RemoteResult
+from tests.support.wire import CELL, error, msg, reply, status, stream
+
+T = timing.current
+
+KERNEL = Kernel(id="k", connection_file="kernel-k.json")  # ours: a connection file names it
 
 
 def test_a_cell_that_only_has_code_is_a_guest_s() -> None:
@@ -55,3 +69,74 @@ def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], told: str)
 @pytest.mark.parametrize(("given", "seconds"), [(5, 5.0), ("2m", 120.0), ("none", None), (None, None)])
 def test_a_timeout_is_kept_in_seconds(given: Any, seconds: float | None) -> None:
     assert Cell("1", timeout=given).timeout == seconds
+
+
+# -- what it came to
+
+
+def ended(*messages: object, sign: EndSignal | None = None, kernel: Kernel = KERNEL) -> RemoteResult:
+    watch = CellWatch(Request(CELL), now=0.0)
+    for message in messages:
+        watch.receive(message, 0.0)  # type: ignore[arg-type]
+    if sign is not None:
+        watch.signal(sign, 0.0)
+        watch.tick(T.settle)
+    collected = Outcome(kernel, Cell("1"))
+    collected.add(ExecuteResult({"text/plain": "2"}, {}))
+    return collected.result(watch, seconds=1.5)
+
+
+def test_ok() -> None:
+    result = ended(status("busy"), reply(), status("idle"))
+    assert (result.status, result.fate, result.error, result.text) == ("ok", Fate.OK, None, "2")
+    assert (result.seconds, result.missing, result.interrupted) == (1.5, 0, False)
+
+
+def test_failed_has_the_error_of_over_there_which_has_the_result() -> None:
+    result = ended(status("busy"), error(), reply("error"), status("idle"))
+    assert (result.status, result.fate) == ("error", Fate.FAILED)
+    assert isinstance(result.error, RemoteError)
+    assert result.error.result is result
+
+
+def test_died_says_what_was_shown() -> None:
+    result = ended(status("busy"), stream("one\ntwo\n"), sign=EndSignal.RESTARTING)
+    assert result.fate is Fate.DIED
+    assert isinstance(result.error, KernelDied)
+    assert (result.error.shown, result.error.seconds, result.error.result) == (2, 1.5, result)
+
+
+def test_a_foreign_kernel_s_error_cannot_steer_a_terminal() -> None:
+    title = "\x1b]0;x\x07"
+    bad = msg("error", {"ename": "E", "evalue": title, "traceback": [title]})
+    result = ended(status("busy"), bad, reply("error"), status("idle"), kernel=Kernel(id="k"))
+    assert isinstance(result.error, RemoteError)
+    assert "\x1b" not in "".join([result.error.evalue, *result.error.traceback])
+    own = ended(status("busy"), bad, reply("error"), status("idle"))
+    assert isinstance(own.error, RemoteError) and own.error.evalue == title
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_whether_it_was_interrupted_is_kept(interrupted: bool) -> None:
+    watch = CellWatch(Request(CELL), now=0.0)
+    watch.receive(reply(), 0.0)
+    watch.receive(status("idle"), 0.0)
+    assert Outcome(KERNEL, Cell("1")).result(watch, seconds=0, interrupted=interrupted).interrupted is interrupted
+
+
+def test_it_tells_whether_the_cell_had_begun() -> None:
+    def left(*messages: object, seconds: float = 0.0) -> RemoteResult:
+        watch = CellWatch(Request(CELL), now=0.0)
+        for message in messages:
+            watch.receive(message, 0.0)  # type: ignore[arg-type]
+        watch.tick(seconds)
+        watch.leave("told to end")
+        return Outcome(KERNEL, Cell("1")).result(watch, seconds=seconds)
+
+    begun, queued, just_sent = left(status("busy")), left(seconds=T.queued_after), left()
+    for result, started in ((begun, True), (queued, False), (just_sent, None)):
+        assert isinstance(result.error, LeftRunning)
+        assert (result.started, result.error.started) == (started, started)
+    assert ended(status("busy"), reply(), status("idle")).started is True
+    assert ended(status("busy"), reply("aborted"), status("idle")).started is False
+    assert ended(reply("aborted"), status("idle")).started is False

@@ -22,7 +22,7 @@ import zmq
 UNIT = (
     *("access/", "contract/", "display/", "fate/", "matching/", "protocol/", "remote_code/", "sanitize/"),
     *("bridge/test_meanings.py", "bridge/test_pump.py", "cli/test_arguments.py", "cli/test_outcome.py"),
-    *("connection/test_answers.py", "connection/test_cell.py", "connection/test_outcome.py"),
+    *("connection/test_answers.py", "connection/test_cell.py"),
     *("connection/test_sending.py", "discovery/test_claims.py", "faults/test_table.py", "ipython/test_line_parser.py"),
     *("ipython/test_config.py", "ipython/test_options.py"),
     *("servers/test_entries.py", "support/test_turns.py"),

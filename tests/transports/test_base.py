@@ -274,7 +274,7 @@ def test_a_cell_whose_beginning_waits_behind_something_else_is_not_called_queued
 
     connection, _ = opened(script)
     execution = connection.start(Cell("run"))
-    execution.hand(Aside("first"))
+    execution.inbox.put(Aside("first"))
     go.set()
     wait_for(lambda: len(execution.inbox) > 2, "the word that it runs, and what it prints")
     events = list(execution)

@@ -33,9 +33,6 @@ class Quiet(object):
             return self.hook.semicolon_at_end_of_expression(self.shell.transform_cell(parent["content"]["code"]))
         if time.monotonic() - self.last > AWAY_SECONDS and threading.current_thread() is threading.main_thread():
             self.go()  # main runs no cell of a guest's now
-        return self.before()
-
-    def before(self):
         return self.found["quiet"]() if self.found else type(self.hook).quiet(self.hook)
 
     def arm(self, guest):

@@ -24,7 +24,7 @@ class Spools(object):
         self.cells = {}  # by the `msg_id` of the cell
         self.pid = os.getpid()  # a forked child sends as if nobody kept anything
         self.lock = threading.RLock()
-        self.before = vars(session).get("send")  # what the owner had put there
+        self.found = {name: value for name, value in vars(session).items() if name == "send"}  # the owner's
         self.send = session.send
 
         def send(stream, msg_or_type, content=None, parent=None, ident=None, buffers=None, track=False, header=None,
@@ -103,8 +103,7 @@ class Spools(object):
             places = vars(self.session)
             if not self.cells and places.get("send") is self.hook:
                 del places["send"]
-                if self.before is not None:
-                    places["send"] = self.before
+                places.update(self.found)
 
 
 def arm(key, most):
