@@ -1,4 +1,4 @@
-"""Each module imports only from lower floors, or from siblings in its package."""
+"""Each module imports only from lower floors, or from siblings in its package; and none of them grows too large."""
 
 from __future__ import annotations
 
@@ -165,3 +165,27 @@ def is_source(text: str) -> bool:
 def test_every_module_has_a_floor() -> None:
     for path in MODULES:
         floor_of(name_of(path))
+
+
+def test_modules_classes_and_functions_stay_small() -> None:
+    """A function that is longer says why it is, in its docstring: with the word "long"."""
+    too_large = []
+    for path in MODULES:
+        if len(text_of(path).splitlines()) > 350:
+            too_large.append(name_of(path))
+        for node in nodes_of(path):
+            if isinstance(node, ast.ClassDef) and len(attributes(node)) > 25:
+                too_large.append(f"{name_of(path)}.{node.name}")
+            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 40 and not excused(node):
+                too_large.append(f"{name_of(path)}.{node.name}")
+    assert not too_large
+
+
+def excused(node: ast.FunctionDef) -> bool:
+    return re.search(r"\blong", ast.get_docstring(node) or "", re.IGNORECASE) is not None
+
+
+def attributes(node: ast.ClassDef) -> set[str]:
+    """The attributes of `self` that the methods of a class set."""
+    found = [it for it in ast.walk(node) if isinstance(it, ast.Attribute) and isinstance(it.ctx, ast.Store)]
+    return {it.attr for it in found if isinstance(it.value, ast.Name) and it.value.id == "self"}

@@ -57,8 +57,8 @@ class Sent:
 def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: Kernel, served: bool, subshell: str = "") -> Sent:
     """Send a cell to `kernel`; what comes of it goes to `inbox`.
 
-    `served`: the kernel has a server. `subshell` is the id of the subshell to run in, "" for the main shell. This is
-    one function, since the order of its steps is what matters.
+    `served`: the kernel has a server. `subshell` is the id of the subshell to run in, "" for the main shell. One
+    long function, since the order of its steps is what matters.
 
     Raises:
         NotRun: the kernel has ended since it was found.

@@ -98,6 +98,13 @@ def servers_of(hub: Server, vault: Vault, seconds: float, until: Deadline) -> tu
     if not isinstance(servers, Mapping):
         needs = "give it the scopes read:servers and access:servers, or add a server's own URL, …/user/NAME/"
         return [], [ServerReport(hub, 0, "this token may not list servers", needs)]
+    return _children(hub, vault, servers, page)
+
+
+def _children(
+    hub: Server, vault: Vault, servers: Mapping[str, Any], page: str
+) -> tuple[list[Server], list[ServerReport]]:
+    """Return those of a user's servers that run, to which the hub's token is lent, and reports on the others."""
     running, others = [], []
     if len(servers) > _MOST_CHILDREN:
         more = len(servers) - _MOST_CHILDREN

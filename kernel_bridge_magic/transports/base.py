@@ -122,7 +122,8 @@ class Transport:
     ) -> str:
         """Send one message and return its `msg_id`; what answers it goes to `inbox`.
 
-        `parts` are its `parent`, `metadata` and `buffers`, as `make_message` has them.
+        `parts` are its `parent`, `metadata` and `buffers`, as `make_message` has them. Longer than others, since
+        all who follow a request must know of it before it goes out.
 
         Raises:
             LinkLost: the connection is closed; the message was not sent.
@@ -169,8 +170,7 @@ class Transport:
     ) -> dict[str, Any] | None:
         """Send a request and return its reply's content; None if none came within `seconds`, or the end came first.
 
-        `harmless` is one that changes nothing over there: the wait for its answer may be interrupted. `whole` waits
-        for its idle as well, if that comes in time. `parts` are those of `send`.
+        If `harmless`, it changes nothing over there: the wait may be interrupted. `whole` waits for its idle as well.
 
         Raises:
             LinkLost: the connection is closed; the request was not sent.
