@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -142,3 +144,53 @@ def test_a_fifo_is_no_object(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OSError, match="not permitted"):
         read_object(str(tmp_path / "fifo"))
+
+
+def test_a_lock_that_its_holder_took_away_just_now_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, flock = tmp_path / "lock", fcntl.flock
+
+    def too_late(handle: int, how: int) -> None:
+        lock.unlink()
+        flock(handle, how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", too_late)
+        before = os.listdir("/dev/fd")
+        assert try_lock(str(lock)) is None and not lock.exists()
+        patch.setattr(fcntl, "flock", lambda handle, how: (too_late(handle, how), lock.touch()))
+        assert try_lock(str(lock)) is None and lock.exists()
+        assert len(os.listdir("/dev/fd")) == len(before), "its descriptor was left open"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
+def test_where_a_disk_has_no_locks_everybody_holds_it(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(handle: int, how: int) -> None:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="no"):
+            try_lock(str(tmp_path / "lock"))
+        return
+    held = [try_lock(str(tmp_path / "lock")) for _ in range(2)]
+    assert None not in held
+    for handle in held:
+        os.close(handle or 0)
+
+
+def test_a_lock_of_windows_is_asked_for_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def locking(handle: int, mode: int, count: int) -> None:
+        asked.append((mode, count))
+        if len(asked) > 1:
+            raise OSError(errno.EACCES, "another process has it")
+
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(LK_NBLCK=2, locking=locking))
+    held = try_lock(str(tmp_path / "lock"))
+    assert held is not None and try_lock(str(tmp_path / "lock")) is None
+    assert asked == [(2, 1), (2, 1)]
+    os.close(held)

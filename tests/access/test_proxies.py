@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-import trustme
 
-from kernel_bridge_magic.access.proxies import Proxy, proxy_for
+from kernel_bridge_magic.access.deadline import Deadline
+from kernel_bridge_magic.access.proxies import Proxy, proxy_for, tunnel
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
@@ -82,6 +82,8 @@ def no_proxy_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[JupyterServer, str]]:
+    import trustme  # with cryptography, which takes long
+
     folder = tmp_path_factory.mktemp("tunnel")
     authority = trustme.CA()
     cert, ca = str(folder / "cert.pem"), str(folder / "ca.pem")
@@ -185,3 +187,56 @@ def test_a_proxy_that_cannot_be_used_is_said_without_its_password(url: str, monk
         proxy_for(FAR)
     assert CANARY not in str(raised.value)
     assert CANARY not in repr(Proxy("p", 1, CANARY))
+
+
+def through(proxy: Proxy, answer: bytes, server: Server = FAR) -> bytes:
+    """Return what a proxy is asked that gives this answer and then hangs up, over a pair of sockets."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(answer)
+        theirs.shutdown(socket.SHUT_WR)
+        tunnel(server, proxy, ours, Deadline.after(5))
+        return theirs.recv(4096)
+
+
+OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+@pytest.mark.parametrize(("host", "where"), [(NAME, f"{NAME}:443"), ("2001:db8::1", "[2001:db8::1]:443")])
+def test_a_proxy_is_asked_for_the_server_with_its_login_alone(host: str, where: str) -> None:
+    server = replace(FAR, origin=FAR.origin._replace(host=host))
+    asked = f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n"
+    assert through(Proxy("p", 1), OPEN, server).decode() == f"{asked}\r\n"
+    login = "Proxy-Authorization: Basic bWU6cEBzcw=="
+    assert through(Proxy("p", 1, "me:p@ss"), OPEN, server).decode() == f"{asked}{login}\r\n\r\n"
+
+
+def test_what_comes_behind_a_proxy_s_answer_is_the_server_s() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(OPEN + b"hello")
+        tunnel(FAR, Proxy("p", 1), ours, Deadline.after(5))
+        assert ours.recv(99) == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "lab: the proxy p:1 wants a login; put it in"),
+        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "lab: the proxy p:1 does not connect to .*:443 \\(502\\); set no_proxy"),
+        (b"HTTP/1.1 200 OK\r\nX: cut off", "lab: the proxy p:1 does not connect to .*:443 \\(200\\)"),
+        (b"HTTP/1.1 \xff\xfe x\r\n\r\n", "no HTTP answer"),
+        (b"", "no HTTP answer"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 3000, "does not connect"),
+    ],
+)
+def test_a_proxy_s_refusal_tells_no_login(answer: bytes, says: str) -> None:
+    with pytest.raises(ServerUnreachable, match=says) as raised:
+        through(Proxy("p", 1, f"me:{CANARY}"), answer)
+    assert CANARY not in str(raised.value)
+
+
+def test_a_proxy_that_says_nothing_is_not_waited_for() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(TimeoutError):
+        tunnel(FAR, Proxy("p", 1), ours, Deadline.after(0.05))

@@ -4,9 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.access.urls import hub_and_user, parse_base_url, server_url
+from kernel_bridge_magic.access.urls import (
+    hub_and_user,
+    is_server,
+    parse_base_url,
+    server_url,
+    servers_named,
+    without_secrets,
+)
 from kernel_bridge_magic.errors import BadServer
-from kernel_bridge_magic.models import Origin
+from kernel_bridge_magic.models import Origin, Server
 
 
 @pytest.mark.parametrize(
@@ -153,3 +160,35 @@ def test_anything_is_read_or_refused(text: str, before: str) -> None:
 )
 def test_whose_server_a_path_of_a_hub_is(path: str, hub: str, user: str) -> None:
     assert hub_and_user(path) == (hub, user)
+
+
+@pytest.mark.parametrize("host", ["ü" * 70, "a\u3002\u3002b", "ü..x"])
+def test_a_name_that_nobody_can_look_up_is_refused(host: str) -> None:
+    with pytest.raises(BadServer, match="the host is not a name that can be looked up"):
+        parse_base_url(f"http://{host}/")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("https://me:hunter2@h/lab?token=s3cr3t", "https://h/lab"),
+        ("https://h/#s3cr3t", "https://h/"),
+        ("lab", "lab"),
+    ],
+)
+def test_a_server_is_named_without_what_may_be_secret(name: str, shown: str) -> None:
+    assert without_secrets(name) == shown
+
+
+def test_which_servers_a_name_or_a_url_means() -> None:
+    origin = Origin("http", "h", 80, "/")
+    hub = Server("http://h/hub/", "our hub", origin._replace(base_path="/hub/"))
+    lab = Server("http://h/", "Lab e\u0301", origin)
+    ann = Server("http://h/user/ann/", "ann", origin._replace(base_path="/user/ann/"), hub=hub)
+    known = [lab, ann]
+    assert servers_named("Lab \u00e9", known) == [lab] and servers_named("our hub", known) == [ann]
+    assert servers_named("http://h/lab/tree?token=x", known) == [lab]
+    assert servers_named("http://h/user/ann", known) == [ann]
+    for nobody in ("lab", "http://h:99999/", "http://other/", "http://"):
+        assert servers_named(nobody, known) == [], nobody
+    assert is_server("ann", ann) and not is_server("ann", lab)

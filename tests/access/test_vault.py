@@ -381,3 +381,23 @@ def test_a_token_of_somebody_else_is_withheld_until_there_is_another() -> None:
     assert CANARY not in "".join(vault.headers(HERE).values())
     vault.put(HERE, Secret(CANARY))
     assert vault.owner(HERE) is None and CANARY in vault.headers(HERE)["Authorization"]
+
+
+def test_a_secret_that_is_no_text_is_refused_unseen() -> None:
+    with pytest.raises(BadServer, match="the secret is not UTF-8 text") as raised:
+        Secret("s3cr3t\udcff")
+    assert "s3cr3t" not in str(raised.value)
+
+
+def test_a_vault_for_one_question_is_empty_where_there_is_no_secret() -> None:
+    other = HERE._replace(base_path="/other/")
+    alone = Vault().alone(HERE, other)
+    assert not alone.has(other) and not alone.has(HERE) and alone.auth_method(other) == "none"
+
+
+def test_who_has_logged_in_is_known_by_cookies() -> None:
+    vault = Vault()
+    vault.put_cookies(HERE, {"session": CANARY})
+    assert vault.auth_method(HERE) == "password" and not vault.has(HERE)
+    assert CANARY not in repr(vault) and CANARY in "".join(vault.headers(HERE).values())
+    assert vault.auth_method(HERE._replace(base_path="/other/")) == "none"

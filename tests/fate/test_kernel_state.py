@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from kernel_bridge_magic.errors import Fate
+from kernel_bridge_magic.fate.ending import Ending
 from kernel_bridge_magic.fate.kernel_state import KernelState
 from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.protocol.messages import Message
@@ -119,3 +121,36 @@ def test_an_end_that_no_message_says_is_told_as_well(kernel: Recorder) -> None:
     assert kernel.steps == [("main shell ends", EndSignal.LEFT), ("tell all", EndSignal.LEFT)]
     assert kernel.state.take_news() is EndSignal.LEFT
     assert not kernel.state.unproven, "nothing new is there that would have to be heard"
+
+
+@pytest.mark.parametrize(
+    ("fate", "told", "left"),
+    [
+        (Fate.OK, False, True),  # the next cell tells of the end
+        (Fate.FAILED, False, True),
+        (Fate.DIED, True, False),  # it has told of it itself
+        (Fate.UNKNOWN, True, False),
+        (Fate.UNKNOWN, False, True),
+        (None, False, True),
+    ],
+)
+def test_a_cell_leaves_the_news_of_an_end_to_the_next_unless_it_has_told_of_it(
+    kernel: Recorder, fate: Fate | None, told: bool, left: bool
+) -> None:
+    ending = Ending(0.0, told=told)
+    kernel.state.life.awaited = EndSignal.RESTARTING
+    kernel.state.end(EndSignal.RESTARTING)
+    kernel.state.end_cell(ending, fate)
+    assert kernel.state.has_news == left
+    assert kernel.state.life.awaited is EndSignal.RESTARTING, "the new life was not heard"
+
+
+@pytest.mark.parametrize(("fate", "awaited"), [(Fate.OK, None), (Fate.LEFT_RUNNING, EndSignal.SHUTDOWN)])
+def test_an_end_that_was_awaited_before_a_cell_is_over_once_the_cell_has_ended(
+    kernel: Recorder, fate: Fate, awaited: EndSignal | None
+) -> None:
+    kernel.state.life.awaited = EndSignal.SHUTDOWN
+    kernel.state.end(EndSignal.SHUTDOWN)
+    kernel.state.end_cell(Ending(0.0, EndSignal.SHUTDOWN, told=True), fate)
+    assert kernel.state.life.awaited is awaited
+    assert not kernel.state.has_news and kernel.state.told == (awaited is not None)

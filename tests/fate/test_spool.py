@@ -166,3 +166,51 @@ def test_no_chunk_is_no_crash(text: str) -> None:
     spool.hold()
     spool.receive(message(1))
     assert numbers(spool.give_up()) == [1] and not spool.usable
+
+
+def state(number: int, value: str) -> Message:
+    header = {"msg_id": f"kernel_1_{number}", "msg_type": "status", "session": "kernel"}
+    return Message("iopub", header, {"msg_id": CELL}, {}, {"execution_state": value})
+
+
+def on_shell(number: int) -> Message:
+    header = {"msg_id": f"kernel_1_{number}", "msg_type": "execute_reply", "session": "kernel"}
+    return Message("shell", header, {"msg_id": CELL}, {}, {"status": "ok"})
+
+
+def test_a_cell_is_without_its_head_from_its_reply_to_its_idle() -> None:
+    spool = Spool(CELL)
+    heads = []
+    for one in (state(0, "busy"), on_shell(9), message(1), state(2, "idle"), message(3), on_shell(10)):
+        assert spool.receive(one) == [one]
+        heads.append(spool.headless)
+    assert heads == [False, True, True, False, False, False]
+
+
+def test_what_answers_a_request_beside_the_cell_is_no_hole() -> None:
+    spool = Spool(CELL)
+    spool.receive(message(0))
+    spool.beside(message(1, parent="client_9"))
+    assert numbers(spool.receive(message(2))) == [2] and not spool.wanted
+    assert spool.receive(message(4)) == [] and spool.wanted
+
+
+def test_what_is_held_back_shows_and_what_children_printed_cannot_be_counted_behind_a_loss() -> None:
+    spool = Spool(CELL)
+    spool.receive(message(0))
+    spool.receive(message(1, pid=2))
+    assert not spool.uncounted and not spool.waiting
+    spool.broke()
+    assert spool.uncounted and not spool.waiting
+    spool.back()
+    spool.receive(message(5))
+    assert spool.waiting
+    assert numbers(spool.give_up()) == [5] and not spool.waiting and not spool.usable
+    assert numbers(spool.receive(message(9))) == [9], "nothing is held back any more"
+
+
+def test_a_question_of_the_cell_is_never_held_back() -> None:
+    spool = Spool(CELL)
+    spool.broke()
+    asked = Message("stdin", {"msg_id": "kernel_1_3", "msg_type": "input_request"}, {"msg_id": CELL}, {}, {})
+    assert spool.receive(asked) == [asked]

@@ -603,3 +603,29 @@ def test_f24_a_message_that_is_still_coming_may_be_what_the_idle_stands_behind()
         assert cell.wait(0.5).fate is None
     assert cell.get(stream("all of it"), status("idle")).fate is Fate.OK
     assert losses(cell) == []
+
+
+def test_a_connection_that_the_kernel_never_accepted_ran_nothing() -> None:
+    cell = Watched()
+    cell.watch.closed("the kernel received nothing", cell.now, unaccepted=True)
+    assert (cell.fate, cell.reason) == (Fate.NOT_RUN, "the kernel received nothing")
+    begun = running()
+    begun.watch.closed("the kernel received nothing", begun.now, unaccepted=True)
+    assert begun.fate is None, "it did receive the cell"
+
+
+def test_whoever_has_its_verdict_asks_and_is_told_no_more() -> None:
+    cell = running().get(reply(), status("idle"))
+    assert cell.fate is Fate.OK
+    for said in (None, "", "dead", "idle"):
+        assert cell.watch.server_says(said, cell.now) == []
+    assert cell.watch.interrupt(cell.now) == cell.watch.leave("told to end") == []
+    cell.watch.closed("an end", cell.now, denied=True)
+    assert cell.fate is Fate.OK
+
+
+def test_who_waits_no_longer_while_the_link_is_down_is_told_so() -> None:
+    cell = broken(running())
+    cell.said += cell.watch.leave("the time of the cell is up")
+    assert cell.fate is Fate.LEFT_RUNNING
+    assert "the time of the cell is up while the link was down" in cell.reason

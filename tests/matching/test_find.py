@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, BadMatch, KernelNotFound, OwnKernel
 from kernel_bridge_magic.faces import COMMAND_LINE, MAGICS, Face
 from kernel_bridge_magic.faces import PYTHON as PYTHON_FACE
-from kernel_bridge_magic.matching.find import find_by_id, find_one
+from kernel_bridge_magic.matching.find import find_by_id, find_one, find_only
 from kernel_bridge_magic.matching.levels import Level, could_mean, match_level
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
@@ -276,3 +276,17 @@ def test_any_text_gives_one_line_or_a_kernel(query: str, kernels: list[Kernel]) 
             ask(query, kernels)
         except BadInput as error:
             assert "\n" not in str(error)
+
+
+class TestFindOnly:
+    def test_where_there_is_one_it_is_meant(self) -> None:
+        assert find_only(Listing((OWN, ANALYSIS))) is ANALYSIS
+
+    def test_of_several_somebody_chooses(self) -> None:
+        with pytest.raises(AmbiguousKernel, match=r"^2 kernels are running\. Choose one: ") as raised:
+            find_only(Listing((OWN, ANALYSIS, CONSOLE)))
+        assert [kernel for _, kernel in raised.value.candidates] == [ANALYSIS, CONSOLE]
+
+    def test_this_kernel_is_none(self) -> None:
+        with pytest.raises(KernelNotFound):
+            find_only(Listing((OWN,)))

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel_bridge_magic.errors import BadInput, BadMatch, KernelNotFound, OwnKernel
-from kernel_bridge_magic.matching.levels import Level, could_mean, match_level, split_server
+from kernel_bridge_magic.matching.levels import Level, candidates, could_mean, match_level, split_server
 from kernel_bridge_magic.models import Kernel, Server
+from kernel_bridge_magic.reports import Listing
 from tests.support.matches import (
     ALL,
     ANALYSIS,
@@ -245,3 +246,12 @@ def test_a_filter_takes_the_items_of_a_list_where_the_whole_matches_nothing() ->
     comma = kernel(1, "analysis,stats.ipynb")
     assert could_mean("analysis,stats", [*ALL, comma]) == [comma]
     assert could_mean("re:x{1,2}", ALL) == []
+
+
+def test_what_a_sandboxed_server_claims_is_meant_where_it_is_named() -> None:
+    claim = replace(ANALYSIS, claimed=True, server=GPU)
+    listing = Listing((ANALYSIS,), claims=(claim,))
+    assert candidates("analysis", listing) == (ANALYSIS,)
+    assert candidates("lab::analysis", listing) == (ANALYSIS,)
+    for query in ("gpu::analysis", "gpu::#1", "#2", "'#2'"):
+        assert candidates(query, listing) == (ANALYSIS, claim), query

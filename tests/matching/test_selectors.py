@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -107,3 +108,20 @@ def test_a_selector_of_an_id_that_another_kernel_has() -> None:
     texts = [text for text, _ in raised.value.candidates]
     assert texts == ['"python (pid 1)"', '"python (pid 2)"', "lab::x", "gpu::x"]
     assert [find_one(text, [*alone, *behind]) for text in texts] == [*alone, *behind]
+
+
+@pytest.mark.parametrize(("name", "text"), [("gpu", "gpu::00000001"), (" $gpu", "URL::00000001")])
+def test_what_a_sandboxed_server_claims_is_selected_by_that_server(name: str, text: str) -> None:
+    at = replace(GPU, name=name)
+    claim = replace(kernel(1, "a.ipynb", at=at, id="00000001"), claimed=True)
+    assert selector(claim, [claim]).strip('"') == text.replace("URL", at.url)
+
+
+def test_a_path_that_reads_as_something_else_is_no_selector() -> None:
+    one = kernel(1, "re:[")
+    assert selector(one, [one]) == "00000001"
+
+
+def test_where_nothing_else_means_it_there_is_the_id() -> None:
+    one, twin = (kernel(1, at=None, id="x", started_by="python") for _ in range(2))
+    assert selector(one, [one, twin]) == "x"

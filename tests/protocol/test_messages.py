@@ -14,9 +14,12 @@ from kernel_bridge_magic.protocol.messages import (
     MalformedMessage,
     Message,
     check_code,
+    describe_kernel,
+    describe_language,
     evaluate_content,
     evaluated,
     execute_content,
+    has_subshells,
     make_message,
     read_json,
 )
@@ -232,3 +235,52 @@ def test_whatever_a_kernel_sends_is_valid_nbformat(sent: list[tuple[str, dict[st
         for event in request.receive(message):
             outputs.add(event)
     save(outputs.items)
+
+
+def test_a_message_for_a_subshell_says_so_in_its_header() -> None:
+    for subshell, said in (("", None), ("s1", "s1")):
+        made = make_message("x", {}, channel="shell", msg_id="id", client_id="us", date="now", subshell=subshell)
+        assert made.header.get("subshell_id") == said
+
+
+SUBSHELLS = "kernel subshells"
+
+
+@pytest.mark.parametrize(
+    ("info", "has"),
+    [
+        ({"implementation": "ipython", "supported_features": [SUBSHELLS]}, True),
+        ({"implementation": "bash", "supported_features": [SUBSHELLS]}, False),
+        ({"implementation": "ipython", "supported_features": SUBSHELLS}, False),
+        ({"implementation": "ipython", "supported_features": ["debugger"]}, False),
+        ({}, False),
+    ],
+)
+def test_only_ipykernel_s_word_for_subshells_is_taken(info: dict[str, Any], has: bool) -> None:
+    assert has_subshells(info) == has
+
+
+@pytest.mark.parametrize(
+    ("info", "program", "language"),
+    [
+        (
+            {
+                "implementation": "bash_kernel",
+                "implementation_version": "0.10.0",
+                "language_info": {"name": "bash", "version": "5"},
+            },
+            "bash_kernel 0.10.0",
+            "bash 5",
+        ),
+        ({"implementation": "x", "language_info": {"name": "y", "version": 3}}, "x", "y"),
+        ({"implementation": 5, "language_info": "python"}, "", ""),
+        ({}, "", ""),
+    ],
+)
+def test_what_a_kernel_says_it_is(info: dict[str, Any], program: str, language: str) -> None:
+    assert (describe_kernel(info), describe_language(info)) == (program, language)
+
+
+def test_a_name_that_fills_pages_is_cut() -> None:
+    assert len(describe_kernel({"implementation": "x" * 10_000})) < 1000
+    assert len(describe_language({"language_info": {"name": "x" * 10_000}})) < 1000

@@ -211,3 +211,46 @@ def test_text_that_is_cut_is_whole_elsewhere_and_counted(given_events: list[Even
     else:
         assert sorted(kept) == sorted(everything)
     assert written.text in ("", everything)
+
+
+class File:
+    """What keeps the whole text."""
+
+    def __init__(self) -> None:
+        self.text, self.restarts = "", 0
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+    def restart(self) -> None:
+        self.text, self.restarts = "", self.restarts + 1
+
+
+def test_of_too_much_text_the_whole_is_handed_on_from_its_beginning() -> None:
+    whole, printed = File(), ""
+    outputs = Outputs(1600, whole)
+    for number in range(300):
+        printed += (text := f"{number:04}\n" * 2)
+        outputs.add(Stream("stderr" if number % 50 == 0 else "stdout", text))
+        assert whole.text in ("", printed)
+    assert whole.text == printed and outputs.characters == len(printed)
+    assert len("".join(item.get("text", "") for item in outputs.items)) < 1600 + 100 and outputs.truncated
+
+
+def test_what_is_cleared_is_taken_out_of_the_whole() -> None:
+    whole = File()
+    outputs = Outputs(1600, whole)
+    outputs.add(Stream("stdout", "x" * 5000))
+    outputs.add(ClearOutput(False))
+    assert (whole.text, whole.restarts) == ("", 1)
+    outputs.add(Stream("stdout", "little"))
+    outputs.add(ClearOutput(False))
+    assert (whole.text, whole.restarts) == ("", 1), "nothing was handed on of it"
+
+
+def test_text_in_many_pieces_is_one_output() -> None:
+    outputs = Outputs()
+    for number in range(20_000):
+        outputs.add(Stream("stdout", f"{number} "))
+    (item,) = outputs.items
+    assert item["text"] == "".join(f"{number} " for number in range(20_000))

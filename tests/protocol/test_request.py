@@ -16,7 +16,8 @@ from kernel_bridge_magic.protocol.events import (
     Started,
     Stream,
 )
-from kernel_bridge_magic.protocol.request import Request
+from kernel_bridge_magic.protocol.messages import Message
+from kernel_bridge_magic.protocol.request import Request, display_of
 from tests.support.wire import CELL, error, msg, reply, status, stream
 
 
@@ -187,3 +188,24 @@ def test_bash_s_abort_is_the_specification_s_aborted() -> None:
     assert request.status == ""
     request.receive(reply("abort"))
     assert request.status == "aborted"
+
+
+def test_a_message_of_another_channel_means_nothing() -> None:
+    request = Request(CELL)
+    assert request.receive(msg("interrupt_reply", {"status": "ok"}, channel="control")) == ()
+    assert request.receive(msg("comm_open", {}, channel="stdin")) == ()
+    assert request.receive(status("starting")) == () and not (request.started or request.idle)
+
+
+@pytest.mark.parametrize(
+    ("message", "display"),
+    [
+        (msg("display_data", {"data": {}, "transient": {"display_id": "d"}}), "d"),
+        (msg("update_display_data", {"data": {}, "transient": {"display_id": "d"}}, parent="other"), "d"),
+        (msg("execute_result", {"data": {}, "transient": {"display_id": "d"}}, channel="shell"), ""),
+        (msg("display_data", {"data": {}, "transient": "d"}), ""),
+        (stream("x"), ""),
+    ],
+)
+def test_which_display_a_message_shows(message: Message, display: str) -> None:
+    assert display_of(message) == display

@@ -33,8 +33,11 @@ UNIT = (
 )
 #: What stands there and is `local` all the same: files, and single tests.
 LOCAL = (
-    *("access/test_descriptors.py", "access/test_linux.py", "access/test_peers.py", "access/test_proxies.py"),
+    *("access/test_descriptors.py", "access/test_linux.py", "access/test_peers.py"),
     *("access/test_sockets.py", "access/test_vault.py::test_a_secret_that_cannot_be_used_is_in_no_traceback"),
+    *("access/test_proxies.py::test_a_cell_runs_through_a_proxy_that_sees_no_secret",),
+    *("access/test_proxies.py::test_a_proxy_that_refuses_is_one_sentence",),
+    *("access/test_proxies.py::test_a_proxy_that_drips_is_not_waited_for",),
     *("access/test_vault.py::test_a_secret_in_a_url_is_in_no_traceback", "display/test_overflow.py"),
     *("matching/test_selectors.py::test_a_real_shell_gives_a_selector_back",),
     *("sanitize/test_html.py::test_a_table_of_pandas_is_shown_as_a_table",),  # imports pandas
