@@ -19,7 +19,7 @@ COMMAND = [sys.executable, "-m", "kernel_bridge_magic", "demo"]
 def test_what_is_missing_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "pandas" else name)
+    monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "pandas" else name)
     assert demo.demo(shell=False) == 2
     assert capsys.readouterr().err == (
         "kernel-bridge: the demo needs pandas. Run pip install 'kernel_bridge_magic[demo]'\n"
