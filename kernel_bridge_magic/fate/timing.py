@@ -3,12 +3,11 @@
 The rules read `timing.current` each time they look at their clock, so that a test may put another value there::
 
     monkeypatch.setattr(timing, "current", replace(timing.current, reply_grace=0.2))
-    monkeypatch.setattr(timing, "current", timing.current.scaled(0.1))
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +91,6 @@ class Timing:
     sleep_jump: float = 2.0
     #: Between two words on one message that is long in coming.
     tell_incoming: float = 5.0
-
-    def scaled(self, factor: float) -> Timing:
-        """Return the same bounds, each times `factor`."""
-        return Timing(*(factor * getattr(self, field.name) for field in fields(self)))
 
 
 #: The bounds in force.

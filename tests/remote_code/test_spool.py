@@ -36,6 +36,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Owner:
     session = Owner()
     shell = SimpleNamespace(kernel=SimpleNamespace(session=session))
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    monkeypatch.setattr("ipykernel.version_info", (7, 0, 0))  # with older ones nothing is kept, see below
     return session
 
 
@@ -189,3 +190,10 @@ def test_who_cannot_is_told_what_it_is() -> None:
     assert "this one is older" in needs({**ipython, "supported_features": 7})
     assert "this one is IRkernel 1.3" in needs({"implementation": "IRkernel", "implementation_version": "1.3"})
     assert "does not say" in needs({})
+
+
+def test_a_kernel_that_is_too_old_is_left_alone(session: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = session.send
+    monkeypatch.setattr("ipykernel.version_info", (6, 31, 0))
+    assert not is_armed(evaluate(arm(CELL, 1 << 20)))
+    assert session.send == before
