@@ -248,7 +248,7 @@ def test_long_pages_take_no_time(unit: str) -> None:
     began = time.process_time()
     sanitize({"text/html": (unit * 100_000)[:99_000] + ">" * 60_000})
     sanitize({"text/html": unit + " " * 90_000})
-    sanitize({"text/html": (unit * 500_000)[:2_000_000]})
+    sanitize({"text/html": unit * 500_000})
     assert time.process_time() - began < 3
 
 
