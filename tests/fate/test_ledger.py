@@ -780,14 +780,14 @@ def test_what_is_dropped_in_a_flood_is_never_told_too_small(seed: int) -> None:
 
 
 def test_in_a_flood_beside_nobody_just_what_was_dropped_is_counted() -> None:
-    dice = random.Random(7)
+    dice, end = random.Random(7), 3000
+    whole = list(enumerate(flood(2, end), 2))
     for _ in range(20):
-        end = 3000
         without: set[int] = set()
         for _ in range(dice.randrange(4)):
             start = dice.randrange(FLOOD + 2, end)
             without |= set(range(start, min(start + dice.choice((1, 3, 30, 300)), end)))
-        cell = [state(1, "busy"), *(one for number, one in enumerate(flood(2, end), 2) if number not in without)]
+        cell = [state(1, "busy"), *(one for number, one in whole if number not in without)]
         gap = lost(*cell, *dice.sample([answer(end), state(end + 1, "idle")], 2))
         assert gap is not None and gap.size == len(without)
 
