@@ -85,8 +85,8 @@ builtins.open, os.open = hiding(open), hiding(os.open)
 RUNS = """
 from kernel_bridge_magic import connect, kernels
 from kernel_bridge_magic.discovery.processes import usages
-found = list(kernels())
-assert [kernel.id for kernel in found] == [KERNEL], found
+found = [kernel for kernel in kernels() if kernel.id == KERNEL]  # other tests' kernels are on that server as well
+assert len(found) == 1
 for transport in ("zmq", "ws"):
     with connect(KERNEL, transport=transport) as kernel:
         assert kernel.execute("6 * 7").text == "42"

@@ -324,7 +324,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     log = io.StringIO()
     handler = logging.StreamHandler(log)
     level = logging.root.level
-    with pytest.MonkeyPatch.context() as patch, private_shell(directory) as shell:
+    with pytest.MonkeyPatch.context() as patch, private_shell(directory, keeps_history=True) as shell:
         patch.setenv("JUPYTER_RUNTIME_DIR", str(runtime))
         patch.delenv("XDG_RUNTIME_DIR", raising=False)
         patch.setenv("HOME", str(directory))

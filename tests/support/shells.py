@@ -13,10 +13,13 @@ from traitlets.config import Config
 
 
 @contextlib.contextmanager
-def private_shell(directory: Path) -> Iterator[InteractiveShell]:
-    """Make a shell whose profile lies below `directory`, and take all it changed back at the end."""
+def private_shell(directory: Path, *, keeps_history: bool = False) -> Iterator[InteractiveShell]:
+    """Make a shell whose profile lies below `directory`, and take all it changed back at the end.
+
+    Its history is in memory, unless `keeps_history`: a file of its own takes longer than most tests.
+    """
     before = sys.displayhook, sys.excepthook, sys.modules["__main__"]
-    history = Config(HistoryManager={"hist_file": ":memory:"})
+    history = Config() if keeps_history else Config(HistoryManager={"hist_file": ":memory:"})
     shell = InteractiveShell(ipython_dir=str(directory / "ipython"), config=history)
     assert not InteractiveShell.initialized(), "somebody left a shell behind"
     for cls in InteractiveShell._walk_mro():  # %%capture and get_ipython() look there
