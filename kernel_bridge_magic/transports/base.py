@@ -248,7 +248,7 @@ class Transport:
         with self._lock:
             return self._ledger.unexplained(cell)
 
-    # -- for subclasses
+    # -- for subclasses, which also set `name` and `reopens`: the five that raise NotImplementedError must be written
 
     def _connect(self) -> None:
         """Open the sockets; runs in the thread. Raises errors of this package only."""
@@ -277,6 +277,8 @@ class Transport:
         """Close the sockets; runs in the thread, once."""
         raise NotImplementedError
 
+    # -- for subclasses to call
+
     def _expired(self) -> bool:
         """Return whether nobody has used the connection for so long that it must be let go, or nobody can any more."""
         used = self.router.is_awaited or self.kept
@@ -294,6 +296,8 @@ class Transport:
         """Count a message that is dropped; the running cell tells of it at its end."""
         self.unheld += issubclass(why, MemoryError)
         self.malformed += not issubclass(why, MemoryError)
+
+    # -- what the thread does
 
     def _dispatch(self, message: Message) -> None:
         with self._lock:
