@@ -269,7 +269,8 @@ def _is_seen_to_be_ours(sock: socket.socket) -> bool:
 
         return any(has_bound(it.pid, sock.getpeername()) for it in psutil.process_iter() if is_ours(it.pid))
     ip, port = linux.plain(sock.getpeername())
-    return listening_process(port, {ip, f"::ffff:{ip}", "0.0.0.0", "::", "::ffff:0.0.0.0"}) is not None
+    ips = {ip, "::"} if ":" in ip else {ip, f"::ffff:{ip}", "0.0.0.0", "::", "::ffff:0.0.0.0"}
+    return listening_process(port, ips) is not None
 
 
 def has_bound(pid: int, path: str) -> bool:

@@ -236,6 +236,20 @@ def test_a_port_that_is_ours_at_another_address_proves_nothing() -> None:
 
 
 @pytest.mark.usefixtures("told_nothing")
+def test_a_listener_of_ours_on_all_of_ipv4_proves_nothing_for_ipv6() -> None:
+    with (
+        listen("::1") as listener,
+        listen("0.0.0.0", listener.getsockname()[1]),
+        socket.create_connection(listener.getsockname()[:2], 5) as sock,
+    ):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert peers.stranger(sock) == ""
+            listener.close()
+            assert peers.stranger(sock) == peers.UNSEEN
+
+
+@pytest.mark.usefixtures("told_nothing")
 def test_an_address_that_is_in_use_may_be_anybodys() -> None:
     with listen("127.0.0.1") as listener:
         port = listener.getsockname()[1]
