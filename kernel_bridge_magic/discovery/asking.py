@@ -95,12 +95,13 @@ def _ask_in_time(
 def _ask(server: Server, vault: Vault, until: Deadline, seconds: float, skip: Mapping[Origin, str]) -> list[Answer]:
     start = time.monotonic()
     if server.source != "runtime":
+        is_named = False
         try:
             problem, remedy = other_user(server, vault, seconds, until)
         except KernelBridgeError as error:
-            problem, remedy = error.problem, error.remedy
+            problem, remedy, is_named = error.problem, error.remedy, getattr(error, "is_named", False)
         if problem:
-            return [Answer(ServerReport(server, 0, problem, remedy, time.monotonic() - start))]
+            return [Answer(ServerReport(server, 0, problem, remedy, time.monotonic() - start, is_named=is_named))]
     answer = _ask_one(server, vault, until, seconds)
     if server.source != "runtime" and answer.report.problem and not answer.kernels and server.hub is None:
         running, others = servers_of(server, vault, seconds, until)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.access.urls import parse_base_url
-from kernel_bridge_magic.access.vault import Vault
+from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.discovery.asking import ask_all, join
 from kernel_bridge_magic.models import Server
 from kernel_bridge_magic.reports import ServerReport
@@ -57,6 +58,11 @@ def test_what_is_wrong_and_what_to_do_are_told_apart() -> None:
     port = free_port()
     url, why = f"http://127.0.0.1:{port}/", "the server has stopped, or the URL is wrong"
     named, called = asked(server_at(url, f"127.0.0.1:{port}"), server_at(url, "lab"))
+    hub = dataclasses.replace(server_at(f"{url}user/bob/", f"127.0.0.1:{port}"), source="given")
+    vault = Vault()
+    vault.put(hub.origin, Secret("token"))
+    [[answer]] = ask_all([hub], vault, Deadline.after(3.0), 3.0)
+    assert answer.report.is_named
     # The address is said once where it is the name.
     assert (named.problem, named.remedy) == (f"nothing is listening on 127.0.0.1:{port}: {why}", "")
     assert (called.problem, called.remedy) == (f"nothing is listening on 127.0.0.1:{port}", why)
