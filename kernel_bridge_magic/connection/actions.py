@@ -60,6 +60,8 @@ class Actions:
             self._asked_info = self._ask("kernel_info_request", {}) or self._asked_info
             self._watch.asked_kernel(self._asked_info, time.monotonic())
         elif action is Action.ASK_RECORD:
+            if self._asked_record:
+                self._transport.forget(self._asked_record)
             self._asked_record = self._ask("execute_request", record.question())
         elif action is Action.INTERRUPT:
             self.sent_interrupt = True

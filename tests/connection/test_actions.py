@@ -158,6 +158,17 @@ def test_only_the_answer_to_the_question_for_the_record_is_taken_out(scene: Scen
     assert scene.actions.receive(reply(), 1.0) is None
 
 
+def test_only_the_last_question_for_the_record_is_waited_for(scene: Scene) -> None:
+    scene.actions.do(Action.ASK_RECORD)
+    scene.actions.do(Action.ASK_RECORD)
+    first, second = scene.transport.of("execute_request")
+    for asked in (first, second):
+        scene.transport.receive(msg("execute_reply", {"status": "ok"}, channel="shell", parent=asked.msg_id))
+    assert [scene.inbox.get(timeout=10).parent_id for _ in range(len(scene.inbox))] == [second.msg_id]
+    scene.actions.end()
+    assert not scene.transport.router.is_awaited
+
+
 def test_an_interrupt_is_under_way_until_it_is_done(scene: Scene) -> None:
     assert not scene.actions.sent_interrupt and not scene.actions.is_interrupting(10)
     scene.actions.do(Action.INTERRUPT)
