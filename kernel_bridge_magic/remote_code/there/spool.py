@@ -102,8 +102,10 @@ class Spools(object):
                 cell["timer"].cancel()
             places = vars(self.session)
             if not self.cells and places.get("send") is self.hook:
-                del places["send"]
-                places.update(self.found)
+                if self.found:
+                    places.update(self.found)
+                else:
+                    del places["send"]
 
 
 def arm(key, most):
