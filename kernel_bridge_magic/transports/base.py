@@ -31,7 +31,7 @@ from kernel_bridge_magic.transports import timing
 from kernel_bridge_magic.transports.inbox import Closed, HeldUp, Inbox
 from kernel_bridge_magic.transports.main_shell import main_shell_of
 from kernel_bridge_magic.transports.router import Router
-from kernel_bridge_magic.transports.threads import Opening, Wakeup
+from kernel_bridge_magic.transports.threads import Opening, TimeIsUp, Wakeup
 
 
 class Transport:
@@ -94,7 +94,7 @@ class Transport:
             with held():
                 self._thread.start()
                 problem = self._opening.wait(timeout, held_up)
-        except TimeoutError:
+        except TimeIsUp:
             self.close()
             raise CannotConnect(f"no connection to the kernel within {timeout:g} s") from None
         except BaseException:  # Ctrl-C while connecting

@@ -77,8 +77,10 @@ class Dialler:
         self._status: int | None = None  # of the last handshake that was refused
         self._cut = False
 
-    def dial(self, seconds: float, asked: Callable[[], None]) -> MessageSocket:
+    def dial(self, seconds: float, asked: Callable[[], None], is_unwanted: Callable[[], bool]) -> MessageSocket:
         """Open the WebSocket within `seconds`. `asked` is called when the server is there and is being asked.
+
+        Nothing is sent to a server that answers when `is_unwanted`: the token, and a client that it takes note of.
 
         Raises:
             CannotConnect: it was not opened.
@@ -87,7 +89,7 @@ class Dialler:
         self._status = None
         secret = self._vault.auth_method(self._server.origin) != "none"
         raw = self._raw = open_socket(self._server, seconds, secret=secret)
-        if self._cut:  # perhaps before there was something to cut
+        if self._cut or is_unwanted():  # perhaps before there was something to cut
             raw.close()
             raise CannotConnect("the connection is closed")
         raw.settimeout(seconds)

@@ -14,6 +14,10 @@ from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.transports.inbox import HeldUp
 
 
+class TimeIsUp(Exception):
+    """A connection was not open in time. Not a TimeoutError, which a time limit of the user's may raise in the wait."""
+
+
 class Opening:
     """The wait for a connection: one thread waits, the connection's own thread says how far it is."""
 
@@ -42,7 +46,7 @@ class Opening:
         process that is suspended: it may go on tomorrow.
 
         Raises:
-            TimeoutError: the time is up.
+            TimeIsUp: it was not open in time.
         """
         deadline = Deadline.after(timeout)
         while True:
@@ -51,7 +55,7 @@ class Opening:
                 return self._outcome.get(timeout=PATIENCE if self._suspended else min(deadline.left, PATIENCE))
             except queue.Empty:
                 if is_over and not (self._suspended and held_up is not None):
-                    raise TimeoutError from None
+                    raise TimeIsUp from None
                 check()
                 if held_up is not None and self._asked_at is not None:
                     held_up(time.monotonic() - self._asked_at, self._suspended)

@@ -149,7 +149,7 @@ class WebSocketTransport(Transport):
         self._dial(timing.current.websocket_open)
 
     def _dial(self, seconds: float) -> None:
-        self._link = self._dialler.dial(seconds, self._opening.asked)
+        self._link = self._dialler.dial(seconds, self._opening.asked, lambda: self._closing)
         # Nobody waits for the answer: it teaches `life` the kernel's session before our first cell does.
         self.send("kernel_info_request", {})
 

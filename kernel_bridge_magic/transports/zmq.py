@@ -6,6 +6,7 @@ The sockets belong to the one thread: other threads put messages into a list and
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import threading
 
@@ -166,4 +167,6 @@ class ZMQTransport(Transport):
     def _send(self, message: Message) -> None:
         self._outbox.append(message)
         if not self._wakeup.ring():
-            raise LinkLost("the connection is closed")
+            with contextlib.suppress(ValueError):  # the thread has sent it as its last
+                self._outbox.remove(message)
+                raise LinkLost("the connection is closed")

@@ -135,7 +135,7 @@ def test_what_a_refusal_means_for_further_tries(answer: bytes, kind: type[Kernel
     with RawServer(answer) as raw:
         one = dialler(raw.server())
         with pytest.raises(kind) as raised:
-            one.dial(5, lambda: None)
+            one.dial(5, lambda: None, lambda: False)
         assert one.failure(raised.value) is means
 
 
@@ -143,14 +143,14 @@ def test_a_port_on_which_nobody_listens() -> None:
     one = dialler(nobody())
     asked: list[bool] = []
     with pytest.raises(ServerUnreachable) as raised:
-        one.dial(5, lambda: asked.append(True))
+        one.dial(5, lambda: asked.append(True), lambda: False)
     assert one.failure(raised.value) is Failure.REFUSED
     assert not asked, "nobody was there to be asked"
 
 
 def test_an_open_websocket_has_said_something() -> None:
     with ScriptedServer() as scripted:
-        connection = dialler(scripted.server, kernel=scripted.kernel).dial(5, lambda: None)
+        connection = dialler(scripted.server, kernel=scripted.kernel).dial(5, lambda: None, lambda: False)
         assert connection.getstatus() == 101 and connection.heard > 0
         connection.shutdown()
 
@@ -163,7 +163,7 @@ def test_a_handshake_that_is_cut_ends_at_once() -> None:
         one = dialler(raw.server())
         threading.Timer(0.2, one.cut).start()
         with pytest.raises(CannotConnect):
-            one.dial(20, lambda: None)
+            one.dial(20, lambda: None, lambda: False)
 
 
 def test_nothing_is_dialled_behind_a_cut() -> None:
@@ -171,7 +171,13 @@ def test_nothing_is_dialled_behind_a_cut() -> None:
         one = dialler(raw.server())
         one.cut()
         with pytest.raises(CannotConnect, match="the connection is closed"):
-            one.dial(5, lambda: None)
+            one.dial(5, lambda: None, lambda: False)
+    assert not [request for request in raw.requests if request]
+
+
+def test_a_server_that_is_there_too_late_is_sent_nothing() -> None:
+    with RawServer(http()) as raw, pytest.raises(CannotConnect, match="the connection is closed"):
+        dialler(raw.server()).dial(5, lambda: None, lambda: True)
     assert not [request for request in raw.requests if request]
 
 

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError
-from kernel_bridge_magic.transports.threads import Opening, Wakeup
+from kernel_bridge_magic.transports.threads import Opening, TimeIsUp, Wakeup
+from tests.support.still import StillTransport
 
 
 class Patience:
@@ -35,13 +36,36 @@ def test_what_is_said_first_counts(problem: KernelBridgeError | None) -> None:
 
 
 def test_the_time_is_up() -> None:
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeIsUp):
         Opening().wait(0.05, None)
+
+
+def test_a_time_limit_of_the_user_s_is_no_time_that_is_up() -> None:
+    """The handler of a SIGALRM raises TimeoutError as a rule, in the midst of the wait."""
+    over = threading.Event()
+
+    class Slow(StillTransport):
+        def _connect(self) -> None:
+            self._opening.asked()
+            over.wait(20)
+            raise CannotConnect("nobody waits any more")
+
+        def _release(self) -> None:
+            pass
+
+    def limit(seconds: float, suspended: bool) -> None:
+        raise TimeoutError("the user's")
+
+    try:
+        with pytest.raises(TimeoutError, match="the user's"):
+            Slow().open(20, limit)
+    finally:
+        over.set()
 
 
 def test_nobody_is_told_of_a_wait_before_a_server_was_asked() -> None:
     patience = Patience(1)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeIsUp):
         Opening().wait(0.25, patience)
     assert patience.told == []
 
@@ -62,7 +86,7 @@ def test_a_kernel_that_is_suspended_is_waited_for_without_an_end() -> None:
         opening.wait(0.1, patience)
     assert [suspended for _, suspended in patience.told] == [True] * 4
     began = time.monotonic()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeIsUp):
         opening.wait(0.1, None)  # nobody would end that wait
     assert time.monotonic() - began < 5
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import os
@@ -23,8 +24,9 @@ from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.errors import CannotConnect, Fate, KernelBridgeError, KernelDied, LinkLost, NotRun
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event, Lost, Queued, Started, Stream
-from kernel_bridge_magic.protocol.messages import execute_content
+from kernel_bridge_magic.protocol.messages import Message, execute_content
 from kernel_bridge_magic.transports import timing
+from kernel_bridge_magic.transports.inbox import Closed, Inbox
 from kernel_bridge_magic.transports.threads import Opening
 from kernel_bridge_magic.transports.zmq import ZMQTransport
 from tests.support.ports import free_port
@@ -427,6 +429,50 @@ def test_what_was_sent_just_before_the_close_arrives(tmp_path: Path) -> None:
             transport.send("execute_request", execute_content("last words"))
             transport.close()
             assert came.wait(10)
+
+
+class Racing(ZMQTransport):
+    """It is closed by somebody else between two steps of a send."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self._outbox = Outbox(self)
+
+
+class Outbox(collections.deque[Message]):
+    def __init__(self, transport: ZMQTransport) -> None:
+        super().__init__()
+        self.transport = transport
+
+    def append(self, message: Message) -> None:
+        super().append(message)
+        if message.msg_type == "execute_request":
+            self.transport.close()
+
+
+def test_what_the_thread_has_sent_as_its_last_is_not_called_unsent(tmp_path: Path) -> None:
+    came = threading.Event()
+    with ScriptedKernel(lambda cell: came.set(), tmp_path) as kernel:
+        transport = Racing(kernel.kernel)
+        transport.open(10)
+        inbox = Inbox()
+        transport.send("execute_request", execute_content("last words"), inbox=inbox)
+        assert came.wait(10)
+        assert inbox.get(timeout=10) == Closed("")
+
+
+def test_what_nobody_sent_before_the_close_is_called_unsent(tmp_path: Path) -> None:
+    class Late(ZMQTransport):
+        def _send(self, message: Message) -> None:
+            if message.msg_type == "execute_request":
+                self.close()
+            super()._send(message)
+
+    with ScriptedKernel(finish, tmp_path) as kernel:
+        transport = Late(kernel.kernel)
+        transport.open(10)
+        with pytest.raises(LinkLost):
+            transport.send("execute_request", execute_content("too late"))
 
 
 # -- keys
