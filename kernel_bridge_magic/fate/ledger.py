@@ -7,8 +7,9 @@ sent (of an object with `_ipython_display_`). So a hole counts, between a cell's
 was made after the link broke; where it is long; where it stands in a flood, since ZMQ's PUB socket keeps a thousand
 messages for each subscriber and drops the rest; and wherever it is known that something was dropped. One rule says how
 sure the count is: it is exact where each hole stands between two messages of the cell itself and nobody else was
-heard; everywhere else it is "up to N". It is never too small and never negative. Ids that are no counters (IRkernel
-and xeus have random ones) are never counted: then nobody can tell.
+heard; everywhere else it is "up to N". It is never negative, and never too small for what a break, a flood or a limit
+of a server may have taken. Ids that are no counters (IRkernel and xeus have random ones) are never counted: then nobody
+can tell.
 """
 
 from __future__ import annotations
