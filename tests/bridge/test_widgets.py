@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import ipykernel
 import pytest
 from jupyter_client import BlockingKernelClient
 
@@ -208,6 +209,7 @@ def test_a_widget_moves_while_its_cell_runs(here: FrontEnd) -> None:
     here.until_idle(sent)
 
 
+@pytest.mark.skipif(ipykernel.version_info < (7,), reason="needs ipykernel 7, which has subshells")
 def test_a_cell_that_awaits_lets_its_widgets_be_used(here: FrontEnd) -> None:
     sent = here.send(
         remote(
@@ -377,6 +379,8 @@ def test_a_cell_whose_end_cannot_be_shown_is_over(
 @pytest.fixture
 def owner(clients: dict[str, BlockingKernelClient]) -> FrontEnd:
     """The notebook to which the other kernel belongs."""
+    # Its kernel may have been restarted by the test before: what it said until IOPub is connected again was for nobody.
+    clients["there.ipynb"].wait_for_ready(timeout=SECONDS)
     front = FrontEnd(clients["there.ipynb"])
     front.run("from IPython.display import update_display")
     return front
