@@ -198,7 +198,7 @@ class FaultProxy:
         self._forgotten: list[Pair] = []
         self._held: tuple[str, ...] = ()
         self._limits: dict[str, int] = {}
-        self._refusing = False
+        self._refusing = self._ended = False
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = int(self._listener.getsockname()[1])
@@ -229,6 +229,9 @@ class FaultProxy:
             for way in self._held:
                 pair.open[way].clear()
             self.pairs = [known for known in self.pairs if not known.ended]
+            if self._refusing or self._ended:  # since it was accepted
+                pair.reset()
+                return
             self.pairs.append(pair)
             pair.start()
 
@@ -296,6 +299,8 @@ class FaultProxy:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        with self._lock:
+            self._ended = True
         self.release()
         for pair in [*self.pairs, *self._forgotten]:
             pair.close()
