@@ -100,10 +100,7 @@ def _without_final_break(value: str) -> str:
 def _shown(path: str) -> str:
     """Repeat a path where there is at least its directory: it may be the secret itself."""
     directory = os.path.dirname(path)
-    try:
-        known = os.path.lexists(path) or (directory != "" and os.path.isdir(directory))
-    except ValueError:
-        known = False
+    known = os.path.lexists(path) or (directory != "" and os.path.isdir(directory))
     return f" {path!r}" if known else ""
 
 

@@ -99,7 +99,8 @@ def _ask(server: Server, vault: Vault, until: Deadline, seconds: float, skip: Ma
         try:
             problem, remedy = other_user(server, vault, seconds, until)
         except KernelBridgeError as error:
-            problem, remedy, is_named = error.problem, error.remedy, getattr(error, "is_named", False)
+            problem, remedy = error.problem, error.remedy
+            is_named = isinstance(error, ServerError) and error.is_named
         if problem:
             return [Answer(ServerReport(server, 0, problem, remedy, time.monotonic() - start, is_named=is_named))]
     answer = _ask_one(server, vault, until, seconds)
