@@ -9,17 +9,16 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import ipykernel
 import pytest
 
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from tests.support.raw_owner import RawOwner
 from tests.support.servers import JupyterServer, private_env, wait_for
+from tests.support.versions import with_subshells
 
 Connect = Callable[[str], KernelConnection]
 QUIET = "vars(__import__('IPython').get_ipython().displayhook).get('quiet')"
-with_subshells = pytest.mark.skipif(ipykernel.version_info < (7,), reason="needs ipykernel 7, which has subshells")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import ipykernel
 import pytest
 from jupyter_client import BlockingKernelClient
 
@@ -28,6 +27,7 @@ from kernel_bridge_magic.transports.websocket import WebSocketTransport
 from tests.support.hostile import HostileServer
 from tests.support.servers import JupyterServer, wait_for
 from tests.support.transports import transport_of
+from tests.support.versions import with_subshells
 
 SECONDS = 20.0
 SLIDER = "import ipywidgets as w\nslider = w.IntSlider(value=42)\n"
@@ -209,7 +209,7 @@ def test_a_widget_moves_while_its_cell_runs(here: FrontEnd) -> None:
     here.until_idle(sent)
 
 
-@pytest.mark.skipif(ipykernel.version_info < (7,), reason="needs ipykernel 7, which has subshells")
+@with_subshells
 def test_a_cell_that_awaits_lets_its_widgets_be_used(here: FrontEnd) -> None:
     sent = here.send(
         remote(

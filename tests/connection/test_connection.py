@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import ipykernel
 import pytest
 
 from kernel_bridge_magic.access.urls import parse_base_url
@@ -57,9 +56,9 @@ from tests.faults.proxy import FaultProxy
 from tests.support.owner import MAIN
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
 from tests.support.transports import connect_over, found, known
+from tests.support.versions import with_subshells
 
 Connect = Callable[[str], KernelConnection]
-with_subshells = pytest.mark.skipif(ipykernel.version_info < (7,), reason="needs ipykernel 7, which has subshells")
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import ipykernel
 import pytest
 
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
+from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.connection.subshells import Subshell, ask_aside, look_busy
 from kernel_bridge_magic.errors import RemoteError, TimedOut
 from kernel_bridge_magic.protocol.events import DisplayData, Event, ExecuteResult, Payload, Stream
@@ -20,9 +20,8 @@ from kernel_bridge_magic.protocol.messages import evaluate_content, evaluated
 from tests.support.owner import Owner
 from tests.support.servers import JupyterServer, wait_for
 from tests.support.transports import transport_of
+from tests.support.versions import with_subshells
 
-OLD = ipykernel.version_info < (7,)
-with_subshells = pytest.mark.skipif(OLD, reason="needs ipykernel 7, which has subshells")
 Connect = Callable[[str], KernelConnection]
 
 PLOTS = """
@@ -105,6 +104,16 @@ def drawn(connection: KernelConnection, code: str) -> list[str]:
     events = list(execution)
     assert execution.result is not None
     execution.result.raise_for_error()
+    return pictures(events)
+
+
+def while_it_runs(execution: Execution, act: Callable[[], object]) -> list[str]:
+    """Call `act` each time that a cell prints; give the titles of what it displayed."""
+    events: list[Event] = []
+    for event in execution:
+        events.append(event)
+        if isinstance(event, Stream):
+            act()
     return pictures(events)
 
 
@@ -238,36 +247,27 @@ plt.title('a guest')"""
 @with_subshells
 def test_a_cell_that_draws_beyond_the_owner_s(owner: Owner, guest: KernelConnection) -> None:
     execution = guest.start(Cell("plt.plot([9]); print('on'); time.sleep(1); plt.title('a guest')", if_busy="subshell"))
-    events = []
-    for event in execution:
-        events.append(event)
-        if isinstance(event, Stream):
-            assert owner.unharmed()
-    assert pictures(events) == ["a guest"]
+    unharmed: list[bool] = []
+    assert while_it_runs(execution, lambda: unharmed.append(owner.unharmed())) == ["a guest"]
+    assert unharmed and all(unharmed)
 
 
 @with_subshells
 def test_two_guests_at_once(owner: Owner, guest: KernelConnection, connect: Connect, plotting: str) -> None:
     other = connect(plotting)
     execution = guest.start(Cell("plt.plot([9]); print('on'); time.sleep(1); plt.title('a guest')", if_busy="subshell"))
-    events = []
-    for event in execution:
-        events.append(event)
-        if isinstance(event, Stream):
-            assert drawn(other, "plt.title('another')") == ["another"]
-            look_busy(transport_of(other))
-    assert pictures(events) == ["a guest"]
+
+    def draw() -> None:
+        assert drawn(other, "plt.title('another')") == ["another"]
+        look_busy(transport_of(other))
+
+    assert while_it_runs(execution, draw) == ["a guest"]
 
 
 @with_subshells
 def test_the_interrupt_of_a_cell_that_draws(owner: Owner, guest: KernelConnection) -> None:
     execution = guest.start(Cell("plt.title('a guest'); print('on')\nwhile True: time.sleep(0.05)", if_busy="subshell"))
-    events = []
-    for event in execution:
-        events.append(event)
-        if isinstance(event, Stream):
-            execution.interrupt()
-    assert pictures(events) == ["a guest"]
+    assert while_it_runs(execution, execution.interrupt) == ["a guest"]
     assert execution.result is not None and isinstance(execution.result.error, RemoteError)
 
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import ipykernel
 import pytest
 
 from kernel_bridge_magic.connection.cell import Cell
@@ -23,9 +22,8 @@ from tests.support.owner import MAIN, Owner
 from tests.support.scripted import INFO, ScriptedKernel
 from tests.support.servers import JupyterServer, wait_for
 from tests.support.transports import transport_of
+from tests.support.versions import HAS_SUBSHELLS, with_subshells
 
-OLD = ipykernel.version_info < (7,)
-with_subshells = pytest.mark.skipif(OLD, reason="needs ipykernel 7, which has subshells")
 Connect = Callable[[str], KernelConnection]
 
 
@@ -276,7 +274,7 @@ def test_what_is_said_of_a_kernel_that_is_idle_by_then_is_put_right(
 
 
 def test_a_kernel_without_subshells_is_said_and_runs_nothing(owner: Owner, guest: KernelConnection) -> None:
-    if not OLD:
+    if HAS_SUBSHELLS:
         state = transport_of(guest).state
         state.info = {**state.info, "supported_features": ["debugger"]}  # as ipykernel 6 says
     with pytest.raises(NotRun, match="no subshells"):
