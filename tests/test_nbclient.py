@@ -10,9 +10,9 @@ from typing import Any
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from tests.support.executed import Executor
 from tests.support.owner import Owner
 from tests.support.scripted import AskingKernel, ScriptedCell, ScriptedKernel
 from tests.support.servers import JupyterServer, private_env
@@ -22,7 +22,7 @@ LOAD = "%load_ext kernel_bridge_magic"
 
 
 def execute(
-    runtime_dir: Path, directory: Path, cells: list[str], client: type[NotebookClient] = NotebookClient, **options: Any
+    runtime_dir: Path, directory: Path, cells: list[str], client: type[Executor] = Executor, **options: Any
 ) -> list[Any]:
     """Execute these cells in a kernel that finds the kernels of a runtime directory, save, and give what was saved."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
@@ -248,7 +248,7 @@ def test_text_that_a_kernel_cannot_encode_is_shown_as_a_browser_would(
 # -- lines of ours
 
 
-class Watching(NotebookClient):
+class Watching(Executor):
     """Touches `go` as soon as the last cell says that it waits."""
 
     go: Path

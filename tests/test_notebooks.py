@@ -10,9 +10,8 @@ from typing import Any
 
 import nbformat
 import pytest
-from jupyter_client import AsyncKernelManager
-from nbclient import NotebookClient
 
+from tests.support.executed import Executor, LookingKernelManager
 from tests.support.servers import JupyterServer, private_env
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
@@ -22,10 +21,10 @@ def execute(path: Path, directory: Path, **more: str) -> list[Any]:
     """Execute a notebook in private Jupyter directories, with more in its environment; give its cells."""
     env = private_env(directory, **more)
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=90)
+    client = Executor(notebook, timeout=90)
     # Where a server would put it; nbclient would take a name in /tmp. Given as an argument it would not be ended.
     file = Path(env["JUPYTER_RUNTIME_DIR"]) / "kernel-of-the-notebook.json"
-    client.km = AsyncKernelManager(kernel_name="python3", connection_file=str(file))
+    client.km = LookingKernelManager(kernel_name="python3", connection_file=str(file))
     client.execute(env=env, cwd=str(directory))
     nbformat.validate(notebook)
     return list(notebook.cells)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbclient import NotebookClient
 
 from tests.browser.lab import Lab, Page
 from tests.browser.rows import MAGIC, ROWS, STOP, Row
+from tests.support.executed import Executor
 from tests.support.servers import private_env
 from tests.support.terminal import Terminal
 
@@ -355,9 +355,7 @@ def _execute(
         if row.later:
             sources.append(LATER)  # what comes late would come into the next row's cell
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    # Where a widget keeps output, nbclient sends by the socket on which it waits, and may miss the reply until the
-    # timeout is over; natively, too.
-    client = NotebookClient(notebook, timeout=15, kernel_name=kernel, allow_errors=True, shutdown_kernel="immediate")
+    client = Executor(notebook, timeout=15, kernel_name=kernel, allow_errors=True, shutdown_kernel="immediate")
     client.execute(env=env)
     saved = iter(notebook.cells[1 if setup else 0 :])
     shown: dict[str, Shown | Exception] = {}
