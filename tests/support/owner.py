@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from pathlib import Path
 
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
-from kernel_bridge_magic.protocol.events import Event, ExecuteResult, Started
+from kernel_bridge_magic.protocol.events import Event, ExecuteResult
+from tests.support.servers import wait_for
 
 MAIN = "import os, time\nwhile not os.path.exists({go!r}): time.sleep(0.05)\n'main is done'"
 
@@ -19,19 +19,17 @@ class Owner:
     def __init__(self, connection: KernelConnection, go: Path, code: str = MAIN, *, before: str = "") -> None:
         self.events: list[Event] = []
         self._go = go
-        code = before + code.format(go=str(go))
-        started: queue.SimpleQueue[None] = queue.SimpleQueue()
-        execution = connection.start(Cell(code))
+        begun = go.with_name(f"{go.name}-begun")
+        execution = connection.start(Cell(f"{before}open({str(begun)!r}, 'w').close()\n{code.format(go=str(go))}"))
 
         def work() -> None:
             for event in execution:
                 self.events.append(event)
-                if isinstance(event, Started):
-                    started.put(None)
 
         self.thread = threading.Thread(target=work)
         self.thread.start()
-        started.get(timeout=30)
+        # `Started` comes before IPython calls the hooks of a cell that begins: its code may not run for a while.
+        wait_for(begun.exists, "the owner's cell")
 
     def unharmed(self) -> bool:
         """Let it end, and say whether the cell came to that by itself."""
