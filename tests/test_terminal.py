@@ -123,7 +123,7 @@ def test_getpass(terminal: Terminal) -> None:
 
 
 def test_one_interrupt_stops_the_cell_over_there(terminal: Terminal, there: str) -> None:
-    terminal.start(f"%%remote -q {there}\nimport time\nprint('on', flush=True)\ntime.sleep(60)")
+    terminal.start(f"%%remote -q {there}\nimport time\nprint('on')\ntime.sleep(60)")
     terminal.wait_for("on")
     terminal.interrupt()
     lines = terminal.finish().splitlines()

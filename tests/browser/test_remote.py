@@ -316,7 +316,7 @@ def test_stop_button_interrupts_the_remote_cell(desk: Desk) -> None:
         page.run_cell(3, "'before'")
         before = page.execution_count(3)
     assert before
-    place = desk.new("%%remote b\nimport time\nprint('on', flush=True)\ntime.sleep(60)", wait=False)
+    place = desk.new("%%remote b\nimport time\nprint('on')\ntime.sleep(60)", wait=False)
     desk.page.wait_text(place, "on")
     desk.page.stop_button()
     desk.page.wait_idle()

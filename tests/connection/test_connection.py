@@ -712,7 +712,7 @@ def test_a_kernel_without_a_server_is_interrupted_by_message(tmp_path_factory: p
         transport.open(10)
         with KernelConnection(kernel, transport, Control(kernel, None)) as connection:
             # Before the code itself runs, an interrupt would take the reply away.
-            execution = connection.start(Cell("print('runs', end='', flush=True); import time; time.sleep(60)"))
+            execution = connection.start(Cell("print('runs', end=''); import time; time.sleep(60)"))
             for event in execution:
                 if isinstance(event, Stream):
                     execution.interrupt()

@@ -27,7 +27,8 @@ from tests.support.scripted import ScriptedCell, ScriptedKernel, ScriptedServer
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
 from tests.support.transports import connect_over, found, known
 
-SLEEP = "import time; print('begun', flush=True); time.sleep(60)"
+# Not flushed, and so seen while it sleeps: an ipykernel that is interrupted while it flushes may go on.
+SLEEP = "import time; print('begun'); time.sleep(60)"
 
 
 def interrupted_by(connection: KernelConnection, how: Control, transport: ZMQTransport | None = None) -> RemoteError:

@@ -98,7 +98,7 @@ def basics(bridge: Bridge, kernel: Kernel) -> str:
         if isinstance(event, InputRequest):
             asks.answer("hunter22" if event.password else "ann")
     assert asks.result is not None and asks.result.outputs[-1]["text"] == "ann 8\n", asks.result
-    sleeps = connection.start(Cell("print('on', flush=True)\nimport time; time.sleep(60)"))
+    sleeps = connection.start(Cell("print('on')\nimport time; time.sleep(60)"))
     for event in sleeps:
         if isinstance(event, Stream) and not sleeps.interrupted:  # the line may be two messages
             sleeps.interrupt()
