@@ -20,6 +20,7 @@ from kernel_bridge_magic.models import Kernel, Origin
 from kernel_bridge_magic.reports import Usage
 
 _SAMPLE_SECONDS = 0.1  # CPU is what is used in a time; all processes are looked at over the same
+_LOOKS = 3
 _STARTED_SECONDS = 5.0  # since a kernel elsewhere was started, or was last heard by its server
 
 
@@ -43,8 +44,13 @@ def listening_pids(where: Iterable[Endpoint]) -> dict[str, int]:
 def is_at_work(pid: int) -> bool:
     """Return whether a process computes, reads a disk or sleeps, rather than waits for somebody to speak to it.
 
-    Only its first thread counts: that is where a kernel loads what it needs.
+    Only its first thread counts: that is where a kernel loads what it needs. It is looked at several times: one that
+    wakes up between the two questions of a look seems to wait.
     """
+    return any(_looks_at_work(pid) for _ in range(_LOOKS))
+
+
+def _looks_at_work(pid: int) -> bool:
     import psutil
 
     with contextlib.suppress(psutil.Error):

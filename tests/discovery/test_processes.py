@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from kernel_bridge_magic.access import peers
 from kernel_bridge_magic.access.vault import Vault
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.discovery.look import look
@@ -83,6 +84,13 @@ def test_a_process_that_waits_is_not_at_work(code: str, works: bool) -> None:
             wait_for(lambda: is_at_work(process.pid) is works, "what it does", seconds=10)
         finally:
             process.kill()
+
+
+def test_a_process_that_wakes_up_while_it_is_looked_at_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([psutil.STATUS_SLEEPING, psutil.STATUS_RUNNING])
+    monkeypatch.setattr(psutil.Process, "status", lambda process: next(looks))
+    monkeypatch.setattr(peers, "is_asleep", lambda pid: False)  # it has just begun to run
+    assert is_at_work(os.getpid())
 
 
 def test_a_process_that_has_ended_is_not_at_work() -> None:
