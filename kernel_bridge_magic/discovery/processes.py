@@ -20,7 +20,7 @@ from kernel_bridge_magic.models import Kernel, Origin
 from kernel_bridge_magic.reports import Usage
 
 _SAMPLE_SECONDS = 0.1  # CPU is what is used in a time; all processes are looked at over the same
-_LOOKS = 3
+_LOOKS = 3  # at a process that may be at work
 _STARTED_SECONDS = 5.0  # since a kernel elsewhere was started, or was last heard by its server
 
 
@@ -44,19 +44,16 @@ def listening_pids(where: Iterable[Endpoint]) -> dict[str, int]:
 def is_at_work(pid: int) -> bool:
     """Return whether a process computes, reads a disk or sleeps, rather than waits for somebody to speak to it.
 
-    Only its first thread counts: that is where a kernel loads what it needs. It is looked at several times: one that
-    wakes up between the two questions of a look seems to wait.
+    Only its first thread counts: that is where a kernel loads what it needs. A process that wakes up between the two
+    questions seems to wait, so both are asked several times.
     """
-    return any(_looks_at_work(pid) for _ in range(_LOOKS))
-
-
-def _looks_at_work(pid: int) -> bool:
     import psutil
 
+    works = (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
     with contextlib.suppress(psutil.Error):
-        if psutil.Process(pid).status() in (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP):
-            return True
-    return peers.is_asleep(pid)
+        process = psutil.Process(pid)
+        return any(process.status() in works or peers.is_asleep(pid) for _ in range(_LOOKS))
+    return False
 
 
 def usages(connection_files: Iterable[str]) -> dict[str, Usage]:
