@@ -420,8 +420,12 @@ def test_a_thread_of_our_cell_updates_its_display_while_the_owner_s_cell_runs(he
 
 def test_it_is_updated_while_a_cell_of_ours_waits_for_the_owner_s(here: FrontEnd, owner: FrontEnd) -> None:
     shown = here.run(remote("shown = display('before', display_id=True)"))
-    theirs = owner.send("shown.update('meanwhile')\ninput('go on? ')")
+    theirs = owner.send("input('begun? ')\nshown.update('meanwhile')\ninput('go on? ')")
+    # Ours is sent when theirs has begun: a kernel that is busy takes what two clients have sent in any order.
+    owner.client.get_stdin_msg(timeout=SECONDS)
     ours = here.send(remote("print('our turn')"))
+    here.until(lambda it: it["msg_type"] == "display_data" and "waiting: " in str(it["content"]["data"]))
+    owner.client.input("yes")
     the_update(here, shown, "meanwhile")
     owner.client.get_stdin_msg(timeout=SECONDS)
     owner.client.input("yes")
