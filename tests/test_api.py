@@ -61,8 +61,8 @@ def test_the_example_of_the_interface(own_kernel: str) -> None:
         assert isinstance(result.value, RemoteValue)
         assert str(result.value) == "(2, 3)"
         assert result.value.literal() == (2, 3)
-        events = [event for event in kernel.stream("print('x')") if isinstance(event, Stream)]
-        assert events == [Stream("stdout", "x\n")]
+        events = [event for event in kernel.stream("print('x', end='')") if isinstance(event, Stream)]
+        assert events == [Stream("stdout", "x")]
         with pytest.raises(RemoteError) as raised:
             kernel.execute("1 / 0")
         assert raised.value.ename == "ZeroDivisionError"

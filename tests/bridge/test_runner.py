@@ -42,18 +42,25 @@ Connect = Callable[[str], KernelConnection]
 
 
 class Screen:
-    """A sink that keeps what was shown; `on_text` is called with each stream's text."""
+    """A sink that keeps what was shown, a stream's pieces joined; `on_line` is called with each whole line of stdout.
+
+    A kernel may flush between the two writes of a `print`, so a line may come in two pieces.
+    """
 
     def __init__(self, answers: list[Any] | None = None) -> None:
         self.shown: list[tuple[Any, ...]] = []
         self.answers = answers or []
-        self.on_text: Callable[[str], None] = lambda text: None
+        self.on_line: Callable[[str], None] = lambda line: None
         self.on_ask: Callable[[], None] = lambda: None
         self.on_note: Callable[[str], None] = lambda text: None
 
     def stream(self, name: str, text: str) -> None:
-        self.shown.append((name, text))
-        self.on_text(text)
+        before = self.shown.pop()[1] if self.shown and self.shown[-1][0] == name else ""
+        self.shown.append((name, before + text))
+        if name == "stdout":
+            *lines, _ = (before.rpartition("\n")[2] + text).split("\n")
+            for line in lines:
+                self.on_line(line)
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
         self.shown.append(("display", data.get("text/plain"), update))
@@ -383,7 +390,7 @@ def test_a_bad_cell_changes_no_handler(kernel: KernelConnection) -> None:
 
 def test_the_first_ctrl_c_interrupts_there_and_shows_the_rest(kernel: KernelConnection) -> None:
     screen = Screen()
-    screen.on_text = lambda text: interrupt_ourselves() if text == "begun\n" else None
+    screen.on_line = lambda line: interrupt_ourselves() if line == "begun" else None
     code = "import time\nprint('begun')\ntry:\n    time.sleep(60)\nfinally:\n    print('drained')"
     result = run_in(kernel, code, screen)
     assert isinstance(result.error, RemoteError)
@@ -407,8 +414,8 @@ def test_an_interrupt_that_we_did_not_send_is_told_as_far_as_it_is_known(
     client = BlockingKernelClient()
     client.load_connection_file(str(jupyter_server.connection_file(shared_kernel)))
 
-    def interrupt(text: str) -> None:
-        if text != "begun\n":
+    def interrupt(line: str) -> None:
+        if line != "begun":
             return
         if by == "a client's request":
             client.control_channel.send(client.session.msg("interrupt_request", {}))
@@ -419,7 +426,7 @@ def test_an_interrupt_that_we_did_not_send_is_told_as_far_as_it_is_known(
 
     screen = Screen()
     screen.names_kernel = names_kernel
-    screen.on_text = interrupt
+    screen.on_line = interrupt
     then = "raise KeyboardInterrupt" if by == "its own code" else "time.sleep(60)"
     try:
         # Not flushed, and so seen while it sleeps: an ipykernel that is interrupted while it flushes may go on.
@@ -442,12 +449,12 @@ def test_the_second_ctrl_c_leaves_it_running(connect: Connect, own_kernel: str) 
     kernel = connect(own_kernel)
     screen = Screen()
 
-    def twice(text: str) -> None:
-        if text == "begun\n":
+    def twice(line: str) -> None:
+        if line == "begun":
             interrupt_ourselves()
             interrupt_ourselves()
 
-    screen.on_text = twice
+    screen.on_line = twice
     code = (
         "import signal, time\nbefore = signal.signal(signal.SIGINT, lambda number, frame: None)\n"
         "print('begun', flush=True)\ntime.sleep(1.5)\nsignal.signal(signal.SIGINT, before)\nleft = 1"
@@ -464,7 +471,7 @@ def test_a_keyboard_interrupt_that_is_no_sigint_interrupts_there(kernel: KernelC
         raise KeyboardInterrupt
 
     screen = Screen()
-    screen.on_text = lambda text: signal.raise_signal(number) if text == "begun\n" else None
+    screen.on_line = lambda line: signal.raise_signal(number) if line == "begun" else None
     code = "import time\nprint('begun')\ntry:\n    time.sleep(60)\nfinally:\n    print('drained')"
     before = signal.signal(number, handler)
     try:
@@ -482,7 +489,7 @@ def test_a_keyboard_interrupt_raised_in_a_thread_that_waits_interrupts_there(ker
     """As `Subshell.interrupt` does it to a cell of ours that waits in a subshell for another kernel."""
     screen, results = Screen(), list[RemoteResult]()
     begun = threading.Event()
-    screen.on_text = lambda text: begun.set()
+    screen.on_line = lambda line: begun.set()
     code = "import time\nprint('begun')\ntry:\n    time.sleep(60)\nfinally:\n    print('drained')"
     waiting = threading.Thread(target=lambda: results.append(run_in(kernel, code, screen)))
     waiting.start()
@@ -507,10 +514,10 @@ def test_a_sink_that_raises_in_mid_run_leaves_the_cell_running_and_says_so(
     go = tmp_path / "go"
     screen = Screen()
 
-    def fail(text: str) -> None:
+    def fail(line: str) -> None:
         raise problem("no sink")
 
-    screen.on_text = fail
+    screen.on_line = fail
     code = (
         f"import os, time\nprint('begun', flush=True)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)\nn = 1"
     )
@@ -535,7 +542,7 @@ def test_a_time_limit_by_sigalrm_is_raised_and_the_fate_is_told(
         raise TimeoutError("too long")
 
     screen = Screen()
-    screen.on_text = lambda text: signal.raise_signal(signal.SIGUSR1)
+    screen.on_line = lambda line: signal.raise_signal(signal.SIGUSR1)
     code = (
         f"import os, time\nprint('begun', flush=True)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)\nn = 2"
     )

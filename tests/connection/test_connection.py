@@ -409,12 +409,12 @@ def test_the_first_interrupt_ends_the_cell_there(kernel: KernelConnection) -> No
     seen: list[Event] = []
     for event in execution:
         seen.append(event)
-        if event == Stream("stdout", "on\n"):
+        if isinstance(event, Stream) and event.text.startswith("on"):  # its line break may come by itself
             execution.interrupt()
     assert execution.result is not None
     assert isinstance(execution.result.error, RemoteError)
     assert execution.result.error.ename == "KeyboardInterrupt"
-    assert Stream("stdout", "drained\n") in seen
+    assert "".join(event.text for event in seen if isinstance(event, Stream)) == "on\ndrained\n"
     assert kernel.execute("1").text == "1"
 
 

@@ -148,7 +148,7 @@ def test_an_error_in_a_subshell_leaves_none_behind(owner: Owner, guest: KernelCo
 def test_an_interrupt_hits_the_subshell_s_cell_only(owner: Owner, guest: KernelConnection) -> None:
     execution = guest.start(Cell("import time\nprint('on')\nwhile True: time.sleep(0.05)", if_busy="subshell"))
     for event in execution:
-        if event == Stream("stdout", "on\n"):
+        if isinstance(event, Stream) and event.text.startswith("on"):  # its line break may come by itself
             execution.interrupt()
     assert execution.result is not None
     assert isinstance(execution.result.error, RemoteError)
