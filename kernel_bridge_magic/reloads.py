@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 _PACKAGE = __package__ or ""
+_PREFIX = f"{_PACKAGE}."
 #: the spec that each module had when it was first seen: reloading gives it a new one. Reloading this one keeps it.
 _FIRST: dict[str, Any] = globals().get("_FIRST", {})
 
@@ -20,7 +21,7 @@ def happened() -> bool:
     """Return whether any module of ours was reloaded since it was seen first. The package itself holds no classes."""
     found = False
     for name, module in list(sys.modules.items()):
-        if name.startswith(f"{_PACKAGE}.") and module is not None:
+        if name.startswith(_PREFIX) and module is not None:
             spec = getattr(module, "__spec__", None)
             found |= _FIRST.setdefault(name, spec) is not spec
     return found
@@ -32,8 +33,8 @@ def renew(name: str) -> ModuleType:
     Objects of before keep theirs.
     """
     package = sys.modules[_PACKAGE]
-    for known in [known for known in sys.modules if known.startswith(f"{_PACKAGE}.")]:
+    for known in [known for known in sys.modules if known.startswith(_PREFIX)]:
         del sys.modules[known]
         # `from package import module` would find the old one.
-        vars(package).pop(known.removeprefix(f"{_PACKAGE}.").partition(".")[0], None)
+        vars(package).pop(known.removeprefix(_PREFIX).partition(".")[0], None)
     return importlib.import_module(f"{_PACKAGE}.{name}")

@@ -46,7 +46,7 @@ def listening_addresses(pid: int, port: int) -> list[str]:
     import psutil
 
     try:
-        found = _listening_at(psutil.Process(pid), port)
+        found = linux.listened_at(pid, port) if linux.has_tables() else _listening_at(psutil.Process(pid), port)
     except (psutil.Error, OSError, ValueError, OverflowError) as error:
         descriptors.check(error)
         return []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
 
+import psutil
 import pytest
 
 from kernel_bridge_magic.access import linux
@@ -32,6 +34,25 @@ def test_a_listener_is_found_with_its_uid(host: str) -> None:
     ):
         assert linux.has_tables() and linux.is_listened_at(host, server.getsockname()[1])
         assert linux.listener(linux.plain(it.getpeername()), linux.plain(it.getsockname())) == os.getuid()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_where_a_process_listens_is_what_psutil_says(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as server:
+        port = server.getsockname()[1]
+        with socket.create_server(("127.0.0.2", port)) if family == socket.AF_INET6 else contextlib.nullcontext():
+            theirs = [it.laddr.ip for it in psutil.Process().net_connections("tcp") if it.laddr.port == port]
+            assert sorted(linux.listened_at(os.getpid(), port)) == sorted(theirs) != []
+        assert linux.listened_at(os.getppid(), port) == []
+        with socket.create_connection(server.getsockname()[:2]):
+            assert linux.listened_at(os.getpid(), port) == [host]
+    assert linux.listened_at(os.getpid(), port) == []
+
+
+def test_a_process_that_has_ended_listens_nowhere() -> None:
+    with pytest.raises(OSError):
+        linux.listened_at(2**22 + 1, 80)
 
 
 def test_a_bound_unix_socket_is_found(tmp_path: Path) -> None:
