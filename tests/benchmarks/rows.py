@@ -1,0 +1,7 @@
+"""All that is measured."""
+
+from __future__ import annotations
+
+from tests.benchmarks import cells, commands, fanout, listing, loading
+
+ROWS = [*loading.ROWS, *commands.ROWS, *listing.ROWS, *cells.ROWS, *fanout.ROWS]
