@@ -1,7 +1,9 @@
 """`WidgetBridge`: widgets in both directions, and output that comes after its cell has ended.
 
 While a cell runs, the thread that shows it handles these, too, each in its place in the order: an Output widget
-captures what is printed between two messages of its own. While no cell runs, the thread of `Pump` handles them.
+captures what is printed between two messages of its own. Several cells may run: what belongs to none of them goes to
+the one that was sent first, since a kernel runs cells in that order. While no cell runs, the thread of `Pump` handles
+these.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ _MOST_DISPLAYS = 10_000  # the newest displays that are shown here: another clie
 class Front(Protocol):
     """The front end that shows late output and widgets: a notebook or a terminal."""
 
-    def late(self, parent: Parent, kernel: Kernel) -> Sink:
-        """Return the sink for output of the front end's request `parent`, which has ended."""
+    def late(self, parent: Parent, kernel: Kernel, *, together: bool = False) -> Sink:
+        """Return the sink for output of the request `parent`, which is over; kernels share it if it ran `together`."""
 
     def comm_proxies(self, forward: Forward) -> CommProxies | None:
         """Return what shows live widgets, None where none can be shown. `forward` receives what the user does."""
@@ -60,12 +62,38 @@ class CellSink(Sink, Protocol):
         """Handle the end of the cell."""
 
 
+class CellWidgets:
+    """The `Widgets` of the relay of one cell, which runs, or has ended. `sink` is where texts of widgets are drawn."""
+
+    def __init__(self, bridge: WidgetBridge, msg_id: str, parent: Parent, sink: CellSink | None) -> None:
+        self._bridge = bridge
+        self.msg_id = msg_id
+        self.sink = sink
+        #: the id of the message here that runs the cell, by which Output widgets know it; "" where there is none
+        self.request = str((parent or {}).get("header", {}).get("msg_id", ""))
+
+    def take_event(self, event: Event) -> bool:
+        """Handle an event of the cell if it is for a widget; return whether it was."""
+        return self._bridge.take_event(event, self)
+
+    def draw_text(self, model_id: str) -> bool:
+        """Show a widget as a text that changes; return whether that is possible here."""
+        return self._bridge.draw_text(model_id, self)
+
+    def is_live(self, model_id: str) -> bool:
+        """Return whether the widget of that model is live here."""
+        return self._bridge.is_live(model_id)
+
+    def why_text(self) -> str:
+        """Return why a widget is shown as text; "" from the second call on."""
+        return self._bridge.why_text()
+
+
 class _Answer:
     """Whether the kernel has begun, and has ended, to handle one message of the front end."""
 
     def __init__(self) -> None:
-        self.begun = threading.Event()
-        self.done = threading.Event()
+        self.begun, self.done = threading.Event(), threading.Event()
 
     def end(self) -> None:
         self.done.set()
@@ -85,12 +113,15 @@ class WidgetBridge:
         self._live = proxies is not None
         self._texts = TextWidgets(self._draw)
         self._widgets: CommProxies | TextWidgets = proxies or self._texts
-        # `_order` is held while a request is sent and noted, so that its answers find it. `_lock` only guards which
-        # cell runs: the transport's thread acquires it, and must never wait for a send.
+        # `_order` is held while a request is sent and noted, so that its answers find it, and while a comm message is
+        # handled. `_drawing` guards texts of widgets. `_lock` only guards which cells run: the transport's thread
+        # acquires it, and must never wait for a send.
         self._order = threading.RLock()
         self._lock = threading.Lock()
-        self._running: Execution | None = None
-        self._sink: CellSink | None = None
+        self._drawing = threading.RLock()
+        #: the cells that run, by `msg_id`; what was sent first stands first
+        self._running: dict[str, Execution] = {}
+        self._drawn_in: CellWidgets | None = None  # where texts of widgets are drawn now
         self._answers: dict[str, _Answer] = {}
         self._told = False
         #: maps the id of each display that our cells have shown to the `msg_id` of its cell
@@ -106,11 +137,14 @@ class WidgetBridge:
             return  # dropped at once: the queue would fill with what other clients do
         with self._lock:
             self._note_late_display(item)
-            running = self._running
-            if running is not None:
-                running.inbox.put(Aside(item))
-                return
-        self._pump.put(partial(self.handle, item))
+            self._pass_on(item)
+
+    def _pass_on(self, item: object) -> None:
+        """Have an item handled in the thread of the cell that the kernel runs, or of the pump; `_lock` is held."""
+        if self._running:
+            next(iter(self._running.values())).inbox.put(Aside(item))
+        else:
+            self._pump.put(partial(self.handle, item))
 
     def _is_wanted(self, message: Message) -> bool:
         """Return whether `handle` may need a message. In doubt it does: our own request may not be noted yet."""
@@ -121,7 +155,7 @@ class WidgetBridge:
         # A display is found by its id, whoever updates it. The displays of a running cell are noted only when they
         # are shown, so that meanwhile every id counts.
         display_id = display_of(message)
-        return display_id != "" and (display_id in self._displays or self._running is not None)
+        return display_id != "" and (display_id in self._displays or bool(self._running))
 
     def _is_of_ours(self, message: Message) -> bool:
         return message.channel == "iopub" and bool(self._prefix) and message.parent_id.startswith(self._prefix)
@@ -138,19 +172,21 @@ class WidgetBridge:
                 self._displays.popitem(last=False)
 
     @contextlib.contextmanager
-    def cell(self, execution: Execution, parent: Parent, sink: CellSink) -> Iterator[None]:
+    def cell(
+        self, execution: Execution, parent: Parent, sink: CellSink, *, together: bool = False
+    ) -> Iterator[CellWidgets]:
         """Handle what comes, while the block runs, in the thread that shows `execution` in `sink`.
 
-        `parent` is the request of this front end that runs the cell.
+        `parent` is the request of this front end that runs the cell, `together` with others. Other cells may run, too.
         """
         self._prefix = execution.msg_id.rpartition("_")[0]
         with self._order:
-            self._comms.sent(execution.msg_id, parent)
+            self._comms.sent(execution.msg_id, parent, together=together)
         self._pump.settle(_SETTLE_SECONDS)
         with self._lock:
-            self._running, self._sink = execution, sink
+            self._running[execution.msg_id] = execution
         try:
-            yield
+            yield CellWidgets(self, execution.msg_id, parent, sink)
         finally:
             try:
                 sink.finish()
@@ -159,49 +195,53 @@ class WidgetBridge:
 
     def _end_cell(self, execution: Execution) -> None:
         with self._lock:
-            self._running, self._sink = None, None
+            del self._running[execution.msg_id]
             for item in execution.leftovers():
                 self._note_late_display(item)
-                self._pump.put(partial(self.handle, item))
+                self._pass_on(item)
 
-    def take_event(self, event: Event) -> bool:
-        """Handle an event of the running cell if it is for a widget; return whether it was."""
+    def take_event(self, event: Event, cell: CellWidgets) -> bool:
+        """Handle an event of a cell if it is for a widget; return whether it was."""
         if isinstance(event, CommMessage):
-            self.handle(event.message)
+            self.handle(event.message, cell)
         elif isinstance(event, Aside):
-            self.handle(event.item)
+            self.handle(event.item, cell)
         else:
-            running = self._running
             updates = isinstance(event, DisplayData) and event.update
-            if running is not None and isinstance(event, DisplayData | ExecuteResult) and not updates:
+            if isinstance(event, DisplayData | ExecuteResult) and not updates:
                 with self._lock:
-                    self._note_display(event.display_id, running.msg_id)
-            return self._texts.take(event)
+                    self._note_display(event.display_id, cell.msg_id)
+            with self._drawing_in(cell):
+                return self._texts.take(event, cell.request)
         return True
 
-    def handle(self, item: object) -> None:
-        """Handle one item: a message of no open request, or a sign of the kernel's or the connection's end."""
+    def handle(self, item: object, cell: CellWidgets | None = None) -> None:
+        """Handle one item: a message of no open request, or a sign of the kernel's or the connection's end.
+
+        `cell` is the running cell whose thread calls this, None where the pump does.
+        """
         if isinstance(item, Message):
             if item.msg_type in COMM_TYPES:
-                self._take_comm(item)
+                self._take_comm(item, cell)
             elif item.channel == "iopub" and self._comms.is_ours(item.parent_id):
-                self._show_late(item)
+                self._show_late(item, cell)
                 self._note_state(item)
             elif display_of(item) in self._displays:
-                self._update_display(item)
+                self._update_display(item, cell)
         elif isinstance(item, EndSignal | Closed):
             self._end_widgets()
 
-    def _take_comm(self, message: Message) -> None:
+    def _take_comm(self, message: Message, cell: CellWidgets | None) -> None:
         with self._order:
             forwarded = self._comms.receive(message)
-        if forwarded is None:
-            return
-        if forwarded.captures and (sink := self._sink) is not None:
-            sink.flush()
-        self._widgets.publish(forwarded)
+            if forwarded is None:
+                return
+            if forwarded.captures and cell is not None and cell.sink is not None:
+                cell.sink.flush()
+            with self._drawing_in(cell):
+                self._widgets.publish(forwarded)
         # The connection stays open while a widget is live (H5).
-        self._connection.keep(self._live and bool(self._comms.ids))
+        self._connection.keep(self, self._live and bool(self._comms.ids))
 
     def _note_state(self, message: Message) -> None:
         answer = self._answers.get(message.parent_id)
@@ -210,16 +250,16 @@ class WidgetBridge:
         elif answer is not None and message.execution_state == "busy":
             answer.begun.set()
 
-    def _show_late(self, message: Message) -> None:
-        relay = self._late_relay(message.parent_id)
+    def _show_late(self, message: Message, cell: CellWidgets | None) -> None:
+        relay = self._late_relay(message.parent_id, cell)
         for event in Request(message.parent_id).receive(message):
             self._connection.use()
             relay.show(event)
         relay.finish()
 
-    def _update_display(self, message: Message) -> None:
+    def _update_display(self, message: Message, cell: CellWidgets | None) -> None:
         """Update a display of ours from another client's request; what that request shows itself is not for us."""
-        relay = self._late_relay(self._displays[display_of(message)])
+        relay = self._late_relay(self._displays[display_of(message)], cell)
         self._connection.use()
         for event in Request(message.parent_id).receive(message):
             if isinstance(event, ExecuteResult):
@@ -227,19 +267,32 @@ class WidgetBridge:
             if isinstance(event, DisplayData):
                 relay.show(replace(event, update=True))
 
-    def _late_relay(self, msg_id: str) -> Relay:
-        kernel = self._connection.kernel
-        return Relay(self._front.late(self._comms.parent(msg_id), kernel), kernel, widgets=self)
+    def _late_relay(self, msg_id: str, cell: CellWidgets | None) -> Relay:
+        kernel, parent = self._connection.kernel, self._comms.parent(msg_id)
+        widgets = CellWidgets(self, msg_id, parent, None if cell is None else cell.sink)
+        sink = self._front.late(parent, kernel, together=self._comms.is_together(msg_id))
+        return Relay(sink, kernel, widgets=widgets)
 
     # -- what can be shown
 
-    def draw_text(self, model_id: str) -> bool:
-        """Show a widget as a text that changes; return whether that is possible here."""
-        return self._sink is not None and self._texts.show(model_id)
+    def draw_text(self, model_id: str, cell: CellWidgets) -> bool:
+        """Show a widget of a cell as a text that changes; return whether that is possible here."""
+        with self._drawing_in(cell):
+            return cell.sink is not None and self._texts.show(model_id)
+
+    @contextlib.contextmanager
+    def _drawing_in(self, cell: CellWidgets | None) -> Iterator[None]:
+        """Have text widgets that change in the block drawn in a cell, whose thread calls this; in none for None."""
+        with self._drawing:
+            before, self._drawn_in = self._drawn_in, cell
+            try:
+                yield
+            finally:
+                self._drawn_in = before
 
     def _draw(self, model_id: str, text: str) -> None:
-        if self._sink is not None:
-            self._sink.draw(model_id, text if self._connection.kernel.is_yours else spell_out(text))
+        if self._drawn_in is not None and self._drawn_in.sink is not None:
+            self._drawn_in.sink.draw(model_id, text if self._connection.kernel.is_yours else spell_out(text))
 
     def is_live(self, model_id: str) -> bool:
         """Return whether the widget of that model is live here."""
@@ -289,7 +342,7 @@ class WidgetBridge:
         for comm_id in self._comms.ids:
             self._comms.close(comm_id)
             self._widgets.close(comm_id)
-        self._connection.keep(False)
+        self._connection.keep(self, False)
 
     def close(self) -> None:
         """Disconnect all widgets and ignore what comes from now on. The connection stays open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -47,6 +48,8 @@ class KernelConnection:
         self.reconnect_timeout: float | None = RECONNECT
         self._transport = transport
         self._control = control
+        self._holders: set[object] = set()  # who wants it open though it is not used
+        self._holding = threading.Lock()
 
     @property
     def is_open(self) -> bool:
@@ -179,13 +182,27 @@ class KernelConnection:
         """End a subscription."""
         self._transport.router.unsubscribe(subscriber)
 
+    def has_sent(self, msg_id: str) -> bool:
+        """Return whether `msg_id` is that of a message that was sent over this connection."""
+        return msg_id.startswith(f"{self._transport.client_id}_")
+
     def use(self) -> None:
         """Record that what comes is shown, so that the connection stays open while more may come."""
         self._transport.use()
 
-    def keep(self, wanted: bool) -> None:
-        """Keep the connection open when it is not used for a while, if that is `wanted`; else it is closed then."""
-        self._transport.kept = wanted
+    def keep(self, holder: object, wanted: bool) -> None:
+        """Keep the connection open when it is not used for a while, as long as that is `wanted` by any `holder`."""
+        with self._holding:
+            if wanted:
+                self._holders.add(holder)
+            else:
+                self._holders.discard(holder)
+            self._transport.kept = bool(self._holders)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the connection is to stay open although it is not used."""
+        return self._transport.kept
 
     def post(
         self, msg_type: str, content: Mapping[str, Any], *, metadata: Mapping[str, Any], buffers: Sequence[bytes] = ()
@@ -214,6 +231,14 @@ class KernelConnection:
                 break
             time.sleep(_STATE_LOOK)  # it may hear of our own question's end a moment after us
         return not busy
+
+    def answers(self, seconds: float) -> bool:
+        """Return whether the kernel answers a question on its shell channel within so many seconds.
+
+        Raises:
+            LinkLost: the connection is closed.
+        """
+        return self._transport.ask("kernel_info_request", {}, seconds=seconds, harmless=True) is not None
 
     def interrupt(self) -> None:
         """Interrupt whatever the kernel runs now, whoever sent it.

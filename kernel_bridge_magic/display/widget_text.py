@@ -30,35 +30,45 @@ class TextWidgets:
         self._states: dict[str, dict[str, Any]] = {}
         self._taken: dict[str, _Taken] = {}
         self._shown: dict[str, str] = {}
-        self._taking: list[str] = []  # the Output widgets that take what is shown; the innermost is the last
+        #: the Output widgets that take what a request here shows; the innermost is the last
+        self._taking: dict[str, list[str]] = {}
 
     def publish(self, message: ForwardedComm) -> None:
         """Handle a comm message of the kernel."""
         data = message.content.get("data")
         state = data.get("state") if isinstance(data, dict) else None
         if message.msg_type == "comm_close":
-            self._taking = [comm_id for comm_id in self._taking if comm_id != message.comm_id]
+            self._take_no_more(message.comm_id)
         if message.msg_type == "comm_close" or not isinstance(state, dict):
             return  # the text of a closed widget stays
         self._states.setdefault(message.comm_id, {}).update(state)
         if message.captures:
-            self._taking = [comm_id for comm_id in self._taking if comm_id != message.comm_id]
-            self._taking += [message.comm_id] if state["msg_id"] else []
+            self._take_no_more(message.comm_id)
+            if state["msg_id"]:
+                self._taking.setdefault(str(state["msg_id"]), []).append(message.comm_id)
         else:
             self._draw_changed()
+
+    def _take_no_more(self, comm_id: str) -> None:
+        left = {request: [it for it in taking if it != comm_id] for request, taking in self._taking.items()}
+        self._taking = {request: taking for request, taking in left.items() if taking}
 
     def close(self, comm_id: str) -> None:
         """Forget a widget whose kernel is gone; its text stays."""
         self._shown.pop(comm_id, None)
         self._states.pop(comm_id, None)
 
-    def take(self, event: Event) -> bool:
-        """Put an output of the cell into the Output widget that captures now; return False if none does."""
-        if not self._taking or not isinstance(event, Stream | DisplayData | ExecuteResult | ClearOutput | Error):
+    def take(self, event: Event, request: str) -> bool:
+        """Put an output of the cell that `request` runs into the Output widget that captures it now.
+
+        Return False if none does.
+        """
+        taking = self._taking.get(request)
+        if not taking or not isinstance(event, Stream | DisplayData | ExecuteResult | ClearOutput | Error):
             return False
         if isinstance(event, DisplayData) and event.update:
             return False  # it goes to where the display is
-        self._taken.setdefault(self._taking[-1], _Taken()).add(event)
+        self._taken.setdefault(taking[-1], _Taken()).add(event)
         self._draw_changed()
         return True
 

@@ -41,6 +41,7 @@ class Comms:
 
     def __init__(self) -> None:
         self._parents: OrderedDict[str, Parent] = OrderedDict()
+        self._together: set[str] = set()  # requests that share their parent with others
         self._models: dict[str, str] = {}
 
     @property
@@ -48,15 +49,25 @@ class Comms:
         """The comms that are open, oldest first."""
         return list(self._models)
 
-    def sent(self, msg_id: str, parent: Parent) -> None:
-        """Remember a request of ours, and the message here that it was sent for."""
+    def sent(self, msg_id: str, parent: Parent, *, together: bool = False) -> None:
+        """Remember a request of ours, and the message here that it was sent for.
+
+        `together`: that message has sent others, too. An Output widget captures nothing here then, since it would
+        capture what they show.
+        """
         self._parents[msg_id] = parent
+        if together:
+            self._together.add(msg_id)
         if len(self._parents) > _REMEMBERED:
-            self._parents.popitem(last=False)
+            self._together.discard(self._parents.popitem(last=False)[0])
 
     def is_ours(self, msg_id: str) -> bool:
         """Return whether a request is ours, and not forgotten yet."""
         return msg_id in self._parents
+
+    def is_together(self, msg_id: str) -> bool:
+        """Return whether the message here that a request of ours was sent for has sent others, too."""
+        return msg_id in self._together
 
     def parent(self, msg_id: str) -> Parent:
         """Return the message here that a request of ours was sent for."""
@@ -87,6 +98,7 @@ class Comms:
     def _redirected(self, content: dict[str, Any]) -> dict[str, Any]:
         """An Output widget names the request whose output it captures: here that is another message."""
         data = content["data"]
-        parent = self._parents.get(text(data["state"]["msg_id"])) or {}
+        request = text(data["state"]["msg_id"])
+        parent = (None if request in self._together else self._parents.get(request)) or {}
         here = text(parent.get("header", {}).get("msg_id"))
         return {**content, "data": {**data, "state": {**data["state"], "msg_id": here}}}

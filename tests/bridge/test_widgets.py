@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.display.comm_proxies import Forward
-from kernel_bridge_magic.display.relay import Sink
+from kernel_bridge_magic.display.relay import Relay, Sink
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
 from kernel_bridge_magic.protocol.messages import Message
@@ -303,11 +305,14 @@ def test_widgets_end_with_their_kernel_and_with_the_extension(
 class Screen:
     """A front end without widgets, and the sink of all its cells; `problem` is what the end of a cell raises."""
 
+    stop = "Ctrl-C"
+
     def __init__(self) -> None:
         self.printed: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.drawn: list[str] = []
         self.problem: Exception | None = None
 
-    def late(self, parent: Parent, kernel: Kernel) -> Sink:
+    def late(self, parent: Parent, kernel: Kernel, *, together: bool = False) -> Sink:
         return self  # type: ignore[return-value] # as much of one as these tests need
 
     def comm_proxies(self, forward: Forward) -> None:
@@ -316,8 +321,16 @@ class Screen:
     def stream(self, name: str, text: str) -> None:
         self.printed.put(text)
 
+    def draw(self, key: str, text: str) -> None:
+        self.drawn.append(text)
+
+    def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
+        self.printed.put(data["text/plain"])
+
     def inform(self, kind: str, text: str) -> None:
-        assert not text, "it waits for nothing"
+        """Say nothing of what is waited for."""
+
+    def flush(self) -> None: ...
 
     def finish(self) -> None:
         if self.problem is not None:
@@ -352,6 +365,54 @@ def test_of_other_clients_only_comm_messages_wait_with_a_cell(
         for _ in execution:
             pass
     assert screen.printed.get(timeout=SECONDS) == "late"  # what is ours is shown
+    widgets.close()
+
+
+BAR = """
+import ipywidgets, os, time
+bar = ipywidgets.IntProgress(max=2)
+display(bar)
+print("shown", end="")
+while not os.path.exists({go!r}): time.sleep(0.02)
+bar.value = 2
+"""
+
+
+@with_subshells
+def test_cells_at_the_same_time_have_each_what_is_theirs(
+    connect: Callable[[str], KernelConnection], shared_kernel: str, pump: Pump, tmp_path: Path
+) -> None:
+    kernel = connect(shared_kernel)
+    widgets = WidgetBridge(kernel, late := Screen(), pump)
+
+    def show(cell: Cell, screen: Screen) -> threading.Thread:
+        def work() -> None:
+            parent = {"header": {"msg_id": f"runs {execution.msg_id}"}}
+            with widgets.cell(execution, parent, screen) as cell_widgets:  # type: ignore[arg-type] # see above
+                relay = Relay(screen, kernel.kernel, widgets=cell_widgets)  # type: ignore[arg-type]
+                for event in execution:
+                    relay.show(event)
+
+        execution = kernel.start(cell)
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    first, second, beside = Screen(), Screen(), Screen()
+    threads = [show(Cell(BAR.format(go=str(tmp_path / "go"))), first)]
+    assert first.printed.get(timeout=SECONDS) == "shown"
+    threads.append(
+        show(Cell("out = ipywidgets.Output()\ndisplay(out)\nwith out: print('in it')\nprint('out')"), second)
+    )
+    # It ends while the others run, and takes nothing of theirs with it.
+    show(Cell("display(ipywidgets.Label('beside'))", if_busy="subshell"), beside).join(SECONDS)
+    (tmp_path / "go").touch()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert first.drawn == ["|          |", "|██████████|"]
+    assert second.drawn == ["in it\n"] and second.printed.get(timeout=SECONDS) == "out\n"
+    assert beside.drawn == ["beside"]
+    assert all(screen.printed.empty() for screen in (first, second, beside, late))
     widgets.close()
 
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,7 @@ from tests.faults.foreign import ForeignClient
 from tests.faults.proxy import FaultProxy
 from tests.support.owner import MAIN
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
+from tests.support.still import KERNEL, StillTransport
 from tests.support.transports import connect_over, found, known
 from tests.support.versions import with_subshells
 
@@ -754,3 +756,21 @@ def test_json_is_spoken_where_the_server_does_not_know_better(
     with connection:
         assert json.loads(connection.execute("print(1); 2").text) == 2
     assert framings == {""}
+
+
+def test_it_is_kept_as_long_as_anybody_wants_it() -> None:
+    connection: Any = KernelConnection(KERNEL, StillTransport(), None)  # type: ignore[arg-type] # nothing is asked of it
+    connection.keep("a widget", True)
+    connection.keep("whoever follows", True)
+    connection.keep("a widget", False)
+    assert connection.is_kept
+    connection.keep("a widget", False)
+    connection.keep("whoever follows", False)
+    assert not connection.is_kept
+
+
+def test_what_was_sent_over_it_is_known_by_its_id() -> None:
+    transport = StillTransport()
+    connection = KernelConnection(KERNEL, transport, None)  # type: ignore[arg-type]
+    assert connection.has_sent(connection.post("comm_msg", {}, metadata={}))
+    assert not connection.has_sent("another client_1") and not connection.has_sent("")

@@ -89,14 +89,27 @@ def test_a_box_that_holds_itself_ends(page: Page) -> None:
 def test_an_output_widget_takes_what_comes_while_it_is_open(page: Page) -> None:
     page.open("out", "OutputModel", msg_id="")
     assert page.widgets.show("out") and page.drawn == []  # nothing in it yet, nothing to see
-    assert not page.widgets.take(Stream("stdout", "outside"))
+    assert not page.widgets.take(Stream("stdout", "outside"), "cell")
     page.update("out", msg_id="cell")
-    assert page.widgets.take(Stream("stdout", "a\n"))
-    assert page.widgets.take(DisplayData({"text/plain": "b"}, {}))
-    assert not page.widgets.take(Note("ours"))
+    assert page.widgets.take(Stream("stdout", "a\n"), "cell")
+    assert page.widgets.take(DisplayData({"text/plain": "b"}, {}), "cell")
+    assert not page.widgets.take(Note("ours"), "cell")
     page.update("out", msg_id="")
-    assert not page.widgets.take(Stream("stdout", "outside"))
+    assert not page.widgets.take(Stream("stdout", "outside"), "cell")
     assert page.drawn[-1] == ("out", "a\nb\n")
+
+
+def test_an_output_widget_takes_what_its_own_cell_shows(page: Page) -> None:
+    for cell in ("first", "second"):
+        page.open(f"of {cell}", "OutputModel", msg_id="")
+        page.widgets.show(f"of {cell}")
+        page.update(f"of {cell}", msg_id=cell)
+    assert page.widgets.take(Stream("stdout", "1"), "first")
+    assert page.widgets.take(Stream("stdout", "2"), "second")
+    page.update("of second", msg_id="")
+    assert not page.widgets.take(Stream("stdout", "outside"), "second")
+    assert page.widgets.take(Stream("stdout", "1"), "first")
+    assert page.drawn == [("of first", "1"), ("of second", "2"), ("of first", "11")]
 
 
 def test_an_output_widget_within_another_one_gives_back_to_that(page: Page) -> None:
@@ -104,34 +117,34 @@ def test_an_output_widget_within_another_one_gives_back_to_that(page: Page) -> N
         page.open(name, "OutputModel", msg_id="")
         page.widgets.show(name)
         page.update(name, msg_id="cell")
-    assert page.widgets.take(Stream("stdout", "within\n"))
+    assert page.widgets.take(Stream("stdout", "within\n"), "cell")
     page.update("inner", msg_id="")
-    assert page.widgets.take(Stream("stdout", "after\n"))
+    assert page.widgets.take(Stream("stdout", "after\n"), "cell")
     assert page.drawn == [("inner", "within\n"), ("out", "after\n")]
     page.close("out")
-    assert not page.widgets.take(Stream("stdout", "outside"))
+    assert not page.widgets.take(Stream("stdout", "outside"), "cell")
 
 
 def test_an_output_widget_takes_errors_and_no_updates_of_displays(page: Page) -> None:
     page.open("out", "OutputModel", msg_id="")
     page.widgets.show("out")
     page.update("out", msg_id="cell")
-    assert page.widgets.take(Error("E", "v", ("one", "two")))
-    assert page.widgets.take(Error("", "127"))
+    assert page.widgets.take(Error("E", "v", ("one", "two")), "cell")
+    assert page.widgets.take(Error("", "127"), "cell")
     assert page.drawn[-1] == ("out", "one\ntwo\n: 127\n")
-    assert not page.widgets.take(DisplayData({}, {}, "d", update=True))
+    assert not page.widgets.take(DisplayData({}, {}, "d", update=True), "cell")
 
 
 def test_clearing_an_output_widget_clears_that(page: Page) -> None:
     page.open("out", "OutputModel", msg_id="")
     page.widgets.show("out")
     page.update("out", msg_id="cell")
-    page.widgets.take(Stream("stdout", "a\n"))
-    page.widgets.take(ClearOutput(wait=True))
+    page.widgets.take(Stream("stdout", "a\n"), "cell")
+    page.widgets.take(ClearOutput(wait=True), "cell")
     assert page.drawn[-1] == ("out", "a\n")
-    page.widgets.take(Stream("stdout", "b\n"))
+    page.widgets.take(Stream("stdout", "b\n"), "cell")
     assert page.drawn[-1] == ("out", "b\n")
-    page.widgets.take(ClearOutput())
+    page.widgets.take(ClearOutput(), "cell")
     assert page.drawn[-1] == ("out", "")
 
 

@@ -15,7 +15,7 @@ class LateNotes:
         self.text = ""
         self.parents: set[str] = set()
 
-    def late(self, parent: Parent, kernel: Kernel) -> PlainSink:
+    def late(self, parent: Parent, kernel: Kernel, *, together: bool = False) -> PlainSink:
         return _Kept(self, parent["header"]["msg_id"] if parent else "")
 
     def comm_proxies(self, forward: object) -> None:

@@ -156,7 +156,7 @@ class Everything:
         if isinstance(event, Error):
             error: RemoteError = remote_error(event.ename, event.evalue, event.traceback, "k")
             assert error._render_traceback_() is not None and str(error) is not None
-        self.texts.take(event)
+        self.texts.take(event, "here")
         self.outputs.add(event)
         self.relay.show(event)
         self.relay.prompt(getattr(event, "prompt", ""))
