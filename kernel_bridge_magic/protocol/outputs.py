@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Protocol
 
+from kernel_bridge_magic.protocol.ends import End, ending
 from kernel_bridge_magic.protocol.events import (
     ClearOutput,
     CommMessage,
@@ -16,7 +18,7 @@ from kernel_bridge_magic.protocol.events import (
 )
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.protocol.messages import text as text_of
-from kernel_bridge_magic.protocol.tails import MAX_KEPT, Tail, spoken
+from kernel_bridge_magic.protocol.tails import MAX_KEPT, spoken
 
 _MOST_JOINED = 1 << 10
 _MOST_UPDATED = 1000  # displays of earlier cells
@@ -38,7 +40,8 @@ class Outputs:
     What goes into an Output widget is the widget's, and none of these.
 
     Of more than `limit` characters of printed text head and tail are kept, and a line that says so: the tail is
-    the last of the outputs then, also where displays came within it. All of it goes to `whole`, if there is one.
+    the last of the outputs then, also where displays came within it. All of it goes to `whole`, if there is one. What
+    is kept depends on the text alone, not on the pieces in which it came. To look at it changes nothing.
     """
 
     def __init__(self, limit: int = MAX_KEPT, whole: Whole | None = None) -> None:
@@ -51,7 +54,7 @@ class Outputs:
 
     def _start(self) -> None:
         self._room = self._limit - self._limit // 16
-        self._tail = Tail(self._limit // 16)
+        self._tail = End(self._limit // 16)
         self._items: list[dict[str, Any]] = []
         self._by_display: dict[str, list[dict[str, Any]]] = {}
         self._text: list[str] = []  # the open stream's pieces: joining each time would be quadratic
@@ -60,8 +63,11 @@ class Outputs:
         self._spills = False  # whether `whole` has all of the text
         #: characters that were printed, also those that are not kept
         self.characters = 0
-        #: whether text is missing in `items`
-        self.truncated = False
+
+    @property
+    def truncated(self) -> bool:
+        """Whether text is missing in `items`."""
+        return self._tail.is_cut
 
     @property
     def updates(self) -> tuple[DisplayData, ...]:
@@ -71,9 +77,31 @@ class Outputs:
     @property
     def items(self) -> list[dict[str, Any]]:
         """The outputs, oldest first. Text of one stream that follows itself is one output."""
-        self._release()
         self._close_stream()
-        return self._items
+        items = [dict(item) for item in self._items]
+        texts = self._tail.texts()
+        if self.truncated:
+            left_out = self._tail.characters - sum(len(text) for _, text in texts)
+            lines = self._tail.lines - sum(text.count("\n") for _, text in texts)
+            texts.insert(0, ("stderr", f"\n… {spoken(lines, left_out)} omitted\n"))
+        return _with_texts(items, texts)
+
+    def recent(self, most: int, characters: int) -> list[dict[str, Any]]:
+        """Return the last of the outputs, at most `most`, and of each printed text about its last `characters`.
+
+        It takes no time, however much was printed. Where text is missing there is a line with an ellipsis.
+        """
+        items = [dict(item) for item in self._items[-most:]]
+        if items and (self._text or self._joined):
+            pieces = itertools.chain(reversed(self._text), reversed(self._joined), [items[-1]["text"]])
+            items[-1]["text"] = ending(pieces, characters)
+        for item in items:
+            if item["output_type"] == "stream":
+                item["text"] = item["text"][-characters:]
+        texts = self._tail.last(characters)
+        if self.truncated:
+            texts.insert(0, ("stderr", "\n…\n"))
+        return _with_texts(items, texts)[-most:]
 
     def add(self, event: Event) -> None:
         """Fold one event in; events that leave nothing in a saved notebook are passed over."""
@@ -101,8 +129,7 @@ class Outputs:
         if isinstance(event, Stream):
             self._add_text(event)
         else:
-            if not self._tail.left_out:
-                self._release()
+            self._release()
             self._close_stream()
             self._add_item(event)
 
@@ -116,7 +143,7 @@ class Outputs:
             self._whole.write(event.text)
         if len(fits) < len(event.text):
             rest = event.text[len(fits) :]
-            if not self._spills and self._tail.kept + len(rest) > self._limit // 16:
+            if not self._spills and self._tail.characters + len(rest) > self._limit // 16:
                 self._spill(rest)
             self._tail.add(event.name, rest)
 
@@ -126,12 +153,9 @@ class Outputs:
         if self._whole is None:
             return
         self._close_stream()
-        held = self._tail.take()
         texts = [item["text"] for item in self._items if item["output_type"] == "stream"]
-        for text in (*texts, *(text for _, text in held), more):
+        for text in (*texts, *(text for _, text in self._tail.texts()), more):
             self._whole.write(text)
-        for name, text in held:
-            self._tail.add(name, text)
 
     def _append(self, name: str, text: str) -> None:
         last = self._items[-1] if self._items else {}
@@ -145,15 +169,11 @@ class Outputs:
             self._text.clear()
 
     def _release(self) -> None:
-        """Put what the tail holds behind the rest."""
-        held = self._tail.take()
-        if self._tail.left_out:
-            self.truncated = True
-            left = spoken(self._tail.lines, self._tail.left_out)
-            self._append("stderr", f"\n… {left} omitted\n")
-            self._tail.left_out = self._tail.lines = 0
-        for name, text in held:
-            self._append(name, text)
+        """Put what the tail holds behind the rest, if that is not too much yet: a display comes next."""
+        if self.characters <= self._limit and not self._tail.is_cut:
+            for name, text in self._tail.texts():
+                self._append(name, text)
+            self._tail = End(self._limit // 16)
 
     def _add_item(self, event: DisplayData | ExecuteResult | Error | Page) -> None:
         if isinstance(event, Error):
@@ -211,3 +231,13 @@ class Outputs:
         if self._spills and self._whole is not None:
             self._whole.restart()
         self._start()
+
+
+def _with_texts(items: list[dict[str, Any]], texts: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Put printed texts behind outputs. What follows its own stream goes on in the same output."""
+    for name, text in texts:
+        if items and items[-1].get("name") == name:
+            items[-1]["text"] += text
+        else:
+            items.append({"output_type": "stream", "name": name, "text": text})
+    return items

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import deque
 from collections.abc import Callable
@@ -26,12 +27,13 @@ class Tail:
         self._size = size
         self._measure = measure
         self._change = change
-        self._piece = min(_PIECE, size // 8)
+        self._piece = max(min(_PIECE, size // 8), 1)
         self._pieces: deque[tuple[str, str, int]] = deque()
         self._open: list[str] = []  # the newest text, all of one stream: tiny strings would take 30 times their size
         self._open_name = ""
         self._open_size = 0
         self._kept = 0
+        self._is_cut = False  # whether what is kept begins within a line, whose beginning was let go of
         #: characters that were let go of
         self.left_out = 0
         #: line ends among them
@@ -45,7 +47,7 @@ class Tail:
     def add(self, name: str, text: str) -> None:
         """Put text at the end; let go of what is too much at the beginning, in pieces."""
         changes = name != self._open_name
-        if changes or self._open_size >= self._piece or len(self._open) >= _MOST_JOINED:
+        if changes:
             self._close()
             self._open_name = name
         size = self._measure(text)
@@ -58,30 +60,43 @@ class Tail:
             cut = len(text) - len(_ending(text, self._size, self._measure))
             self._let_go(text[:cut])
             text = text[cut:]
-            size = self._measure(text)
-        self._open.append(text)
-        self._open_size += size + (self._change if changes else 0)
+        # In pieces: whenever too much is kept, one of them is let go of, and no more.
+        for start in range(0, max(len(text), 1), self._piece):
+            self._append(text[start : start + self._piece])
+        if changes:
+            self._open_size += self._change
         while self.kept > self._size and self._pieces:
             _, old, size = self._pieces.popleft()
             self._kept -= size
             self._let_go(old)
 
+    def _append(self, text: str) -> None:
+        if self._open_size >= self._piece or len(self._open) >= _MOST_JOINED:
+            self._close()
+        self._open.append(text)
+        self._open_size += self._measure(text)
+
     def take(self) -> list[tuple[str, str]]:
-        """Return what is kept, as names and texts, once; where something was left out, from the start of a line."""
+        """Return what is kept, as names and texts, once; where a line was cut, from the next one, if there is one."""
         self._close()
-        taken = [(name, text) for name, text, _ in self._pieces]
+        by_stream = itertools.groupby(self._pieces, key=lambda piece: piece[0])
+        taken = [(name, "".join(text for _, text, _ in pieces)) for name, pieces in by_stream]
         self._pieces.clear()
         self._kept = 0
-        if self.left_out and taken:
+        if self._is_cut and taken:
             name, text = taken[0]
             end = text.find("\n") + 1
-            self._let_go(text[:end])
-            taken[0] = (name, text[end:])
+            if end < len(text) or len(taken) > 1:  # else nothing would be left
+                self._let_go(text[:end])
+                taken[0] = (name, text[end:])
+        self._is_cut = False
         return [(name, text) for name, text in taken if text]
 
     def _let_go(self, text: str) -> None:
         self.left_out += len(text)
         self.lines += text.count("\n")
+        if text:
+            self._is_cut = not text.endswith("\n")
 
     def _close(self) -> None:
         if self._open:

@@ -254,3 +254,81 @@ def test_text_in_many_pieces_is_one_output() -> None:
         outputs.add(Stream("stdout", f"{number} "))
     (item,) = outputs.items
     assert item["text"] == "".join(f"{number} " for number in range(20_000))
+
+
+# -- looking at what there is
+
+
+LINES = "".join(f"line {number:06}\n" for number in range(40_000))
+
+
+def printed_in(size: int, look: bool) -> list[dict[str, object]]:
+    """What is kept of a flood that comes in pieces, where somebody looks at it all the time or not."""
+    outputs = Outputs(1 << 16)
+    for number, start in enumerate(range(0, len(LINES), size)):
+        outputs.add(Stream("stdout", LINES[start : start + size]))
+        if look and number % 30 == 0:
+            assert len(outputs.items) <= 3 and len(outputs.recent(20, 100)) <= 3
+    return outputs.items
+
+
+def test_looking_changes_nothing_and_pieces_do_not_matter() -> None:
+    seen = printed_in(400, look=True)
+    assert seen == printed_in(400, look=False) == printed_in(7, look=False) == printed_in(1 << 20, look=False)
+    head, said, tail = seen
+    assert len(str(head["text"])) == 61_440 and 4000 < len(str(tail["text"])) <= 4096
+    assert str(tail["text"]).startswith("line ") and LINES.endswith(str(tail["text"]))
+    assert "lines (0.4 MB) omitted" in str(said["text"])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.text("ab\n", min_size=1, max_size=90)), max_size=12),
+    st.lists(st.integers(1, 40), min_size=1),
+    st.data(),
+)
+def test_what_is_kept_depends_on_the_text_alone(
+    texts: list[tuple[str, str]], sizes: list[int], data: st.DataObject
+) -> None:
+    whole, pieces = Outputs(160), Outputs(160)
+    for name, text in texts:
+        whole.add(Stream(name, text))
+        while text:
+            size = data.draw(st.sampled_from(sizes))
+            pieces.add(Stream(name, text[:size]))
+            text = text[size:]
+            if data.draw(st.booleans()):
+                assert pieces.items == pieces.items
+    assert pieces.items == whole.items
+    assert (pieces.truncated, pieces.characters) == (whole.truncated, whole.characters)
+
+
+def test_the_limit_holds_where_displays_come_in_between() -> None:
+    outputs = Outputs(1600)
+    for _ in range(100):
+        outputs.add(Stream("stdout", "x" * 90))
+        outputs.add(DisplayData({"text/plain": "d"}, {}))
+    kept = "".join(str(item.get("text", "")) for item in outputs.items)
+    assert len(kept) < 1600 + 100 and outputs.truncated
+
+
+def test_the_recent_part_is_the_end_of_each_text_and_the_last_outputs() -> None:
+    outputs = Outputs(1600)
+    outputs.add(Stream("stdout", "x" * 100 + "end"))
+    outputs.add(DisplayData({"text/plain": "d"}, {}))
+    outputs.add(Stream("stdout", "y" * 100))
+    outputs.add(Stream("stdout", "z"))
+    texts = [item.get("text") for item in outputs.recent(20, 5)]
+    assert texts == ["xxend", None, "yyyyz"]
+    assert [item.get("text") for item in outputs.recent(2, 5)] == [None, "yyyyz"]
+    outputs.add(Stream("stdout", "-" * 5000 + "the end"))
+    texts = [item.get("text") for item in outputs.recent(20, 7)]
+    assert texts == ["xxxxend", None, "-------", "\n…\n", "the end"]
+    assert len(outputs.items) == 5 and str(outputs.items[2]["text"]).startswith("yyy")
+
+
+def test_an_update_does_not_change_what_was_looked_at() -> None:
+    outputs = Outputs()
+    outputs.add(DisplayData({"text/plain": "1"}, {}, "d"))
+    seen, recent = outputs.items, outputs.recent(20, 10)
+    outputs.add(update("d", "2"))
+    assert seen[0]["data"] == recent[0]["data"] == {"text/plain": "1"}

@@ -31,6 +31,35 @@ def test_a_line_without_end_is_cut() -> None:
     assert tail.take() == [("stdout", "efgh")]
 
 
+def test_the_last_lines_of_a_flood_are_kept() -> None:
+    tail = Tail(1 << 20)
+    tail.add("stdout", flood := ("F" * 100_000 + "\n") * 12 + "LATER X\n")
+    tail.add("stdout", "Z\n")
+    end = "".join(text for _, text in tail.take())
+    assert end == ("F" * 100_000 + "\n") * 9 + "LATER X\nZ\n"
+    assert tail.left_out + len(end) == len(flood) + 2
+
+
+def test_of_a_line_that_is_longer_than_what_is_kept_the_end_is_kept() -> None:
+    tail = Tail(4)
+    tail.add("stdout", "abcdefgh\n")
+    assert tail.take() == [("stdout", "fgh\n")]
+    # What comes behind what was taken is cut no more: nothing was let go of since.
+    tail.add("stdout", "x\n")
+    assert tail.take() == [("stdout", "x\n")]
+
+
+@given(st.lists(st.text("a\n", max_size=9).map(lambda text: text + "\n"), min_size=1, max_size=60), st.integers(10, 40))
+def test_of_whole_lines_no_more_is_let_go_of_than_must_be(lines: list[str], size: int) -> None:
+    tail = Tail(size)
+    for text in lines:
+        tail.add("stdout", text)
+    whole, end = "".join(lines), "".join(text for _, text in tail.take())
+    assert end.endswith(lines[-1])
+    assert whole.removesuffix(end)[-1:] in ("", "\n")
+    assert end == whole or tail.left_out
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.text("a\n", max_size=9)), max_size=60),
     st.integers(1, 40),
