@@ -17,6 +17,8 @@ from kernel_bridge_magic.errors import BadInput, BadOption
 TRANSPORTS = ("auto", "zmq", "ws")
 #: What can be done with a cell for a busy kernel.
 IF_BUSY = ("wait", "fail", "subshell")
+#: What can be done with it where a cell runs on several kernels.
+IF_BUSY_OF_MANY = ("wait", "fail", "skip", "subshell")
 #: For how many seconds a link is waited for since it last gave a sign, unless the user says otherwise.
 RECONNECT = 300.0
 
@@ -94,5 +96,20 @@ def seconds(text: str, otherwise: str = "none") -> float | None:
         raise ArgumentTypeError(str(problem)) from None
 
 
+#: Parses the value of `--watch`.
+every = functools.partial(seconds, otherwise="leave the time out")
 #: Parses the value of `--timeout`.
 timeout = functools.partial(seconds, otherwise="leave --timeout out")
+
+
+def at_least_one(text: str) -> int:
+    """Parse the value of a command line option that is a number from 1 on.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text)):
+        from argparse import ArgumentTypeError
+
+        raise ArgumentTypeError(f"{shortened(text)} is not a number from 1 on")
+    return int(text)

@@ -21,6 +21,7 @@ from kernel_bridge_magic.faces import PYTHON, Face
 from kernel_bridge_magic.matching.find import find_by_id, find_one, find_only
 from kernel_bridge_magic.matching.levels import candidates, clean, could_mean, row_of
 from kernel_bridge_magic.matching.misses import none_matches
+from kernel_bridge_magic.matching.several import find_several, is_list
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.reports import Checkup, ServerReport
 from kernel_bridge_magic.servers.entries import Entry
@@ -137,6 +138,24 @@ class Bridge:
         if self._row(match) is None:  # a row means another kernel after the next table
             self.search.meanings.put(key, server, kernel, listing)
         return kernel
+
+    def find_all(self, match: str, server: str | None = None, *, every: bool = True) -> KernelList | None:
+        """Return all kernels that `match` means, in the order of the listing, without this kernel itself.
+
+        Without `every` they are those of a list such as `a,b,c`; None where `match` is no list.
+
+        Raises:
+            KernelNotFound, AmbiguousKernel, BadMatch, OwnKernel: as `find_several`.
+            BadServer: no such server is known.
+        """
+        files = self.search.name_files(match)
+        listing = self.search.look(server, rest=True)
+        wanted = self.search.file_or_match(match, files, listing)
+        among = candidates(wanted, listing)
+        if not every and not is_list(wanted, among, self.rows):
+            return None
+        found = find_several(wanted, among, listing, every=every, rows=self.rows, face=self.face)
+        return KernelList(listing, found, now=datetime.now(UTC), face=self.face)
 
     def _row(self, match: str) -> Kernel | None:
         with contextlib.suppress(BadInput):

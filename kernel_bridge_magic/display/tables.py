@@ -148,6 +148,12 @@ class KernelList(Table, list[Kernel]):
         return notes
 
 
+def links_of(kernels: KernelList) -> list[str]:
+    """Return the URL of each kernel's notebook, relative to the notebook that asks; "" where there is none."""
+    here = _notebook_here(kernels.listing)
+    return [_link(kernel, here) for kernel in kernels]
+
+
 # --- HTML ---------------------------------------------------------------------------------------------------
 
 
