@@ -45,6 +45,7 @@ class Pool:
         self._lock = threading.RLock()
         self._connections: dict[tuple[str, str, str], KernelConnection] = {}
         self._locks: dict[str, threading.Lock] = {}
+        self._times_closed = 0
         self._visited: set[tuple[str, str, str]] = set()  # kernels that another client was seen to be connected to
 
     def __len__(self) -> int:
@@ -102,23 +103,43 @@ class Pool:
         held_up = _Admission(kernel, note, cell).held_up
         with held(), acquired(lock, held_up):
             with self._lock:
+                times_closed = self._times_closed
                 found = [self._connections.get(_key(kernel, name)) for name in transports]
             for known in found:
                 if known is not None and known.is_open:
                     return known
             self._tell_news(kernel, transports, note)
             connection = self._open(kernel, transports, note, held_up)
-            with self._lock:
+            self._keep(connection, times_closed)
+            return connection
+
+    def _keep(self, connection: KernelConnection, times_closed: int) -> None:
+        """Keep a connection for the next cell; close it, and raise CannotConnect, if the pool was closed meanwhile."""
+        kernel = connection.kernel
+        with self._lock:
+            closed = self._times_closed > times_closed
+            if not closed:
                 wanted = {key: it for key, it in self._connections.items() if it.is_open or it.has_news}
                 self._connections = wanted
                 self._connections[_key(kernel, connection.transport)] = connection
-            return connection
+        if closed:
+            connection.close()
+            raise CannotConnect(f"{kernel.title} is no longer connected to: this shell or program has ended")
 
     @property
     def connections(self) -> list[KernelConnection]:
         """The connections that are kept, open or closed."""
         with self._lock:
             return list(self._connections.values())
+
+    def release(self, connection: KernelConnection) -> None:
+        """Close one connection, unless something keeps it open, such as a live widget."""
+        if connection.is_kept:
+            return
+        with self._lock:
+            self._connections = {key: it for key, it in self._connections.items() if it is not connection}
+        with contextlib.suppress(KernelBridgeError):
+            connection.close()
 
     def _tell_news(self, kernel: Kernel, transports: Sequence[str], note: Tell | None) -> None:
         """Report what a connection that has closed since had heard of its kernel after the last cell."""
@@ -222,8 +243,9 @@ class Pool:
         return None
 
     def close(self) -> None:
-        """Close every connection. Closing twice is no error."""
+        """Close every connection, also one that is still being opened. Closing twice is no error."""
         with self._lock:
+            self._times_closed += 1
             connections = list(self._connections.values())
             self._connections.clear()
         for connection in connections:

@@ -23,7 +23,7 @@ from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.protocol.events import Event, Note, Queued
 from tests.support.hostile import HostileServer
 from tests.support.owner import Owner
-from tests.support.scripted import ScriptedCell
+from tests.support.scripted import ScriptedCell, ScriptedServer
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
 from tests.support.transports import connect_over, found, known
 
@@ -243,3 +243,20 @@ def test_where_a_busy_kernel_is_not_waited_for_a_suspended_one_is_not_either(con
     with pytest.raises(NotRun) as refused:
         Pool(Vault()).connect(named(console), cell=Cell("...", if_busy="fail"))
     assert str(refused.value) == f"{named(console).title}: its process is suspended; {SAFE}"
+
+
+def test_what_is_opened_while_the_pool_closes_is_closed() -> None:
+    def script(cell: ScriptedCell) -> None:
+        cell.reply()
+
+    pool = Pool(Vault())
+    with ScriptedServer(script) as server:
+        left = dataclasses.replace(
+            server.kernel, connections=0, state="busy", sessions=(Session("work/a.ipynb", "a.ipynb"),)
+        )
+        with pytest.raises(CannotConnect, match=r"work/a\.ipynb is no longer connected to"):
+            pool.connect(left, "ws", note=lambda event: pool.close())
+        assert not pool.connections
+        pool.connect(left, "ws")
+        assert len(pool) == 1
+        pool.close()
