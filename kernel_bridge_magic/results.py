@@ -169,6 +169,9 @@ class RemoteResult:
     def _printed(self, name: str) -> str:
         return "".join(output["text"] for output in self.outputs if output.get("name") == name)
 
+    def __str__(self) -> str:
+        return str(self.value) if self.value is not None else repr(self)
+
     def __repr__(self) -> str:
         parts = [str(self.fate), _short(self.kernel.title), f"{self.seconds:.2f} s"]
         if self.error is not None:

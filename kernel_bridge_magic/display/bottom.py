@@ -62,9 +62,13 @@ class Bottom:
     def inform(self, kind: str, text: str) -> None:
         """Write a neutral line of ours to stderr, as `Sink.inform` says; below, if it cannot be drawn over."""
         key = f"our {kind}" if kind in IN_PLACE else f"our {kind} {len(self._known)}"
-        if not self.draw(key, text, sys.stderr, dim=True):
+        self.draw_or_write(key, text, sys.stderr, dim=True)
+
+    def draw_or_write(self, key: str, text: str, stream: Any, *, dim: bool = False) -> None:
+        """Draw whole lines as `draw` does; write them below, if they cannot be drawn over what `key` had drawn."""
+        if not self.draw(key, text, stream, dim=dim):
             self._known.discard(key)
-            self.draw(key, text, sys.stderr, dim=True)
+            self.draw(key, text, stream, dim=dim)
 
 
 def is_terminal(stream: Any) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from typing import Any
 
+from kernel_bridge_magic.display.group_sink import InBlocks
 from kernel_bridge_magic.display.notebook import NotebookSink
 from kernel_bridge_magic.display.overflow import Overflow, Shelf
 from kernel_bridge_magic.display.throttle import Allowance
@@ -40,9 +41,15 @@ class CappedSink(NotebookSink):
     """
 
     def __init__(
-        self, shell: Any, limit: int = MAX_OUTPUT, *, largest: int = MAX_KEPT, allowance: Allowance | None = None
+        self,
+        shell: Any,
+        limit: int = MAX_OUTPUT,
+        *,
+        largest: int = MAX_KEPT,
+        allowance: Allowance | None = None,
+        in_blocks: InBlocks | None = None,
     ) -> None:
-        super().__init__(shell)
+        super().__init__(shell, in_blocks)
         self._limit = limit
         self._largest = largest
         self._allowance = allowance or Allowance(max(limit, MAX_OUTPUT))
@@ -146,6 +153,15 @@ class CappedSink(NotebookSink):
             self._left_out += 1
         show = super().display
         self._show_soon(key, functools.partial(show, data, metadata, display_id, update=update))
+
+    def display_now(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
+        """Publish a MIME bundle that must not be dropped, and before it all that was put off."""
+        before = self._put_off.pop(display_id, None) if display_id else None
+        if before is not None and update:
+            update = before.keywords["update"]  # whether it is known to the front end
+        self._release_all()
+        self._may_send(ends=True)
+        super().display(self._small(data, display_id), metadata, display_id, update)
 
     def _show_soon(self, key: object, show: functools.partial[None]) -> None:
         """Show a display, and before it those that were put off; or put it off, too."""

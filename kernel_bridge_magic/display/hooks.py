@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
 _METHOD = "_showtraceback"
@@ -74,6 +75,11 @@ def outside(shell: Any) -> Iterator[None]:
         yield
     finally:
         widget.msg_id = msg_id
+
+
+def is_captured(shell: Any) -> bool:
+    """Return whether `%%capture`, or a `with Output():`, captures what the running cell of `shell` shows."""
+    return isinstance(shell.display_pub, CapturingDisplayPublisher) or bool(_taking(shell))
 
 
 def _taking(shell: Any) -> list[Any]:

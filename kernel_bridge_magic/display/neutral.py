@@ -16,12 +16,21 @@ LATE = "late"  # whose output it is that comes when its cell is over
 INCOMING = "incoming"  # how much of a large message has come
 WIDGETS = "widgets"  # why they are shown as text
 REQUEST = "request"  # what the cell asked its front end for
+KERNELS = "kernels"  # how far a cell is on many kernels
+JOB = "job"  # how far a background job is
 #: the kinds whose next line replaces the one before
 IN_PLACE = frozenset({QUEUED, INCOMING})
 
 # JupyterLab's and Notebook 7's colour, VS Code's, and one that can be read on white and on black.
 _GREY = "var(--jp-ui-font-color2, var(--vscode-descriptionForeground, #767676))"
 _STYLE = f"color: {_GREY}; font: 0.85em var(--jp-code-font-family, monospace); white-space: pre-wrap; padding: 0 8px"
+
+
+class Heading:
+    """What a front end showed last below a line that names a kernel."""
+
+    def __init__(self) -> None:
+        self.below: tuple[object, ...] = ()
 
 
 def bundle(text: str) -> dict[str, Any]:

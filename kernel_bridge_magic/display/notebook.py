@@ -10,8 +10,9 @@ import sys
 import uuid
 from typing import Any
 
+from kernel_bridge_magic.display.group_sink import InBlocks
 from kernel_bridge_magic.display.hooks import Captured, outside
-from kernel_bridge_magic.display.neutral import IN_PLACE, bundle, metadata
+from kernel_bridge_magic.display.neutral import IN_PLACE, LATE, Heading, bundle, metadata
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 
@@ -24,8 +25,9 @@ class NotebookSink:
     stop = "Stop"
     names_kernel = False
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self, shell: Any, in_blocks: InBlocks | None = None) -> None:
         self._shell = shell
+        self._in_blocks = in_blocks or InBlocks()
         self._last_stream = ""
         self._drawn: frozenset[str] = frozenset()
         self._cell = uuid.uuid4().hex[:8]  # two cells' lines are two
@@ -69,7 +71,11 @@ class NotebookSink:
         """Do nothing at the end of the cell: nothing is left to be shown."""
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
-        self._publish(data, metadata, display_id, update)
+        self._publish(data, metadata, display_id, self._in_blocks.can_update(display_id) and update)
+
+    def display_now(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
+        """Show a MIME bundle that must not be put off or dropped."""
+        self.display(data, metadata, display_id, update)
 
     def _publish(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
         transient = {"display_id": display_id} if display_id else {}
@@ -143,16 +149,18 @@ class LateSink:
     stop = "Stop"
     names_kernel = False
 
-    def __init__(self, kernel: Any, parent: dict[str, Any]) -> None:
+    def __init__(self, kernel: Any, parent: dict[str, Any], in_blocks: InBlocks | None = None) -> None:
         self._kernel = kernel
         self._parent = parent
+        self._in_blocks = in_blocks or InBlocks()
 
     def stream(self, name: str, text: str) -> None:
         self._send("stream", {"name": name, "text": text})
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
         transient = {"display_id": display_id} if display_id else {}
-        kind = "update_display_data" if update else "display_data"
+        known = self._in_blocks.can_update(display_id) and update
+        kind = "update_display_data" if known else "display_data"
         self._send(kind, {"data": data, "metadata": metadata, "transient": transient})
 
     def clear(self, wait: bool) -> None:
@@ -185,3 +193,26 @@ class LateSink:
         kernel = self._kernel
         ident = f"kernel.{kernel.ident}.{msg_type}".encode()
         kernel.session.send(kernel.iopub_socket, msg_type, content, parent=self._parent, ident=ident)
+
+
+class NamedLateSink(LateSink):
+    """Show what one of several kernels that share a cell shows after it, below a `line` that names the kernel.
+
+    That line comes again if another of them has shown something in between; all their sinks share `heading`. Nothing
+    clears the cell, since that would take away what the others have shown.
+    """
+
+    def __init__(self, kernel: Any, parent: dict[str, Any], in_blocks: InBlocks, heading: Heading, line: str) -> None:
+        super().__init__(kernel, parent, in_blocks)
+        self._heading = heading
+        self._line = line
+
+    def clear(self, wait: bool) -> None:
+        """Do nothing: the others' output would go, too."""
+
+    def _send(self, msg_type: str, content: dict[str, Any]) -> None:
+        place = (self._line, self._parent.get("header", {}).get("msg_id"))
+        if msg_type != "update_display_data" and self._heading.below != place:
+            self._heading.below = place
+            super()._send("display_data", {"data": bundle(self._line), "metadata": metadata(LATE), "transient": {}})
+        super()._send(msg_type, content)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
+import io
 import sys
-from collections.abc import Iterator
+import threading
 from typing import Any
 
-from kernel_bridge_magic.display.bottom import Bottom, close_left_open, is_terminal
-from kernel_bridge_magic.display.neutral import LATE
+from kernel_bridge_magic.display.bottom import Bottom, close_left_open, dimmed, is_terminal
+from kernel_bridge_magic.display.neutral import IN_PLACE, INCOMING, Heading
 from kernel_bridge_magic.display.notebook import NotebookSink
 from kernel_bridge_magic.errors import FateError, RemoteError
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.text import visible
+
+_writing = threading.RLock()  # while one sink writes to the terminal: a line that names a kernel, and what is below it
+_LONGEST_LINE = 1 << 13  # characters of a line without end that are kept until it ends
 
 
 class TerminalSink(NotebookSink):
@@ -29,6 +32,7 @@ class TerminalSink(NotebookSink):
         self._left_open = left_open or LeftOpen()
         self._bottom = Bottom(self._left_open)
         self._above: dict[str, str] = {}  # texts that have changed and could not be drawn over
+        self._changing: dict[str, str] = {}  # what `show_changed` has shown last
 
     @property
     def can_ask(self) -> bool:
@@ -82,6 +86,12 @@ class TerminalSink(NotebookSink):
         if not self._bottom.draw(key, text, sys.stdout):
             self._above[key] = text
 
+    def show_changed(self, key: str, text: str) -> None:
+        """Show a text that has changed over what `key` had shown before, or below, if something else stands there."""
+        if text != self._changing.get(key):
+            self._changing[key] = text
+            self._bottom.draw_or_write(key, text, sys.stdout)
+
     def finish(self) -> None:
         """Show the last state of texts that could not be drawn over; the cell is over."""
         above, self._above = self._above, {}
@@ -91,44 +101,165 @@ class TerminalSink(NotebookSink):
                 self.stream("stdout", text.rstrip("\n") + "\n")
 
 
-class Heading:
-    """What a terminal showed last below a line that names a kernel."""
+class LateTerminalSink:
+    """Show what comes while other cells run, or none: what is left of a cell that is over, and background jobs.
 
-    def __init__(self) -> None:
-        self.below: tuple[object, ...] = ()
+    All is plain text below what stands in the terminal. Nothing is drawn over: the user's own cells print there, too,
+    and nobody tells us. While the user types, prompt_toolkit shows what is written above the prompt.
 
-
-class LateTerminalSink(TerminalSink):
-    """Show what comes when its cell is over, below a line that names its kernel.
-
-    That line comes again if a cell was run, or something of another kernel was shown in between. All sinks of a
-    terminal share `heading`.
+    What the kernel shows stands below a line that names it. That line comes again if a cell was run, or something of
+    another kernel was shown in between. All sinks of a terminal share `heading`. Safe to use from any thread.
     """
 
-    def __init__(self, shell: Any, left_open: LeftOpen, heading: Heading, kernel: str) -> None:
-        super().__init__(shell, left_open)
+    can_ask = False
+    stop = "Ctrl-C"
+    names_kernel = True
+
+    def __init__(
+        self, shell: Any, left_open: LeftOpen, heading: Heading, line: str, *, whole_lines: bool = False
+    ) -> None:
+        """Share `left_open` and `heading` with the sinks of the terminal; `line` stands above what is shown.
+
+        With `whole_lines` a line that has not ended is kept until it ends, until something else comes, or until
+        `finish`: the text of a cell that runs meanwhile must not go on in it.
+        """
+        self._shell = shell
+        self._left_open = left_open
         self._heading = heading
-        self._kernel = kernel
+        self._line = line
+        self._whole_lines = whole_lines
+        self._unfinished, self._unfinished_name = "", ""
+        self._drawn: dict[str, str] = {}  # the newest text of each key, written at the end
+        self._informed: dict[str, str] = {}
 
     def stream(self, name: str, text: str) -> None:
-        with self._headed():
-            super().stream(name, text)
-
-    def result(self, value: RemoteValue, display_id: str = "") -> None:
-        with self._headed():
-            super().result(value, display_id)
+        """Write printed text to `stdout` or `stderr`."""
+        with _writing:
+            if not self._whole_lines:
+                self._write(name, text, headed=True)
+                return
+            if self._unfinished_name != name:
+                self._end_line()
+                self._unfinished_name = name
+            whole, end, rest = (self._unfinished + text).rpartition("\n")
+            self._unfinished = _newest(rest)
+            if end:
+                self._write(name, whole + end, headed=True)
+            if len(self._unfinished) > _LONGEST_LINE:
+                self._end_line()
 
     def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str, update: bool) -> None:
-        with self._headed():
-            super().display(data, metadata, display_id, update)
+        """Write the text of a MIME bundle, or the type of one without text; an update is written again."""
+        if data:
+            self._write_lines("stdout", str(data.get("text/plain", f"<{next(iter(data))}>")), headed=True)
 
-    @contextlib.contextmanager
-    def _headed(self) -> Iterator[None]:
-        if self._heading.below != self._place:
-            self.inform(LATE, visible(f"{self._kernel} shows this after its cell has ended"))
-        yield
-        self._heading.below = self._place
+    def result(self, value: RemoteValue, display_id: str = "") -> None:
+        """Show a result; its cell is over, or runs in the background, so it has no number, and is in no `Out`."""
+        self.display(value.data, value.metadata, display_id, False)
+
+    def error(self, error: RemoteError | FateError) -> None:
+        """Write a traceback where IPython would."""
+        self._write_lines("stdout", "\n".join(error._render_traceback_()), headed=True)
+
+    def clear(self, wait: bool) -> None:
+        """Do nothing: what stands in the terminal may be another cell's."""
+
+    def begin_line(self) -> None:
+        """End what is left open: a line of ours comes next."""
+        with _writing:
+            self._end_line()
+            self._close()
+
+    def note(self, text: str) -> None:
+        self._write_lines("stderr", f"kernel-bridge: {text}")
+
+    def inform(self, kind: str, text: str) -> None:
+        """Write a neutral line of ours to `stderr`, in a terminal dim; how much of a message has come only once."""
+        before = self._informed.get(kind, "")
+        self._informed[kind] = text
+        if kind in IN_PLACE and (text == before or (kind == INCOMING and before)):
+            return
+        if text:
+            self._write_lines("stderr", text, dim=True)
+
+    def draw(self, key: str, text: str) -> None:
+        """Keep a text that changes; the last one is written at the end."""
+        self._drawn[key] = text
+
+    def flush(self) -> None:
+        """Do nothing: all is out at once."""
+
+    def finish(self) -> None:
+        """Write what was kept; the cell is over."""
+        with _writing:
+            self._end_line()
+        drawn, self._drawn = self._drawn, {}
+        for text in drawn.values():
+            if text:
+                self._write_lines("stdout", text, headed=True)
+
+    def ask(self, prompt: str, password: bool) -> str:
+        """Refuse: whoever types answers another cell, or writes one."""
+        raise EOFError
+
+    def _write_lines(self, name: str, text: str, *, headed: bool = False, dim: bool = False) -> None:
+        """Write text as lines of its own."""
+        with _writing:
+            self.begin_line()
+            self._write(name, text.rstrip("\n") + "\n", headed=headed, dim=dim)
+
+    def _end_line(self) -> None:
+        """Write the line that has not ended, and end it."""
+        text, self._unfinished = self._unfinished, ""
+        if text:
+            self._write(self._unfinished_name, text + "\n", headed=True)
+
+    def _write(self, name: str, text: str, *, headed: bool, dim: bool = False) -> None:
+        """Write text, `headed` by the line that names its kernel if that does not stand above it."""
+        stands = self._heading.below == self._place
+        if headed and not stands:
+            self._close()
+            self._put("stderr", visible(self._line) + "\n", dim=True)
+        self._put(name, text, dim=dim)
+        if headed or stands:
+            self._heading.below = self._place
+
+    def _close(self) -> None:
+        """End what any text has left open in the terminal."""
+        terminal = next(filter(is_terminal, map(_uncaptured, ("stdout", "stderr"))), None)
+        if terminal is not None:
+            _put(terminal, self._left_open.close())
+
+    def _put(self, name: str, text: str, *, dim: bool) -> None:
+        stream = _uncaptured(name)
+        _put(stream, dimmed(text.rstrip("\n"), stream) + "\n" if dim else text)
+        if is_terminal(stream):
+            self._left_open.feed(text)
 
     @property
     def _place(self) -> tuple[object, ...]:
-        return self._kernel, self._shell.execution_count, self._left_open.written
+        return self._line, self._shell.execution_count, self._left_open.written
+
+
+def _newest(line: str) -> str:
+    """Return what a terminal shows of a line that has not ended: of a progress bar only its last state."""
+    # What ends with a carriage return is shown until more comes, and that may be the end of the line.
+    return line[line.rfind("\r", 0, len(line) - 1) + 1 :] if line else line
+
+
+def _uncaptured(name: str) -> Any:
+    """Return `sys.stdout` or `sys.stderr` as it is now, past a `%%capture` of the cell that happens to run."""
+    stream = getattr(sys, name)
+    if isinstance(stream, io.StringIO) and not is_terminal(stream):
+        return getattr(sys, f"__{name}__") or stream
+    return stream
+
+
+def _put(stream: Any, text: str) -> None:
+    """Write text at once; spell out what the stream cannot encode, which must not end a cell."""
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()

@@ -14,6 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from kernel_bridge_magic.display import capped
 from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.overflow import Shelf
+from kernel_bridge_magic.display.throttle import Allowance
 from kernel_bridge_magic.errors import remote_error
 from tests.support.shells import private_shell
 
@@ -192,3 +193,41 @@ def test_an_animation_ends_with_its_last_picture(sink: CappedSink, capsys: pytes
     shown = capsys.readouterr()
     assert shown.out.endswith("4999\n")
     assert shown.err == ""
+
+
+class NothingLeft(Allowance):
+    """What a server takes where something else has used it up: only what is reserved for the end."""
+
+    def __init__(self) -> None:
+        super().__init__(LIMIT)
+
+    def take(self, size: int, now: float, *, ends: bool = False) -> float:
+        return 0.0 if ends else now + 1e6
+
+
+def test_what_must_not_be_dropped_is_shown_at_once_behind_all_that_was_put_off(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sink = CappedSink(shell, LIMIT, allowance=NothingLeft())
+    for number in range(3000):
+        sink.display({"text/plain": str(number)}, {}, "", False)
+    for number in range(120):
+        sink.display_now({"text/plain": f"heading {number}"}, {}, "", False)
+    shown = capsys.readouterr()
+    put_off = [str(number) for number in range(2900, 3000)]
+    assert shown.out.splitlines() == [*put_off, *(f"heading {number}" for number in range(120))]
+    assert "2900 displays omitted" in shown.err
+
+
+def test_what_replaces_a_display_that_was_put_off_is_a_new_one(
+    shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        shell.display_pub, "publish", lambda **it: published.append((it["data"]["text/plain"], it["update"]))
+    )
+    sink = CappedSink(shell, LIMIT, allowance=NothingLeft())
+    sink.display({"text/plain": "put off"}, {}, "bar", False)
+    sink.display_now({"text/plain": "new"}, {}, "bar", True)
+    sink.display_now({"text/plain": "newer"}, {}, "bar", True)
+    assert published == [("new", False), ("newer", True)]

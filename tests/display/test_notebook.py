@@ -13,6 +13,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
+from kernel_bridge_magic.display.group_sink import InBlocks
 from kernel_bridge_magic.display.neutral import bundle, metadata
 from kernel_bridge_magic.display.notebook import LateSink, NotebookSink
 from kernel_bridge_magic.errors import Fate, fate_error, remote_error
@@ -83,6 +84,17 @@ def test_redirected_streams_see_the_output(sink: NotebookSink) -> None:
         sink.stream("stdout", "1")
         sink.stream("stderr", "2")
     assert (out.getvalue(), err.getvalue()) == ("1", "2")
+
+
+def test_a_display_in_a_block_of_many_kernels_is_shown_anew(
+    shell: InteractiveShell, published: list[dict[str, Any]]
+) -> None:
+    in_blocks = InBlocks()
+    in_blocks.add("k:d")
+    sink = NotebookSink(shell, in_blocks)
+    for display_id in ("k:d", "k:d", "k:e"):
+        sink.display({"text/plain": "x"}, {}, display_id, True)
+    assert [bool(it.get("update")) for it in published] == [False, True, True]
 
 
 # -- %%capture

@@ -12,12 +12,14 @@ import pyte
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from kernel_bridge_magic.display.terminal import TerminalSink
+from kernel_bridge_magic.display.neutral import Heading
+from kernel_bridge_magic.display.terminal import LateTerminalSink, TerminalSink
 from kernel_bridge_magic.errors import remote_error
 from kernel_bridge_magic.ipython.config import KernelBridge
 from kernel_bridge_magic.ipython.shell import InShell
 from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.results import RemoteValue
+from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.text import without_colours
 from tests.support.shells import private_shell
 
@@ -124,7 +126,7 @@ def test_late_output_stands_below_a_line_that_names_its_kernel(
 ) -> None:
     monkeypatch.setattr(sys, "stdout", screen := Screen())
     monkeypatch.setattr(sys, "stderr", screen)
-    front = InShell(shell, KernelBridge())._front
+    front = InShell(shell, KernelBridge()).front
     other = Kernel(id="o", sessions=(Session("work/b.ipynb", "b.ipynb"),))
 
     def said() -> list[str]:
@@ -153,11 +155,124 @@ def test_what_late_output_leaves_open_ends_before_a_line_of_the_next_cell(
     shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdout", screen := Screen())
-    front = InShell(shell, KernelBridge())._front
+    front = InShell(shell, KernelBridge()).front
     cell = front.sink()
     front.late(None, KERNEL).stream("stdout", CONCEALS)
     cell.begin_line()
     assert is_ended(screen)
+
+
+# -- jobs, which write while other cells run
+
+
+@pytest.fixture
+def job(shell: InteractiveShell) -> LateTerminalSink:
+    return LateTerminalSink(shell, LeftOpen(), Heading(), "job 1 → a:", whole_lines=True)
+
+
+def both(monkeypatch: pytest.MonkeyPatch, screen: io.StringIO) -> io.StringIO:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setattr(sys, "stderr", screen)
+    return screen
+
+
+def test_nothing_of_a_job_is_drawn_over_what_others_have_printed(
+    job: LateTerminalSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = both(monkeypatch, Screen())
+    job.inform("job", "job 1 → a: connecting since 10:00")
+    screen.write("Out[3]: 'IMPORTANT'\n")
+    job.inform("queued", "waiting: a is running another client's cell")
+    job.inform("queued", "")
+    job.draw("bar", "1 of 2")
+    job.stream("stdout", "J\n")
+    job.draw("bar", "2 of 2")
+    job.clear(False)
+    job.display({"image/png": "iVBO"}, {}, "d", False)
+    job.display({}, {}, "d", True)
+    job.result(RemoteValue({"text/plain": "42"}))
+    job.note("the cell was interrupted")
+    job.error(remote_error("E", "v", ["E: v"]))
+    job.finish()
+    job.finish()
+    assert screen.getvalue().splitlines() == [
+        "job 1 → a: connecting since 10:00", "Out[3]: 'IMPORTANT'", "waiting: a is running another client's cell",
+        "job 1 → a:", "J", "<image/png>", "42", "kernel-bridge: the cell was interrupted", "E: v", "2 of 2",
+    ]  # fmt: skip
+
+
+def test_what_comes_in_place_is_told_when_it_changes_and_a_count_once(
+    job: LateTerminalSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = both(monkeypatch, Screen())
+    for kind, text in (("queued", "one"), ("queued", "one"), ("queued", "two"), ("incoming", "1 MB"),
+                       ("incoming", "2 MB"), ("incoming", ""), ("incoming", "3 MB")):  # fmt: skip
+        job.inform(kind, text)
+    assert screen.getvalue().splitlines() == ["one", "two", "1 MB", "3 MB"]
+
+
+def test_a_line_of_a_job_waits_until_it_ends(job: LateTerminalSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = both(monkeypatch, Screen())
+
+    def said() -> str:
+        text = screen.getvalue()
+        screen.seek(0)
+        screen.truncate()
+        return text
+
+    job.stream("stdout", "a")
+    assert said() == ""
+    job.stream("stdout", "b\nc\nhalf")
+    assert said() == "job 1 → a:\nab\nc\n"
+    job.stream("stderr", "a warning\n")
+    assert said() == "half\na warning\n"
+    for percent in range(100):
+        job.stream("stderr", f"\r{percent} %")
+    job.stream("stderr", "\r")
+    assert said() == ""
+    job.stream("stderr", "\n")
+    assert said() == "99 %\r\n"
+    job.stream("stdout", "x" * 10_000)  # a line without end is not kept for ever
+    assert said() == "x" * 10_000 + "\n"
+    for end in (job.begin_line, job.finish):
+        job.stream("stdout", "no end")
+        assert said() == ""
+        end()
+        assert said() == "no end\n"
+
+
+def test_a_capture_of_another_cell_takes_nothing_of_a_job(
+    job: LateTerminalSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen, taken = Screen(), io.StringIO()
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, taken)
+        monkeypatch.setattr(sys, f"__{name}__", screen)
+    job.stream("stdout", "x\n")
+    job.stream("stderr", "y\n")
+    job.display({"text/plain": "z"}, {}, "", False)
+    job.result(RemoteValue({"text/plain": "42"}))
+    job.error(remote_error("E", "v", ["E: v"]))
+    job.note("n")
+    job.begin_line()
+    assert taken.getvalue() == ""
+    assert screen.getvalue().splitlines() == ["job 1 → a:", "x", "y", "z", "42", "E: v", "kernel-bridge: n"]
+    monkeypatch.setattr(sys, "__stdout__", None)  # there is nothing else
+    job.stream("stdout", "x\n")
+    assert taken.getvalue() == "x\n"
+
+
+def test_what_the_terminal_lacks_is_spelled_out(job: LateTerminalSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw := io.BytesIO(), encoding="ascii"))
+    job.stream("stdout", "é\n")
+    assert raw.getvalue() == b"\\xe9\n"
+
+
+def test_nobody_is_asked_by_a_job(job: LateTerminalSink) -> None:
+    with pytest.raises(EOFError):
+        job.ask("name? ", False)
 
 
 def test_nobody_can_be_asked_without_a_terminal(sink: TerminalSink, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +330,24 @@ def test_a_text_with_something_below_is_shown_once_more_at_the_end(
     sink.finish()
     sink.finish()
     assert drawn(screen.getvalue()) == ["0%", "below", "100%"]
+
+
+def test_what_has_changed_is_shown_at_once_also_where_it_cannot_be_drawn_over(
+    sink: TerminalSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", screen := Tty())
+    for text in ("one", "two", "two"):
+        sink.show_changed("a", text)
+    assert drawn(screen.getvalue()) == ["two"]
+    sink.stream("stdout", "of a job\n")
+    for text in ("two", "three", "four"):
+        sink.show_changed("a", text)
+    assert drawn(screen.getvalue()) == ["two", "of a job", "four"]
+    monkeypatch.setattr(sys, "stdout", kept := io.StringIO())
+    for text in ("four", "five", "five", "six"):
+        sink.show_changed("a", text)
+    sink.finish()
+    assert kept.getvalue() == "five\nsix\n"
 
 
 def test_what_is_no_terminal_gets_the_first_text_and_the_last(
