@@ -96,7 +96,8 @@ class AmbiguousKernel(BadInput):
     """Several kernels are meant by this MATCH.
 
     `candidates` is a tuple of `(selector, Kernel)`: the selector, pasted in place of MATCH, means that
-    kernel alone. `more` is how many others there are. `remedy` asks the user to choose one.
+    kernel alone. `more` is how many others there are. `remedy` asks the user to choose one. `all_option` is the option
+    that means all of them, "" where there is none.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class AmbiguousKernel(BadInput):
     ) -> None:
         super().__init__(problem, remedy)
         self.candidates, self.more = tuple(candidates), more
+        self.all_option = ""
 
     def __str__(self) -> str:
         return visible(". ".join(filter(None, (self.problem, self.remedy))))
@@ -121,7 +123,8 @@ class AmbiguousKernel(BadInput):
             for selector, kernel in self.candidates
         ]
         lines = ["  " + line for line in fit_columns(rows, width - 2)]
-        return [*lines, f"  … and {self.more} more"] if self.more else lines
+        lines += [f"  … and {self.more} more"] * bool(self.more)
+        return [*lines, f"or {self.all_option} to run it on all of them"] if self.all_option else lines
 
     def _render_traceback_(self) -> list[str]:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _NO_TERMINAL

@@ -37,14 +37,14 @@ class _CtrlC(KeyboardInterrupt):
     """The note of a SIGINT; what is raised for it is up to the handler that was there before."""
 
 
-class _NothingSent(KeyboardInterrupt):
-    """Ctrl-C before anything was sent: IPython shows it as one line, without a traceback."""
+class _Told(KeyboardInterrupt):
+    """Ctrl-C that says what it has done: IPython shows it as one line, without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"KeyboardInterrupt: {self}"]
 
 
-_NothingSent.__name__ = "KeyboardInterrupt"  # what front ends show, and notebooks save
+_Told.__name__ = "KeyboardInterrupt"  # what front ends show, and notebooks save
 
 
 class _Hold:
@@ -238,15 +238,20 @@ def interrupts_to(
             ours.takers = before
 
 
-@contextlib.contextmanager
-def sends_nothing() -> Iterator[None]:
+def sends_nothing() -> contextlib.AbstractContextManager[None]:
     """Turn a Ctrl-C in the block into one that says in one line that nothing was run."""
+    return interrupt_says("interrupted; nothing was run")
+
+
+@contextlib.contextmanager
+def interrupt_says(what: str) -> Iterator[None]:
+    """Turn a Ctrl-C in the block into one that says in one line what it has done."""
     try:
         yield
     except Terminated:
         raise
     except KeyboardInterrupt:
-        raise _NothingSent("interrupted; nothing was run") from None
+        raise _Told(what) from None
 
 
 def aside(work: Callable[[], Given], name: str) -> Given:

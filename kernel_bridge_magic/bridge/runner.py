@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterable
 
 from kernel_bridge_magic.connection.answers import END_OF_INPUT
 from kernel_bridge_magic.connection.execution import Execution
@@ -35,13 +35,13 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
         events = iter(execution)
         try:
             with relay.waiting():
-                _show(events, execution, relay, lambda asked: _ask(asked, execution, relay, sink, as_usual))
+                show_events(events, execution, relay, ask=lambda asked: _ask(asked, execution, relay, sink, as_usual))
                 assert execution.result is not None
                 relay.finish(execution.error)
                 _tell_whose(execution.result.error, relay, sink)
         except BaseException as problem:
             events.close()
-            line = f"kernel-bridge: {_became(execution, problem)}"
+            line = f"kernel-bridge: {_became(leave_after(problem, execution))}"
             try:
                 print(line, file=sys.stderr, flush=True)
             except Exception:  # in a terminal IPython prints errors to stdout, which is usually the broken stream
@@ -50,10 +50,23 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
     return execution.result
 
 
-def _show(events: Generator[Event], execution: Execution, relay: Relay, ask: Callable[[InputRequest], None]) -> None:
+def show_events(
+    events: Iterable[Event],
+    execution: Execution,
+    relay: Relay,
+    *,
+    ask: Callable[[InputRequest], None] = lambda asked: None,
+    seen: Callable[[Event], object] = lambda event: None,
+    every: float = float("inf"),
+) -> None:
+    """Show the events of a cell as they come, at a pace that a front end can follow.
+
+    `seen` is called with each event, and after `every` seconds without one. `ask` answers the cell's questions.
+    """
     throttle = OutputThrottle()
     error_due: float | None = None  # when the error that is held is to be shown
     for came in events:
+        seen(came)
         try:
             for event in throttle.receive(came, time.monotonic()):
                 relay.show(event)
@@ -63,8 +76,9 @@ def _show(events: Generator[Event], execution: Execution, relay: Relay, ask: Cal
             if error_due is not None and now >= error_due:
                 relay.show_error()
             error_due = (error_due or now + HOLD_SECONDS) if relay.holds_error else None
-            due = [when for when in (throttle.due, error_due) if when is not None]
-            execution.wake_at = min(due, default=None)
+            due = min((when for when in (throttle.due, error_due) if when is not None), default=float("inf"))
+            due = min(due, now + every)
+            execution.wake_at = None if due == float("inf") else due
         except KeyboardInterrupt:
             execution.interrupt()  # as in the wait, see `Execution.heeds_interrupts`
     for event in throttle.flush(time.monotonic()):
@@ -103,13 +117,17 @@ def _told(number: int) -> str:
     return f"this process was told to end ({signal.Signals(number).name})"
 
 
-def _became(execution: Execution, problem: BaseException) -> str:
-    """Stop waiting for a cell, since `problem` was raised while it was shown; return what became of it."""
+def leave_after(problem: BaseException, execution: Execution) -> RemoteResult:
+    """Stop waiting for a cell, since `problem` was raised while it was shown; return its result."""
     execution.leave(f"{type(problem).__name__} was raised here, so it is not waited for")
     for _ in execution:
         pass
-    result = execution.result
-    assert result is not None
+    assert execution.result is not None
+    return execution.result
+
+
+def _became(result: RemoteResult) -> str:
+    """Return what became of a cell that is not waited for."""
     title = visible(result.kernel.title)
     if result.fate is Fate.OK:
         return f"{title}: the cell has ended there without an error"

@@ -5,7 +5,7 @@ Within one `VERSION` fields may be added; none is removed or changes its meaning
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kernel_bridge_magic.errors import AmbiguousKernel, Fate, FateError, KernelBridgeError, OwnKernel, RemoteError
@@ -126,6 +126,16 @@ def result_model(result: RemoteResult, output_file: str = "") -> dict[str, Any]:
         missing=result.missing,
         updates=updates,
     )
+
+
+def results_model(results: Iterable[RemoteResult], seconds: float) -> dict[str, Any]:
+    """Return what `exec --all --json` prints: what `exec --json` prints of each kernel, in the listing's order.
+
+    `status` is `ok` where it is for all. `seconds` is how long it took in all.
+    """
+    models = [result_model(result) for result in results]
+    status = "ok" if all(model["status"] == "ok" for model in models) else "error"
+    return _found(status=status, results=models, seconds=round(seconds, 6))
 
 
 def failure(error: KernelBridgeError, kernel: Kernel | None = None) -> dict[str, Any]:

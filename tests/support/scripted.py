@@ -124,7 +124,7 @@ class ScriptedCell:
 # -- behind a WebSocket
 
 
-class _WSCell(ScriptedCell):
+class WSCell(ScriptedCell):
     def __init__(self, message: Message, handler: Channels) -> None:
         super().__init__(message.header, message.content)
         self.handler = handler
@@ -191,8 +191,8 @@ class Channels(tornado.websocket.WebSocketHandler):
             # A thread of its own: a script may wait for what the test does.
             self.owner.run_script(self.cell(message))
 
-    def cell(self, message: Message) -> _WSCell:
-        return _WSCell(message, self)
+    def cell(self, message: Message) -> WSCell:
+        return WSCell(message, self)
 
     def by_the_book(self, message: Message, msg_type: str, content: object) -> None:
         self.send("iopub", "status", {"execution_state": "busy"}, message.header)
