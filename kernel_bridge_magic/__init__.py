@@ -23,7 +23,7 @@ TYPE_CHECKING = False  # checkers take it for typing's, whose import takes longe
 if TYPE_CHECKING:
     from typing import Any
 
-    from kernel_bridge_magic.api import connect, kernels
+    from kernel_bridge_magic.api import connect, kernels, run_on
     from kernel_bridge_magic.connection.connection import KernelConnection
     from kernel_bridge_magic.display.tables import KernelList
     from kernel_bridge_magic.errors import (
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
         ServerUnreachable,
         TimedOut,
     )
+    from kernel_bridge_magic.jobs.job import RemoteJob
+    from kernel_bridge_magic.jobs.results import RemoteErrors, RemoteResults
     from kernel_bridge_magic.models import Kernel
     from kernel_bridge_magic.results import RemoteResult, RemoteValue
 
@@ -82,7 +84,10 @@ __all__ = [
     "NotRun",
     "OwnKernel",
     "RemoteError",
+    "RemoteErrors",
+    "RemoteJob",
     "RemoteResult",
+    "RemoteResults",
     "RemoteValue",
     "ServerError",
     "ServerUnreachable",
@@ -90,16 +95,21 @@ __all__ = [
     "__version__",
     "connect",
     "kernels",
+    "run_on",
 ]
 
 _HOMES = {
     "Kernel": "models",
     "KernelConnection": "connection.connection",
     "KernelList": "display.tables",
+    "RemoteErrors": "jobs.results",
+    "RemoteJob": "jobs.job",
     "RemoteResult": "results",
+    "RemoteResults": "jobs.results",
     "RemoteValue": "results",
     "connect": "api",
     "kernels": "api",
+    "run_on": "api",
 }
 
 

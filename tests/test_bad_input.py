@@ -96,6 +96,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "B26 quotes, globs, dots": (
         HERE + "a_path_is_meant_as_it_is_written",
         "matching/test_selectors.py::selector_can_be_pasted",
+        "matching/test_several.py::all_that_a_match_means",
     ),
     "B27 empty cell": ("ipython/test_magics.py::an_empty_body_is_not_sent", "protocol/test_messages.py::an_empty_cell"),
     "B28 only comments": ("ipython/test_magics.py::only_a_comment_is_code",),

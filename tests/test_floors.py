@@ -17,6 +17,7 @@ NAME = ROOT.name
 FLOORS = [
     {"", "__main__"},
     {"api", "cli", "ipython"},
+    {"jobs"},
     {"bridge"},
     {"connection"},
     {"contract", "discovery", "display", "transports"},

@@ -22,6 +22,7 @@ ROOT = PACKAGE.parent
 MAGICS: dict[str, MagicParser] = {
     "remote": options.remote_parser(),
     "kernels": options.kernels_parser(),
+    "jobs": options.jobs_parser(),
     "servers": options.servers_parser(),
 }
 PROGRAM, COMMANDS = arguments._parser()
@@ -91,8 +92,8 @@ def test_the_texts_of_all_modules(magics: set[str]) -> None:
 
 
 #: Modules that one face alone uses. All others hand on what `faces` says.
-ONLY_MAGICS = {"ipython/magics.py", "ipython/shell.py", "ipython/options.py", "cli/demo.py"}
-ONLY_COMMANDS = {f"cli/{name}.py" for name in ("arguments", "commands", "login", "main", "outcome")}
+ONLY_MAGICS = {"cli/demo.py"} | {f"ipython/{path.name}" for path in (PACKAGE / "ipython").glob("*.py")}
+ONLY_COMMANDS = {f"cli/{name}.py" for name in ("arguments", "commands", "login", "main", "many", "outcome")}
 
 
 def others_words(name: str, text: str) -> list[str]:
@@ -121,7 +122,7 @@ def test_a_document(name: str, magics: set[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("%kernels --all lists them", ["--all"]),
+        ("%kernels --every lists them", ["--every"]),
         ("%autoremote MATCH sets one", ["%autoremote"]),
         ("%kernels --save", ["%kernels --save"]),
         ("kernel-bridge run x", ["kernel-bridge run"]),

@@ -103,6 +103,58 @@ def test_execution_stops_at_a_remote_error(jupyter_server: JupyterServer, shared
     assert cells[2].outputs == [] and cells[2].execution_count is None
 
 
+def test_of_many_kernels_the_end_is_saved(
+    jupyter_server: JupyterServer, shared_kernel: str, own_kernel: str, tmp_path: Path
+) -> None:
+    both = f"{shared_kernel},{own_kernel}"
+    cells = execute(
+        jupyter_server.runtime_dir,
+        tmp_path,
+        [
+            LOAD,
+            f"%%remote {both}\nfor n in range(9): print(f'\\r{{n}}', end='', flush=True)",
+            f"%%remote --no-raise-error {both}\nfrom IPython.display import HTML\ndisplay(HTML('<b>x</b>'))\n1 / 0",
+            f"%%capture kept\nget_ipython().run_cell_magic('remote', '{both}', 'print(1)')",
+            "[output.data['text/plain'] for output in kept.outputs]",
+        ],
+    )
+    texts = [[re.sub(r" (in )?\d+\.\d s", "", it.data["text/plain"]) for it in cell.outputs] for cell in cells[1:3]]
+    assert texts[0][0] == "2 kernels: 2 ok" and texts[0][1].endswith("(2): ok\n8") and len(texts[0]) == 2
+    line, heading, native, error = texts[1]
+    assert line.startswith("2 kernels: 2 failed (") and heading.endswith("(2): failed")
+    assert native == "<IPython.core.display.HTML object>" and "ZeroDivisionError: division by zero" in error
+    assert cells[2].outputs[2].data["text/html"] == "<b>x</b>"
+    assert len(ast.literal_eval(cells[4].outputs[0].data["text/plain"])) == 2
+
+
+def test_a_job_is_shown_in_the_cell_that_waits_for_it(
+    jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path
+) -> None:
+    fails = "1 / 0"
+    cells = execute(
+        jupyter_server.runtime_dir,
+        tmp_path,
+        [
+            LOAD,
+            f"%%remote --bg --result first {shared_kernel}\nprint('kept')\ndisplay('shown')",
+            "await first\nprint('after')",
+            "first.wait()",
+            f"%%remote --bg {shared_kernel}\nprint('too')\n{fails}",
+            "try:\n    get_ipython().run_line_magic('jobs', '2 --wait')\n"
+            "except Exception as error:\n    print(type(error).__name__)",
+        ],
+    )
+    (line,) = cells[1].outputs
+    text = line.data["text/plain"]
+    assert text.startswith("job 1 → ") and text.endswith(
+        "what it shows appears where you wait for it (.wait(), .result(), await, %jobs 1 --wait)"
+    )
+    kept, shown, after = cells[2].outputs
+    assert (kept.text, shown.data["text/plain"], after.text) == ("kept\n", "'shown'", "after\n")
+    assert [it.data["text/plain"] for it in cells[3].outputs] == ["True"]  # it is shown once
+    assert [it.text for it in cells[5].outputs] == ["too\nZeroDivisionError\n"]
+
+
 #: Cells with an error in them, run natively and there.
 ERRORS = [
     "try:\n    1 / 0\nexcept ArithmeticError:\n    get_ipython().showtraceback()",

@@ -86,6 +86,23 @@ def check_cluster(cells: list[Any]) -> None:
     assert total.data["text/plain"] == "333332833333500000"
 
 
+def check_classroom(cells: list[Any]) -> None:
+    (listing,) = outputs_of(cells, "%kernels tour")
+    assert len(listing.data["text/plain"].splitlines()) == 5
+    summary, block = outputs_of(cells, 'print("ready")')
+    assert re.fullmatch(r"4 kernels in \d+\.\d s: 4 ok", summary.data["text/plain"])
+    assert re.fullmatch(r"── .*\(4\): ok \d+\.\d s\nready", block.data["text/plain"])
+    *_, table = outputs_of(cells, "answers = ")
+    assert table.data["text/plain"].count(" ok") == 3 and "ZeroDivisionError: division by zero" in str(table.data)
+    (values,) = outputs_of(cells, "value.literal()")
+    assert re.match(r"\(1\.6666666666666667,\s+RemoteError\('ZeroDivisionError'", values.data["text/plain"])
+    (job,) = outputs_of(cells, "--bg")
+    assert job.data["text/plain"].startswith("job 1 → tour-north: connecting")
+    *shown, value = outputs_of(cells, "job.result()")
+    assert "".join(output.text for output in shown if output.get("name") == "stdout") == "step 0\nstep 1\nstep 2\n"
+    assert value.data["text/plain"] == "'5'"
+
+
 @contextlib.contextmanager
 def surroundings(name: str, directory: Path) -> Iterator[dict[str, str]]:
     """What a notebook needs around it, as variables of its environment."""
@@ -97,7 +114,11 @@ def surroundings(name: str, directory: Path) -> Iterator[dict[str, str]]:
         yield {"GATEWAY_URL": server.url, "GATEWAY_TOKEN": server.token}
 
 
-CHECKS: dict[str, Callable[[list[Any]], None]] = {"cluster": check_cluster, "quickstart": check_quickstart}
+CHECKS: dict[str, Callable[[list[Any]], None]] = {
+    "classroom": check_classroom,
+    "cluster": check_cluster,
+    "quickstart": check_quickstart,
+}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import kernel_bridge_magic
-from kernel_bridge_magic.choices import IF_BUSY, RECONNECT, TRANSPORTS, seconds, timeout
+from kernel_bridge_magic.choices import IF_BUSY_OF_MANY, RECONNECT, TRANSPORTS, at_least_one, seconds, timeout
 from kernel_bridge_magic.errors import BadInput
 from kernel_bridge_magic.text import Hidden, cut_end, hide, visible
 
@@ -19,6 +19,7 @@ examples:
   kernel-bridge list
   kernel-bridge exec analysis -c "df.shape"
   kernel-bridge exec analysis -f job.py --json --timeout 5m
+  kernel-bridge exec --all students -c "score" --json
   cat job.py | kernel-bridge exec "re:^work/" -
   kernel-bridge exec --base-url http://localhost:8888 --token env:TOKEN --kernel-id ID --code-file job.py
   kernel-bridge interrupt analysis
@@ -35,6 +36,7 @@ exit status:
   130  interrupted (Ctrl-C)
   141  whoever read the output has gone
   129, 143  told to end by SIGHUP or SIGTERM; the code keeps running there
+Of several kernels it is the first of 3, 1, 124, 130 that one of them came to; 2 if the code ran on none of them.
 """
 _MATCH = (
     "a notebook's name or path or a part of it, a kernel name, the beginning of an id, or re:PATTERN; "
@@ -178,9 +180,9 @@ def _add_exec(add: _Add) -> None:
     """Add the command `exec`. Longer than others, since it is a list of options."""
     execute = add(
         "exec",
-        help="run code in one kernel",
-        usage="kernel-bridge exec [MATCH] (-c CODE | -f FILE | -) [options]",
-        description="Run code in one kernel, and show its output as it is printed.\n"
+        help="run code in a kernel, or in several",
+        usage="kernel-bridge exec [MATCH | --all MATCH | A,B,C] (-c CODE | -f FILE | -) [options]",
+        description="Run code in one kernel, or in several at the same time, and show its output as it is printed.\n"
         "Without MATCH it is the only kernel there is.",
         epilog=_EXAMPLES,
     )
@@ -192,13 +194,21 @@ def _add_exec(add: _Add) -> None:
     target.add_argument("--kernel-match", metavar="MATCH", help="the same as MATCH")
     target.add_argument("--kernel-id", metavar="ID", help="a whole kernel id")
     _add_server(execute)
-    stops = "stop waiting after so long in all (30, 5m); the code keeps running there"
+    stops = "stop waiting after so long (30, 5m), for each kernel; the code keeps running there"
     execute.add_argument("--timeout", metavar="SECONDS", type=timeout, help=stops)
     waits = "how long to wait for a lost connection (default: 5m), or none; then the outcome is unknown"
     execute.add_argument("--reconnect-timeout", metavar="SECONDS", type=seconds, default=RECONNECT, help=waits)
     execute.add_argument("--transport", choices=TRANSPORTS, default="auto", help="how to connect to the kernel")
-    busy = "while the kernel runs something else: wait for it, fail, or run beside it (ipykernel 7)"
-    execute.add_argument("--if-busy", choices=IF_BUSY, default="wait", help=busy)
+    every = "run on every kernel that matches, at the same time; a list a,b,c needs no --all"
+    execute.add_argument("--all", action="store_true", help=every)
+    at_once = "with several kernels: run on so many at the same time (default: 64)"
+    execute.add_argument("-j", "--at-once", metavar="N", type=at_least_one, help=at_once)
+    alone = "with several kernels: show each one's output by itself, also where it is equal"
+    execute.add_argument("--no-group", action="store_true", help=alone)
+    asks = "do not ask before code runs on more than ten kernels, or on several servers"
+    execute.add_argument("--yes", action="store_true", help=asks)
+    busy = "while a kernel runs something else: wait for it, fail, skip it (with several), or run beside it"
+    execute.add_argument("--if-busy", choices=IF_BUSY_OF_MANY, help=busy)
     execute.add_argument("--history", action="store_true", help="count the code in the other kernel's In and Out")
     keeps = "keep the output there until it has arrived here (ipykernel 7 or newer)"
     execute.add_argument("--durable", action="store_true", help=keeps)

@@ -10,6 +10,7 @@ from typing import AnyStr
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.bridge.runner import run
 from kernel_bridge_magic.cli.login import add_server, give_secret, refuse_alone, refuse_unless_added, server_url
+from kernel_bridge_magic.cli.many import exec_on_many, several
 from kernel_bridge_magic.cli.outcome import OK, UNUSABLE, print_json, say, show, status_of
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.contract.json_contract import (
@@ -24,7 +25,7 @@ from kernel_bridge_magic.display.overflow import Kept
 from kernel_bridge_magic.display.plain import PlainSink, SilentSink
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.servers import CheckList, ServerList
-from kernel_bridge_magic.errors import BadInput, RemoteError
+from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, RemoteError
 from kernel_bridge_magic.faces import COMMAND_LINE, INTERRUPT
 from kernel_bridge_magic.interrupts import as_usual, interrupts_to
 from kernel_bridge_magic.models import Kernel
@@ -59,8 +60,16 @@ def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
     bridge = Bridge(face=COMMAND_LINE)
     with as_usual():
         code = _code(options)
-        kernel = _find(bridge, options)
-        meant.append(kernel)
+        kernels = several(bridge, options)
+        if kernels is None:
+            try:
+                meant.append(_find(bridge, options))
+            except AmbiguousKernel as candidates:
+                candidates.all_option = "--all" if options.kernel_match else ""
+                raise
+    if kernels is not None:
+        return exec_on_many(bridge, kernels, code, options)
+    kernel = meant[0]
     sink = SilentSink() if options.json else PlainSink()
     relay = Relay(sink, kernel)
     kept = Kept()
@@ -71,7 +80,7 @@ def _exec(options: argparse.Namespace, meant: list[Kernel]) -> int:
         timeout=options.timeout,
         since=time.monotonic(),
         keep_outputs=options.json,
-        if_busy=options.if_busy,
+        if_busy=options.if_busy or "wait",
         durable=options.durable,
         whole=kept if kernel.is_yours else Spelt(kept),
     )

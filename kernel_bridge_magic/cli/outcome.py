@@ -15,6 +15,7 @@ from kernel_bridge_magic.text import visible
 
 if TYPE_CHECKING:
     from kernel_bridge_magic.display.grid import Table
+    from kernel_bridge_magic.jobs.results import RemoteResults
     from kernel_bridge_magic.models import Kernel
     from kernel_bridge_magic.results import RemoteResult
 
@@ -62,6 +63,18 @@ def status_of(result: RemoteResult) -> int:
     if isinstance(result.error, NotRun):
         return UNUSABLE
     return RAISED if result.fate is Fate.FAILED else LOST
+
+
+def status_of_many(results: RemoteResults) -> int:
+    """Return the exit status for code that ran on several kernels: the worst that came of one.
+
+    It is 2 only where it ran on none, so that it is safe to run it again.
+    """
+    statuses = {status_of(result) for result in results.values()}
+    ran = statuses - {OK, UNUSABLE}
+    order = (LOST, RAISED, TIMEOUT, INTERRUPTED)
+    worst = next((status for status in order if status in ran), max(ran, default=OK))
+    return worst or (UNUSABLE if statuses == {UNUSABLE} else RAISED if UNUSABLE in statuses else OK)
 
 
 def stop(came: KeyboardInterrupt, meant: list[Kernel], *, as_json: bool) -> int:

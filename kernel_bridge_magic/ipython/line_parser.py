@@ -25,6 +25,10 @@ class Word(NamedTuple):
 _WORD = re.compile(r"""(--?[\w-]+=)?(?:"([^"]*)"|'([^']*)')(?=\s|$)|(\S+)""")
 
 
+#: What an option whose value may be left out takes for its value.
+_NUMBER = re.compile(r"[\d.]")
+
+
 class HelpWanted(BadInput):
     """Raised for `-h`: its text is the help, to be shown as it is."""
 
@@ -143,6 +147,8 @@ class MagicParser(argparse.ArgumentParser):
             raise BadOption(f"unknown option {name}{hint}")
         if equals or action.nargs == 0:
             return text, position + 1
+        if action.nargs == "?" and not _NUMBER.match(words[position + 1].text if position + 1 < len(words) else ""):
+            return text, position + 1  # the next word is none of its values
         if position + 1 == len(words) or (self._is_option(words[position + 1]) and words[position + 1].text != "-"):
             raise BadOption(f"{name} needs a value: {name} {action.metavar or action.dest.upper()}")
         value = words[position + 1]

@@ -13,17 +13,20 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from traitlets import TraitError
 
 from kernel_bridge_magic import reloads
-from kernel_bridge_magic.errors import BadInput, BadMatch, BadOption
+from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, BadMatch, BadOption
 from kernel_bridge_magic.interrupts import held, sends_nothing
 from kernel_bridge_magic.ipython.config import KernelBridge
 from kernel_bridge_magic.ipython.line_parser import HelpWanted
-from kernel_bridge_magic.ipython.options import kernels_parser, remote_parser, servers_parser
+from kernel_bridge_magic.ipython.options import jobs_parser, kernels_parser, remote_parser, servers_parser
 
 if TYPE_CHECKING:
     from kernel_bridge_magic.bridge.bridge import Bridge
     from kernel_bridge_magic.display.servers import CheckList, ServerList
     from kernel_bridge_magic.display.tables import KernelList
     from kernel_bridge_magic.ipython.shell import InShell
+    from kernel_bridge_magic.jobs.job import RemoteJob
+    from kernel_bridge_magic.jobs.jobs import JobList
+    from kernel_bridge_magic.jobs.results import RemoteResults
     from kernel_bridge_magic.results import RemoteValue
 
 _ATTRIBUTE = "_kernel_bridge_magics"
@@ -31,7 +34,7 @@ _ATTRIBUTE = "_kernel_bridge_magics"
 
 @magics_class
 class BridgeMagics(Magics):
-    """`%kernels`, `%remote`, `%%remote` and `%servers`."""
+    """`%kernels`, `%remote`, `%%remote`, `%jobs` and `%servers`."""
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell=shell)
@@ -81,6 +84,13 @@ class BridgeMagics(Magics):
         except HelpWanted as wanted:
             print(wanted)
             return None
+        if options.follow and options.watch:
+            raise BadOption("--follow shows what one kernel runs, --watch the table of kernels: leave out one of them")
+        if options.follow or options.watch:
+            from kernel_bridge_magic.ipython.following import follow, watch
+
+            (follow if options.follow else watch)(self._here, match, options)
+            return None
         with sends_nothing():
             return self._here.kernels(match, options)
 
@@ -109,7 +119,7 @@ class BridgeMagics(Magics):
 
     @no_var_expand
     @line_cell_magic
-    def remote(self, line: str, cell: str | None = None) -> RemoteValue | None:
+    def remote(self, line: str, cell: str | None = None) -> RemoteValue | RemoteResults | RemoteJob | None:
         """Run code in another kernel that is already running: %%remote MATCH, or %remote MATCH CODE."""
         if (renewed := self._renewed()) is not None:
             return renewed.remote(line, cell)  # type: ignore[no-any-return]
@@ -123,14 +133,45 @@ class BridgeMagics(Magics):
         except HelpWanted as wanted:
             print(wanted)
             return None
-        if not match:
-            raise BadMatch("which kernel? Write %%remote NAME; a notebook's name will do. %kernels lists them")
-        if cell is None and not code:
-            name = f'"{match}"' if " " in match else match
-            raise BadInput(f"nothing to run. Write %remote {name} CODE, or %%remote {name} with the code below it")
+        _check_given(match, code if cell is None else None, options)
         if options.result is not None:
             _check_name(options.result)
-        return self._here.run(match, code, options, hold_result=cell is None)
+        if options.bg:
+            _check_bg(options)
+        if (options.all or "," in match) and (kernels := self._here.several(match, options)) is not None:
+            if options.bg:
+                raise BadOption("--bg is for one kernel: leave it out, or name one")
+            from kernel_bridge_magic.ipython.many import run_on_many
+
+            return run_on_many(self._here, kernels, code, options, hold_result=cell is None)
+        _check_one(options)
+        if options.bg:
+            from kernel_bridge_magic.ipython.background import begin
+
+            job = begin(self._here, match, code, options)
+            return job if cell is None else None
+        try:
+            return self._here.run(match, code, options, hold_result=cell is None)
+        except AmbiguousKernel as several:
+            several.all_option = "--all"
+            raise
+
+    # -- %jobs
+
+    @no_var_expand
+    @line_magic
+    def jobs(self, line: str) -> JobList | RemoteJob | None:
+        """List the background jobs, or one of them: %jobs [N]."""
+        if (renewed := self._renewed()) is not None:
+            return renewed.jobs(line)  # type: ignore[no-any-return]
+        try:
+            options, number = jobs_parser().parse_line(line, self._expand)
+        except HelpWanted as wanted:
+            print(wanted)
+            return None
+        from kernel_bridge_magic.ipython.background import jobs
+
+        return jobs(self._here, number, options)
 
     # -- shared
 
@@ -151,6 +192,7 @@ class BridgeMagics(Magics):
 
 BridgeMagics.remote.__doc__ = remote_parser().format_help()
 BridgeMagics.kernels.__doc__ = kernels_parser().format_help()
+BridgeMagics.jobs.__doc__ = jobs_parser().format_help()
 BridgeMagics.servers.__doc__ = servers_parser().format_help()
 
 
@@ -159,6 +201,35 @@ def _check_name(name: str) -> None:
     reserved = name in ("In", "Out", "get_ipython", "exit", "quit") or name.startswith("_")
     if not name.isidentifier() or keyword.iskeyword(name) or reserved:
         raise BadOption(f"--result {name!r} is not a variable name that can be set. Choose another name")
+
+
+def _check_bg(options: Any) -> None:
+    """Refuse what does not go with `--bg`."""
+    if options.all:
+        raise BadOption("--bg is for one kernel: leave it out, or --all")
+    if options.no_raise_error:
+        why = "a job's error is raised only where somebody waits for it"
+        raise BadOption(f"--no-raise-error does not go with --bg: {why}")
+
+
+def _check_given(match: str, code: str | None, options: Any) -> None:
+    """Refuse a line that names no kernel, or has no code; `code` is None where that stands in a cell."""
+    if not match and options.all:
+        raise BadMatch("which kernels? Write %%remote --all NAME; a part of their names will do, '*' means all")
+    if not match:
+        raise BadMatch("which kernel? Write %%remote NAME; a notebook's name will do. %kernels lists them")
+    if code == "":
+        name = "--all " * options.all + (f'"{match}"' if " " in match else match)
+        raise BadInput(f"nothing to run. Write %remote {name} CODE, or %%remote {name} with the code below it")
+
+
+def _check_one(options: Any) -> None:
+    """Refuse what is for several kernels where the cell runs on one."""
+    given = [name for name, value in (("-j", options.at_once), ("--no-group", options.no_group)) if value]
+    given += ["--if-busy skip"] * (options.if_busy == "skip")
+    if given:
+        raise BadOption(f"{', '.join(given)} goes with --all, or with a list of kernels")
+    options.if_busy = options.if_busy or "wait"
 
 
 def load(shell: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernel_bridge_magic.choices import IF_BUSY, TRANSPORTS, timeout
+from kernel_bridge_magic.choices import IF_BUSY_OF_MANY, TRANSPORTS, at_least_one, every, timeout
 from kernel_bridge_magic.ipython.line_parser import MagicParser
 from kernel_bridge_magic.text import Hidden, hide
 
@@ -36,17 +36,32 @@ def remote_parser() -> MagicParser:
     parser = MagicParser(
         prog="remote",
         usage="%%remote [options] MATCH, with the code below it, or %remote [options] MATCH CODE",
-        description="Run a cell, or one line of code, in another kernel that is already running.\n"
+        description="Run a cell, or one line of code, in another kernel that is already running, or in several.\n"
         "Streams, plots, results and tracebacks appear here.",
         epilog=_MATCH_HELP + _LINK_HELP + "\nexamples:\n  %%remote analysis\n  df.describe()\n\n"
-        "  x = %remote analysis len(df)\n  %%remote -s lab --timeout 5m train.ipynb\n  fit(model)\n",
+        "  x = %remote analysis len(df)\n  %%remote -s lab --timeout 5m train.ipynb\n  fit(model)\n\n"
+        "  %%remote --all students\n  %%remote north,south\n  %%remote --all 'n*'\n"
+        "  x = %remote --all students score(model)\n  %%remote --bg train.ipynb\n",
     )
     parser.add_argument("-s", "--server", type=hide, metavar="NAME|URL", help="only that server")
-    parser.add_argument("--result", metavar="NAME", help="bind the outcome, a RemoteResult, to this name")
-    stops = "stop waiting after that long in all (30, 5m); the code keeps running there"
+    bound = "bind the outcome to this name: a RemoteResult, a RemoteResults of several kernels, a RemoteJob"
+    parser.add_argument("--result", metavar="NAME", help=bound)
+    stops = "stop waiting after that long (30, 5m), for each kernel; the code keeps running there"
     parser.add_argument("--timeout", metavar="SECONDS", type=timeout, help=stops)
-    busy = "if the kernel is busy: wait (default), fail, or run beside it (ipykernel 7)"
-    parser.add_argument("--if-busy", metavar="|".join(IF_BUSY), choices=IF_BUSY, default="wait", help=busy)
+    goes_on = (
+        "return at once with a RemoteJob; its output keeps coming below this cell (%%jobs lists jobs); for one kernel"
+    )
+    parser.add_argument("--bg", action="store_true", help=goes_on)
+    every = "run on every kernel that matches, at the same time; a list a,b,c needs no --all"
+    parser.add_argument("--all", action="store_true", help=every)
+    at_once = "with several kernels: run on so many at the same time (default: 64)"
+    parser.add_argument("-j", "--at-once", metavar="N", type=at_least_one, default=None, help=at_once)
+    alone = "with several kernels: show each one's output by itself, also where it is equal"
+    parser.add_argument("--no-group", action="store_true", help=alone)
+    asks = "do not ask before a cell runs on more than ten kernels, or on several servers"
+    parser.add_argument("--yes", action="store_true", help=asks)
+    busy = "if the kernel is busy: wait (default), fail, skip it (with several), or run beside it (ipykernel 7)"
+    parser.add_argument("--if-busy", metavar="|".join(IF_BUSY_OF_MANY), choices=IF_BUSY_OF_MANY, help=busy)
     parser.add_argument("--no-raise-error", action="store_true", help="show a remote error, but let this cell succeed")
     parser.add_argument("--history", action="store_true", help="keep the code in the other kernel's In and Out")
     names = "|".join(TRANSPORTS)
@@ -62,12 +77,35 @@ def kernels_parser() -> MagicParser:
     """Build the parser of %kernels."""
     parser = MagicParser(
         prog="kernels",
-        usage="%kernels [options] [MATCH]",
+        usage="%kernels [options] [MATCH], or %kernels --follow MATCH",
         description="List every running kernel that can be reached, or only kernels that match.",
-        epilog="examples:\n  %kernels\n  %kernels analysis\n  ks = %kernels\n",
+        epilog="examples:\n  %kernels\n  %kernels analysis\n  ks = %kernels\n  %kernels --watch 5\n"
+        "  %kernels --follow north\n",
     )
     parser.add_argument("-s", "--server", type=hide, metavar="NAME|URL", help="only that server")
     parser.add_argument("-v", "--verbose", action="store_true", help="whole ids, URLs, processes (memory, CPU, start)")
+    again = "list again every so many seconds (default: 2), in place, until interrupted"
+    parser.add_argument("--watch", nargs="?", type=every, const=2.0, metavar="SECONDS", help=again)
+    mirrors = "show what others run in the kernel that MATCH means, input and output, until interrupted; read only"
+    parser.add_argument("--follow", action="store_true", help=mirrors)
+    return parser
+
+
+def jobs_parser() -> MagicParser:
+    """Build the parser of %jobs."""
+    parser = MagicParser(
+        prog="jobs",
+        usage="%jobs, or %jobs N [--output | --wait | --stop]",
+        description="List the background jobs that %%remote --bg has begun here, or do something with job N.",
+        epilog="examples:\n  %jobs\n  %jobs 3 --output\n",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--output", action="store_true", help="show what it has shown so far")
+    what.add_argument(
+        "--wait", action="store_true", help="wait until it is over; raise its error. An interrupt ends the wait"
+    )
+    stops = "interrupt it; a second time: stop waiting for it, and leave it running there"
+    what.add_argument("--stop", action="store_true", help=stops)
     return parser
 
 

@@ -5,9 +5,11 @@ The first use of a magic imports this module, so that `%load_ext` costs a runnin
 
 from __future__ import annotations
 
+import functools
 import getpass
 import time
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from kernel_bridge_magic.bridge.bridge import Bridge
@@ -19,26 +21,22 @@ from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.discovery.standalone import own_kernel_id
 from kernel_bridge_magic.display.capped import CappedSink
-from kernel_bridge_magic.display.comm_proxies import CommProxies, Forward
 from kernel_bridge_magic.display.hooks import leave_out
 from kernel_bridge_magic.display.neutral import KERNEL
-from kernel_bridge_magic.display.notebook import LateSink
-from kernel_bridge_magic.display.relay import Relay, Sink
+from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.servers import CheckList, ServerList
 from kernel_bridge_magic.display.tables import KernelList
-from kernel_bridge_magic.display.terminal import Heading, LateTerminalSink, TerminalSink
-from kernel_bridge_magic.display.throttle import Allowance
+from kernel_bridge_magic.display.terminal import TerminalSink
 from kernel_bridge_magic.errors import BadOption, BadServer, FateError, OwnKernel
 from kernel_bridge_magic.faces import MAGICS
 from kernel_bridge_magic.interrupts import aside, held, sends_nothing
 from kernel_bridge_magic.ipython.config import KernelBridge
+from kernel_bridge_magic.ipython.fronts import NotebookFront, TerminalFront
+from kernel_bridge_magic.jobs.jobs import Jobs
 from kernel_bridge_magic.matching.levels import Level, match_level, shown
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.protocol.comms import Parent
-from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT
 from kernel_bridge_magic.remote_code.displayhook_patch import GUEST
 from kernel_bridge_magic.results import RemoteValue
-from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.text import cut_end, cut_middle, visible
 
@@ -57,12 +55,16 @@ class InShell:
         self._settings = settings
         self.bridge.rows = ()  # no table was shown yet, but here `#2` means a row
         self._told: set[tuple[str, str]] = set()
-        self._front = _Notebook(shell, settings) if hasattr(shell, "kernel") else _Terminal(shell)
+        #: the front end of this shell
+        self.front = NotebookFront(shell, settings) if hasattr(shell, "kernel") else TerminalFront(shell)
+        self.jobs = Jobs()
         self._pump = Pump()
         self._widgets: dict[KernelConnection, WidgetBridge] = {}
 
     def close(self) -> None:
-        """Show live widgets as disconnected, and close the connections."""
+        """Show live widgets as disconnected, leave jobs running, and close the connections."""
+        if left := self.jobs.leave("this shell has ended"):
+            self.front.last_word(left)
         for widgets in self._widgets.values():
             widgets.close()
         self._widgets.clear()
@@ -95,6 +97,14 @@ class InShell:
         self.bridge.registry.ask_for_secrets(_ask, which or None)
         return CheckList(self.bridge.check(which), MAGICS)
 
+    def several(self, match: str, options: Any) -> KernelList | None:
+        """Return the kernels that a cell is to run on at once; None where `match` is no list, and `--all` not given."""
+        with sends_nothing(), held():
+            if options.server is not None:
+                self.bridge.registry.ask_for_secrets(_ask, options.server)
+            find = functools.partial(self.bridge.find_all, match, options.server, every=options.all)
+            return aside(find, "kernel-bridge-find")
+
     def run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
         """Run code in the kernel and show its output here; with `hold_result` return the result instead of showing it.
 
@@ -109,10 +119,11 @@ class InShell:
             return self._run(match, code, options, hold_result=hold_result)
 
     def _run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
-        sink = self._front.sink()
+        sink = self.front.sink()
         with sends_nothing():
-            widgets, relay, execution = self._start(match, code, options, sink, hold_result=hold_result)
-        with widgets.cell(execution, self._front.parent(), sink):
+            widgets, kernel, execution = self._start(match, code, options, sink)
+        with widgets.cell(execution, self.front.parent(), sink) as cell_widgets:
+            relay = Relay(sink, kernel, hold_result=hold_result, widgets=cell_widgets)
             outcome = run(execution, relay, sink)
         if options.result:
             self.shell.user_ns[options.result] = outcome
@@ -130,11 +141,11 @@ class InShell:
         return relay.held
 
     def _start(
-        self, match: str, code: str, options: Any, sink: CappedSink | TerminalSink, *, hold_result: bool
-    ) -> tuple[WidgetBridge, Relay, Execution]:
+        self, match: str, code: str, options: Any, sink: CappedSink | TerminalSink
+    ) -> tuple[WidgetBridge, Kernel, Execution]:
         """Find the kernel, connect to it, and send the code as the very last thing."""
         kernel = aside(lambda: self.bridge.find(match, options.server), "kernel-bridge-find")
-        chain = self._chain(kernel)
+        metadata = self.metadata([kernel])
         # This relay shows notes while the connection is opened. Widgets need one that knows the connection.
         relay = Relay(sink, kernel)
         if not options.quiet:
@@ -146,22 +157,23 @@ class InShell:
             timeout=options.timeout,
             since=time.monotonic(),
             keep_outputs=bool(options.result),
-            metadata={_CHAIN: chain},
+            metadata=metadata,
             if_busy=options.if_busy,
             durable=options.durable,
         )
         with relay.waiting():
             connection = self.bridge.pool.connect(kernel, options.transport, note=relay.show, cell=cell)
-            connection.reconnect_timeout = self._settings.reconnect_timeout
-            widgets = self._widgets_of(connection)
+            connection.reconnect_timeout = self.reconnect_timeout
+            widgets = self.widgets_of(connection)
             execution = connection.start(cell)
-        return widgets, Relay(sink, kernel, hold_result=hold_result, widgets=widgets), execution
+        return widgets, kernel, execution
 
-    def _widgets_of(self, connection: KernelConnection) -> WidgetBridge:
+    def widgets_of(self, connection: KernelConnection) -> WidgetBridge:
+        """Return the widgets of an open connection."""
         for known in [known for known in self._widgets if not known.is_open]:
             self._widgets.pop(known).close()
         if connection not in self._widgets:
-            self._widgets[connection] = WidgetBridge(connection, self._front, self._pump)
+            self._widgets[connection] = WidgetBridge(connection, self.front, self._pump)
         return self._widgets[connection]
 
     def _introduce(self, match: str, kernel: Kernel, relay: Relay) -> None:
@@ -174,16 +186,23 @@ class InShell:
         if level not in _WHOLE:
             relay.inform(KERNEL, f"{shown(match)} → {_introduced(kernel)}")
 
-    def _chain(self, kernel: Kernel) -> list[str]:
-        """Return the ids of the kernels that wait for this cell, this kernel's last.
+    @property
+    def reconnect_timeout(self) -> float | None:
+        """For how many seconds a link that is lost under a cell is waited for, None for ever."""
+        timeout: float | None = self._settings.reconnect_timeout
+        return timeout
+
+    def metadata(self, kernels: Sequence[Kernel]) -> dict[str, Any]:
+        """Return what goes along with a cell: the ids of the kernels that wait for it, this kernel's last.
 
         Raises:
-            OwnKernel: the target is one of them; it would wait for itself (FACTS.md#which-kernel-asks).
+            OwnKernel: a target is one of them; it would wait for itself (FACTS.md#which-kernel-asks).
         """
         chain = self._waiting()
-        if kernel.id in chain:
-            raise OwnKernel(f"{kernel.title} waits for this cell already: it would wait for itself", kernel)
-        return [*chain, *filter(None, (own_kernel_id(),))]
+        for kernel in kernels:
+            if kernel.id in chain:
+                raise OwnKernel(f"{kernel.title} waits for this cell already: it would wait for itself", kernel)
+        return {_CHAIN: [*chain, *filter(None, (own_kernel_id(),))]}
 
     def _waiting(self) -> list[str]:
         get_parent = getattr(self.shell, "get_parent", None)
@@ -211,63 +230,3 @@ def _ask(what: str) -> str:
     except (NotImplementedError, EOFError, OSError, getpass.GetPassWarning):
         pass  # ipykernel raises NotImplementedError for a front end without stdin: nbclient, papermill
     raise BadServer("nobody can be asked for its secret here; name its place, env:VAR or file:PATH")
-
-
-class _Notebook:
-    """The front end of this kernel: a notebook, or a console."""
-
-    def __init__(self, shell: Any, settings: KernelBridge) -> None:
-        self._shell = shell
-        self._settings = settings
-        self._allowance = Allowance(MAX_OUTPUT)
-        self._allowed_for: tuple[int, Any] | None = None
-
-    def sink(self) -> CappedSink:
-        limit: int = self._settings.max_output
-        sink = CappedSink(self._shell, limit, allowance=self._allowance_of(limit))
-        if limit == MAX_OUTPUT and not sink.can_ask:
-            # nbclient and papermill read from the kernel itself, past no server; and their files outlive the kernel's.
-            return CappedSink(self._shell, MAX_KEPT)
-        return sink
-
-    def _allowance_of(self, limit: int) -> Allowance:
-        """Return how much text may be sent to this notebook now; a configured `limit` above the default allows more."""
-        header = (self.parent() or {}).get("header", {})
-        allowed_for = (limit, header.get("msg_id"))
-        if allowed_for != self._allowed_for:  # a cell has ended since, and with it what the server has counted
-            self._allowance, self._allowed_for = Allowance(max(limit, MAX_OUTPUT)), allowed_for
-        return self._allowance
-
-    def parent(self) -> Parent:
-        parent = self._shell.get_parent()
-        return parent if isinstance(parent, dict) else None
-
-    def late(self, parent: Parent, kernel: Kernel) -> Sink:
-        return LateSink(self._shell.kernel, parent or {})
-
-    def comm_proxies(self, forward: Forward) -> CommProxies | None:
-        return CommProxies(self._shell.kernel, forward)
-
-
-class _Terminal:
-    """An IPython terminal."""
-
-    def __init__(self, shell: Any) -> None:
-        self._shell = shell
-        self._left_open = LeftOpen()
-        self._heading = Heading()
-
-    def sink(self) -> TerminalSink:
-        self._left_open.answered()  # the cell was typed
-        return TerminalSink(self._shell, self._left_open)
-
-    def parent(self) -> Parent:
-        # A terminal has no request, but an Output widget must tell our cell from others.
-        return {"header": {"msg_id": "terminal"}}
-
-    def late(self, parent: Parent, kernel: Kernel) -> Sink:
-        # IPython shows it above the prompt.
-        return LateTerminalSink(self._shell, self._left_open, self._heading, kernel.title)
-
-    def comm_proxies(self, forward: Forward) -> CommProxies | None:
-        return None  # a terminal shows no live widgets

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -42,7 +43,9 @@ def test_where_a_process_listens_is_what_psutil_says(host: str) -> None:
     with socket.create_server((host, 0), family=family) as server:
         port = server.getsockname()[1]
         with socket.create_server(("127.0.0.2", port)) if family == socket.AF_INET6 else contextlib.nullcontext():
-            theirs = [it.laddr.ip for it in psutil.Process().net_connections("tcp") if it.laddr.port == port]
+            process: Any = psutil.Process()
+            rows = getattr(process, "net_connections", None) or process.connections  # its name before psutil 6
+            theirs = [it.laddr.ip for it in rows("tcp") if it.laddr.port == port]
             assert sorted(linux.listened_at(os.getpid(), port)) == sorted(theirs) != []
         assert linux.listened_at(os.getppid(), port) == []
         with socket.create_connection(server.getsockname()[:2]):

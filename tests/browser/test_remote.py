@@ -397,7 +397,9 @@ def test_odd_names_and_what_is_refused(desk: Desk) -> None:
     )
     several = desk.error("%%remote report\n1").splitlines()
     assert several[0] == "AmbiguousKernel: 'report' matches 2 kernels, so nothing was run. Use one of:"
-    selectors = [re.split(r"  +", line.strip())[0] for line in several[1:]]
+    *choices, all_of_them = several[1:]
+    assert all_of_them == "or --all to run it on all of them"
+    selectors = [re.split(r"  +", line.strip())[0] for line in choices]
     assert sorted(selectors) == ['"remote/my report.ipynb"', '"remote/🚀 report.ipynb"']
     pasted = desk.outputs(f"%%remote -q {selectors[0]}\n1 + 1")
     assert pasted[0]["data"]["text/plain"] == "2"

@@ -14,7 +14,7 @@ PARSERS = {"remote": remote_parser, "kernels": kernels_parser, "servers": server
 def test_a_cell_that_says_nothing_waits_raises_and_leaves_no_trace() -> None:
     options, rest = parse(remote_parser(), "analysis")
     assert rest == "analysis"
-    assert (options.if_busy, options.transport, options.timeout, options.server) == ("wait", "auto", None, None)
+    assert (options.if_busy, options.transport, options.timeout, options.server) == (None, "auto", None, None)
     assert not (options.no_raise_error or options.history or options.durable or options.quiet or options.result)
 
 

@@ -50,7 +50,9 @@ def wait_for(condition: Callable[..., Any], what: str, seconds: float = START_SE
 
 def private_env(directory: Path, runtime_dir: Path | None = None, /, **more: str) -> dict[str, str]:
     """Give an environment whose Jupyter and IPython directories all lie below `directory`, which is made."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY_", "XDG_RUNTIME", "COV_"))}
+    # xdist sets the size of a terminal, which a terminal of a test has itself.
+    not_inherited = ("JUPYTER", "JPY_", "XDG_RUNTIME", "COV_", "COLUMNS", "LINES")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(not_inherited)}
     env |= {
         "JUPYTER_CONFIG_DIR": str(directory / "config"),
         "JUPYTER_DATA_DIR": str(directory / "data"),

@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pexpect
@@ -138,8 +138,11 @@ class Terminal:
 
     def wait_for(self, text: str, seconds: float = SECONDS) -> None:
         """Wait until the cell has printed `text`."""
+        self._wait_until(lambda: text in self._printed(), text, seconds)
+
+    def _wait_until(self, true: Callable[[], bool], text: str, seconds: float = SECONDS) -> None:
         end = time.monotonic() + seconds
-        while text not in self._printed():
+        while not true():
             if time.monotonic() > end:
                 raise AssertionError(f"no {text!r} within {seconds} s:\n" + "\n".join(self.screen))
             self._read(0.02)
@@ -147,6 +150,29 @@ class Terminal:
     def type(self, text: str) -> None:
         """Type a line, as an answer to `input()`."""
         self._child.send(text + "\r")
+
+    def hold(self, text: str) -> None:
+        """Type a part of a line, and wait until it stands there."""
+        self._child.send(text)
+        self._wait_until(lambda: any(line.endswith(text) for line in self.screen), text)
+
+    def enter(self, text: str) -> str:
+        """Type the rest of a line that was held, and run it; give what it printed."""
+        self._child.send(text + "\r")
+        self._count, self._typed = self._count + 1, 1
+        return self.finish()
+
+    def look(self) -> None:
+        """Draw what has come since."""
+        self._read(0.02)
+
+    def exit(self) -> float:
+        """Leave IPython; return the seconds until it has ended."""
+        began = time.monotonic()
+        self._child.send("exit\x1b\r")
+        self._child.expect(pexpect.EOF)
+        self._child.wait()
+        return time.monotonic() - began
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""

@@ -24,7 +24,8 @@ UNIT = (
     *("bridge/test_meanings.py", "bridge/test_pump.py", "cli/test_arguments.py", "cli/test_outcome.py"),
     *("connection/test_answers.py", "connection/test_cell.py"),
     *("connection/test_sending.py", "discovery/test_claims.py", "faults/test_table.py", "ipython/test_line_parser.py"),
-    *("ipython/test_config.py", "ipython/test_options.py"),
+    *("ipython/test_config.py", "ipython/test_fronts.py", "ipython/test_options.py", "ipython/test_screens.py"),
+    *("jobs/test_consent.py", "jobs/test_results.py", "jobs/test_together.py", "benchmarks/test_harness.py"),
     *("servers/test_entries.py", "support/test_turns.py"),
     *("test_choices.py", "test_errors.py", "test_faces.py", "test_floors.py"),
     *("test_hints.py", "test_labels.py", "test_mirror.py", "test_models.py", "test_reports.py", "test_results.py"),
@@ -44,8 +45,10 @@ LOCAL = (
 )
 #: Where kernels and servers are started, and stopped, for each test or file.
 REAL = (
-    *("cli/test_main.py", "cli/test_demo.py", "connection/test_durable.py", "discovery/test_standalone.py", "faults/"),
+    *("cli/test_main.py", "cli/test_many.py", "cli/test_demo.py", "connection/test_durable.py", "faults/"),
+    *("discovery/test_standalone.py", "ipython/test_many.py"),
     *("security/", "test_nbclient.py", "test_notebooks.py", "test_quiet.py", "test_readme.py", "test_terminal.py"),
+    "test_terminal_many.py",
 )
 #: Fixtures that have a kernel which the test may end.
 REAL_FIXTURES = {"own_kernel", "spare_kernels"}

@@ -1,0 +1,72 @@
+"""`%%remote --bg` and `%jobs`: cells in the background."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from kernel_bridge_magic.connection.cell import Cell
+from kernel_bridge_magic.errors import BadOption
+from kernel_bridge_magic.interrupts import aside, held, sends_nothing
+from kernel_bridge_magic.ipython.screens import show_anew
+from kernel_bridge_magic.jobs.job import RemoteJob
+from kernel_bridge_magic.jobs.jobs import JobList
+
+if TYPE_CHECKING:
+    from kernel_bridge_magic.ipython.shell import InShell
+
+
+def begin(here: InShell, match: str, code: str, options: Any) -> RemoteJob:
+    """Begin a job and return it at once. What it shows comes below the cell that runs now.
+
+    Raises:
+        BadInput: no such kernel, or an option that cannot be used; nothing was sent.
+    """
+    with held(), sends_nothing():
+        kernel = aside(lambda: here.bridge.find(match, options.server), "kernel-bridge-find")
+        number = here.jobs.number()
+        cell = Cell(
+            code,
+            store_history=options.history,
+            timeout=options.timeout,
+            since=time.monotonic(),
+            metadata=here.metadata([kernel]),
+            if_busy=options.if_busy or "wait",
+            durable=options.durable,
+        )
+        job = RemoteJob(
+            number,
+            kernel,
+            cell,
+            here.bridge.pool,
+            here.front.screen(number, kernel),
+            transport=options.transport,
+            widgets_of=here.widgets_of,
+            reconnect_timeout=here.reconnect_timeout,
+        )
+        here.jobs.add(job)
+        if options.result:
+            here.shell.user_ns[options.result] = job
+        job.start()
+    return job
+
+
+def jobs(here: InShell, number: str, options: Any) -> JobList | RemoteJob | None:
+    """Return the jobs of this shell, or do something with one of them.
+
+    Raises:
+        BadOption: there is no such job, or it is not said which.
+    """
+    if not number:
+        if options.output or options.wait or options.stop:
+            raise BadOption("which job? Write %jobs N --output; %jobs lists them")
+        return here.jobs.all
+    job = here.jobs.get(number)
+    if options.stop:
+        job.interrupt()
+    if options.wait:
+        with held():
+            job.result()
+    if options.output:
+        show_anew(job.outputs, here.front.sink(), job.kernel)
+    return None if options.output or options.wait else job
