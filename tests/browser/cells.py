@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from tests.browser.lab import Page
+
+
+def waiting_for(go: Path) -> str:
+    """Return code for a kernel that waits for a file; it has imported `os` and `time`."""
+    return f"while not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
 
 
 class Cells:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.cells import Cells
 from tests.browser.lab import Lab, Page, find_chromium
 
 FAILURES = Path(__file__).parent / "failures"
@@ -29,6 +30,15 @@ def lab(needs_browser: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """One JupyterLab and one browser for the whole suite: a test opens notebooks of its own."""
     with Lab(tmp_path_factory.mktemp("lab")) as lab:
         yield lab
+
+
+@pytest.fixture
+def cells(page: Page, request: pytest.FixtureRequest) -> Iterator[Cells]:
+    """New cells in the notebook `page` of the test's module."""
+    failed = request.session.testsfailed
+    yield Cells(page)
+    if request.session.testsfailed > failed:
+        page.js("kernel?.interrupt()")  # a cell that still waits would fail all that comes after
 
 
 @pytest.hookimpl(wrapper=True)

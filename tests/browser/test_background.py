@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.cells import Cells
+from tests.browser.cells import Cells, waiting_for
 from tests.browser.lab import Lab, Page
 from tests.support.raw_owner import RawOwner
 from tests.support.servers import wait_for
@@ -32,22 +32,10 @@ def page(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Page]:
 
 
 @pytest.fixture
-def cells(page: Page, request: pytest.FixtureRequest) -> Iterator[Cells]:
-    failed = request.session.testsfailed
-    yield Cells(page)
-    if request.session.testsfailed > failed:
-        page.js("kernel?.interrupt()")  # a cell that still waits would fail all that comes after
-
-
-@pytest.fixture
 def owner(page: Page) -> Iterator[RawOwner]:
     (session,) = [it for it in page.lab.rest("GET", "api/sessions") if it["path"] == "students/north.ipynb"]
     with RawOwner(page.lab.runtime_dir / f"kernel-{session['kernel']['id']}.json") as owner:
         yield owner
-
-
-def waiting_for(go: Path) -> str:
-    return f"while not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
 
 
 def begin(cells: Cells, code: str) -> int:

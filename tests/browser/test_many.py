@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.cells import Cells
+from tests.browser.cells import Cells, waiting_for
 from tests.browser.lab import Lab, Page
 from tests.support.servers import wait_for
 
@@ -35,14 +35,6 @@ def page(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Page]:
     lab.end_sessions()
 
 
-@pytest.fixture
-def cells(page: Page, request: pytest.FixtureRequest) -> Iterator[Cells]:
-    failed = request.session.testsfailed
-    yield Cells(page)
-    if request.session.testsfailed > failed:
-        page.js("kernel?.interrupt()")  # a cell that still waits would fail all that comes after
-
-
 def on_all(cells: Cells, code: str, options: str = "", *, wait: bool = True) -> int:
     return cells.run(f"%%remote --all {options} students\n{code}", wait=wait)
 
@@ -52,10 +44,6 @@ def plain(page: Page, place: int) -> list[str]:
     outputs = page.outputs(place)
     texts = ["".join(it.get("text") or it.get("data", {}).get("text/plain", "")) for it in outputs]
     return [TIME.sub("", text) for text in texts]
-
-
-def waiting_for(go: Path) -> str:
-    return f"while not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
 
 
 def test_each_kernel_is_seen_at_work_and_the_end_is_what_stays(cells: Cells, tmp_path: Path) -> None:

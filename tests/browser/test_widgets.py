@@ -26,14 +26,6 @@ def page(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Page]:
     lab.end_sessions()
 
 
-@pytest.fixture
-def cells(page: Page, request: pytest.FixtureRequest) -> Iterator[Cells]:
-    failed = request.session.testsfailed
-    yield Cells(page)
-    if request.session.testsfailed > failed:
-        page.js("kernel?.interrupt()")  # a cell that still waits would fail all that comes after
-
-
 def test_a_slider_moves_there_and_here(cells: Cells) -> None:
     place = cells.remote("import ipywidgets as w\nslider = w.IntSlider(value=42)\nslider")
     cells.wait_for(place, ".widget-readout", "42")
