@@ -10,6 +10,7 @@ import functools
 import math
 import re
 from types import UnionType
+from typing import Any
 
 from kernel_bridge_magic.errors import BadInput, BadOption
 
@@ -47,6 +48,28 @@ def check_duration(name: str, value: object) -> float | None:
         return duration(value)
     except ValueError as problem:
         raise BadOption(f"{name}={problem}") from None
+
+
+def check_for_one(options: Any) -> None:
+    """Refuse options of a cell that are for several kernels; call it where the cell runs on one.
+
+    Raises:
+        BadOption: there is one.
+    """
+    given = [name for name, value in (("-j", options.at_once), ("--no-group", options.no_group)) if value]
+    given += ["--if-busy skip"] * (options.if_busy == "skip")
+    if given:
+        raise BadOption(f"{', '.join(given)} goes with --all, or with a list of kernels")
+
+
+def check_for_many(options: Any) -> None:
+    """Refuse options of a cell that are for one kernel; call it where the cell runs on several.
+
+    Raises:
+        BadOption: there is one.
+    """
+    if options.durable:
+        raise BadOption("--durable is for one kernel: leave it out, or --all")
 
 
 def shortened(value: object) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.choices import check_for_many, check_for_one
 from kernel_bridge_magic.cli.login import server_url
 from kernel_bridge_magic.cli.outcome import print_json, status_of_many
 from kernel_bridge_magic.connection.cell import Cell
@@ -17,7 +18,7 @@ from kernel_bridge_magic.display.group_plain import LinesSink, PlainGroups
 from kernel_bridge_magic.display.group_sink import GroupSink
 from kernel_bridge_magic.display.group_terminal import TerminalGroups
 from kernel_bridge_magic.display.tables import KernelList
-from kernel_bridge_magic.errors import BadInput, BadOption
+from kernel_bridge_magic.errors import BadInput
 from kernel_bridge_magic.interrupts import interrupts_to
 from kernel_bridge_magic.jobs.consent import confirm
 from kernel_bridge_magic.jobs.fanout import FanOut, run
@@ -39,10 +40,7 @@ def several(bridge: Bridge, options: argparse.Namespace) -> KernelList | None:
         found = bridge.find_all(match, server_url(bridge, options), every=options.all)
         if found is not None:
             return found
-    given = [name for name, value in (("-j", options.at_once), ("--no-group", options.no_group)) if value]
-    given += ["--if-busy skip"] * (options.if_busy == "skip")
-    if given:
-        raise BadOption(f"{', '.join(given)} goes with --all, or with a list of kernels")
+    check_for_one(options)
     return None
 
 
@@ -52,8 +50,7 @@ def exec_on_many(bridge: Bridge, kernels: KernelList, code: str, options: argpar
     Raises:
         NotRun: nobody has said that it may run on so many; nothing was sent.
     """
-    if options.durable:
-        raise BadOption("--durable is for one kernel: leave it out, or --all")
+    check_for_many(options)
     confirm(kernels, yes=options.yes, ask=None if options.json or options.code_stdin else _asker())
     fan = _fan_out(bridge, kernels, code, options)
     began = time.monotonic()

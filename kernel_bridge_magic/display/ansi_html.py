@@ -43,6 +43,12 @@ _PLAIN = _Style()
 _Run = tuple[str, _Style]
 
 
+def newest(line: str) -> str:
+    """Return what a terminal shows of a line that has not ended: of a progress bar only its last state."""
+    # What ends with a carriage return is shown until more comes, and that may be the end of the line.
+    return line[line.rfind("\r", 0, max(len(line) - 1, 0)) + 1 :]
+
+
 def to_html(text: str) -> str:
     """Return a text as HTML for a `<pre>`: escaped, with `<span>`s for its colours."""
     if not _CONTROL.search(text):

@@ -79,6 +79,15 @@ def is_terminal(stream: Any) -> bool:
         return False
 
 
+def write_text(stream: Any, text: str) -> None:
+    """Write text; what the stream cannot encode, such as half of a surrogate pair, is spelt out and ends no cell."""
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
 def _has_escapes(stream: Any) -> bool:
     """Return whether a stream leads to a terminal that has colours and moves its cursor: Emacs' shell does not."""
     return is_terminal(stream) and os.environ.get("TERM") != "dumb"

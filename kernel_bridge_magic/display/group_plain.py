@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TextIO
 
-from kernel_bridge_magic.display.ansi_html import to_plain
+from kernel_bridge_magic.display.ansi_html import newest, to_plain
+from kernel_bridge_magic.display.bottom import write_text
 from kernel_bridge_magic.display.group_sink import GroupSink
 from kernel_bridge_magic.display.groups import Shown, summary
 from kernel_bridge_magic.protocol.events import DisplayData, Error, Event, ExecuteResult, Stream
@@ -21,11 +22,7 @@ def write_all(stream: TextIO, text: str) -> None:
         OSError: the stream is broken, or closed.
     """
     try:
-        stream.write(text)
-    except UnicodeEncodeError:
-        # What one kernel shows, such as half of a surrogate pair, must not take away what the others show.
-        encoding = stream.encoding or "ascii"
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        write_text(stream, text)
     except ValueError as problem:
         raise OSError(str(problem)) from problem  # it is closed
     stream.flush()
@@ -44,7 +41,7 @@ class PlainGroups:
         for line in lines:
             self._write(name, stream, line)
         if len(rest) > _LONGEST_OPEN:
-            rest = rest[rest.rfind("\r", 0, -1) + 1 :]  # what a progress bar has drawn over is not needed
+            rest = newest(rest)
         if len(rest) > _LONGEST_OPEN:
             self._write(name, stream, rest)
         elif rest:

@@ -10,6 +10,7 @@ import sys
 import uuid
 from typing import Any
 
+from kernel_bridge_magic.display.bottom import write_text
 from kernel_bridge_magic.display.group_sink import InBlocks
 from kernel_bridge_magic.display.hooks import Captured, outside
 from kernel_bridge_magic.display.neutral import IN_PLACE, LATE, Heading, bundle, metadata
@@ -49,12 +50,7 @@ class NotebookSink:
             (sys.stdout if name == "stderr" else sys.stderr).flush()
             self._last_stream = name
         target = sys.stderr if name == "stderr" else sys.stdout
-        try:
-            target.write(text)
-        except UnicodeEncodeError:
-            # A terminal that lacks a character, or half of a surrogate pair, must not end the cell.
-            encoding = target.encoding or "ascii"
-            target.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        write_text(target, text)
         if self.flush_always:
             target.flush()
 

@@ -7,7 +7,8 @@ import sys
 import threading
 from typing import Any
 
-from kernel_bridge_magic.display.bottom import Bottom, close_left_open, dimmed, is_terminal
+from kernel_bridge_magic.display.ansi_html import newest
+from kernel_bridge_magic.display.bottom import Bottom, close_left_open, dimmed, is_terminal, write_text
 from kernel_bridge_magic.display.neutral import IN_PLACE, INCOMING, Heading
 from kernel_bridge_magic.display.notebook import NotebookSink
 from kernel_bridge_magic.errors import FateError, RemoteError
@@ -142,7 +143,7 @@ class LateTerminalSink:
                 self._end_line()
                 self._unfinished_name = name
             whole, end, rest = (self._unfinished + text).rpartition("\n")
-            self._unfinished = _newest(rest)
+            self._unfinished = newest(rest)
             if end:
                 self._write(name, whole + end, headed=True)
             if len(self._unfinished) > _LONGEST_LINE:
@@ -228,11 +229,13 @@ class LateTerminalSink:
         """End what any text has left open in the terminal."""
         terminal = next(filter(is_terminal, map(_uncaptured, ("stdout", "stderr"))), None)
         if terminal is not None:
-            _put(terminal, self._left_open.close())
+            terminal.write(self._left_open.close())
+            terminal.flush()
 
     def _put(self, name: str, text: str, *, dim: bool) -> None:
         stream = _uncaptured(name)
-        _put(stream, dimmed(text.rstrip("\n"), stream) + "\n" if dim else text)
+        write_text(stream, dimmed(text.rstrip("\n"), stream) + "\n" if dim else text)
+        stream.flush()
         if is_terminal(stream):
             self._left_open.feed(text)
 
@@ -241,25 +244,9 @@ class LateTerminalSink:
         return self._line, self._shell.execution_count, self._left_open.written
 
 
-def _newest(line: str) -> str:
-    """Return what a terminal shows of a line that has not ended: of a progress bar only its last state."""
-    # What ends with a carriage return is shown until more comes, and that may be the end of the line.
-    return line[line.rfind("\r", 0, len(line) - 1) + 1 :] if line else line
-
-
 def _uncaptured(name: str) -> Any:
     """Return `sys.stdout` or `sys.stderr` as it is now, past a `%%capture` of the cell that happens to run."""
     stream = getattr(sys, name)
     if isinstance(stream, io.StringIO) and not is_terminal(stream):
         return getattr(sys, f"__{name}__") or stream
     return stream
-
-
-def _put(stream: Any, text: str) -> None:
-    """Write text at once; spell out what the stream cannot encode, which must not end a cell."""
-    try:
-        stream.write(text)
-    except UnicodeEncodeError:
-        encoding = stream.encoding or "ascii"
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    stream.flush()

@@ -119,7 +119,7 @@ class FanOut:
             return self._not_sent()
         self._waiting[number].release()
         if isinstance(came, Exception):
-            came = self._outcome_of(number, came)
+            came = outcome_of(self.kernels[number], came, is_sent=number in self._sending)
         if isinstance(came, BaseException):
             raise came
         if self.results[number] is not None:
@@ -127,17 +127,6 @@ class FanOut:
         if isinstance(came, RemoteResult):
             self.results[number] = came
         return number, came
-
-    def _outcome_of(self, number: int, problem: Exception) -> RemoteResult:
-        """Return the outcome of a cell whose thread has ended with a problem: it must not end the others."""
-        kernel = self.kernels[number]
-        if not isinstance(problem, KernelBridgeError):
-            text = f"{kernel.title}: {type(problem).__name__} was raised here: {problem}"
-            unforeseen = FateUnknown if number in self._sending else NotRun
-            error = unforeseen(text, kernel=kernel.title)
-            error.__cause__ = problem
-            problem = error
-        return not_run(kernel, problem)
 
     def _not_sent(self) -> tuple[int, Came] | None:
         """Return the outcome of one cell that was called off: its thread may still wait for a connection."""
@@ -301,6 +290,16 @@ def run(
                 show(*item)
             look()
     return RemoteResults([result for result in fan.results if result is not None])
+
+
+def outcome_of(kernel: Kernel, problem: Exception, *, is_sent: bool) -> RemoteResult:
+    """Return the outcome of a cell for which something was raised here: `is_sent` says whether it was sent by then."""
+    if isinstance(problem, KernelBridgeError):
+        return not_run(kernel, problem)
+    unforeseen = FateUnknown if is_sent else NotRun
+    error = unforeseen(f"{kernel.title}: {type(problem).__name__} was raised here: {problem}", kernel=kernel.title)
+    error.__cause__ = problem
+    return not_run(kernel, error)
 
 
 def not_run(kernel: Kernel, error: KernelBridgeError) -> RemoteResult:

@@ -18,9 +18,9 @@ from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.display.neutral import QUEUED
 from kernel_bridge_magic.display.relay import Relay
-from kernel_bridge_magic.errors import FateError, FateUnknown, KernelBridgeError, NotRun, RemoteError
+from kernel_bridge_magic.errors import FateError, NotRun, RemoteError
 from kernel_bridge_magic.interrupts import PATIENCE, check, interrupt_says
-from kernel_bridge_magic.jobs.fanout import not_run
+from kernel_bridge_magic.jobs.fanout import not_run, outcome_of
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
 from kernel_bridge_magic.protocol.events import Event, Started
@@ -215,11 +215,7 @@ class RemoteJob:
         try:
             connection, execution = self._send()
         except Exception as problem:  # also the sink's, as below
-            if not isinstance(problem, KernelBridgeError):
-                unforeseen = FateUnknown if self._is_sent else NotRun
-                text = f"{self.kernel.title}: {type(problem).__name__} was raised here: {problem}"
-                problem = unforeseen(text, kernel=self.kernel.title)
-            result = not_run(self.kernel, problem)
+            result = outcome_of(self.kernel, problem, is_sent=self._is_sent)
         else:
             try:
                 result = self._show(connection, execution, sink)

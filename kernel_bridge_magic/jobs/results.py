@@ -144,15 +144,11 @@ class RemoteErrors(KernelBridgeError):
         self.args = (results,)
 
     def _render_traceback_(self) -> list[str]:
-        lines = [f"  {visible(key)}: {visible(cut_end(_said(key, it), _LONGEST))}" for key, it in self.errors.items()]
+        said = {key: without_name(summary_of(error), key) for key, error in self.errors.items()}
+        lines = [f"  {visible(key)}: {visible(cut_end(text, _LONGEST))}" for key, text in said.items()]
         one = next(name for name, result in zip(self._names, self.results.values(), strict=True) if result.error)
         whole = f"One of them whole: import sys; raise sys.last_value.errors[{one!r}]"
         return [f"{type(self).__name__}: {self._what}", *lines, whole]
-
-
-def _said(key: str, error: KernelBridgeError) -> str:
-    """Return the first line of an error behind the name of its kernel."""
-    return without_name(summary_of(error), key)
 
 
 def _named(names: Sequence[str]) -> str:
