@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.errors import BadOption
-from kernel_bridge_magic.interrupts import aside, held, sends_nothing
+from kernel_bridge_magic.interrupts import held, sends_nothing
 from kernel_bridge_magic.ipython.screens import show_anew
 from kernel_bridge_magic.jobs.job import RemoteJob
 from kernel_bridge_magic.jobs.jobs import JobList
@@ -22,18 +21,11 @@ def begin(here: InShell, match: str, code: str, options: Any) -> RemoteJob:
     Raises:
         BadInput: no such kernel, or an option that cannot be used; nothing was sent.
     """
+    here.ask_for_secrets(options.server)
     with held(), sends_nothing():
-        kernel = aside(lambda: here.bridge.find(match, options.server), "kernel-bridge-find")
+        kernel = here.find(match, options.server)
+        cell = dataclasses.replace(here.cell(code, [kernel], options), if_busy=options.if_busy or "wait")
         number = here.jobs.number()
-        cell = Cell(
-            code,
-            store_history=options.history,
-            timeout=options.timeout,
-            since=time.monotonic(),
-            metadata=here.metadata([kernel]),
-            if_busy=options.if_busy or "wait",
-            durable=options.durable,
-        )
         job = RemoteJob(
             number,
             kernel,

@@ -42,10 +42,11 @@ def follow(here: InShell, match: str, options: Any) -> None:
     """
     if not match:
         raise BadMatch("which kernel? Write %kernels --follow NAME; %kernels lists them")
+    here.ask_for_secrets(options.server)
     with held():
         sink = here.front.sink()
         with sends_nothing():
-            kernel = aside(lambda: here.bridge.find(match, options.server), "kernel-bridge-find")
+            kernel = here.find(match, options.server)
         mirror = Mirror(sink, kernel)
         if not kernel.connection_file and may_have_unread(kernel, datetime.now(UTC)):
             mirror.relay.note(_DISCARDS)
@@ -151,7 +152,7 @@ def _find(here: InShell, kernel: Kernel, server: str | None, *, comes_back: bool
         KernelBridgeError: there is none yet, or its server does not say.
     """
     try:
-        return aside(lambda: here.bridge.find(kernel.id, server), "kernel-bridge-find")
+        return here.find(kernel.id, server)
     except KernelNotFound:
         if comes_back:
             raise
@@ -202,6 +203,7 @@ def watch(here: InShell, match: str, options: Any) -> None:
 
     In a terminal where it cannot be drawn over it comes below, when it has changed.
     """
+    here.ask_for_secrets(options.server)
     with held(), contextlib.suppress(KeyboardInterrupt):
         sink = here.front.sink()
         display_id, known = f"kernel-bridge:watch:{uuid.uuid4().hex[:8]}", False

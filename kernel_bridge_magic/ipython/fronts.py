@@ -23,7 +23,14 @@ from kernel_bridge_magic.display.relay import Sink
 from kernel_bridge_magic.display.terminal import LateTerminalSink, TerminalSink
 from kernel_bridge_magic.display.throttle import Allowance
 from kernel_bridge_magic.ipython.config import KernelBridge
-from kernel_bridge_magic.ipython.screens import JobCell, KeptScreen, NotebookScreen, TerminalScreen, show_outputs
+from kernel_bridge_magic.ipython.screens import (
+    JobCell,
+    JobSink,
+    KeptScreen,
+    NotebookScreen,
+    TerminalScreen,
+    show_outputs,
+)
 from kernel_bridge_magic.jobs.together import Painter
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.comms import Parent
@@ -87,7 +94,7 @@ class NotebookFront:
         msg_id = parent.get("header", {}).get("msg_id")
         if msg_id != self._job_cell_id:
             self._job_cell, self._job_cell_id = JobCell(), msg_id
-        return NotebookScreen(self._shell.kernel, parent, number, limit, self._job_cell)
+        return NotebookScreen(JobSink(self._shell.kernel, parent, number, limit, self._job_cell), parent)
 
     def show(self, outputs: list[Output]) -> None:
         """Show nbformat outputs in the cell that runs now."""

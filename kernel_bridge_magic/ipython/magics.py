@@ -13,6 +13,7 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from traitlets import TraitError
 
 from kernel_bridge_magic import reloads
+from kernel_bridge_magic.choices import check_for_one
 from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, BadMatch, BadOption
 from kernel_bridge_magic.interrupts import held, sends_nothing
 from kernel_bridge_magic.ipython.config import KernelBridge
@@ -144,7 +145,7 @@ class BridgeMagics(Magics):
             from kernel_bridge_magic.ipython.many import run_on_many
 
             return run_on_many(self._here, kernels, code, options, hold_result=cell is None)
-        _check_one(options)
+        check_for_one(options)
         if options.bg:
             from kernel_bridge_magic.ipython.background import begin
 
@@ -221,15 +222,6 @@ def _check_given(match: str, code: str | None, options: Any) -> None:
     if code == "":
         name = "--all " * options.all + (f'"{match}"' if " " in match else match)
         raise BadInput(f"nothing to run. Write %remote {name} CODE, or %%remote {name} with the code below it")
-
-
-def _check_one(options: Any) -> None:
-    """Refuse what is for several kernels where the cell runs on one."""
-    given = [name for name, value in (("-j", options.at_once), ("--no-group", options.no_group)) if value]
-    given += ["--if-busy skip"] * (options.if_busy == "skip")
-    if given:
-        raise BadOption(f"{', '.join(given)} goes with --all, or with a list of kernels")
-    options.if_busy = options.if_busy or "wait"
 
 
 def load(shell: Any) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kernel_bridge_magic.connection.cell import Cell
+from kernel_bridge_magic.choices import check_for_many
 from kernel_bridge_magic.display.notebook import NotebookSink
 from kernel_bridge_magic.display.tables import KernelList, links_of
-from kernel_bridge_magic.errors import BadOption
 from kernel_bridge_magic.interrupts import held, sends_nothing
 from kernel_bridge_magic.jobs.consent import confirm
 from kernel_bridge_magic.jobs.fanout import FanOut
@@ -58,13 +57,11 @@ def _together(here: InShell, sink: NotebookSink, kernels: KernelList, *, hold_re
 
 
 def _fan_out(here: InShell, kernels: KernelList, code: str, options: Any) -> FanOut:
-    if options.durable:
-        raise BadOption("--durable is for one kernel: leave it out, or --all")
-    metadata = here.metadata(kernels)
+    check_for_many(options)
     return FanOut(
         here.bridge.pool,
         kernels,
-        Cell(code, store_history=options.history, timeout=options.timeout, metadata=metadata),
+        here.cell(code, kernels, options),
         transport=options.transport,
         at_once=options.at_once,
         if_busy=options.if_busy,

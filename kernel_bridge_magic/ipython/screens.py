@@ -42,6 +42,7 @@ class JobSink(LateSink):
         self._number = number
         self._room = limit
         self._cell = cell or JobCell()
+        self._cell.jobs += 1
         self._id = f"kernel-bridge:job-{uuid.uuid4().hex[:8]}"
         self._line = ""
         self._shown: set[str] = set()  # what stands there that can be updated: kinds of lines, keys of texts
@@ -116,19 +117,10 @@ class NotebookScreen:
 
     tells_left = True
 
-    def __init__(
-        self,
-        kernel: Any,
-        parent: dict[str, Any],
-        number: int,
-        limit: int = MAX_OUTPUT,
-        cell: JobCell | None = None,
-    ) -> None:
-        """Show the job below `cell`, which has begun it by the request `parent`, perhaps among others."""
-        self.parent: Parent = parent
-        cell = cell or JobCell()
-        cell.jobs += 1
-        self.sink = JobSink(kernel, parent, number, limit, cell)
+    def __init__(self, sink: JobSink, parent: Parent) -> None:
+        """Show the job in `sink`; `parent` is the request that has begun it."""
+        self.sink = sink
+        self.parent = parent
 
     def line(self, text: str, *, over: bool) -> None:
         """Show the line about the job in place of the last one."""

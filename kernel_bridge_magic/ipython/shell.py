@@ -5,6 +5,7 @@ The first use of a magic imports this module, so that `%load_ext` costs a runnin
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import getpass
 import time
@@ -73,8 +74,7 @@ class InShell:
 
     def kernels(self, match: str, options: Any) -> KernelList:
         """Return the table of kernels; `#2` means its second row from now on."""
-        if options.server is not None:
-            self.bridge.registry.ask_for_secrets(_ask, options.server)
+        self.ask_for_secrets(options.server)
         shown = self.bridge.kernels(match, options.server, verbose=options.verbose)
         self.bridge.rows = tuple(shown)
         return shown
@@ -97,11 +97,39 @@ class InShell:
         self.bridge.registry.ask_for_secrets(_ask, which or None)
         return CheckList(self.bridge.check(which), MAGICS)
 
+    def ask_for_secrets(self, server: str | None) -> None:
+        """Ask for the secret of the named server, if it is to be typed in; call it before Ctrl-C is held back."""
+        if server is not None:
+            with sends_nothing():
+                self.bridge.registry.ask_for_secrets(_ask, server)
+
+    def find(self, match: str, server: str | None) -> Kernel:
+        """Return the kernel that `match` means; Ctrl-C ends the search.
+
+        Raises:
+            BadInput: it means none, or several.
+        """
+        return aside(lambda: self.bridge.find(match, server), "kernel-bridge-find")
+
+    def cell(self, code: str, kernels: Sequence[Kernel], options: Any) -> Cell:
+        """Return the cell that the options describe, for these kernels; what it does at a busy one is not in it.
+
+        Raises:
+            OwnKernel: one of them waits for this cell already.
+        """
+        return Cell(
+            code,
+            store_history=options.history,
+            timeout=options.timeout,
+            since=time.monotonic(),
+            metadata=self.metadata(kernels),
+            durable=options.durable,
+        )
+
     def several(self, match: str, options: Any) -> KernelList | None:
         """Return the kernels that a cell is to run on at once; None where `match` is no list, and `--all` not given."""
+        self.ask_for_secrets(options.server)
         with sends_nothing(), held():
-            if options.server is not None:
-                self.bridge.registry.ask_for_secrets(_ask, options.server)
             find = functools.partial(self.bridge.find_all, match, options.server, every=options.all)
             return aside(find, "kernel-bridge-find")
 
@@ -111,9 +139,7 @@ class InShell:
         Raises:
             RemoteError, FateError: what the cell ended with, unless `options.no_raise_error`.
         """
-        if options.server is not None:
-            with sends_nothing():
-                self.bridge.registry.ask_for_secrets(_ask, options.server)
+        self.ask_for_secrets(options.server)
         # Ctrl-C is held back until it can be raised without leaving anything of the cell behind (G12).
         with held():
             return self._run(match, code, options, hold_result=hold_result)
@@ -144,22 +170,17 @@ class InShell:
         self, match: str, code: str, options: Any, sink: CappedSink | TerminalSink
     ) -> tuple[WidgetBridge, Kernel, Execution]:
         """Find the kernel, connect to it, and send the code as the very last thing."""
-        kernel = aside(lambda: self.bridge.find(match, options.server), "kernel-bridge-find")
-        metadata = self.metadata([kernel])
+        kernel = self.find(match, options.server)
+        described = self.cell(code, [kernel], options)
         # This relay shows notes while the connection is opened. Widgets need one that knows the connection.
         relay = Relay(sink, kernel)
         if not options.quiet:
             self._introduce(match, kernel, relay)
-        cell = Cell(
-            code,
+        cell = dataclasses.replace(
+            described,
+            if_busy=options.if_busy or "wait",
             stdin=sink.can_ask,
-            store_history=options.history,
-            timeout=options.timeout,
-            since=time.monotonic(),
             keep_outputs=bool(options.result),
-            metadata=metadata,
-            if_busy=options.if_busy,
-            durable=options.durable,
         )
         with relay.waiting():
             connection = self.bridge.pool.connect(kernel, options.transport, note=relay.show, cell=cell)

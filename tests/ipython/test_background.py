@@ -17,7 +17,7 @@ from kernel_bridge_magic.ipython import background
 from kernel_bridge_magic.jobs.job import RemoteJob
 from kernel_bridge_magic.models import Kernel, Origin, Server
 from tests.support.servers import JupyterServer, wait_for
-from tests.support.shells import private_shell
+from tests.support.shells import bridged_shell
 
 Capture = pytest.CaptureFixture[str]
 ORIGIN = Origin("http", "lab.example", 80, "/")
@@ -25,14 +25,9 @@ FOREIGN = Kernel(id="f", server=Server("http://lab.example/", "lab", ORIGIN))
 
 
 @pytest.fixture
-def shell(
-    jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[InteractiveShell]:
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(jupyter_server.runtime_dir))
-    with private_shell(tmp_path) as made:
-        made.run_line_magic("load_ext", "kernel_bridge_magic")
+def shell(jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path) -> Iterator[InteractiveShell]:
+    with bridged_shell(tmp_path, jupyter_server.runtime_dir) as made:
         yield made
-        made.run_line_magic("unload_ext", "kernel_bridge_magic")
 
 
 def run(shell: InteractiveShell, code: str) -> Any:

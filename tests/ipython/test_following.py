@@ -26,7 +26,7 @@ from kernel_bridge_magic.models import Kernel, Session
 from kernel_bridge_magic.protocol.events import DisplayData, Stream
 from tests.support.raw_owner import RawOwner
 from tests.support.servers import JupyterServer, wait_for
-from tests.support.shells import private_shell
+from tests.support.shells import bridged_shell
 
 Capture = pytest.CaptureFixture[str]
 CODE = """
@@ -38,14 +38,9 @@ handle.update("new")
 
 
 @pytest.fixture
-def shell(
-    jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[InteractiveShell]:
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(jupyter_server.runtime_dir))
-    with private_shell(tmp_path) as made:
-        made.run_line_magic("load_ext", "kernel_bridge_magic")
+def shell(jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path) -> Iterator[InteractiveShell]:
+    with bridged_shell(tmp_path, jupyter_server.runtime_dir) as made:
         yield made
-        made.run_line_magic("unload_ext", "kernel_bridge_magic")
 
 
 def test_what_somebody_runs_is_shown_in_order_until_it_is_enough(
@@ -161,7 +156,8 @@ def reconnected(finds: list[Any], *, comes_back: bool = True) -> Any:
             raise found
         return found
 
-    here: Any = SimpleNamespace(bridge=SimpleNamespace(find=find, pool=SimpleNamespace(connect=lambda kernel: "open")))
+    bridge = SimpleNamespace(pool=SimpleNamespace(connect=lambda kernel: "open"))
+    here: Any = SimpleNamespace(find=find, bridge=bridge)
     return following.reconnect(here, NORTH, "lab", comes_back=comes_back)
 
 

@@ -44,11 +44,11 @@ from tests.support.owner import Owner
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.servers import JupyterServer, private_env, wait_for
-from tests.support.shells import private_shell
+from tests.support.shells import bridged_shell
 from tests.support.transports import connect_over, found
 
 Capture = pytest.CaptureFixture[str]
-NAMES = {"line": {"kernels", "servers", "remote"}, "cell": {"remote"}}
+NAMES = {"line": {"kernels", "servers", "remote", "jobs"}, "cell": {"remote"}}
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +63,10 @@ def ids(server: JupyterServer) -> dict[str, str]:
 
 
 @pytest.fixture
-def shell(
-    server: JupyterServer, ids: dict[str, str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[InteractiveShell]:
+def shell(server: JupyterServer, ids: dict[str, str], tmp_path: Any) -> Iterator[InteractiveShell]:
     """A shell with the extension loaded, whose runtime directory is the server's."""
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(server.runtime_dir))
-    with private_shell(tmp_path) as made:
-        made.run_line_magic("load_ext", "kernel_bridge_magic")
+    with bridged_shell(tmp_path, server.runtime_dir) as made:
         yield made
-        made.run_line_magic("unload_ext", "kernel_bridge_magic")
 
 
 def run(shell: InteractiveShell, code: str) -> Any:
@@ -695,6 +690,26 @@ def keep(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, **servers: dict[str, An
     file = tmp_path / "kernel_bridge.json"
     file.write_text(json.dumps({"servers": servers}))
     file.chmod(0o600)
+
+
+@pytest.mark.parametrize("how", ["--bg --result outcome", "--all", ""])
+def test_a_cell_on_a_server_that_is_named_asks_for_its_secret(
+    shell: InteractiveShell,
+    ids: dict[str, str],
+    server: JupyterServer,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    keep(tmp_path, monkeypatch, lab={"url": f"http://localhost:{server.port}/", "token": "ask"})
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "nothing"))
+    monkeypatch.setattr("getpass.getpass", lambda prompt: server.token)
+    answer = run(shell, f"answer = %remote {how} -s lab analysis 6 * 7\nanswer")
+    if how == "--all":
+        answer = answer["analysis"]
+    elif how:
+        answer = answer.result(60)
+    assert str(answer) == "42" or answer.text == "42"
 
 
 def test_a_prompt_says_whose_secret_it_asks_for(

@@ -15,7 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from kernel_bridge_magic.errors import AmbiguousKernel, BadOption, KernelNotFound, NotRun
 from kernel_bridge_magic.jobs.results import RemoteErrors, RemoteResults
 from tests.support.servers import JupyterServer
-from tests.support.shells import private_shell
+from tests.support.shells import bridged_shell
 
 NAMES = ("east", "north", "south", "west")
 
@@ -35,14 +35,9 @@ def ids(server: JupyterServer) -> dict[str, str]:
 
 
 @pytest.fixture
-def shell(
-    server: JupyterServer, ids: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[InteractiveShell]:
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(server.runtime_dir))
-    with private_shell(tmp_path) as made:
-        made.run_line_magic("load_ext", "kernel_bridge_magic")
+def shell(server: JupyterServer, ids: dict[str, str], tmp_path: Path) -> Iterator[InteractiveShell]:
+    with bridged_shell(tmp_path, server.runtime_dir) as made:
         yield made
-        made.run_line_magic("unload_ext", "kernel_bridge_magic")
 
 
 def run(shell: InteractiveShell, code: str) -> Any:

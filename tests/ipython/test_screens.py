@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernel_bridge_magic.ipython.screens import JobCell, KeptScreen, NotebookScreen
+from kernel_bridge_magic.ipython.screens import JobCell, JobSink, KeptScreen, NotebookScreen
 
 
 class Kernel:
@@ -23,7 +23,7 @@ class Kernel:
 
 def test_in_a_notebook_all_is_sent_below_the_cell_that_began_it() -> None:
     kernel, parent = Kernel(), {"header": {"msg_id": "the cell"}}
-    screen = NotebookScreen(kernel, parent, 3)
+    screen = NotebookScreen(JobSink(kernel, parent, 3), parent)
     screen.line("job 3: running", over=False)
     screen.sink.stream("stdout", "x\n")
     screen.line("job 3: ok", over=True)
@@ -37,7 +37,7 @@ def test_in_a_notebook_all_is_sent_below_the_cell_that_began_it() -> None:
 
 def test_more_text_than_a_notebook_takes_is_told_once() -> None:
     kernel = Kernel()
-    sink = NotebookScreen(kernel, {}, 3, limit=10).sink
+    sink = JobSink(kernel, {}, 3, limit=10)
     for text in ("12345678", "90abc", "more"):
         sink.stream("stdout", text)
     texts = [content["text"] for _, content, _ in kernel.sent]
@@ -59,7 +59,7 @@ def kinds(kernel: Kernel) -> list[tuple[str, Any]]:
 
 def test_a_job_that_clears_keeps_its_line() -> None:
     kernel = Kernel()
-    screen = NotebookScreen(kernel, {}, 3)
+    screen = NotebookScreen(JobSink(kernel, {}, 3), {})
     screen.line("job 3: running", over=False)
     screen.sink.draw("bar", "1")
     first = kernel.sent[0][1]["transient"]
@@ -74,7 +74,7 @@ def test_a_job_that_clears_keeps_its_line() -> None:
 
 def test_a_job_that_clears_when_more_comes_waits_for_that() -> None:
     kernel = Kernel()
-    screen = NotebookScreen(kernel, {}, 3)
+    screen = NotebookScreen(JobSink(kernel, {}, 3), {})
     screen.line("job 3: running", over=False)
     screen.sink.clear(True)
     screen.line("job 3: running 0:01", over=False)
@@ -88,7 +88,7 @@ def test_a_job_that_clears_when_more_comes_waits_for_that() -> None:
 
 def test_one_of_several_jobs_of_a_cell_clears_nothing() -> None:
     kernel, cell = Kernel(), JobCell()
-    screens = [NotebookScreen(kernel, {}, number, cell=cell) for number in (1, 2)]
+    screens = [NotebookScreen(JobSink(kernel, {}, number, cell=cell), {}) for number in (1, 2)]
     for screen in screens:
         screen.line("running", over=False)
         for wait in (False, True):
@@ -99,7 +99,7 @@ def test_one_of_several_jobs_of_a_cell_clears_nothing() -> None:
 
 def test_what_a_job_waits_for_is_told_no_more_once_it_runs() -> None:
     kernel = Kernel()
-    sink = NotebookScreen(kernel, {}, 3).sink
+    sink = JobSink(kernel, {}, 3)
     sink.inform("queued", "")
     for text in ("waiting: one", "waiting: two", ""):
         sink.inform("queued", text)

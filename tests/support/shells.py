@@ -8,8 +8,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
+
+
+@contextlib.contextmanager
+def bridged_shell(directory: Path, runtime_dir: Path) -> Iterator[InteractiveShell]:
+    """Make such a shell with the extension loaded, which looks for servers in `runtime_dir`."""
+    with pytest.MonkeyPatch.context() as patch, private_shell(directory) as shell:
+        patch.setenv("JUPYTER_RUNTIME_DIR", str(runtime_dir))
+        shell.run_line_magic("load_ext", "kernel_bridge_magic")
+        yield shell
+        shell.run_line_magic("unload_ext", "kernel_bridge_magic")
 
 
 @contextlib.contextmanager
