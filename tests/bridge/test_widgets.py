@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import threading
 import time
@@ -90,6 +91,10 @@ def is_idle(message: dict[str, Any]) -> bool:
 
 def of(messages: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [message for message in messages if message["msg_type"] == kind]
+
+
+def is_stream(message: dict[str, Any]) -> bool:
+    return bool(message["msg_type"] == "stream")
 
 
 def text(messages: list[dict[str, Any]]) -> str:
@@ -194,11 +199,14 @@ def test_an_output_widget_takes_what_is_printed_into_it(here: FrontEnd) -> None:
     )
     came = here.until_idle(sent)
     output = comm_of(came, "OutputModel")
-    order = [
-        it["content"]["text"] if it["msg_type"] == "stream" else it["content"]["data"]["state"]["msg_id"]
-        for it in came
-        if it["msg_type"] == "stream" or (it["msg_type"] == "comm_msg" and it["content"]["comm_id"] == output)
+    wanted = [
+        it for it in came if is_stream(it) or (it["msg_type"] == "comm_msg" and it["content"]["comm_id"] == output)
     ]
+    order: list[str] = []
+    # A line may come in pieces: ipykernel may flush between the two writes of a print.
+    for is_text, group in itertools.groupby(wanted, is_stream):
+        messages = list(group)
+        order += [text(messages)] if is_text else [it["content"]["data"]["state"]["msg_id"] for it in messages]
     assert order == ["before\n", sent, "in\n", "", "after\n"]
 
 
