@@ -29,10 +29,13 @@ from tests.support.ports import CONFIG, free_port
 #: for `PYTHONPATH`: what is found here in the place of packages makes servers and kernels start faster
 QUICK = str(Path(__file__).parent / "quick")
 START_SECONDS = 40.0
+_ANSWER_SECONDS = 60.0  # a machine whose disk is slow for a while holds a server up
 NO_PORT_SECONDS = 6.0  # a server gives new ports to a kernel that dies in its first ten seconds
 _EXTENSIONS = ("jupyterlab", "notebook", "notebook_shim", "jupyter_lsp", "jupyter_server_terminals")
 _RUNNING: dict[subprocess.Popen[bytes], Path] = {}
 _TAIL = 3000
+#: in a server's configuration file: what every thread does goes to the log when somebody asks by a signal
+_TELLS_WHERE_IT_IS = "import faulthandler, signal\nfaulthandler.register(signal.SIGUSR1)\n"
 
 
 def wait_for(condition: Callable[..., Any], what: str, seconds: float = START_SECONDS, every: float = 0.02) -> Any:
@@ -63,7 +66,7 @@ def private_env(directory: Path, runtime_dir: Path | None = None, /, **more: str
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         Path(env[name]).mkdir(parents=True, exist_ok=True, mode=0o700)
     install_kernels(Path(env["JUPYTER_DATA_DIR"]))
-    Path(env["JUPYTER_CONFIG_DIR"], "jupyter_server_config.py").write_text(CONFIG)
+    Path(env["JUPYTER_CONFIG_DIR"], "jupyter_server_config.py").write_text(CONFIG + _TELLS_WHERE_IT_IS)
     return env | more
 
 
@@ -241,14 +244,25 @@ class JupyterServer(Process):
         return self.runtime_dir / f"kernel-{kernel_id}.json"
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-        """Ask the server; `path` is relative to its base URL. Gives status and body."""
-        connection = http.client.HTTPConnection(self.host, self.port or 80, timeout=20)
+        """Ask the server; `path` is relative to its base URL. Gives status and body.
+
+        One that is up and does not answer writes to its log, which a failed test shows, what it does instead.
+        """
+        try:
+            return self._ask(method, path, body)
+        except TimeoutError:
+            if self.info_file.exists():
+                self.signal(signal.SIGUSR1)
+            raise
+
+    def _ask(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(self.host, self.port or 80, timeout=_ANSWER_SECONDS)
         with contextlib.closing(connection):
             if self.sock:
                 connection.sock = socket.socket(socket.AF_UNIX)
                 connection.sock.connect(self.sock)
             elif self.url.startswith("https"):
-                plain = socket.create_connection((self.host, self.port), 20)
+                plain = socket.create_connection((self.host, self.port), _ANSWER_SECONDS)
                 connection.sock = ssl._create_unverified_context().wrap_socket(plain)
             headers = {"Authorization": f"token {self.token}"} if self.token else {}
             headers |= {"Cookie": "_xsrf=test", "X-XSRFToken": "test"}
