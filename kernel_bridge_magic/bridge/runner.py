@@ -31,7 +31,7 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
     An error while showing is raised. The cell is then left running, and a line on stderr says what became of it.
     """
     execution.heeds_interrupts = True
-    with interrupts_to(execution.interrupt, lambda number: execution.leave(_told(number))) as as_usual:
+    with interrupts_to(execution.interrupt, lambda number: execution.leave(told_to_end(number))) as as_usual:
         events = iter(execution)
         try:
             with relay.waiting():
@@ -41,11 +41,7 @@ def run(execution: Execution, relay: Relay, sink: Sink) -> RemoteResult:
                 _tell_whose(execution.result.error, relay, sink)
         except BaseException as problem:
             events.close()
-            line = f"kernel-bridge: {_became(leave_after(problem, execution))}"
-            try:
-                print(line, file=sys.stderr, flush=True)
-            except Exception:  # in a terminal IPython prints errors to stdout, which is usually the broken stream
-                problem.add_note(line)
+            say_beside(problem, _became(leave_after(problem, execution)))
             raise
     return execution.result
 
@@ -94,7 +90,7 @@ def _ask(asked: InputRequest, execution: Execution, relay: Relay, sink: Sink, as
     except Terminated as told:
         # Nobody will answer here any more, and an open question holds up everybody over there.
         execution.answer(END_OF_INPUT)
-        execution.leave(_told(told.number))
+        execution.leave(told_to_end(told.number))
     except KeyboardInterrupt:
         execution.interrupt()
     except EOFError:
@@ -105,16 +101,30 @@ def _ask(asked: InputRequest, execution: Execution, relay: Relay, sink: Sink, as
 
 def _tell_whose(error: BaseException | None, relay: Relay, sink: Sink) -> None:
     """Add the kernel's name to an error whose front end does not show it; else note an interrupt that was not ours."""
-    if not isinstance(error, RemoteError):
-        return
-    if sink.names_kernel:
+    if isinstance(error, RemoteError) and sink.names_kernel:
         error.say_where()
-    elif error.interruption:
+    else:
+        note_interruption(error, relay)
+
+
+def note_interruption(error: BaseException | None, relay: Relay) -> None:
+    """Note an interrupt that was not ours, if the cell has ended by one."""
+    if isinstance(error, RemoteError) and error.interruption:
         relay.note(f"the cell was {error.interruption}")
 
 
-def _told(number: int) -> str:
+def told_to_end(number: int) -> str:
+    """Return why a cell is not waited for when the signal of that number came."""
     return f"this process was told to end ({signal.Signals(number).name})"
+
+
+def say_beside(problem: BaseException, text: str) -> None:
+    """Say what became of cells on stderr, beside an error that is raised here; in the error where that fails."""
+    line = f"kernel-bridge: {text}"
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except Exception:  # in a terminal IPython prints errors to stdout, which is usually the broken stream
+        problem.add_note(line)
 
 
 def leave_after(problem: BaseException, execution: Execution) -> RemoteResult:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import queue
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kernel_bridge_magic.bridge.pool import Pool
+from kernel_bridge_magic.bridge.runner import told_to_end
 from kernel_bridge_magic.choices import RECONNECT
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
@@ -282,9 +282,7 @@ def run(
 
     The first Ctrl-C interrupts all cells, the second one leaves them running.
     """
-    with interrupts_to(
-        fan.interrupt, lambda number: fan.leave(f"this process was told to end ({signal.Signals(number).name})")
-    ):
+    with interrupts_to(fan.interrupt, lambda number: fan.leave(told_to_end(number))):
         for item in fan:
             if item is not None:
                 show(*item)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 from kernel_bridge_magic.bridge.pool import Pool
-from kernel_bridge_magic.bridge.runner import leave_after, show_events
+from kernel_bridge_magic.bridge.runner import leave_after, note_interruption, show_events
 from kernel_bridge_magic.bridge.widgets import CellSink, WidgetBridge
 from kernel_bridge_magic.choices import RECONNECT, check_duration
 from kernel_bridge_magic.connection.cell import Cell
@@ -18,7 +18,7 @@ from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.display.neutral import QUEUED
 from kernel_bridge_magic.display.relay import Relay
-from kernel_bridge_magic.errors import FateError, NotRun, RemoteError
+from kernel_bridge_magic.errors import FateError, NotRun
 from kernel_bridge_magic.interrupts import PATIENCE, check, interrupt_says
 from kernel_bridge_magic.jobs.fanout import not_run, outcome_of
 from kernel_bridge_magic.models import Kernel
@@ -268,8 +268,7 @@ class RemoteJob:
             relay.finish()
             result = execution.result
             assert result is not None
-            if isinstance(result.error, RemoteError) and result.error.interruption:
-                relay.note(f"the cell was {result.error.interruption}")
+            note_interruption(result.error, relay)
         return result
 
     def _note(self, event: Event) -> None:

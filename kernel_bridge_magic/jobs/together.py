@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
+from kernel_bridge_magic.bridge.runner import note_interruption, say_beside
 from kernel_bridge_magic.bridge.widgets import WidgetBridge
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.group_sink import GroupSink
 from kernel_bridge_magic.display.groups import Shown, not_shown, summary
 from kernel_bridge_magic.display.relay import Relay
-from kernel_bridge_magic.errors import Fate, FateError, RemoteError
+from kernel_bridge_magic.errors import Fate, FateError
 from kernel_bridge_magic.jobs.fanout import Begun, Came, FanOut, run
 from kernel_bridge_magic.jobs.results import RemoteResults, without_name
 from kernel_bridge_magic.matching.several import headings_of
@@ -114,8 +114,8 @@ class Together:
         with _told_in_its_block(one):
             if isinstance(result.error, FateError):
                 one.sink.end(result.error, without_name(str(result.error), one.kernel.title))
-            elif isinstance(result.error, RemoteError) and result.error.interruption:
-                one.relay.note(f"the cell was {result.error.interruption}")
+            else:
+                note_interruption(result.error, one.relay)
         with _told_in_its_block(one):
             one.stack.close()
 
@@ -169,11 +169,7 @@ def show(fan: FanOut, together: Together, *, group: bool) -> RemoteResults:
         together.end(group=group)
     except BaseException as problem:
         together.close()
-        line = f"kernel-bridge: {together.summary(fan.results)}"
-        try:
-            print(line, file=sys.stderr, flush=True)
-        except Exception:  # in a terminal IPython prints errors to stdout, which is usually the broken stream
-            problem.add_note(line)
+        say_beside(problem, together.summary(fan.results))
         raise
     return results
 
