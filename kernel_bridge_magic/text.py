@@ -70,6 +70,12 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def some_of(names: Sequence[str], most: int) -> str:
+    """Return names in one line, the first `most` of them: `a, b and 3 more`."""
+    some = ", ".join(names[:most])
+    return f"{some} and {len(names) - most} more" if len(names) > most else some
+
+
 def cells(text: str) -> int:
     """Return the display width of `text` in columns: two for a wide character, none for a combining one."""
     if text.isascii():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.text import cells, fit_columns, fold
+from kernel_bridge_magic.text import cells, fit_columns, fold, some_of
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,10 @@ def test_the_first_column_is_whole_and_the_rest_is_fitted() -> None:
 def test_no_line_is_wider_but_for_the_first_column(rows: list[tuple[str, str, str]], width: int) -> None:
     for line, row in zip(fit_columns(rows, width), rows, strict=True):
         assert line.startswith(row[0].rstrip()) and cells(line) <= max(width, cells(row[0]))
+
+
+@pytest.mark.parametrize(
+    ("names", "line"), [([], ""), (["a"], "a"), (["a", "b"], "a, b"), (["a", "b", "c", "d"], "a, b and 2 more")]
+)
+def test_names_in_one_line_are_not_too_many(names: list[str], line: str) -> None:
+    assert some_of(names, 2) == line

@@ -18,7 +18,7 @@ from kernel_bridge_magic.discovery.standalone import endpoint_at
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.servers.rest import ServerAPI
-from kernel_bridge_magic.text import cut_middle
+from kernel_bridge_magic.text import cut_middle, some_of
 from kernel_bridge_magic.transports.base import Transport
 
 _HEARTBEAT_SECONDS = 1.5  # answered in 1 ms, also while native code holds the GIL (FACTS.md#kernels-without-a-server)
@@ -68,9 +68,8 @@ class Control:
             found = join(self._api.server, self._api.kernels(), self._api.sessions())
         except KernelBridgeError:
             return "it does not say which it has now"
-        names = [cut_middle(kernel.title, _LONGEST_NAME) for kernel in found[:_MOST_NAMES]]
-        more = f" and {len(found) - len(names)} more" if len(found) > len(names) else ""
-        return f"there now: {', '.join(names)}{more}" if names else ""
+        names = [cut_middle(kernel.title, _LONGEST_NAME) for kernel in found]
+        return f"there now: {some_of(names, _MOST_NAMES)}" if names else ""
 
     def beats(self) -> bool | None:
         """Return whether the kernel's heartbeat answers; None where it cannot be asked from here."""

@@ -77,7 +77,6 @@ class LinesSink(GroupSink):
         self._lines = lines
 
     def _add(self, event: Event) -> None:
-        self.dirty = True
         if isinstance(event, Stream):
             self._lines.write(self._name, "stderr" if event.name == "stderr" else "stdout", event.text)
         elif isinstance(event, DisplayData | ExecuteResult):

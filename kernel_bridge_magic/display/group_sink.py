@@ -54,8 +54,6 @@ class GroupSink:
         self.stop = stop
         #: the line that says what the cell waits for, "" where it does not wait
         self.waiting = ""
-        #: whether something has come since this was last set to False
-        self.dirty = True
         self._outputs = Outputs(limit)
         self._elsewhere = elsewhere
         self._in_blocks = in_blocks or InBlocks()
@@ -73,7 +71,6 @@ class GroupSink:
 
     def _add(self, event: Event) -> None:
         self._outputs.add(event)
-        self.dirty = True
 
     def stream(self, name: str, text: str) -> None:
         self._add(Stream(name, text))
@@ -112,10 +109,9 @@ class GroupSink:
         self._add(Stream("stderr", f"kernel-bridge: {text}\n"))
 
     def inform(self, kind: str, text: str) -> None:
-        """Keep a neutral line; one that is about the moment only is shown beside the kernel's name."""
+        """Keep a neutral line. One that is about the moment only is no output."""
         if kind in (QUEUED, INCOMING):
             self.waiting = text
-            self.dirty = True
         elif text:
             self._add(DisplayData({"text/plain": text}, {}))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from kernel_bridge_magic.errors import NotRun
 from kernel_bridge_magic.interrupts import as_usual
 from kernel_bridge_magic.models import Kernel
-from kernel_bridge_magic.text import count, visible
+from kernel_bridge_magic.text import count, some_of, visible
 
 #: On how many kernels of one server a cell runs without a question.
 MOST_UNASKED = 10
@@ -41,7 +41,6 @@ def _many(kernels: Sequence[Kernel]) -> str:
     servers = {kernel.server.name for kernel in kernels if kernel.server is not None}
     if len(kernels) <= MOST_UNASKED and len(servers) <= 1:
         return ""
-    names = [visible(kernel.title) for kernel in kernels[:_MOST_NAMED]]
-    more = f" and {len(kernels) - _MOST_NAMED} more" if len(kernels) > _MOST_NAMED else ""
+    names = some_of([visible(kernel.title) for kernel in kernels], _MOST_NAMED)
     where = f" on {count(len(servers), 'server')}" if len(servers) > 1 else ""
-    return f"{count(len(kernels), 'kernel')}{where} ({', '.join(names)}{more})"
+    return f"{count(len(kernels), 'kernel')}{where} ({names})"

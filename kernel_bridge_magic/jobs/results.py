@@ -11,7 +11,7 @@ from kernel_bridge_magic.errors import KernelBridgeError, RemoteError
 from kernel_bridge_magic.matching.levels import match_level
 from kernel_bridge_magic.matching.several import headings_of, keys_of
 from kernel_bridge_magic.results import RemoteResult
-from kernel_bridge_magic.text import count, cut_end, visible, without_colours
+from kernel_bridge_magic.text import count, cut_end, some_of, visible, without_colours
 
 _LONGEST = 200  # characters of a value or error in a table
 _MOST_NAMED = 10  # kernels in one line
@@ -140,7 +140,7 @@ class RemoteErrors(KernelBridgeError):
         failed = f"{len(self.errors)} of {count(len(results), 'kernel')}"
         self._what = f"the cell did not end well on {failed}"
         self._names = headings_of([result.kernel for result in results.values()])
-        super().__init__(f"{self._what}: {_named(list(self.errors))}")
+        super().__init__(f"{self._what}: {some_of([visible(key) for key in self.errors], _MOST_NAMED)}")
         self.args = (results,)
 
     def _render_traceback_(self) -> list[str]:
@@ -149,8 +149,3 @@ class RemoteErrors(KernelBridgeError):
         one = next(name for name, result in zip(self._names, self.results.values(), strict=True) if result.error)
         whole = f"One of them whole: import sys; raise sys.last_value.errors[{one!r}]"
         return [f"{type(self).__name__}: {self._what}", *lines, whole]
-
-
-def _named(names: Sequence[str]) -> str:
-    some = ", ".join(visible(name) for name in names[:_MOST_NAMED])
-    return f"{some} and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else some
