@@ -17,7 +17,7 @@ from kernel_bridge_magic.ipython import background
 from kernel_bridge_magic.jobs.job import RemoteJob
 from kernel_bridge_magic.models import Kernel, Origin, Server
 from tests.support.servers import JupyterServer, wait_for
-from tests.support.shells import bridged_shell
+from tests.support.shells import bridged_shell, run
 
 Capture = pytest.CaptureFixture[str]
 ORIGIN = Origin("http", "lab.example", 80, "/")
@@ -28,12 +28,6 @@ FOREIGN = Kernel(id="f", server=Server("http://lab.example/", "lab", ORIGIN))
 def shell(jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path) -> Iterator[InteractiveShell]:
     with bridged_shell(tmp_path, jupyter_server.runtime_dir) as made:
         yield made
-
-
-def run(shell: InteractiveShell, code: str) -> Any:
-    outcome = shell.run_cell(code)
-    outcome.raise_error()
-    return outcome.result
 
 
 def test_a_job_goes_on_while_other_cells_run(

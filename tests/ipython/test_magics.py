@@ -44,7 +44,7 @@ from tests.support.owner import Owner
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.servers import JupyterServer, private_env, wait_for
-from tests.support.shells import bridged_shell
+from tests.support.shells import bridged_shell, run
 from tests.support.transports import connect_over, found
 
 Capture = pytest.CaptureFixture[str]
@@ -67,13 +67,6 @@ def shell(server: JupyterServer, ids: dict[str, str], tmp_path: Any) -> Iterator
     """A shell with the extension loaded, whose runtime directory is the server's."""
     with bridged_shell(tmp_path, server.runtime_dir) as made:
         yield made
-
-
-def run(shell: InteractiveShell, code: str) -> Any:
-    """Run a cell as a user does; give the result, raise what it raised."""
-    outcome = shell.run_cell(code, store_history=True)
-    outcome.raise_error()
-    return outcome.result
 
 
 def magics(shell: InteractiveShell) -> BridgeMagics:

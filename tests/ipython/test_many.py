@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -15,7 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from kernel_bridge_magic.errors import AmbiguousKernel, BadOption, KernelNotFound, NotRun
 from kernel_bridge_magic.jobs.results import RemoteErrors, RemoteResults
 from tests.support.servers import JupyterServer
-from tests.support.shells import bridged_shell
+from tests.support.shells import bridged_shell, run
 
 NAMES = ("east", "north", "south", "west")
 
@@ -38,12 +37,6 @@ def ids(server: JupyterServer) -> dict[str, str]:
 def shell(server: JupyterServer, ids: dict[str, str], tmp_path: Path) -> Iterator[InteractiveShell]:
     with bridged_shell(tmp_path, server.runtime_dir) as made:
         yield made
-
-
-def run(shell: InteractiveShell, code: str) -> Any:
-    outcome = shell.run_cell(code)
-    outcome.raise_error()
-    return outcome.result
 
 
 def captured(shell: InteractiveShell, code: str) -> list[str]:

@@ -7,6 +7,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -21,6 +22,13 @@ def bridged_shell(directory: Path, runtime_dir: Path) -> Iterator[InteractiveShe
         shell.run_line_magic("load_ext", "kernel_bridge_magic")
         yield shell
         shell.run_line_magic("unload_ext", "kernel_bridge_magic")
+
+
+def run(shell: InteractiveShell, code: str) -> Any:
+    """Run a cell as a user does; give the result, raise what it raised."""
+    outcome = shell.run_cell(code, store_history=True)
+    outcome.raise_error()
+    return outcome.result
 
 
 @contextlib.contextmanager
