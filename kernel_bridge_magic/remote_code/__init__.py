@@ -10,19 +10,21 @@ from __future__ import annotations
 import functools
 import json
 from importlib import resources
+from typing import Any
 
 
 @functools.cache
-def source(name: str) -> str:
-    """Return the text of one file of `there/`."""
-    return resources.files(__name__).joinpath("there", f"{name}.py").read_text("utf-8")
+def source(name: str, suffix: str = ".py") -> str:
+    """Return the text of one file of `there/`; `suffix` says in which language it is."""
+    return resources.files(__name__).joinpath("there", f"{name}{suffix}").read_text("utf-8")
 
 
-def call(function: str, *arguments: str | int, files: tuple[str, ...]) -> str:
+def call(function: str, *arguments: Any, files: tuple[str, ...]) -> str:
     """Build an expression that runs `files` as one, in this order, and has the value of a function of theirs.
 
-    Arguments reach the other kernel as JSON literals, never as code.
+    Arguments reach the other kernel as JSON, in one text of ASCII: never as code.
     """
     text = "".join(map(source, files))
-    called = f"{function}({', '.join(map(json.dumps, arguments))})"
-    return f"(lambda b, n: b.exec({text!r}, n) or b.eval({called!r}, n))(__import__('builtins'), {{}})"
+    given = json.dumps(arguments)
+    called = f"b.eval({function!r}, n)(*b.__import__('json').loads({given!r}))"
+    return f"(lambda b, n: b.exec({text!r}, n) or {called})(__import__('builtins'), {{}})"

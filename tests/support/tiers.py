@@ -21,12 +21,14 @@ import zmq
 #: What opens no socket and starts no process: folders, and files.
 UNIT = (
     *("access/", "contract/", "display/", "fate/", "matching/", "protocol/", "remote_code/", "sanitize/"),
-    *("bridge/test_meanings.py", "bridge/test_pump.py", "cli/test_arguments.py", "cli/test_outcome.py"),
+    *("bridge/test_meanings.py", "bridge/test_pump.py", "cli/test_arguments.py", "cli/test_files.py"),
+    *("cli/test_outcome.py", "ipython/test_variables.py"),
     *("connection/test_answers.py", "connection/test_cell.py"),
     *("connection/test_sending.py", "discovery/test_claims.py", "faults/test_table.py", "ipython/test_line_parser.py"),
     *("ipython/test_config.py", "ipython/test_fronts.py", "ipython/test_options.py", "ipython/test_screens.py"),
     *("jobs/test_consent.py", "jobs/test_results.py", "jobs/test_together.py", "benchmarks/test_harness.py"),
-    *("servers/test_entries.py", "support/test_turns.py"),
+    *("servers/test_entries.py", "support/test_turns.py", "transfer/test_names.py", "transfer/test_refusals.py"),
+    *("transfer/test_summary.py", "transfer/test_variables.py"),
     *("test_choices.py", "test_errors.py", "test_faces.py", "test_floors.py"),
     *("test_hints.py", "test_labels.py", "test_mirror.py", "test_models.py", "test_reports.py", "test_results.py"),
     *("test_text.py", "test_way.py", "transports/test_inbox.py", "transports/test_message_socket.py"),
@@ -40,6 +42,11 @@ LOCAL = (
     *("access/test_proxies.py::test_a_proxy_that_refuses_is_one_sentence",),
     *("access/test_proxies.py::test_a_proxy_that_drips_is_not_waited_for",),
     *("access/test_vault.py::test_a_secret_in_a_url_is_in_no_traceback", "display/test_overflow.py"),
+    # they import what they copy, and start processes
+    *("remote_code/test_codec.py", "remote_code/test_codec_arrow.py", "remote_code/test_codec_columns.py"),
+    *("remote_code/test_codec_extension.py", "remote_code/test_codec_numpy.py", "remote_code/test_codec_pandas.py"),
+    *("remote_code/test_codec_pictures.py", "remote_code/test_codec_polars.py", "remote_code/test_codec_standard.py"),
+    *("remote_code/test_shared_file.py",),
     *("matching/test_selectors.py::test_a_real_shell_gives_a_selector_back",),
     *("sanitize/test_html.py::test_a_table_of_pandas_is_shown_as_a_table",),  # imports pandas
 )

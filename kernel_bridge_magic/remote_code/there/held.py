@@ -1,0 +1,177 @@
+# What waits in the other kernel while variables are on their way: outside its namespace, and not for long. It runs
+# behind parcel.py and shared_file.py, in the same namespace.
+import threading
+import time
+
+HELD_SECONDS = 60  # since the last request for it
+MOST_HELD = 8  # of all guests; the oldest goes
+
+
+class Held(object):
+    """What waits, by token: bytes that have come or are to go. It stands on the shell object while there is any."""
+
+    def __init__(self, shell):
+        self.shell = shell
+        self.items = {}  # by token: [what, when it was asked for last]
+        self.lock = threading.RLock()
+        self.timer = None
+
+    def add(self, token, what):
+        with self.lock:
+            self.drop(token)
+            self.items[token] = [what, time.monotonic()]
+            for oldest in list(self.items)[:-MOST_HELD]:
+                self.drop(oldest)
+            vars(self.shell)["kernel_bridge_held"] = self
+            self.watch()
+
+    def get(self, token):
+        """Return what is held; None if it was dropped."""
+        with self.lock:
+            item = self.items.get(token)
+            if item is None:
+                return None
+            item[1] = time.monotonic()
+            return item[0]
+
+    def drop(self, token):
+        with self.lock:
+            what, _ = self.items.pop(token, (None, 0))
+            if hasattr(what, "close"):
+                what.close()
+            if not self.items and vars(self.shell).get("kernel_bridge_held") is self:
+                del vars(self.shell)["kernel_bridge_held"]
+
+    def watch(self):
+        """Look in a while what has been forgotten; one thread does so, however many things wait."""
+        if self.timer is None:
+            self.timer = threading.Timer(HELD_SECONDS / 4, self.look)
+            self.timer.daemon = True
+            self.timer.start()
+
+    def look(self):
+        with self.lock:
+            self.timer = None
+            now = time.monotonic()
+            for token, (_, asked) in list(self.items.items()):
+                if now - asked >= HELD_SECONDS:
+                    self.drop(token)
+            if self.items:
+                self.watch()
+
+    # -- what small requests call, see pieces.py
+
+    def piece(self, token, start, stop):
+        what = self.get(token)
+        if what is None:
+            return b""
+        return what.read(start, stop) if hasattr(what, "read") else bytes(memoryview(what)[start:stop])
+
+    def fill(self, token, start, data):
+        """Put bytes where they belong; return whether that is held."""
+        what = self.get(token)
+        view = memoryview(data).cast("B")
+        if what is None or start + view.nbytes > len(what):
+            return False
+        what[start : start + view.nbytes] = view
+        return True
+
+
+def held_of(shell):
+    """Return what the kernel holds for guests."""
+    return vars(shell).get("kernel_bridge_held") or Held(shell)
+
+
+class Answer(object):
+    """A text that becomes the value of a user expression as it is: no `repr`, which costs more than the text."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {"text/plain": self.text}
+
+
+def answer(**parts):
+    return Answer(json.dumps(parts))
+
+
+def refusal(problem):
+    size = getattr(problem, "size", 0)
+    return answer(refused=[problem.path, problem.what, problem.remedy, size])
+
+
+def give(names, token, order):
+    """Return an answer with these variables, or with where they wait; the keys of `order` are those of `Order`."""
+    shell = __import__("IPython").get_ipython()
+    missing = [name for name in names if name not in shell.user_ns]
+    if missing:
+        return answer(missing=missing)
+    try:
+        values = {name: shell.user_ns[name] for name in names}
+        parcel = pack(values, order["has"], order["most"], order["pickles"])
+        about = {"sizes": parcel.sizes, "notes": parcel.notes, "weights": parcel.weights}
+        if parcel.size <= order["inline"]:
+            data = parcel.to_bytes()
+            return answer(crc=parcel.crc, data=base64.b64encode(data).decode(), **about)
+        what, place = kept(parcel, order["folder"])
+        held_of(shell).add(token, what)
+        return answer(crc=parcel.crc, place=place, **about)
+    except Refused as problem:
+        return refusal(problem)
+    except MemoryError:
+        return refusal(Refused("needs more memory than that kernel has").within(names[0]))
+
+
+def kept(parcel, folder):
+    """Return a snapshot of a parcel, and the place of its file if it has one."""
+    if folder is not None:
+        try:
+            file = share(parcel, folder)
+            return file, file.place
+        except OSError:
+            pass  # no room for a file
+    return parcel.to_bytes(), None
+
+
+def make_room(token, size):
+    """Make room for bytes that are about to come."""
+    shell = __import__("IPython").get_ipython()
+    try:
+        held_of(shell).add(token, bytearray(size))
+    except MemoryError:
+        return refusal(Refused("needs more memory than that kernel has"))
+    return answer(ready=True)
+
+
+def bind(token, sizes, crc, data, place, order):
+    """Read what has come and bind it, all or nothing; the answer says which names had a variable."""
+    shell = __import__("IPython").get_ipython()
+    held = held_of(shell)
+    if data is not None:
+        whole = base64.b64decode(data)
+    elif place is not None:
+        whole = open_shared(place, end_of(sizes), order["folder"])
+        if whole is None:
+            return answer(unreachable=True)
+    else:
+        whole = held.get(token)
+        if whole is None:
+            return answer(dropped=True)
+    try:
+        values, notes = unpack(memoryview(whole), sizes, crc, order["most"], order["pickles"])
+    except Refused as problem:
+        return refusal(problem)
+    except MemoryError:
+        return refusal(Refused("needs more memory than that kernel has"))
+    finally:
+        del whole
+        held.drop(token)
+    replaced = [name for name in values if name in shell.user_ns]
+    shell.push(values)
+    return answer(replaced=replaced, notes=notes)
+
+
+def tell():
+    """Return the libraries that this side has."""
+    return answer(has=libraries())
