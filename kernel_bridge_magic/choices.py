@@ -25,6 +25,7 @@ RECONNECT = 300.0
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _MOST_SECONDS = 1e9  # thirty years; more is a slip, and overflows what waits on locks
+_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _LONGEST = 60
 
 
@@ -123,6 +124,39 @@ def seconds(text: str, otherwise: str = "none") -> float | None:
 every = functools.partial(seconds, otherwise="leave the time out")
 #: Parses the value of `--timeout`.
 timeout = functools.partial(seconds, otherwise="leave --timeout out")
+
+
+def byte_count(value: object) -> int:
+    """Return a number of bytes: a whole number, or a text such as `1GB`, `500MB`, `1.5 GB`, `200kB`.
+
+    Raises:
+        ValueError: it is none, or not above 0; the text says so.
+    """
+    number = 0
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, str) and len(value) <= _LONGEST:
+        found = re.fullmatch(r"\s*([0-9]+)(\.[0-9]+)?\s*(b|[kmgt]b?|[kmg]ib?|)\s*", value, re.ASCII | re.IGNORECASE)
+        if found and (found[3] or not found[2]):
+            unit = _BYTES[found[3].lower().removesuffix("b")]
+            number = int(found[1]) * unit + int(float(found[2] or 0) * unit)
+    if number < 1:
+        raise ValueError(f"{shortened(value)} is not a size: use 500MB, 1GB or a number of bytes")
+    return number
+
+
+def size(text: str) -> int:
+    """Parse the value of `--max-size`, see `byte_count`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no size.
+    """
+    try:
+        return byte_count(text)
+    except ValueError as problem:
+        from argparse import ArgumentTypeError
+
+        raise ArgumentTypeError(str(problem)) from None
 
 
 def at_least_one(text: str) -> int:

@@ -2,7 +2,7 @@
 
 `BadInput` is the user's input: nothing was sent, nothing is lost. `RemoteError` is the remote code, which raised.
 `FateError` is the remote kernel: what became of the cell, as a `Fate`. `ServerError` is a Jupyter server, and
-`LinkError` the connection to one kernel.
+`LinkError` the connection to one kernel. `NotCopied` is a copy of a variable that broke off.
 
 Errors of libraries become one of these where they happen. Their text is not passed on: it may hold tokens and
 cookies.
@@ -129,6 +129,17 @@ class AmbiguousKernel(BadInput):
     def _render_traceback_(self) -> list[str]:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _NO_TERMINAL
         return [*super()._render_traceback_(), *self.choices(width)]
+
+
+class BadVariable(BadInput):
+    """A variable that does not exist, or that cannot be copied: of a type that no format knows, or too large.
+
+    `name` is the variable, `size` how many bytes it has at least where it is too large, else 0.
+    """
+
+    def __init__(self, problem: str = "", remedy: str = "", *, name: str = "", size: int = 0) -> None:
+        super().__init__(problem, remedy)
+        self.name, self.size = name, size
 
 
 class OwnKernel(BadInput):
@@ -274,6 +285,13 @@ _BY_FATE: dict[Fate, type[FateError]] = {cls.fate: cls for cls in (NotRun, Kerne
 def fate_error(fate: Fate, reason: str, *, timed_out: bool = False, **fields: Any) -> FateError:
     """Return the error for `fate`, which must be neither *ok* nor *failed*; `fields` are those of `FateError`."""
     return (TimedOut if timed_out else _BY_FATE[fate])(reason, **fields)
+
+
+class NotCopied(KernelBridgeError):
+    """A variable was not copied, and nothing was bound. If it was to come from a cell, that cell has run."""
+
+
+CellError = RemoteError | FateError | BadVariable | NotCopied  # what a cell may end with; with the last two it has run
 
 
 class Cause(enum.Enum):

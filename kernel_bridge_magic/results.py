@@ -1,4 +1,4 @@
-"""What a cell left, as values for the user: `RemoteValue`, one result; `RemoteResult`, the whole outcome."""
+"""What a cell left, as values for the user: `RemoteValue`, `Copied`, a variable, `RemoteResult`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from kernel_bridge_magic.errors import Fate, FateError, RemoteError
+from kernel_bridge_magic.errors import CellError, Fate, RemoteError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import DisplayData
 from kernel_bridge_magic.text import cut_end, visible
@@ -123,6 +123,21 @@ def _short(text: str) -> str:
     return cut_end(visible(" ".join(text[:_LONGEST_SHORT].split())), _SHORT)
 
 
+@dataclass(frozen=True, eq=False)
+class Copied:
+    """One variable that was copied.
+
+    `name` is its name where it went. `size` is its bytes on the way, `note` what did not stay what it was, in words,
+    and `replaced` whether the other kernel had a variable of that name (of what came from there: False).
+    """
+
+    name: str
+    value: Any
+    size: int
+    note: str = ""
+    replaced: bool = False
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class RemoteResult:
     """A cell's whole outcome.
@@ -134,6 +149,8 @@ class RemoteResult:
     from here; `started` whether the kernel had begun with it, None where nobody can tell.
     `output_characters` counts what was printed; `truncated` says that `outputs` have only head and tail of it.
     `stdout` and `stderr` are what was printed.
+    `sent` are the variables that were bound there before the cell, by their names there; `variables` those that were
+    got from there, by their names here. Where these could not be got, `error` says why, and the cell has run.
     `updates` has an event for each display of an earlier cell that this one has changed: its newest state.
     """
 
@@ -142,7 +159,7 @@ class RemoteResult:
     kernel: Kernel
     outputs: list[dict[str, Any]] = field(default_factory=list)
     value: RemoteValue | None = None
-    error: RemoteError | FateError | None = None
+    error: CellError | None = None
     seconds: float = 0.0
     missing: int | None = 0
     interrupted: bool = False
@@ -150,6 +167,8 @@ class RemoteResult:
     started: bool | None = None
     truncated: bool = False
     output_characters: int = 0
+    sent: dict[str, Copied] = field(default_factory=dict)
+    variables: dict[str, Copied] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -186,6 +205,7 @@ class RemoteResult:
         Raises:
             RemoteError: the remote code raised.
             FateError: the cell did not come to its end.
+            BadVariable, NotCopied: it did, but its variables were not got.
         """
         if isinstance(self.error, RemoteError):
             self.error.say_where()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.choices import duration, seconds
+from kernel_bridge_magic.choices import byte_count, duration, seconds, size
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,26 @@ def test_a_length_of_time_may_be_a_number_where_it_is_no_text(value: object, len
 def test_what_is_no_length_of_time_is_refused_whatever_it_is(value: object) -> None:
     with pytest.raises(ValueError, match=r"is not a duration: use seconds \(30\), 5m or 2h, or none$"):
         duration(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [("1GB", 10**9), ("500MB", 5 * 10**8), ("200kB", 200_000), ("200 KB", 200_000), ("1.5g", 1_500_000_000),
+     ("12", 12), ("12 b", 12), ("1GiB", 2**30), (7, 7)],
+)  # fmt: skip
+def test_sizes_have_units(value: object, number: int) -> None:
+    assert byte_count(value) == number
+
+
+@pytest.mark.parametrize(
+    "value", ["", "0", "-1", "1.5", "GB", "1e9", "1XB", "nan", "٣GB", "9" * 99, True, None, 1.5, 0]
+)
+def test_what_is_no_size_is_refused_with_what_would_do(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a size: use 500MB, 1GB or a number of bytes"):
+        byte_count(value)
+
+
+def test_a_size_is_a_value_of_an_option() -> None:
+    assert size("2MB") == 2_000_000
+    with pytest.raises(argparse.ArgumentTypeError, match="'x' is not a size"):
+        size("x")

@@ -20,6 +20,7 @@ FLOORS = [
     {"jobs"},
     {"bridge"},
     {"connection"},
+    {"transfer"},
     {"contract", "discovery", "display", "transports"},
     {"fate", "matching", "remote_code", "sanitize", "servers"},
     {"results"},
@@ -48,6 +49,8 @@ PURE = {
     "servers.entries",
     "servers.refusals",
     "text",
+    "transfer.names",
+    "transfer.summary",
 }
 IMPURE = {"socket", "select", "ssl", "http", "threading", "time", "logging", "os", "subprocess", "zmq", "websocket"}
 #: Where IPython may be imported.

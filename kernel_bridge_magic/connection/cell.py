@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from kernel_bridge_magic.choices import IF_BUSY, check, check_duration
-from kernel_bridge_magic.errors import BadCell, BadOption, Fate, FateError, RemoteError, fate_error
+from kernel_bridge_magic.errors import (
+    BadCell,
+    BadOption,
+    BadVariable,
+    Fate,
+    FateError,
+    NotCopied,
+    RemoteError,
+    fate_error,
+)
 from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Error, Event, ExecuteResult
 from kernel_bridge_magic.protocol.messages import check_code
 from kernel_bridge_magic.protocol.outputs import Outputs, Whole
-from kernel_bridge_magic.results import RemoteResult, RemoteValue
+from kernel_bridge_magic.results import Copied, RemoteResult, RemoteValue
 from kernel_bridge_magic.sanitize.html import raisable, sanitize
+from kernel_bridge_magic.transfer.variables import Variables
 
 _SWITCHES = ("store_history", "stdin", "keep_outputs", "durable")
 _INTERRUPTIONS = {
@@ -52,6 +62,8 @@ class Cell:
     if_busy: str = "wait"
     #: whether the kernel keeps the messages until we have them (ipykernel 7)
     durable: bool = False
+    #: the variables that are copied with it
+    variables: Variables = field(default_factory=Variables)
     #: what goes along under `kernel_bridge` in the metadata
     metadata: Mapping[str, Any] | None = None
 
@@ -73,11 +85,16 @@ class Cell:
 class Outcome:
     """What `cell`, which was sent to `kernel`, has come to so far."""
 
-    def __init__(self, kernel: Kernel, cell: Cell) -> None:
+    def __init__(self, kernel: Kernel, cell: Cell, sent: Mapping[str, Copied] | None = None) -> None:
         self._kernel = kernel
         self._outputs = Outputs(whole=cell.whole)
         self._keeps = cell.keep_outputs
         self._value: RemoteValue | None = None
+        #: the variables that went there, and those that came
+        self.sent = dict(sent or {})
+        self.variables: dict[str, Copied] = {}
+        #: why variables could not be got
+        self.not_copied: BadVariable | NotCopied | None = None
 
     def add(self, event: Event) -> None:
         """Record one event of the cell."""
@@ -98,7 +115,7 @@ class Outcome:
         """
         verdict = watch.verdict
         assert verdict is not None
-        error = self._error(watch, seconds, by_another)
+        error = self._error(watch, seconds, by_another) or self.not_copied
         result = RemoteResult(
             status="ok" if verdict.fate is Fate.OK else "error",
             fate=verdict.fate,
@@ -107,6 +124,8 @@ class Outcome:
             value=self._value,
             error=error,
             seconds=seconds,
+            sent=self.sent,
+            variables=self.variables,
             missing=watch.losses.missing,
             interrupted=interrupted,
             updates=self._outputs.updates,
@@ -114,7 +133,7 @@ class Outcome:
             output_characters=self._outputs.characters,
             started=watch.judgment.begun,
         )
-        if error is not None:
+        if isinstance(error, RemoteError | FateError):
             error.result = result
         return result
 

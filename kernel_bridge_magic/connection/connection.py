@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kernel_bridge_magic import reloads
@@ -12,6 +13,7 @@ from kernel_bridge_magic.access.deadline import Deadline
 from kernel_bridge_magic.choices import RECONNECT, check_duration
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.control import Control
+from kernel_bridge_magic.connection.copying import Copying, Show, copying_for
 from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.connection.subshells import is_busy, subshell_for
 from kernel_bridge_magic.errors import NotRun
@@ -20,7 +22,8 @@ from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event
 from kernel_bridge_magic.protocol.messages import describe_language
-from kernel_bridge_magic.results import RemoteResult
+from kernel_bridge_magic.results import Copied, RemoteResult
+from kernel_bridge_magic.transfer.variables import Variables, variables_with
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Subscriber
 
@@ -75,8 +78,11 @@ class KernelConnection:
         """The kernel's language and version, as it said when it was asked: `python 3.11.2`; "" if it was not."""
         return describe_language(self._transport.state.info)
 
-    def start(self, cell: Cell) -> Execution:
+    def start(self, cell: Cell, show: Show = lambda event: None, stopped: Callable[[], str] = str) -> Execution:
         """Send one cell and return at once; iterate over what is returned.
+
+        Variables that go with it are bound first, which waits its turn. `show` is called with how far they are, also
+        at the cell's end. `stopped` returns why they are not waited for any more, "" as long as they are.
 
         A cell that may ask for input yields an `InputRequest`: answer it with `Execution.answer`.
 
@@ -89,6 +95,10 @@ class KernelConnection:
             raise NotRun(f"{self.kernel.title}: {_RELOADED}", kernel=self.kernel.title)
         subshell = subshell_for(self._transport, cell.if_busy, self.kernel.title)
         try:
+            where = "" if subshell is None else subshell.id
+            copying = copying_for(self._transport, self.kernel, cell, subshell=where, show=show, stopped=stopped)
+            if copying is not None:
+                copying.before()
             return Execution(
                 self._transport,
                 self._control,
@@ -96,6 +106,7 @@ class KernelConnection:
                 cell,
                 subshell=subshell,
                 reconnect_timeout=self.reconnect_timeout,
+                copying=copying,
             )
         except BaseException:
             # Nothing was sent that it would have to run: Ctrl-C, or the link broke.
@@ -155,6 +166,51 @@ class KernelConnection:
         assert execution.result is not None
         execution.result.raise_for_error()
         return execution.result
+
+    # -- variables
+
+    def get(self, name: str, *, timeout: float | str | None = None, **options: Any) -> Any:
+        """Return the value of a variable over there: a copy, exact and whole.
+
+        It does not wait for what the kernel runs. `timeout` is in seconds, or "5m"; None for no limit. `options` are
+        `most`, the bytes that it may have (1 GB), and `pickles`: whether what has no other format is pickled, which a
+        kernel that is not your own is not allowed.
+
+        Raises:
+            BadVariable: there is no such variable, or it cannot be copied.
+            NotCopied: it broke off.
+            BadOption, LinkLost: as `execute`.
+        """
+        return self.get_all(Variables(wanted={name: name}, **options), timeout=timeout)[name].value
+
+    def put(self, name: str, value: object, *, timeout: float | str | None = None, **options: Any) -> None:
+        """Bind a variable over there to a copy of a value, once the kernel has its turn for it.
+
+        `timeout` and `options` are as for `get`.
+
+        Raises:
+            BadVariable, NotCopied, BadOption, LinkLost: as `get`; nothing was bound.
+        """
+        self.put_all(variables_with({name: value}, **options), timeout=timeout)
+
+    def get_all(
+        self, variables: Variables, *, timeout: float | str | None = None, show: Show = lambda event: None
+    ) -> dict[str, Copied]:
+        """Return the variables that are wanted, by their names here. Raises as `get`."""
+        with held():
+            return self._alone(variables, timeout, show).get()
+
+    def put_all(
+        self, variables: Variables, *, timeout: float | str | None = None, show: Show = lambda event: None
+    ) -> dict[str, Copied]:
+        """Bind the variables that are sent, all or nothing; return them by their names there. Raises as `put`."""
+        with held():
+            return self._alone(variables, timeout, show).put()
+
+    def _alone(self, variables: Variables, timeout: float | str | None, show: Show) -> Copying:
+        seconds = check_duration("timeout", timeout)
+        at = math.inf if seconds is None else time.monotonic() + seconds
+        return Copying(self._transport, self.kernel, variables, show=show, at=at)
 
     # -- beside cells
 

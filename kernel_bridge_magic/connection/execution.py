@@ -16,9 +16,10 @@ from kernel_bridge_magic.connection.actions import Actions, Call
 from kernel_bridge_magic.connection.answers import Answers
 from kernel_bridge_magic.connection.cell import Cell, Outcome
 from kernel_bridge_magic.connection.control import Control
+from kernel_bridge_magic.connection.copying import Copying
 from kernel_bridge_magic.connection.sending import send
 from kernel_bridge_magic.connection.subshells import Subshell
-from kernel_bridge_magic.errors import Fate
+from kernel_bridge_magic.errors import BadVariable, Fate, NotCopied
 from kernel_bridge_magic.fate.cell_state import Surroundings
 from kernel_bridge_magic.fate.life import EndSignal, since_the_last_cell
 from kernel_bridge_magic.fate.verdicts import Action
@@ -27,7 +28,7 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Aside, Error, Event, Note, Queued, Tick
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.remote_code import record
-from kernel_bridge_magic.results import RemoteResult
+from kernel_bridge_magic.results import Copied, RemoteResult
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Back, Broken, Closed, Inbox
 
@@ -52,17 +53,23 @@ class Execution:
         *,
         subshell: Subshell | None = None,
         reconnect_timeout: float | None = RECONNECT,
+        copying: Copying | None = None,
     ) -> None:
+        """Send the cell. Longer than others, since it lists what a cell has."""
         self._transport = transport
         self._kernel = kernel
         self._subshell = subshell
         self._reconnect_timeout = reconnect_timeout
         #: what has come and waits for the iteration; an `Aside` that is put there is yielded among the cell's events
         self.inbox = Inbox()
-        self._outcome = Outcome(kernel, cell)
+        self._outcome = Outcome(kernel, cell, None if copying is None else copying.sent)
+        self._copying = copying
         self._answers = Answers(transport, refuses=not cell.stdin)
         where = "" if subshell is None else subshell.id
-        self._sent = send(transport, cell, self.inbox, kernel=kernel, served=control.has_server, subshell=where)
+        extra = {} if copying is None else copying.expressions
+        self._sent = send(
+            *(transport, cell, self.inbox, extra), kernel=kernel, served=control.has_server, subshell=where
+        )
         self._watch = self._sent.watch
         #: what the kernel has told of the cell
         self.request = self._watch.request
@@ -85,6 +92,11 @@ class Execution:
     def error(self) -> Error | None:
         """The event that told of the error that a failed cell ended with; None for a cell that did not fail."""
         return self.request.error if self._fate is Fate.FAILED else None
+
+    @property
+    def sent(self) -> dict[str, Copied]:
+        """The variables that were bound there before the cell, by their names there."""
+        return self._outcome.sent
 
     @property
     def interrupted(self) -> bool:
@@ -140,6 +152,7 @@ class Execution:
                 yield from self._stragglers()
             yield from map(Note, self._sent.faults(self._transport))
             self._await_interrupt()
+            self._get_variables()
             if (untold := self._watch.ending.untold) is not None:
                 yield Note(since_the_last_cell(untold))
             if self._fate in (Fate.LEFT_RUNNING, Fate.UNKNOWN):
@@ -278,6 +291,17 @@ class Execution:
             check()
             if self._interrupts_asked > self._interrupts_done or deadline.is_over:
                 break
+
+    def _get_variables(self) -> None:
+        """Get the variables that the cell was asked for. A further interrupt ends that."""
+        if self._copying is None or self._fate is not Fate.OK:
+            return
+        asked = self._interrupts_asked
+        self._copying.stopped = lambda: "you have stopped it" if self._interrupts_asked > asked else ""
+        try:
+            self._outcome.variables = self._copying.behind(self.request.reply)
+        except (BadVariable, NotCopied) as problem:
+            self._outcome.not_copied = problem
 
     def _let_go(self) -> None:
         """End what was begun for the cell: routes, its subshell, what the kernel keeps of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kernel_bridge_magic.access.deadline import Deadline
@@ -54,11 +54,21 @@ class Sent:
         yield from transport.router.take_faults()
 
 
-def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: Kernel, served: bool, subshell: str = "") -> Sent:
+def send(
+    transport: Transport,
+    cell: Cell,
+    inbox: Inbox,
+    expressions: Mapping[str, str],
+    *,
+    kernel: Kernel,
+    served: bool,
+    subshell: str = "",
+) -> Sent:
     """Send a cell to `kernel`; what comes of it goes to `inbox`.
 
-    `served`: the kernel has a server. `subshell` is the id of the subshell to run in, "" for the main shell. One
-    long function, since the order of its steps is what matters.
+    `served`: the kernel has a server. `expressions` are evaluated in the cell's own turn, once it has ended well.
+    `subshell` is the id of the subshell to run in, "" for the main shell. One long function, since the order of its
+    steps is what matters.
 
     Raises:
         NotRun: the kernel has ended since it was found.
@@ -77,7 +87,9 @@ def send(transport: Transport, cell: Cell, inbox: Inbox, *, kernel: Kernel, serv
         msg_id = durable.cell if durable else transport.new_id()
         # A subshell's request that forbids questions would forbid them to the main shell's cell as well.
         may_ask = cell.stdin or bool(subshell)
-        content = execute_content(cell.code, store_history=cell.store_history, allow_stdin=may_ask)
+        content = execute_content(
+            cell.code, store_history=cell.store_history, allow_stdin=may_ask, user_expressions=expressions
+        )
         transport.send(
             "execute_request",
             content,

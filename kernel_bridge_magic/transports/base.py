@@ -43,6 +43,8 @@ class Transport:
     name = ""
     #: whether a link that breaks is opened again, so that it matters where the kernel's messages stood before
     reopens = False
+    #: whether the kernel's messages to us may bring buffers
+    carries_buffers = True
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel

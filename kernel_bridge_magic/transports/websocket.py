@@ -17,6 +17,7 @@ from kernel_bridge_magic.fate import timing as fate_timing
 from kernel_bridge_magic.fate.patience import Failure, Incoming, Retry, Silence, SilenceStep, SleepDetector
 from kernel_bridge_magic.models import Kernel, Server
 from kernel_bridge_magic.protocol.events import Note
+from kernel_bridge_magic.protocol.frames import V1
 from kernel_bridge_magic.protocol.messages import MalformedMessage, Message
 from kernel_bridge_magic.transports import timing
 from kernel_bridge_magic.transports.base import Transport
@@ -150,6 +151,8 @@ class WebSocketTransport(Transport):
 
     def _dial(self, seconds: float) -> None:
         self._link = self._dialler.dial(seconds, self._opening.asked, lambda: self._closing)
+        # A server before a gateway breaks at buffers; it speaks JSON only.
+        self.carries_buffers = self._link.framing == V1
         # Nobody waits for the answer: it teaches `life` the kernel's session before our first cell does.
         self.send("kernel_info_request", {})
 

@@ -27,6 +27,7 @@ def put(transport: StillTransport, inbox: Inbox | None = None, subshell: str = "
         transport,
         Cell("1", **options),
         Inbox() if inbox is None else inbox,
+        {},
         kernel=KERNEL,
         served=True,
         subshell=subshell,

@@ -1,0 +1,186 @@
+"""Put variables: write them here, hand them over, and have them bound there in one step."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kernel_bridge_magic.errors import NotCopied
+from kernel_bridge_magic.remote_code import variables as remote
+from kernel_bridge_magic.remote_code.codec import codec
+from kernel_bridge_magic.results import Copied
+from kernel_bridge_magic.transfer.exchange import Exchange
+from kernel_bridge_magic.transfer.get import INLINE, Progress
+from kernel_bridge_magic.transfer.refusals import refused
+
+_PIECE = 1 << 20  # bytes: a server takes no message above 10 MiB
+_TEXT_PIECE = 512 << 10  # of a piece that stands in the request as text
+_UNDER_WAY = 8  # pieces
+_LOST = "what it answers cannot be read; the kernel may be damaged, or run another version of this package"
+
+
+class Outgoing:
+    """Variables of this process that go to one kernel or to several. Each form of them is made once.
+
+    `most` is how many bytes they may have, `pickles` whether what no format knows is pickled. Safe to use from several
+    threads.
+    """
+
+    def __init__(self, values: Mapping[str, Any], most: int, *, pickles: bool = False) -> None:
+        self.values = dict(values)
+        self.most = most
+        self.pickles = pickles
+        self._lock = threading.Lock()
+        self._parcels: dict[frozenset[tuple[str, str]], Any] = {}
+        self._forms: dict[tuple[int, str], Any] = {}
+
+    def parcel(self, has: Mapping[str, str]) -> Any:
+        """Return the variables as they are written for a side that has these libraries.
+
+        Raises:
+            BadVariable: one of them cannot be copied.
+        """
+        key = frozenset(has.items())
+        with self._lock:
+            if key not in self._parcels:
+                try:
+                    self._parcels[key] = codec().pack(self.values, has, self.most, self.pickles)
+                except codec().Refused as problem:
+                    told = [problem.path, problem.what, problem.remedy, getattr(problem, "size", 0)]
+                    raise refused(told, self.most) from None
+            return self._parcels[key]
+
+    def keep(self) -> None:
+        """Copy the values, so that nothing that happens to them from now on changes what is sent.
+
+        Raises:
+            BadVariable: one of them cannot be copied.
+        """
+        parcel = self.parcel(codec().libraries())
+        whole = memoryview(parcel.to_bytes())
+        self.values, _ = codec().unpack(whole, parcel.sizes, parcel.crc, 2**62, self.pickles)
+        self.release()
+
+    def form(self, parcel: Any, name: str, make: Callable[[], Any]) -> Any:
+        """Return a form of a parcel, such as its bytes, which `make` makes when it is wanted first."""
+        with self._lock:
+            key = (id(parcel), name)
+            if key not in self._forms:
+                self._forms[key] = make()
+            return self._forms[key]
+
+    def release(self) -> None:
+        """Free what was made. It is made anew where it is wanted once more."""
+        with self._lock:
+            for form in self._forms.values():
+                if hasattr(form, "close"):
+                    form.close()
+            self._forms.clear()
+            self._parcels.clear()
+
+
+def put(outgoing: Outgoing, exchange: Exchange, folder: str | None, progress: Progress) -> dict[str, Copied]:
+    """Bind variables in the kernel, all or nothing; return them by their names there.
+
+    Raises:
+        BadVariable: one of them cannot be copied, here or there.
+        NotCopied: it broke off; nothing was bound, unless the answer of the last request was lost.
+    """
+    try:
+        return _Putting(outgoing, exchange, folder, progress).put()
+    finally:
+        exchange.close()
+
+
+class _Putting:
+    def __init__(self, outgoing: Outgoing, exchange: Exchange, folder: str | None, progress: Progress) -> None:
+        self._outgoing, self._exchange = outgoing, exchange
+        self._folder, self._progress = folder, progress
+        self._token = secrets.token_hex(16)
+        self._order = remote.Order({}, outgoing.most, INLINE, outgoing.pickles, folder)
+
+    def put(self) -> dict[str, Copied]:
+        answer = self._ask(remote.tell())
+        has = answer.get("has")
+        has = {str(name): str(version) for name, version in has.items()} if isinstance(has, dict) else {}
+        parcel = self._outgoing.parcel(has)
+        answer = self._hand_over(parcel)
+        replaced, notes = answer.get("replaced"), answer.get("notes")
+        if not isinstance(replaced, list) or not isinstance(notes, list):
+            raise NotCopied(_LOST)
+        note = ", ".join(dict.fromkeys(note for note in (*parcel.notes, *notes) if isinstance(note, str)))
+        return {
+            name: Copied(name, value, parcel.weights[name], note, name in replaced)
+            for name, value in self._outgoing.values.items()
+        }
+
+    def _hand_over(self, parcel: Any) -> dict[str, Any]:
+        if parcel.size > INLINE and self._folder is not None:
+            answer = self._bind_file(parcel)
+            if "unreachable" not in answer:
+                return answer
+        data = self._outgoing.form(parcel, "bytes", parcel.to_bytes)
+        if parcel.size <= INLINE:
+            return self._bind(parcel, data=base64.b64encode(data).decode())
+        try:
+            self._send(data)
+            return self._bind(parcel)
+        except BaseException:
+            self._exchange.leave(remote.drop(self._token))
+            raise
+
+    def _bind_file(self, parcel: Any) -> dict[str, Any]:
+        def share() -> Any:
+            return codec().share(parcel, self._folder)
+
+        try:
+            file = self._outgoing.form(parcel, "file", share)
+        except OSError:
+            return {"unreachable": True}
+        return self._bind(parcel, place=file.place)
+
+    def _bind(self, parcel: Any, **where: Any) -> dict[str, Any]:
+        return self._ask(remote.bind(self._token, parcel.sizes, parcel.crc, self._order, **where))
+
+    def _send(self, data: bytearray) -> None:
+        """Send all pieces, a few at a time, and have each confirmed."""
+        self._ask(remote.expect(self._token, len(data)))
+        exchange, view = self._exchange, memoryview(data)
+        binary = exchange.is_binary
+        piece = _PIECE if binary else _TEXT_PIECE
+        todo, done = deque(range(0, len(data), piece)), 0
+        under_way: set[str] = set()
+        while todo or under_way:
+            while todo and len(under_way) < _UNDER_WAY:
+                start = todo.popleft()
+                part = view[start : start + piece]
+                if binary:
+                    under_way.add(exchange.send(remote.fill(self._token, start), [bytes(part)]))
+                else:
+                    text = base64.b64encode(part).decode()
+                    under_way.add(exchange.send(remote.fill(self._token, start, text)))
+            message = exchange.next()
+            if message is None or message.parent_id not in under_way or message.channel != "shell":
+                continue
+            if remote.read_text(message.content) != "1":
+                raise NotCopied(f"{exchange.kernel} no longer has room for what was sent; try again")
+            under_way.discard(message.parent_id)
+            exchange.forget(message.parent_id)
+            done += piece
+            self._progress(min(done, len(data)), len(data))
+
+    def _ask(self, content: dict[str, Any]) -> dict[str, Any]:
+        reply = self._exchange.ask(content)
+        answer = remote.read(reply)
+        if answer is None:
+            why = remote.problem(reply)
+            raise NotCopied(f"{self._exchange.kernel} failed ({why})" if why else _LOST)
+        if "refused" in answer:
+            raise refused(answer["refused"], self._outgoing.most, self._exchange.kernel)
+        if "dropped" in answer:
+            raise NotCopied(f"{self._exchange.kernel} no longer has what was sent; try again")
+        return answer

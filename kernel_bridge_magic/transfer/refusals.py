@@ -1,0 +1,40 @@
+"""The errors of variables that the codec refuses, in words for users. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kernel_bridge_magic.errors import BadVariable
+from kernel_bridge_magic.text import cut_end
+
+_LONGEST = 400  # characters of what the other side says
+
+
+def refused(told: Any, most: int, kernel: str = "") -> BadVariable:
+    """Return the error for what the codec has said: `[path, what, remedy, size]`; `kernel` is where, "" for here.
+
+    The list may come from the other side, and be anything.
+    """
+    try:
+        path, what, remedy, size = told
+        path, what, remedy = (cut_end(str(part), _LONGEST) for part in (path, what, remedy))
+        size = size if isinstance(size, int) else 0
+    except (TypeError, ValueError):
+        path, what, remedy, size = "", "cannot be copied", "", 0
+    name = path.split("[", 1)[0].split(" ", 1)[0]
+    if size:
+        larger = f"{path or 'it'} is larger than {size_of(most)}, so nothing was copied"
+        return BadVariable(larger, "--max-size SIZE allows more", name=name, size=size)
+    where = f" (in {kernel})" if kernel else ""
+    return BadVariable(f"{path or 'it'} {what}{where}", remedy.replace("{}", path), name=name)
+
+
+def size_of(size: int) -> str:
+    """Return a number of bytes as people write it: `12 bytes`, `3 kB`, `0.3 MB`, `1.2 GB`."""
+    if size < 1000:
+        return f"{size} bytes"
+    if size < 100_000:
+        return f"{size / 1000:.0f} kB"
+    if size < 100_000_000:
+        return f"{size / 1e6:.1f} MB"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
