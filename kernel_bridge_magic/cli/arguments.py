@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import kernel_bridge_magic
-from kernel_bridge_magic.choices import IF_BUSY_OF_MANY, RECONNECT, TRANSPORTS, at_least_one, seconds, timeout
+from kernel_bridge_magic.choices import IF_BUSY_OF_MANY, RECONNECT, TRANSPORTS, at_least_one, seconds, size, timeout
 from kernel_bridge_magic.errors import BadInput
 from kernel_bridge_magic.text import Hidden, cut_end, hide, visible
 
@@ -22,6 +22,8 @@ examples:
   kernel-bridge exec --all students -c "score" --json
   cat job.py | kernel-bridge exec "re:^work/" -
   kernel-bridge exec --base-url http://localhost:8888 --token env:TOKEN --kernel-id ID --code-file job.py
+  kernel-bridge get analysis df --output df.arrow
+  kernel-bridge put analysis limits limits.json
   kernel-bridge interrupt analysis
   kernel-bridge servers --add https://lab.example/ --name lab --token env:LAB_TOKEN
   kernel-bridge servers --check http://localhost:8888/ --token env:TOKEN
@@ -30,8 +32,8 @@ examples:
 exit status:
   0    ok, also of Python code that ends with sys.exit(0)
   1    the code raised an error
-  2    nothing was run: usage, no such kernel, several of them, a busy one, no connection
-  3    the kernel died, the outcome is unknown, or the output could not be written
+  2    nothing was run or copied: usage, no such kernel or variable, several of them, a busy one, no connection
+  3    the kernel died, the outcome is unknown, a copy broke off, or the output could not be written
   124  no result within --timeout; the code keeps running there
   130  interrupted (Ctrl-C)
   141  whoever read the output has gone
@@ -105,9 +107,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         if word.startswith("-") and word != "-":
             raise BadInput(_unknown_option(word.partition("=")[0], command))
     match = getattr(options, "match", None)
-    words = [*([] if match in (None, command.get_default("match")) else [match]), *extra]
+    words = [] if match in (None, command.get_default("match")) else [match]
+    if options.command in ("get", "put"):
+        words += [getattr(options, name) for name in ("name", "file") if name in options]
+    words += extra
     if options.command == "exec":
         _settle(options, words)
+    elif options.command in ("get", "put"):
+        _settle_copy(options, words)
     elif options.command == "interrupt" and not words:
         raise BadInput("which kernel? Write kernel-bridge interrupt NAME; kernel-bridge list lists them")
     elif options.command == "servers" and words:
@@ -155,13 +162,28 @@ def _settle(options: argparse.Namespace, words: list[str]) -> None:
         options.kernel_match = words[0]
 
 
+def _settle_copy(options: argparse.Namespace, words: list[str]) -> None:
+    """Set which kernel, which variable and, for `put`, which file was given."""
+    takes = ["match", "name"] if options.command == "get" else ["match", "name", "file"]
+    written = f"kernel-bridge {options.command} {' '.join(name.upper() for name in takes)}"
+    if len(words) < len(takes):
+        what = {"match": "which kernel", "name": "which variable", "file": "which file"}[takes[len(words)]]
+        raise BadInput(f"{what}? Write {written}")
+    if len(words) > len(takes):
+        raise BadInput(f"unexpected argument {_shown(words[len(takes)])}. Write {written}")
+    for name, word in zip(takes, words, strict=True):
+        setattr(options, name, word)
+    if options.command == "get" and options.replace and options.output is None:
+        raise BadInput("--replace goes with --output FILE")
+
+
 def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     """Build the parser, and that of each command."""
     about = "Run code in a Jupyter kernel that is already running."
     parser = _Parser(prog="kernel-bridge", description=about, epilog=_EXAMPLES)
     parser.add_argument("--version", action="version", version=f"kernel-bridge {kernel_bridge_magic.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    for add in (_add_list, _add_exec, _add_interrupt, _add_servers, _add_demo):
+    for add in (_add_list, _add_exec, _add_get, _add_put, _add_interrupt, _add_servers, _add_demo):
         add(commands.add_parser)
     return parser, dict(commands.choices)
 
@@ -212,6 +234,50 @@ def _add_exec(add: _Add) -> None:
     execute.add_argument("--history", action="store_true", help="count the code in the other kernel's In and Out")
     keeps = "keep the output there until it has arrived here (ipykernel 7 or newer)"
     execute.add_argument("--durable", action="store_true", help=keeps)
+
+
+def _add_get(add: _Add) -> None:
+    get = add(
+        "get",
+        help="copy a variable of a kernel here",
+        usage="kernel-bridge get MATCH NAME [--output FILE] [options]",
+        description="Copy a variable of a kernel here, and print it as JSON or write it to a file.",
+    )
+    get.add_argument("match", nargs="?", metavar="MATCH", help=_MATCH)
+    name = "the variable's name there (behind MATCH)"
+    get.add_argument("name", nargs="?", default=argparse.SUPPRESS, metavar="NAME", help=name)
+    kinds = "write it to a file that ends in .json, .npy, .arrow, .csv, .png or .txt"
+    get.add_argument("-o", "--output", metavar="FILE", help=kinds)
+    get.add_argument("--replace", action="store_true", help="replace a file that exists")
+    _add_copy(get)
+
+
+def _add_put(add: _Add) -> None:
+    put = add(
+        "put",
+        help="copy the content of a file to a kernel, as a variable",
+        usage="kernel-bridge put MATCH NAME (FILE | -) [options]",
+        description="Copy the content of a file to a kernel, as a variable.",
+    )
+    put.add_argument("match", nargs="?", metavar="MATCH", help=_MATCH)
+    name = "the variable's name there (behind MATCH)"
+    put.add_argument("name", nargs="?", default=argparse.SUPPRESS, metavar="NAME", help=name)
+    kinds = "it ends in .json, .npy, .arrow, .csv, .png or .txt; - is JSON from standard input"
+    put.add_argument("file", nargs="?", default=argparse.SUPPRESS, metavar="FILE", help=kinds)
+    _add_copy(put)
+
+
+def _add_copy(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every copy."""
+    _add_server(parser)
+    most = "copy no more than this, 500MB or 1GB (default: 1GB); in a terminal you are asked"
+    parser.add_argument("--max-size", metavar="SIZE", type=size, default=10**9, help=most)
+    pickles = "pickle what no format knows; only for kernels that are yours"
+    parser.add_argument("--pickle", action="store_true", help=pickles)
+    stops = "stop waiting after so long (30, 5m)"
+    parser.add_argument("--timeout", metavar="SECONDS", type=timeout, help=stops)
+    how = "how to copy; auto takes a file in memory where the kernel is on this machine"
+    parser.add_argument("--transport", choices=TRANSPORTS, default="auto", help=how)
 
 
 def _add_interrupt(add: _Add) -> None:

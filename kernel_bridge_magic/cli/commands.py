@@ -1,10 +1,14 @@
-"""The commands: `list`, `exec`, `interrupt`, `servers`, `demo`. Imported when a command line was understood."""
+"""The commands: `list`, `exec`, `get`, `put`, `interrupt`, `servers`, `demo`.
+
+Imported when a command line was understood.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from typing import AnyStr
 
 from kernel_bridge_magic.bridge.bridge import Bridge
@@ -12,6 +16,7 @@ from kernel_bridge_magic.bridge.runner import run
 from kernel_bridge_magic.cli.login import add_server, give_secret, refuse_alone, refuse_unless_added, server_url
 from kernel_bridge_magic.cli.many import exec_on_many, several
 from kernel_bridge_magic.cli.outcome import OK, UNUSABLE, print_json, say, show, status_of
+from kernel_bridge_magic.cli.variables import get, put
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.contract.json_contract import (
     checks_model,
@@ -43,7 +48,15 @@ def run_command(options: argparse.Namespace, meant: list[Kernel]) -> int:
     Raises:
         KernelBridgeError: nothing was run.
     """
-    work = {"exec": _exec, "interrupt": _interrupt, "list": _list, "servers": _servers, "demo": _demo}
+    work: dict[str, Callable[[argparse.Namespace, list[Kernel]], int]] = {
+        "exec": _exec,
+        "get": get,
+        "put": put,
+        "interrupt": _interrupt,
+        "list": _list,
+        "servers": _servers,
+        "demo": _demo,
+    }
     return work[options.command](options, meant)
 
 

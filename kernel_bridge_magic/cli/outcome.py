@@ -9,7 +9,17 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from kernel_bridge_magic.errors import AmbiguousKernel, BadCell, BadOption, Fate, KernelBridgeError, NotRun, TimedOut
+from kernel_bridge_magic.errors import (
+    AmbiguousKernel,
+    BadCell,
+    BadOption,
+    Fate,
+    FateError,
+    KernelBridgeError,
+    NotCopied,
+    NotRun,
+    TimedOut,
+)
 from kernel_bridge_magic.interrupts import Terminated, told_to_end
 from kernel_bridge_magic.text import visible
 
@@ -77,12 +87,12 @@ def status_of_many(results: RemoteResults) -> int:
     return worst or (UNUSABLE if statuses == {UNUSABLE} else RAISED if UNUSABLE in statuses else OK)
 
 
-def stop(came: KeyboardInterrupt, meant: list[Kernel], *, as_json: bool) -> int:
-    """Report a Ctrl-C, or a signal to end, that came before anything was sent; return the exit status."""
+def stop(came: KeyboardInterrupt, meant: list[Kernel], *, as_json: bool, outcome: str = "nothing was run") -> int:
+    """Report a Ctrl-C, or a signal to end, that came before anything was done; return the exit status."""
     how, status = "interrupted", INTERRUPTED
     if isinstance(came, Terminated):
         how, status = f"told to end ({came.name})", BY_SIGNAL + came.number
-    words = f"{how}; nothing was run"
+    words = f"{how}; {outcome}"
     if as_json:
         from kernel_bridge_magic.contract.json_contract import failure
 
@@ -92,7 +102,7 @@ def stop(came: KeyboardInterrupt, meant: list[Kernel], *, as_json: bool) -> int:
 
 
 def fail(error: KernelBridgeError, meant: list[Kernel], *, as_json: bool) -> int:
-    """Report an error before anything was sent; return the exit status. `meant` has the kernel, if it was found."""
+    """Report an error that is no cell's; return the exit status. `meant` has the kernel, if it was found."""
     text = str(error)
     if as_json:
         from kernel_bridge_magic.contract.json_contract import failure
@@ -106,7 +116,15 @@ def fail(error: KernelBridgeError, meant: list[Kernel], *, as_json: bool) -> int
     if isinstance(error, AmbiguousKernel) and not as_json:
         for line in error.choices(_columns()):
             print(line, file=sys.stderr)
-    return UNUSABLE
+    return _status_of_failure(error)
+
+
+def _status_of_failure(error: KernelBridgeError) -> int:
+    """Return the exit status for an error that is no cell's: a copy may have broken off half way."""
+    if isinstance(error, TimedOut):
+        return TIMEOUT
+    broke = isinstance(error, NotCopied) or (isinstance(error, FateError) and not isinstance(error, NotRun))
+    return LOST if broke else UNUSABLE
 
 
 def _columns() -> int:

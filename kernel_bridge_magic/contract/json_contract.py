@@ -12,7 +12,7 @@ from kernel_bridge_magic.errors import AmbiguousKernel, Fate, FateError, KernelB
 from kernel_bridge_magic.matching.selectors import selector
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.reports import Checkup, Listing, ServerReport
-from kernel_bridge_magic.results import RemoteResult
+from kernel_bridge_magic.results import Copied, RemoteResult
 from kernel_bridge_magic.text import visible, without_colours
 
 VERSION = 1
@@ -80,6 +80,24 @@ def checks_model(checkups: Sequence[Checkup]) -> dict[str, Any]:
 def interrupt_model(kernel: Kernel, *, interrupted: bool) -> dict[str, Any]:
     """Return what `interrupt --json` prints; `interrupted` is false for a kernel that was idle."""
     return _found(kernel=kernel_model(kernel, kernel.id), interrupted=interrupted)
+
+
+def copied_model(
+    kernel: Kernel, copied: Copied, kind: str, *, file: str | None, replaced: bool, seconds: float, **value: Any
+) -> dict[str, Any]:
+    """Return what `get --json` and `put --json` print. `kind` is the variable's type, and how much there is of it.
+
+    `file` is where it was written to, or read from. `value` has the value under that name, where it is printed.
+    """
+    variable = {
+        "name": copied.name,
+        "type": kind,
+        "size": copied.size,
+        "note": copied.note or None,
+        "replaced": replaced,
+    }
+    model = kernel_model(kernel, kernel.id)
+    return _found(kernel=model, variable=variable, file=file, **value, seconds=round(seconds, 6))
 
 
 def listing_model(listing: Listing, kernels: list[Kernel]) -> dict[str, Any]:

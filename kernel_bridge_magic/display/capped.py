@@ -14,7 +14,7 @@ from kernel_bridge_magic.display.group_sink import InBlocks
 from kernel_bridge_magic.display.notebook import NotebookSink
 from kernel_bridge_magic.display.overflow import Overflow, Shelf
 from kernel_bridge_magic.display.throttle import Allowance
-from kernel_bridge_magic.errors import FateError, RemoteError
+from kernel_bridge_magic.errors import CellError
 from kernel_bridge_magic.protocol.tails import MAX_KEPT, MAX_OUTPUT, Tail, beginning, size_of, spoken
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.text import count
@@ -188,7 +188,7 @@ class CappedSink(NotebookSink):
         self._may_send(ends=True)
         super().result(value, display_id)
 
-    def error(self, error: RemoteError | FateError) -> None:
+    def error(self, error: CellError) -> None:
         self._release_all()
         self._may_send(ends=True)
         super().error(error)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kernel_bridge_magic.display.neutral import INCOMING, QUEUED
-from kernel_bridge_magic.errors import FateError, RemoteError
+from kernel_bridge_magic.display.neutral import IN_PLACE
+from kernel_bridge_magic.errors import CellError, KernelBridgeError, RemoteError
 from kernel_bridge_magic.protocol.events import ClearOutput, DisplayData, Error, Event, ExecuteResult, Stream
 from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.results import RemoteValue
@@ -95,13 +95,13 @@ class GroupSink:
             self._known.add(display_id)
             self._in_blocks.add(display_id)
 
-    def error(self, error: RemoteError | FateError) -> None:
+    def error(self, error: CellError) -> None:
         if isinstance(error, RemoteError):
             self._add(Error(error.ename, error.evalue, tuple(error.traceback)))
         else:
             self.end(error, str(error))
 
-    def end(self, error: FateError, text: str) -> None:
+    def end(self, error: KernelBridgeError, text: str) -> None:
         """Show how the cell ended, in these words."""
         self._add(Error(type(error).__name__, text))
 
@@ -110,7 +110,7 @@ class GroupSink:
 
     def inform(self, kind: str, text: str) -> None:
         """Keep a neutral line. One that is about the moment only is no output."""
-        if kind in (QUEUED, INCOMING):
+        if kind in IN_PLACE:
             self.waiting = text
         elif text:
             self._add(DisplayData({"text/plain": text}, {}))

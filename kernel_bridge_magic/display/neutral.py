@@ -18,8 +18,10 @@ WIDGETS = "widgets"  # why they are shown as text
 REQUEST = "request"  # what the cell asked its front end for
 KERNELS = "kernels"  # how far a cell is on many kernels
 JOB = "job"  # how far a background job is
+COPYING = "copying"  # how far a variable is on its way
+VARIABLE = "variable"  # which variable was copied
 #: the kinds whose next line replaces the one before
-IN_PLACE = frozenset({QUEUED, INCOMING})
+IN_PLACE = frozenset({QUEUED, INCOMING, COPYING})
 
 # JupyterLab's and Notebook 7's colour, VS Code's, and one that can be read on white and on black.
 _GREY = "var(--jp-ui-font-color2, var(--vscode-descriptionForeground, #767676))"

@@ -14,7 +14,7 @@ from kernel_bridge_magic.display.bottom import write_text
 from kernel_bridge_magic.display.group_sink import InBlocks
 from kernel_bridge_magic.display.hooks import Captured, outside
 from kernel_bridge_magic.display.neutral import IN_PLACE, LATE, Heading, bundle, metadata
-from kernel_bridge_magic.errors import FateError, RemoteError
+from kernel_bridge_magic.errors import CellError
 from kernel_bridge_magic.results import RemoteValue
 
 
@@ -104,7 +104,7 @@ class NotebookSink:
     def begin_line(self) -> None:
         """Do nothing: a front end ends each output by itself."""
 
-    def error(self, error: RemoteError | FateError) -> None:
+    def error(self, error: CellError) -> None:
         """Show a traceback as the shell shows its own."""
         self.flush()
         try:
@@ -169,7 +169,7 @@ class LateSink:
     def begin_line(self) -> None:
         """Do nothing: a front end ends each output by itself."""
 
-    def error(self, error: RemoteError | FateError) -> None:
+    def error(self, error: CellError) -> None:
         """Show an error; the cell it belongs to ended before it."""
         name, lines = type(error).__name__, list(error._render_traceback_())
         self._send("error", {"ename": name, "evalue": str(error), "traceback": lines})

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from kernel_bridge_magic.display.bottom import Bottom, close_left_open, is_terminal
-from kernel_bridge_magic.errors import FateError, RemoteError
+from kernel_bridge_magic.errors import CellError
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.text import without_colours
@@ -53,7 +53,7 @@ class PlainSink:
         text = value.text or f"<{next(iter(value.data), 'empty')}>"
         self.stream("stdout", text if text.endswith("\n") else f"{text}\n")
 
-    def error(self, error: RemoteError | FateError) -> None:
+    def error(self, error: CellError) -> None:
         """Write the traceback to stderr, in colour where that is a terminal."""
         self.begin_line()
         text = "\n".join(error._render_traceback_()) + "\n"

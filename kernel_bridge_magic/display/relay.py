@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from kernel_bridge_magic.display.neutral import QUEUED, REQUEST, WIDGETS, waiting
-from kernel_bridge_magic.errors import FateError, RemoteError
+from kernel_bridge_magic.errors import CellError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import (
     STOP,
@@ -63,7 +63,7 @@ class Sink(Protocol):
     def begin_line(self) -> None:
         """End what the kernel's text has left open in a terminal: a line of ours comes next."""
 
-    def error(self, error: RemoteError | FateError) -> None:
+    def error(self, error: CellError) -> None:
         """Show an error without raising it."""
 
     def note(self, text: str) -> None:

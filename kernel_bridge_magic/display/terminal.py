@@ -9,9 +9,9 @@ from typing import Any
 
 from kernel_bridge_magic.display.ansi_html import newest
 from kernel_bridge_magic.display.bottom import Bottom, close_left_open, dimmed, is_terminal, write_text
-from kernel_bridge_magic.display.neutral import IN_PLACE, INCOMING, Heading
+from kernel_bridge_magic.display.neutral import COPYING, IN_PLACE, INCOMING, Heading
 from kernel_bridge_magic.display.notebook import NotebookSink
-from kernel_bridge_magic.errors import FateError, RemoteError
+from kernel_bridge_magic.errors import CellError
 from kernel_bridge_magic.results import RemoteValue
 from kernel_bridge_magic.sanitize.terminal import LeftOpen
 from kernel_bridge_magic.text import visible
@@ -65,7 +65,7 @@ class TerminalSink(NotebookSink):
         super().result(value, display_id)
         self._wrote(value.text)
 
-    def error(self, error: RemoteError | FateError) -> None:
+    def error(self, error: CellError) -> None:
         super().error(error)
         self._wrote("\n".join(error._render_traceback_()))
 
@@ -158,7 +158,7 @@ class LateTerminalSink:
         """Show a result; its cell is over, or runs in the background, so it has no number, and is in no `Out`."""
         self.display(value.data, value.metadata, display_id, False)
 
-    def error(self, error: RemoteError | FateError) -> None:
+    def error(self, error: CellError) -> None:
         """Write a traceback where IPython would."""
         self._write_lines("stdout", "\n".join(error._render_traceback_()), headed=True)
 
@@ -178,7 +178,7 @@ class LateTerminalSink:
         """Write a neutral line of ours to `stderr`, in a terminal dim; how much of a message has come only once."""
         before = self._informed.get(kind, "")
         self._informed[kind] = text
-        if kind in IN_PLACE and (text == before or (kind == INCOMING and before)):
+        if kind in IN_PLACE and (text == before or (kind in (INCOMING, COPYING) and before)):
             return
         if text:
             self._write_lines("stderr", text, dim=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kernel_bridge_magic.errors import BadOption
 from kernel_bridge_magic.interrupts import held, sends_nothing
 from kernel_bridge_magic.ipython.screens import show_anew
+from kernel_bridge_magic.ipython.variables import bind, check_names
 from kernel_bridge_magic.jobs.job import RemoteJob
 from kernel_bridge_magic.jobs.jobs import JobList
 
@@ -25,6 +27,9 @@ def begin(here: InShell, match: str, code: str, options: Any) -> RemoteJob:
     with held(), sends_nothing():
         kernel = here.find(match, options.server)
         cell = dataclasses.replace(here.cell(code, [kernel], options), if_busy=options.if_busy or "wait")
+        check_names(cell.variables, [kernel])
+        if cell.variables.sent is not None:
+            cell.variables.sent.keep()  # what this shell does meanwhile must not change it
         number = here.jobs.number()
         job = RemoteJob(
             number,
@@ -35,6 +40,7 @@ def begin(here: InShell, match: str, code: str, options: Any) -> RemoteJob:
             transport=options.transport,
             widgets_of=here.widgets_of,
             reconnect_timeout=here.reconnect_timeout,
+            bind=partial(bind, here.shell.user_ns),
         )
         here.jobs.add(job)
         if options.result:

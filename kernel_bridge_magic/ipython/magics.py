@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import keyword
 import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from kernel_bridge_magic.interrupts import held, sends_nothing
 from kernel_bridge_magic.ipython.config import KernelBridge
 from kernel_bridge_magic.ipython.line_parser import HelpWanted
 from kernel_bridge_magic.ipython.options import jobs_parser, kernels_parser, remote_parser, servers_parser
+from kernel_bridge_magic.transfer.names import check
 
 if TYPE_CHECKING:
     from kernel_bridge_magic.bridge.bridge import Bridge
@@ -136,9 +136,10 @@ class BridgeMagics(Magics):
             return None
         _check_given(match, code if cell is None else None, options)
         if options.result is not None:
-            _check_name(options.result)
+            options.result = check(options.result, "--result")
         if options.bg:
             _check_bg(options)
+        options.variables = self._here.variables(options)
         if (options.all or "," in match) and (kernels := self._here.several(match, options)) is not None:
             if options.bg:
                 raise BadOption("--bg is for one kernel: leave it out, or name one")
@@ -195,13 +196,6 @@ BridgeMagics.remote.__doc__ = remote_parser().format_help()
 BridgeMagics.kernels.__doc__ = kernels_parser().format_help()
 BridgeMagics.jobs.__doc__ = jobs_parser().format_help()
 BridgeMagics.servers.__doc__ = servers_parser().format_help()
-
-
-def _check_name(name: str) -> None:
-    """Refuse what is no variable name, and names that IPython uses (T20)."""
-    reserved = name in ("In", "Out", "get_ipython", "exit", "quit") or name.startswith("_")
-    if not name.isidentifier() or keyword.iskeyword(name) or reserved:
-        raise BadOption(f"--result {name!r} is not a variable name that can be set. Choose another name")
 
 
 def _check_bg(options: Any) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kernel_bridge_magic.choices import check_for_many
+from kernel_bridge_magic.display.neutral import VARIABLE
 from kernel_bridge_magic.display.notebook import NotebookSink
 from kernel_bridge_magic.display.tables import KernelList, links_of
 from kernel_bridge_magic.interrupts import held, sends_nothing
+from kernel_bridge_magic.ipython.variables import bind_many, check_names
 from kernel_bridge_magic.jobs.consent import confirm
 from kernel_bridge_magic.jobs.fanout import FanOut
 from kernel_bridge_magic.jobs.results import RemoteResults
@@ -29,11 +31,14 @@ def run_on_many(
     with held():
         sink = here.front.sink()
         with sends_nothing():
+            check_names(options.variables, kernels)
             fan = _fan_out(here, kernels, code, options)
             confirm(kernels, yes=options.yes, ask=input if sink.can_ask else None)
         together = _together(here, sink, kernels, hold_result=hold_result)
         try:
             results = show(fan, together, group=not options.no_group)
+            for text in bind_many(here.shell.user_ns, options.variables, results):
+                sink.inform(VARIABLE, text)
         finally:
             sink.finish()
     if options.result:

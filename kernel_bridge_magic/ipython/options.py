@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernel_bridge_magic.choices import IF_BUSY_OF_MANY, TRANSPORTS, at_least_one, every, timeout
+from kernel_bridge_magic.choices import IF_BUSY_OF_MANY, TRANSPORTS, at_least_one, every, size, timeout
 from kernel_bridge_magic.ipython.line_parser import MagicParser
 from kernel_bridge_magic.text import Hidden, hide
 
@@ -32,7 +32,7 @@ button, ends the wait.
 
 
 def remote_parser() -> MagicParser:
-    """Build the parser of %remote."""
+    """Build the parser of %remote. Longer than others, since it is a list of options."""
     parser = MagicParser(
         prog="remote",
         usage="%%remote [options] MATCH, with the code below it, or %remote [options] MATCH CODE",
@@ -41,7 +41,8 @@ def remote_parser() -> MagicParser:
         epilog=_MATCH_HELP + _LINK_HELP + "\nexamples:\n  %%remote analysis\n  df.describe()\n\n"
         "  x = %remote analysis len(df)\n  %%remote -s lab --timeout 5m train.ipynb\n  fit(model)\n\n"
         "  %%remote --all students\n  %%remote north,south\n  %%remote --all 'n*'\n"
-        "  x = %remote --all students score(model)\n  %%remote --bg train.ipynb\n",
+        "  x = %remote --all students score(model)\n  %%remote --bg train.ipynb\n"
+        "  %%remote -i threshold -o df,n=count analysis\n",
     )
     parser.add_argument("-s", "--server", type=hide, metavar="NAME|URL", help="only that server")
     bound = "bind the outcome to this name: a RemoteResult, a RemoteResults of several kernels, a RemoteJob"
@@ -69,6 +70,14 @@ def remote_parser() -> MagicParser:
     parser.add_argument("--transport", metavar=names, choices=TRANSPORTS, default="auto", help=how)
     keeps = "keep the output there until it has arrived here (ipykernel 7 or newer)"
     parser.add_argument("--durable", action="store_true", help=keeps)
+    there = "bind these variables of here in the other kernel before the cell runs: a,b or NEW=OLD"
+    parser.add_argument("-i", action="append", metavar="NAMES", help=there)
+    here = "bind these variables of the other kernel here once the cell has ended well; of several kernels, dicts"
+    parser.add_argument("-o", action="append", metavar="NAMES", help=here)
+    most = "how large they may be in all (500MB, 2GB; default: 1GB); above that you are asked, or it is refused"
+    parser.add_argument("--max-size", metavar="SIZE", type=size, help=most)
+    pickles = "pickle what has no other format; only for kernels that are yours, since a pickle can run anything"
+    parser.add_argument("--pickle", action="store_true", help=pickles)
     parser.add_argument("-q", "--quiet", action="store_true", help="do not say which kernel is meant")
     return parser
 

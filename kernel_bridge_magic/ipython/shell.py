@@ -10,7 +10,7 @@ import functools
 import getpass
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kernel_bridge_magic.bridge.bridge import Bridge
@@ -23,28 +23,33 @@ from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.discovery.standalone import own_kernel_id
 from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.hooks import leave_out
-from kernel_bridge_magic.display.neutral import KERNEL
+from kernel_bridge_magic.display.neutral import KERNEL, VARIABLE
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.servers import CheckList, ServerList
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.display.terminal import TerminalSink
-from kernel_bridge_magic.errors import BadOption, BadServer, FateError, OwnKernel
+from kernel_bridge_magic.errors import BadOption, BadServer, BadVariable, FateError, NotCopied, OwnKernel
 from kernel_bridge_magic.faces import MAGICS
 from kernel_bridge_magic.interrupts import aside, held, sends_nothing
 from kernel_bridge_magic.ipython.config import KernelBridge
 from kernel_bridge_magic.ipython.fronts import NotebookFront, TerminalFront
+from kernel_bridge_magic.ipython.variables import asked_for, bind, check_names, larger, sent_lines
 from kernel_bridge_magic.jobs.jobs import Jobs
 from kernel_bridge_magic.matching.levels import Level, match_level, shown
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.remote_code.displayhook_patch import GUEST
-from kernel_bridge_magic.results import RemoteValue
+from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.text import cut_end, cut_middle, visible
+from kernel_bridge_magic.transfer.variables import Variables
 
 _OF_ENTRY = ("name", "token", "password", "ca_file", "trust", "allow_plain_http")
 #: the levels at which a MATCH names its kernel in full. A row does not: the same cell may run again with other rows.
 _WHOLE = frozenset({Level.ID, Level.PATH, Level.NAME, Level.STEM})
 _CHAIN = "chain"  # in our requests' metadata: the kernels that wait for this cell
+
+
+Ask = Callable[[str], str]
 
 
 class InShell:
@@ -124,6 +129,7 @@ class InShell:
             since=time.monotonic(),
             metadata=self.metadata(kernels),
             durable=options.durable,
+            variables=options.variables,
         )
 
     def several(self, match: str, options: Any) -> KernelList | None:
@@ -146,11 +152,21 @@ class InShell:
 
     def _run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
         sink = self.front.sink()
-        with sends_nothing():
-            widgets, kernel, execution = self._start(match, code, options, sink)
+        ask = input if sink.can_ask else None
+        while True:
+            try:
+                with sends_nothing():
+                    widgets, kernel, execution = self._start(match, code, options, sink)
+                break
+            except BadVariable as problem:
+                options.variables = larger(options.variables, problem, ask)
         with widgets.cell(execution, self.front.parent(), sink) as cell_widgets:
             relay = Relay(sink, kernel, hold_result=hold_result, widgets=cell_widgets)
             outcome = run(execution, relay, sink)
+        if isinstance(outcome.error, BadVariable) and outcome.error.size:
+            outcome = self._get_larger(outcome, options, relay, ask)
+        for text in bind(self.shell.user_ns, outcome):
+            relay.inform(VARIABLE, text)
         if options.result:
             self.shell.user_ns[options.result] = outcome
         if outcome.error is not None:
@@ -166,6 +182,25 @@ class InShell:
                 sink.error(outcome.error)
         return relay.held
 
+    def _get_larger(self, outcome: RemoteResult, options: Any, relay: Relay, ask: Ask | None) -> RemoteResult:
+        """Return the outcome with the variables that were too large, got by a request of its own, if the user wants."""
+        assert isinstance(outcome.error, BadVariable)
+        try:
+            variables = larger(options.variables, outcome.error, ask)
+            connection = self.bridge.pool.connect(outcome.kernel, options.transport)
+            got = connection.get_all(variables, show=relay.show)
+        except (BadVariable, NotCopied) as problem:
+            return dataclasses.replace(outcome, error=problem)
+        return dataclasses.replace(outcome, error=None, variables=got)
+
+    def variables(self, options: Any) -> Variables:
+        """Return the variables that go with a cell by its options.
+
+        Raises:
+            BadOption, BadVariable: they cannot; nothing was sent.
+        """
+        return asked_for(options, self.shell.user_ns)
+
     def _start(
         self, match: str, code: str, options: Any, sink: CappedSink | TerminalSink
     ) -> tuple[WidgetBridge, Kernel, Execution]:
@@ -176,6 +211,7 @@ class InShell:
         relay = Relay(sink, kernel)
         if not options.quiet:
             self._introduce(match, kernel, relay)
+        check_names(options.variables, [kernel])
         cell = dataclasses.replace(
             described,
             if_busy=options.if_busy or "wait",
@@ -186,7 +222,9 @@ class InShell:
             connection = self.bridge.pool.connect(kernel, options.transport, note=relay.show, cell=cell)
             connection.reconnect_timeout = self.reconnect_timeout
             widgets = self.widgets_of(connection)
-            execution = connection.start(cell)
+            execution = connection.start(cell, relay.show)
+        for text in sent_lines(execution.sent, kernel.title):
+            relay.inform(VARIABLE, text)
         return widgets, kernel, execution
 
     def widgets_of(self, connection: KernelConnection) -> WidgetBridge:

@@ -170,6 +170,8 @@ class FanOut:
                 self._waiting[number].release()
                 if isinstance(came, RemoteResult):
                     self.results[number] = came
+        if self._cell.variables.sent is not None:
+            self._cell.variables.sent.release()
         with self._lock:
             self._over.set()
             released = self._opened[max(_KEPT_OPEN - self._known, 0) :]
@@ -261,7 +263,8 @@ class FanOut:
             self._check(number)
             self._sending.add(number)
         try:
-            execution = connection.start(cell)
+            show = functools.partial(self._put, number)
+            execution = connection.start(cell, show, lambda: self._called_off or self._left)
         except NotRun as busy:
             raise NotRun(f"{title} is busy, and was skipped", kernel=title) if self._skip else busy from None
         with self._lock:

@@ -16,9 +16,9 @@ from kernel_bridge_magic.choices import RECONNECT, check_duration
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.execution import Execution
-from kernel_bridge_magic.display.neutral import QUEUED
+from kernel_bridge_magic.display.neutral import QUEUED, VARIABLE
 from kernel_bridge_magic.display.relay import Relay
-from kernel_bridge_magic.errors import FateError, NotRun
+from kernel_bridge_magic.errors import BadVariable, FateError, NotCopied, NotRun
 from kernel_bridge_magic.interrupts import PATIENCE, check, interrupt_says
 from kernel_bridge_magic.jobs.fanout import not_run, outcome_of
 from kernel_bridge_magic.models import Kernel
@@ -27,6 +27,7 @@ from kernel_bridge_magic.protocol.events import Event, Started
 from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.text import visible
+from kernel_bridge_magic.transfer.summary import THERE, line
 
 _LINE_SECONDS = 1.0  # between two states of the line that says how long a job has run
 
@@ -70,6 +71,7 @@ class RemoteJob:
         transport: str = "auto",
         widgets_of: Callable[[KernelConnection], WidgetBridge] | None = None,
         reconnect_timeout: float | None = RECONNECT,
+        bind: Callable[[RemoteResult], list[str]] | None = None,
     ) -> None:
         self.number = number
         self.kernel = kernel
@@ -79,6 +81,8 @@ class RemoteJob:
         self._transport = transport
         self._widgets_of = widgets_of
         self._reconnect_timeout = reconnect_timeout
+        self._bind = bind
+        self._bound: list[str] = []  # a line for each variable that was
         self._outputs = Outputs()
         self._lock = threading.RLock()
         self._doing = "connecting"
@@ -245,7 +249,11 @@ class RemoteJob:
                 self._pool.release(connection)
             raise called_off
         connection.reconnect_timeout = self._reconnect_timeout
-        execution = connection.start(self._cell)
+        execution = connection.start(self._cell, note, self._why_stopped)
+        if self._cell.variables.sent is not None:
+            self._cell.variables.sent.release()
+        for copied in execution.sent.values():
+            notes.inform(VARIABLE, line(copied, THERE, self.kernel.title))
         with self._lock:
             self._execution = execution
             for _ in range(self._interrupts):  # they came while it was being sent
@@ -287,9 +295,11 @@ class RemoteJob:
                 return
             self._seconds = time.monotonic() - self._began if self._doing == "running" else result.seconds
             self._result = result
+        if result.variables and self._bind is not None:
+            self._bound = self._bind(result)
         with contextlib.suppress(Exception):  # whoever waits is to hear of the end also where nothing can be shown
             self._screen.sink.inform(QUEUED, "")
-            if isinstance(result.error, FateError) and not self._left:
+            if isinstance(result.error, FateError | BadVariable | NotCopied) and not self._left:
                 self._screen.sink.error(result.error)
             if not self._left or self._screen.tells_left:
                 self._tell()
@@ -303,6 +313,10 @@ class RemoteJob:
     def _name(self) -> str:
         return f"job {self.number} → {visible(self.kernel.title)}"
 
+    def _why_stopped(self) -> str:
+        """Return why the variables that go with the cell are not waited for any more."""
+        return "you have stopped it" if self._interrupts else self._left
+
     def state(self) -> str:
         """Return in a few words what it does, and since when or for how long."""
         if self._result is not None:
@@ -312,7 +326,7 @@ class RemoteJob:
 
     def line(self) -> str:
         """Return one line: which job it is, and its state."""
-        return f"{self._name}: {self.state()}"
+        return "; ".join([f"{self._name}: {self.state()}", *self._bound])
 
     def _tell(self) -> None:
         self._told = time.monotonic()

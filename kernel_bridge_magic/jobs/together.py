@@ -13,7 +13,7 @@ from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.group_sink import GroupSink
 from kernel_bridge_magic.display.groups import Shown, not_shown, summary
 from kernel_bridge_magic.display.relay import Relay
-from kernel_bridge_magic.errors import Fate, FateError
+from kernel_bridge_magic.errors import BadVariable, Fate, FateError, NotCopied
 from kernel_bridge_magic.jobs.fanout import Begun, Came, FanOut, run
 from kernel_bridge_magic.jobs.results import RemoteResults, without_name
 from kernel_bridge_magic.matching.several import headings_of
@@ -112,7 +112,7 @@ class Together:
         with _told_in_its_block(one):
             one.relay.finish()
         with _told_in_its_block(one):
-            if isinstance(result.error, FateError):
+            if isinstance(result.error, FateError | BadVariable | NotCopied):
                 one.sink.end(result.error, without_name(str(result.error), one.kernel.title))
             else:
                 note_interruption(result.error, one.relay)

@@ -23,7 +23,7 @@ from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.display.relay import Relay
-from kernel_bridge_magic.errors import BadCell, Fate, FateError, LeftRunning, RemoteError
+from kernel_bridge_magic.errors import BadCell, CellError, Fate, FateError, LeftRunning, RemoteError
 from kernel_bridge_magic.interrupts import interrupts_to
 from kernel_bridge_magic.models import Server
 from kernel_bridge_magic.protocol.events import Started, Stream
@@ -71,7 +71,7 @@ class Screen:
     def result(self, value: RemoteValue, display_id: str = "") -> None:
         self.shown.append(("result", value.text))
 
-    def error(self, error: RemoteError | FateError) -> None:
+    def error(self, error: CellError) -> None:
         self.shown.append(("error", error))
 
     stop = "Ctrl-C"
@@ -156,7 +156,7 @@ def test_an_error_that_was_caught_does_not_wait_for_the_end_of_its_cell(tmp_path
     seen = threading.Event()
 
     class Watching(Screen):
-        def error(self, error: RemoteError | FateError) -> None:
+        def error(self, error: CellError) -> None:
             super().error(error)
             seen.set()
 

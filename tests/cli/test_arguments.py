@@ -45,8 +45,8 @@ def test_short_spellings_mean_what_the_long_ones_do(short: tuple[str, ...], long
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ([], "no command: list, exec, interrupt, servers or demo (kernel-bridge --help)"),
-        (["--json"], "no command: list, exec, interrupt, servers or demo (kernel-bridge --help)"),
+        ([], "no command: list, exec, get, put, interrupt, servers or demo (kernel-bridge --help)"),
+        (["--json"], "no command: list, exec, get, put, interrupt, servers or demo (kernel-bridge --help)"),
         (["lst"], "unknown command 'lst'; did you mean `list`?"),
         (["north", "-c", "1"], "unknown command 'north'; did you mean `exec north -c CODE`?"),
         (["exec", "north"], "nothing to run. Write kernel-bridge exec NAME -c CODE, or -f FILE, or - to read it from "
@@ -74,6 +74,14 @@ def test_short_spellings_mean_what_the_long_ones_do(short: tuple[str, ...], long
         (["interrupt"], "which kernel? Write kernel-bridge interrupt NAME; kernel-bridge list lists them"),
         (["interrupt", "a", "b"], "unexpected argument 'b'; did you mean `interrupt 'a b'`?"),
         (["servers", "lab"], "unexpected argument 'lab'; did you mean `servers --check lab`?"),
+        (["get"], "which kernel? Write kernel-bridge get MATCH NAME"),
+        (["get", "a"], "which variable? Write kernel-bridge get MATCH NAME"),
+        (["get", "a", "--json", "x", "y"], "unexpected argument 'y'. Write kernel-bridge get MATCH NAME"),
+        (["get", "a", "x", "--replace"], "--replace goes with --output FILE"),
+        (["get", "a", "x", "--max-size", "big"],
+         "'big' is not a size: use 500MB, 1GB or a number of bytes (--max-size)"),
+        (["put", "a", "x"], "which file? Write kernel-bridge put MATCH NAME FILE"),
+        (["put", "a", "x", "-", "y"], "unexpected argument 'y'. Write kernel-bridge put MATCH NAME FILE"),
         (["demo", "--json"], "unknown option --json (kernel-bridge demo --help lists the options)"),
         (["demo", "now"], "unexpected argument 'now' (kernel-bridge demo --help)"),
         (["exec", "a", "x\x1b[2J" * 99], "unexpected argument 'x\\x1b[2Jx\\x1b[2Jx\\x1b[2Jx\\x1b[2Jx\\x1b[2Jx\\x1b[2J"),
@@ -93,6 +101,18 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"kernel-bridge {kernel_bridge_magic.__version__}\n"
 
 
+@pytest.mark.parametrize("line", ["get a x -o f.csv", "get -o f.csv a x", "get a -o f.csv x", "get -- a x"])
+def test_get_takes_its_words_between_options(line: str) -> None:
+    options = parse(line.split())
+    assert (options.match, options.name) == ("a", "x")
+
+
+@pytest.mark.parametrize("line", ["put a x -", "put --json a x -", "put a --json x -", "put a x --max-size 2kB -"])
+def test_put_takes_its_words_between_options(line: str) -> None:
+    options = parse(line.split())
+    assert (options.match, options.name, options.file) == ("a", "x", "-")
+
+
 @pytest.mark.parametrize("line", [["--help"], ["exec", "--help"]])
 def test_help_names_the_exit_statuses_that_the_page_names(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
@@ -102,7 +122,7 @@ def test_help_names_the_exit_statuses_that_the_page_names(line: list[str], capsy
     assert set(re.findall(r"\b\d+\b", told)) - {"0"} == set(re.findall(r"\b\d+\b", documented)) - {"0"}
 
 
-@pytest.mark.parametrize("command", ["list", "exec", "interrupt", "servers", "demo"])
+@pytest.mark.parametrize("command", ["list", "exec", "get", "put", "interrupt", "servers", "demo"])
 def test_help_tells_of_no_magic(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse([command, "--help"])

@@ -12,7 +12,7 @@ from kernel_bridge_magic.contract import json_contract
 from kernel_bridge_magic.errors import AmbiguousKernel, BadMatch, Fate, OwnKernel, fate_error, remote_error
 from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Session
 from kernel_bridge_magic.reports import Checkup, Listing, ServerReport, Step
-from kernel_bridge_magic.results import RemoteResult, RemoteValue
+from kernel_bridge_magic.results import Copied, RemoteResult, RemoteValue
 
 SCHEMA: dict[str, Any] = json.loads(Path(json_contract.__file__).with_name("contract.schema.json").read_text("utf-8"))
 SERVER = Server("http://127.0.0.1:8888/", "lab", Origin("http", "127.0.0.1", 8888, "/"))
@@ -47,6 +47,9 @@ MODELS = {
         Listing((KERNEL,), (ServerReport(SERVER, 1), ServerReport(SERVER, 0, "no")), claims=(CLAIM,)), [KERNEL]
     ),
     "servers": json_contract.servers_model(Listing((), (ServerReport(SERVER, 0, "no", "do"),), (), ("a note",))),
+    "copied": json_contract.copied_model(
+        KERNEL, Copied("x", 1, 9, "a note"), "int", file="-", replaced=True, seconds=1.0
+    ),
     "interrupt": json_contract.interrupt_model(KERNEL, interrupted=False),
     "checks": json_contract.checks_model([Checkup(SERVER, (Step("DNS", None, "seen"), Step("TCP", False, "x", "y")))]),
 }

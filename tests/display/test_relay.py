@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kernel_bridge_magic.display.relay import Relay
-from kernel_bridge_magic.errors import FateError, RemoteError
+from kernel_bridge_magic.errors import CellError
 from kernel_bridge_magic.models import Kernel, Origin, Server, Session
 from kernel_bridge_magic.protocol.events import (
     STOP,
@@ -60,7 +60,7 @@ class Screen:
         kept = (value.data, value.metadata)
         self.shown.append(("result", kept, display_id) if display_id else ("result", kept))
 
-    def error(self, error: RemoteError | FateError) -> None:
+    def error(self, error: CellError) -> None:
         self.shown.append(("error", error))
 
     def note(self, text: str) -> None:
