@@ -28,7 +28,7 @@ def test_the_way_has_twelve_lines_at_most() -> None:
 
 
 def test_the_table_of_floors_is_the_one_that_is_held() -> None:
-    rows = re.findall(r"^\| (\d) \| ([^|]+) \|", (PACKAGE / "README.md").read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", (PACKAGE / "README.md").read_text("utf-8"), re.MULTILINE)
     named = [(len(FLOORS) - int(floor), name) for floor, cell in rows for name in re.findall(r"`(\w+)", cell)]
     assert named == sorted(named, key=lambda row: row[0])
     assert all(name in FLOORS[floor] for floor, name in named)

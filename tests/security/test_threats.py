@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from kernel_bridge_magic.remote_code import displayhook_patch, record, spool
+from kernel_bridge_magic.connection.copying import Copying
+from kernel_bridge_magic.errors import BadOption
+from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.remote_code import displayhook_patch, languages, record, spool, variables
+from kernel_bridge_magic.transfer.variables import Variables, variables_with
 from tests.security.threats import NOT_HERE, OPEN, README, THREATS, render
 from tests.support.servers import JupyterServer, private_env
 
@@ -68,6 +77,59 @@ def test_t21_the_code_that_we_send_is_constant_but_for_literals() -> None:
     for hostile in HOSTILE:
         assert shape(dict(spool.arm(hostile))) == shape(dict(spool.arm("client_2")))
         assert shape(dict(spool.fetch(hostile, 7))) == shape(dict(spool.fetch("client_2", 0)))
+
+
+def fixed(content: Mapping[str, Any], function: str) -> tuple[str, str]:
+    """What a request about variables has besides the values: its code, and its expression without the JSON.
+
+    The JSON is one literal, and it is all that may differ.
+    """
+    (expression,) = content["user_expressions"].values()
+    text = ast.parse(expression, mode="eval")
+    (given,) = [
+        node.args[0]
+        for node in ast.walk(text)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "loads"
+    ]
+    assert isinstance(given, ast.Constant) and isinstance(given.value, str)
+    assert isinstance(json.loads(given.value), list)
+    given.value = ""
+    assert function in expression
+    return content["code"], ast.dump(text)
+
+
+@given(st.text(), st.text())
+@example(HOSTILE[0], HOSTILE[1])
+@example(HOSTILE[4], HOSTILE[5])
+def test_t21_the_code_that_copies_variables_is_constant(name: str, place: str) -> None:
+    def requests(name: str, place: str, number: int) -> list[tuple[str, str]]:
+        order = variables.Order({place: name}, number, number, folder=place)
+        return [
+            fixed(variables.ask(variables.give([name, place], place, order)), "give"),
+            fixed(variables.bind(place, [number], number, order, data=name), "bind"),
+            fixed(variables.bind(place, [number], number, order, place=[place]), "bind"),
+            fixed(variables.expect(name, number), "make_room"),
+            fixed(variables.piece(name, number, number, post=True), "post"),
+            fixed(variables.piece(name, number, number, post=False), "piece"),
+            fixed(variables.fill(name, number, place), "fill"),
+            fixed(variables.drop(name), "drop"),
+        ]
+
+    assert requests(name, place, 7) == requests("df", "client_2", 10**12)
+    assert languages.r_request([name], [place], 7)["code"] == languages.r_request(["x"], None, 10**12)["code"]
+    words = languages.bash_words([name], {name: place})
+    assert re.fullmatch("p:[A-Za-z0-9+/=]*:[A-Za-z0-9+/=]*", words)
+    asked = languages.bash_request(words)["code"]
+    assert asked.replace(words, "", 1) == languages.bash_request()["code"]
+
+
+@pytest.mark.parametrize(
+    "asked", [Variables(wanted={"df": "df"}, pickles=True), variables_with({"a": 1}, pickles=True)]
+)
+def test_t19_a_kernel_that_is_not_one_s_own_is_not_trusted_with_pickles(asked: Variables) -> None:
+    transport: Any = None  # nothing is sent
+    with pytest.raises(BadOption, match="--pickle is for kernels that are yours"):
+        Copying(transport, Kernel(id="1"), asked)
 
 
 def test_t31_nothing_of_ours_listens_and_an_import_opens_no_socket(

@@ -17,6 +17,7 @@ SERVER, SOCKET, CANARIES = (
 )
 FILES, USER = "tests/discovery/test_runtime_files.py", "tests/security/test_other_user.py"
 SERVER_FILES = "tests/discovery/test_server_files.py"
+CODEC = "tests/remote_code/test_codec"
 AUTH = "tests/access/test_vault.py"
 REFERENCES = "tests/access/test_references.py"
 RELAY, ZMQ, THREAT = "tests/display/test_relay.py", "tests/transports/test_zmq.py", "tests/security/test_threats.py"
@@ -146,13 +147,41 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/connection/test_connection.py::test_input_is_refused_at_once_where_nobody_can_be_asked",
         ),
     ),
+    19: (
+        "a variable that is copied runs code where it is read, ends that process, or outgrows its memory",
+        (
+            f"{CODEC}.py::test_any_node_is_a_value_or_refused",
+            f"{CODEC}.py::test_nodes_that_lie_are_refused",
+            f"{CODEC}.py::test_depth_without_an_end_is_refused",
+            f"{CODEC}.py::test_json_that_grows_is_refused_before_it_is_read",
+            f"{CODEC}_arrow.py::test_offsets_that_point_elsewhere_are_refused",
+            f"{CODEC}_arrow.py::test_indices_beyond_a_dictionary_are_refused",
+            f"{CODEC}_arrow.py::test_changed_bytes_end_no_process",
+            f"{CODEC}_numpy.py::test_arrays_that_lie_are_refused",
+            f"{CODEC}_pandas.py::test_what_is_not_what_it_says_it_is_is_refused",
+            f"{CODEC}_pictures.py::test_pictures_that_lie_are_refused",
+            f"{CODEC}_standard.py::test_a_pickle_is_written_and_read_only_where_that_was_asked_for",
+            "tests/remote_code/test_parcel.py::test_sizes_that_lie_are_refused",
+            "tests/remote_code/test_shared_file.py::test_nobody_can_change_it_or_cut_it_off",
+            "tests/transfer/test_summary.py::test_nothing_of_a_hostile_value_runs",
+            f"{THREAT}::test_t19_a_kernel_that_is_not_one_s_own_is_not_trusted_with_pickles",
+        ),
+    ),
     20: (
-        "names here are overwritten",
-        ("tests/ipython/test_magics.py::test_names_that_are_not_one_s_own_are_refused",),
+        "names here are overwritten: the user's, built-in ones, those of IPython",
+        (
+            "tests/ipython/test_magics.py::test_names_that_are_not_one_s_own_are_refused",
+            "tests/transfer/test_names.py::test_names_that_mean_something_else_are_refused",
+            "tests/transfer/test_names.py::test_what_cannot_be_used_is_one_line",
+        ),
     ),
     21: (
         "injection into the code that we send",
-        (f"{THREAT}::test_t21_the_code_that_we_send_is_constant_but_for_literals",),
+        (
+            f"{THREAT}::test_t21_the_code_that_we_send_is_constant_but_for_literals",
+            f"{THREAT}::test_t21_the_code_that_copies_variables_is_constant",
+            "tests/transfer/test_languages.py::test_names_that_are_none_are_refused",
+        ),
     ),
     22: (
         "terminal escapes",
@@ -255,7 +284,7 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
 }
 
 #: What cannot happen here, and why.
-NOT_HERE = {19: "variables are not transferred: a result is its MIME bundle, and nothing is unpickled"}
+NOT_HERE: dict[int, str] = {}
 
 HEAD = """\
 # Threats, met
