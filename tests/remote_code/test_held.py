@@ -33,7 +33,7 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def timer(seconds: float, look: Any) -> Any:
         names["timers"].append(look)
-        return SimpleNamespace(start=lambda: None)
+        return SimpleNamespace(start=lambda: None, cancel=lambda: names["timers"].remove(look))
 
     names["threading"] = SimpleNamespace(RLock=threading.RLock, Timer=timer)
     return SimpleNamespace(**names)
@@ -84,3 +84,13 @@ def test_a_second_guest_finds_the_same_and_the_last_one_leaves_nothing(there: An
     held.drop("two")
     held.drop("two")
     assert not vars(shell)
+
+
+def test_with_the_last_thing_its_timer_goes(there: Any) -> None:
+    """Else thirty copies in a row would leave thirty threads that wait for nothing."""
+    for number in range(30):
+        held = there.held_of(Shell())
+        held.add(str(number), bytearray(4))
+        assert len(there.timers) == 1
+        held.drop(str(number))
+        assert not there.timers

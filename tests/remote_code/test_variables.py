@@ -31,7 +31,8 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Shell:
     shell = Shell(user_ns={"a": {"b": (1, 2.5)}, "large": LARGE, "odd": object()})
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
     # The timers of what waits: nothing of this test is to outlive it.
-    monkeypatch.setattr("threading.Timer", lambda seconds, look: SimpleNamespace(start=lambda: None))
+    timer = SimpleNamespace(start=lambda: None, cancel=lambda: None)
+    monkeypatch.setattr("threading.Timer", lambda seconds, look: timer)
     return shell
 
 

@@ -39,7 +39,12 @@ class Held(object):
             what, _ = self.items.pop(token, (None, 0))
             if hasattr(what, "close"):
                 what.close()
-            if not self.items and vars(self.shell).get("kernel_bridge_held") is self:
+            if self.items:
+                return
+            if self.timer is not None:  # its thread would wait for nothing
+                self.timer.cancel()
+                self.timer = None
+            if vars(self.shell).get("kernel_bridge_held") is self:
                 del vars(self.shell)["kernel_bridge_held"]
 
     def watch(self):
