@@ -243,9 +243,7 @@ def _add_get(add: _Add) -> None:
         usage="kernel-bridge get MATCH NAME [--output FILE] [options]",
         description="Copy a variable of a kernel here, and print it as JSON or write it to a file.",
     )
-    get.add_argument("match", nargs="?", metavar="MATCH", help=_MATCH)
-    name = "the variable's name there (behind MATCH)"
-    get.add_argument("name", nargs="?", default=argparse.SUPPRESS, metavar="NAME", help=name)
+    _add_variable(get)
     kinds = "write it to a file that ends in .json, .npy, .arrow, .csv, .png or .txt"
     get.add_argument("-o", "--output", metavar="FILE", help=kinds)
     get.add_argument("--replace", action="store_true", help="replace a file that exists")
@@ -259,12 +257,16 @@ def _add_put(add: _Add) -> None:
         usage="kernel-bridge put MATCH NAME (FILE | -) [options]",
         description="Copy the content of a file to a kernel, as a variable.",
     )
-    put.add_argument("match", nargs="?", metavar="MATCH", help=_MATCH)
-    name = "the variable's name there (behind MATCH)"
-    put.add_argument("name", nargs="?", default=argparse.SUPPRESS, metavar="NAME", help=name)
+    _add_variable(put)
     kinds = "it ends in .json, .npy, .arrow, .csv, .png or .txt; - is JSON from standard input"
     put.add_argument("file", nargs="?", default=argparse.SUPPRESS, metavar="FILE", help=kinds)
     _add_copy(put)
+
+
+def _add_variable(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("match", nargs="?", metavar="MATCH", help=_MATCH)
+    name = "the variable's name there (behind MATCH)"
+    parser.add_argument("name", nargs="?", default=argparse.SUPPRESS, metavar="NAME", help=name)
 
 
 def _add_copy(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from kernel_bridge_magic.remote_code.codec import codec
 from kernel_bridge_magic.results import Copied
 from kernel_bridge_magic.text import cut_end, some_of
 from kernel_bridge_magic.transfer.exchange import Exchange
-from kernel_bridge_magic.transfer.refusals import refused
+from kernel_bridge_magic.transfer.refusals import NO_ANSWER, answer_of, refused_by
 
 #: bytes that come in the answer itself, without another request
 INLINE = 256 << 10
@@ -54,14 +54,10 @@ class Getting:
             BadVariable: there is no such variable, or it cannot be copied.
             NotCopied: it broke off half way.
         """
-        answer = remote.read(content)
-        if answer is None:
-            why = remote.problem(content)
-            raise NotCopied(f"{exchange.kernel} could not write {self._told} ({why})" if why else _NO_ANSWER)
+        failed = f"could not write {some_of(self._names, _MOST_NAMED)}"
+        answer = answer_of(content, self._order.most, exchange.kernel, failed=failed)
         if missing := answer.get("missing"):
             raise self._missing(missing, exchange.kernel)
-        if "refused" in answer:
-            raise refused(answer["refused"], self._order.most, exchange.kernel)
         sizes, crc = answer.get("sizes"), answer.get("crc")
         self._waits = "data" not in answer
         try:
@@ -71,20 +67,15 @@ class Getting:
         try:
             values, notes = codec().unpack(memoryview(whole), sizes, crc, self._order.most, self._order.pickles)
         except codec().Refused as problem:
-            shown = [problem.path, problem.what, problem.remedy, getattr(problem, "size", 0)]
-            raise refused(shown, self._order.most, exchange.kernel) from None
+            raise refused_by(problem, self._order.most, exchange.kernel) from None
         if set(values) != set(self._names):
-            raise NotCopied(_NO_ANSWER)
+            raise NotCopied(NO_ANSWER)
         notes = [note for note in (*notes, *(answer.get("notes") or ())) if isinstance(note, str)]
         note = cut_end(", ".join(dict.fromkeys(notes)), _LONGEST_NOTE)
         weights = answer.get("weights")
         sizes = {name: size for name, size in weights.items() if type(size) is int} if isinstance(weights, dict) else {}
         # Two names for one variable here share it, as they would have done there.
         return {here: Copied(here, values[there], sizes.get(there, 0), note) for here, there in self._wanted.items()}
-
-    @property
-    def _told(self) -> str:
-        return some_of(self._names, _MOST_NAMED)
 
     def _missing(self, missing: object, kernel: str) -> BadVariable:
         names = [name for name in self._names if isinstance(missing, list) and name in missing]
@@ -96,7 +87,7 @@ class Getting:
             try:
                 return base64.b64decode(answer["data"], validate=True)
             except (binascii.Error, TypeError, ValueError):
-                raise NotCopied(_NO_ANSWER) from None
+                raise NotCopied(NO_ANSWER) from None
         if self._order.folder is not None and isinstance(answer.get("place"), list):
             whole = codec().open_shared(answer["place"], size, self._order.folder)
             if whole is not None:
@@ -117,9 +108,6 @@ class Getting:
             exchange.leave(remote.drop(self._token))
 
 
-_NO_ANSWER = "what it answers cannot be read; the kernel may be damaged, or run another version of this package"
-
-
 def _end_of(sizes: object, most: int) -> int:
     """Return how many bytes parts of these sizes have, if that is what a kernel may send.
 
@@ -127,10 +115,10 @@ def _end_of(sizes: object, most: int) -> int:
         NotCopied: it is not.
     """
     if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
-        raise NotCopied(_NO_ANSWER)
+        raise NotCopied(NO_ANSWER)
     size: int = codec().end_of(sizes)
     if size > most + codec().ALIGNED * len(sizes):
-        raise NotCopied(_NO_ANSWER)
+        raise NotCopied(NO_ANSWER)
     return size
 
 

@@ -15,12 +15,11 @@ from kernel_bridge_magic.remote_code.codec import codec
 from kernel_bridge_magic.results import Copied
 from kernel_bridge_magic.transfer.exchange import Exchange
 from kernel_bridge_magic.transfer.get import INLINE, Progress
-from kernel_bridge_magic.transfer.refusals import refused
+from kernel_bridge_magic.transfer.refusals import NO_ANSWER, answer_of, refused_by
 
 _PIECE = 1 << 20  # bytes: a server takes no message above 10 MiB
 _TEXT_PIECE = 512 << 10  # of a piece that stands in the request as text
 _UNDER_WAY = 8  # pieces
-_LOST = "what it answers cannot be read; the kernel may be damaged, or run another version of this package"
 
 
 class Outgoing:
@@ -50,8 +49,7 @@ class Outgoing:
                 try:
                     self._parcels[key] = codec().pack(self.values, has, self.most, self.pickles)
                 except codec().Refused as problem:
-                    told = [problem.path, problem.what, problem.remedy, getattr(problem, "size", 0)]
-                    raise refused(told, self.most) from None
+                    raise refused_by(problem, self.most) from None
             return self._parcels[key]
 
     def keep(self) -> None:
@@ -111,7 +109,7 @@ class _Putting:
         answer = self._hand_over(parcel)
         replaced, notes = answer.get("replaced"), answer.get("notes")
         if not isinstance(replaced, list) or not isinstance(notes, list):
-            raise NotCopied(_LOST)
+            raise NotCopied(NO_ANSWER)
         note = ", ".join(dict.fromkeys(note for note in (*parcel.notes, *notes) if isinstance(note, str)))
         return {
             name: Copied(name, value, parcel.weights[name], note, name in replaced)
@@ -174,13 +172,7 @@ class _Putting:
             self._progress(min(done, len(data)), len(data))
 
     def _ask(self, content: dict[str, Any]) -> dict[str, Any]:
-        reply = self._exchange.ask(content)
-        answer = remote.read(reply)
-        if answer is None:
-            why = remote.problem(reply)
-            raise NotCopied(f"{self._exchange.kernel} failed ({why})" if why else _LOST)
-        if "refused" in answer:
-            raise refused(answer["refused"], self._outgoing.most, self._exchange.kernel)
+        answer = answer_of(self._exchange.ask(content), self._outgoing.most, self._exchange.kernel)
         if "dropped" in answer:
             raise NotCopied(f"{self._exchange.kernel} no longer has what was sent; try again")
         return answer

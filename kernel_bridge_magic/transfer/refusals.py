@@ -1,13 +1,37 @@
-"""The errors of variables that the codec refuses, in words for users. Pure."""
+"""What is said where variables cannot be copied: by the codec of this side, or in the answer of a kernel. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from kernel_bridge_magic.errors import BadVariable
+from kernel_bridge_magic.errors import BadVariable, NotCopied
+from kernel_bridge_magic.remote_code import variables as remote
 from kernel_bridge_magic.text import cut_end
 
+NO_ANSWER = "what it answers cannot be read; the kernel may be damaged, or run another version of this package"
 _LONGEST = 400  # characters of what the other side says
+
+
+def answer_of(reply: Mapping[str, Any], most: int, kernel: str, *, failed: str = "failed") -> dict[str, Any]:
+    """Return the answer in the content of a kernel's reply; `failed` is what the kernel did if it raised something.
+
+    Raises:
+        BadVariable: the kernel refuses the variables.
+        NotCopied: there is no answer.
+    """
+    answer = remote.read(reply)
+    if answer is None:
+        why = remote.problem(reply)
+        raise NotCopied(f"{kernel} {failed} ({why})" if why else NO_ANSWER)
+    if "refused" in answer:
+        raise refused(answer["refused"], most, kernel)
+    return answer
+
+
+def refused_by(problem: Any, most: int, kernel: str = "") -> BadVariable:
+    """Return the error for what the codec has raised here; the parameters are those of `refused`."""
+    return refused([problem.path, problem.what, problem.remedy, getattr(problem, "size", 0)], most, kernel)
 
 
 def refused(told: Any, most: int, kernel: str = "") -> BadVariable:

@@ -78,7 +78,26 @@ def add_format(tag, write, read, *types):
     READERS[tag] = read
 
 
-class Writer(object):
+class Budget(object):
+    """How many bytes there were, `size`, of at most `most`; `notes` say what did not stay what it was."""
+
+    def __init__(self, most):
+        self.most = most
+        self.size = 0
+        self.notes = []
+
+    def spend(self, size):
+        """Count bytes that a value has, or is about to take here.
+
+        Raises:
+            TooLarge: they are too many.
+        """
+        self.size += size
+        if self.size > self.most:
+            raise TooLarge(self.size, self.most)
+
+
+class Writer(Budget):
     """Write values. `buffers` are what their nodes name by number.
 
     `has` maps the libraries of the other side to their versions, such as {"pyarrow": "15.0.2"}. `most` is how many
@@ -86,12 +105,10 @@ class Writer(object):
     """
 
     def __init__(self, has, most, pickles=False):
+        Budget.__init__(self, most)
         self.has = has
-        self.most = most
         self.pickles = pickles
-        self.size = 0
         self.buffers = []
-        self.notes = []  # what did not stay what it was, in words
         self._above = []  # the containers around the value that is being written
 
     def write(self, value):
@@ -151,16 +168,6 @@ class Writer(object):
         self.buffers.append(buffer)
         return len(self.buffers) - 1
 
-    def spend(self, size):
-        """Count bytes.
-
-        Raises:
-            TooLarge: they are too many.
-        """
-        self.size += size
-        if self.size > self.most:
-            raise TooLarge(self.size, self.most)
-
     def _format(self, value):
         kind = type(value)
         module, tag, write = WRITERS.get((kind.__module__.partition(".")[0], kind.__qualname__), ("", "", None))
@@ -173,18 +180,16 @@ class Writer(object):
         raise Refused("is a %s, which cannot be copied" % name_of(kind), remedy_for(kind))
 
 
-class Reader(object):
+class Reader(Budget):
     """Read nodes. `buffers` are memoryviews; `most` is how many bytes the values may take here, about.
 
     `pickles` is whether a pickle may be read: it can run anything.
     """
 
     def __init__(self, buffers, most, pickles=False):
+        Budget.__init__(self, most)
         self.buffers = buffers
-        self.most = most
         self.pickles = pickles
-        self.size = 0
-        self.notes = []
         self._depth = 0
         self._hashing = 0.0  # seconds
 
@@ -213,7 +218,7 @@ class Reader(object):
             raise
         except Exception as problem:
             # Whatever a library says of what it was given; its text may be the other side's.
-            raise Refused("is not what it says it is (%s)" % type(problem).__name__) from problem
+            raise Refused("%s (%s)" % (UNLIKE, type(problem).__name__)) from problem
         finally:
             self._depth -= 1
 
@@ -249,16 +254,6 @@ class Reader(object):
             began = now
             if self._hashing > HASHING_SECONDS + self.size * 2e-8:
                 raise Refused("has keys that are chosen so that they take for ever, and is not read")
-
-    def spend(self, size):
-        """Count bytes that a value is about to take here.
-
-        Raises:
-            TooLarge: they are too many.
-        """
-        self.size += size
-        if self.size > self.most:
-            raise TooLarge(self.size, self.most)
 
 
 def is_plain_key(key):

@@ -86,7 +86,7 @@ def read_schema(reader, part):
     pyarrow, data = arrow_here(), bytes(bytes_of(reader, part))
     # A type that somebody has registered here would read what stands there, perhaps as a pickle.
     if len(data) > SCHEMA_MOST or b"ARROW:extension" in data:
-        raise Refused("is not what it says it is")
+        raise Refused(UNLIKE)
     schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(data))
     for field in schema:
         check_arrow_type(pyarrow, field.type)
@@ -148,14 +148,14 @@ def build_arrow(reader, pyarrow, kind, node):
     reader.spend(NODE + reader.whole(length))
     kinds = types_within(pyarrow, kind)
     if type(children) is not list or len(children) != len(kinds):
-        raise Refused("is not what it says it is")
+        raise Refused(UNLIKE)
     children = [build_arrow(reader, pyarrow, *pair) for pair in zip(kinds, children)]
     if pyarrow.types.is_dictionary(kind):
         for child in children:
             child.validate(full=True)
         found = pyarrow.DictionaryArray.from_arrays(children[0], children[1], ordered=kind.ordered, safe=True)
         if len(found) != length:
-            raise Refused("is not what it says it is")
+            raise Refused(UNLIKE)
         return found
     check_layout(pyarrow, kind, buffers, children)
     own = [None if part is None else own_buffer(reader, pyarrow, part) for part in buffers]
@@ -171,7 +171,7 @@ def check_layout(pyarrow, kind, buffers, children):
         children[0].validate(full=True)
         is_right = not children[0].null_count and not children[0].field(0).null_count
     if not is_right:
-        raise Refused("is not what it says it is")
+        raise Refused(UNLIKE)
 
 
 def own_buffer(reader, pyarrow, part):
@@ -189,7 +189,7 @@ def write_chunks(writer, chunked):
 
 def read_chunks(reader, pyarrow, kind, chunks):
     if type(chunks) is not list:
-        raise Refused("is not what it says it is")
+        raise Refused(UNLIKE)
     return pyarrow.chunked_array([read_arrow(reader, pyarrow, kind, chunk) for chunk in chunks], kind)
 
 
@@ -225,24 +225,23 @@ def write_arrow_table(writer, value):
     return [schema, [write_chunks(writer, column) for column in value.columns]]
 
 
-def read_table(reader, part, columns):
+def read_columns(reader, kind, read, part, columns):
+    """Return a table or a batch of pyarrow, whose name is `kind`; `read` reads one of its columns."""
     pyarrow, schema = arrow_here(), read_schema(reader, part)
     if len(columns) != len(schema):
-        raise Refused("is not what it says it is")
-    arrays = [read_chunks(reader, pyarrow, field.type, column) for field, column in zip(schema, columns)]
-    table = pyarrow.Table.from_arrays(arrays, schema=schema)
-    table.validate(full=True)
-    return table
+        raise Refused(UNLIKE)
+    arrays = [read(reader, pyarrow, field.type, column) for field, column in zip(schema, columns)]
+    found = getattr(pyarrow, kind).from_arrays(arrays, schema=schema)
+    found.validate(full=True)
+    return found
+
+
+def read_table(reader, part, columns):
+    return read_columns(reader, "Table", read_chunks, part, columns)
 
 
 def read_batch(reader, part, columns):
-    pyarrow, schema = arrow_here(), read_schema(reader, part)
-    if len(columns) != len(schema):
-        raise Refused("is not what it says it is")
-    arrays = [read_arrow(reader, pyarrow, field.type, column) for field, column in zip(schema, columns)]
-    batch = pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
-    batch.validate(full=True)
-    return batch
+    return read_columns(reader, "RecordBatch", read_arrow, part, columns)
 
 
 def write_arrow_schema(writer, value):

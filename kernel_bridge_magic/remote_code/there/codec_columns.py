@@ -24,7 +24,7 @@ def pandas_here():
 
 def expect(fact):
     if not fact:
-        raise Refused("is not what it says it is")
+        raise Refused(UNLIKE)
 
 
 # -- frequencies and time zones

@@ -78,7 +78,7 @@ def build_dtype(reader, words, depth):
     if type(words) is str:
         return plain_dtype(numpy, words)
     if depth > DEPTH or type(words) is not list:
-        raise Refused("is not what it says it is")
+        raise Refused(UNLIKE)
     kind, *parts = words
     if kind in ("char", "long"):
         return dtype_of_c(reader, numpy, *parts)
@@ -209,7 +209,7 @@ def read_ndarray(reader, words, shape, order, part):
     data = bytes_of(reader, part)
     size = len(data)
     if dtype.hasobject or dtype.subdtype or order not in ("C", "F") or count * dtype.itemsize != size:
-        raise Refused("is not what it says it is")
+        raise Refused(UNLIKE)
     if not dtype.itemsize:
         reader.spend(count)  # of no bytes, each of them still takes time
     found = numpy.ndarray(shape, dtype, order=order)
@@ -237,11 +237,11 @@ def check_items(numpy, value, dtype):
         for name in dtype.names:
             check_items(numpy, value[name], value[name].dtype)
     elif dtype.kind == "b" and value.size and value.view(numpy.uint8).max() > 1:
-        raise Refused("is not what it says it is")
+        raise Refused(UNLIKE)
     elif dtype.kind == "U" and value.nbytes:
         whole = value if value.flags.forc else value.copy("C")
         if flat_array(numpy, whole).view(dtype.byteorder + "u4").max() > 0x10FFFF:
-            raise Refused("is not what it says it is")
+            raise Refused(UNLIKE)
 
 
 # -- scalars, dtypes
@@ -277,7 +277,7 @@ def read_numpy_str(reader, text):
 def read_numpy_bytes(reader, node):
     data = reader.read(node)
     if type(data) is not bytes:
-        raise Refused("is not what it says it is")
+        raise Refused(UNLIKE)
     return numpy_here(reader).bytes_(data)
 
 

@@ -90,22 +90,22 @@ def read_picture(reader, mode, size, palette, transparency, kind, part):
     reader.spend(memory_of_pixels(width, height))
     data = bytes_of(reader, part)
     if mode not in MODES or len(data) != size_of_pixels(mode, width, height):
-        raise Refused("is not what it says it is")
+        raise Refused(UNLIKE)
     data = bytes(little_pixels(mode, data))
     found = pillow.frombytes(mode, (width, height), data) if data else pillow.new(mode, (width, height))
     if palette is not None:
         kind_of_palette, colors = palette[0], reader.read(palette[1])
         if kind_of_palette not in ("RGB", "RGBA") or type(colors) is not bytes or mode not in ("P", "PA"):
-            raise Refused("is not what it says it is")
+            raise Refused(UNLIKE)
         if len(colors) > 256 * len(kind_of_palette) or len(colors) % len(kind_of_palette):
-            raise Refused("is not what it says it is")
+            raise Refused(UNLIKE)
         if colors:
             found.putpalette(colors, kind_of_palette)
     transparency = reader.read(transparency)
     if transparency is not None:
         found.info["transparency"] = transparency
         if transparency_of(found) is None:
-            raise Refused("is not what it says it is")
+            raise Refused(UNLIKE)
     if kind in OPENED_NAMES:
         note_once(reader.notes, opened_note(kind))
     return found
@@ -133,7 +133,7 @@ def write_figure(writer, value):
 def read_figure(reader, part):
     data = bytes(bytes_of(reader, part))
     if data[:16] != PNG:
-        raise Refused("is not what it says it is")
+        raise Refused(UNLIKE)
     size = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     reader.spend(2 * memory_of_pixels(*size))
     io = __import__("io")
@@ -144,7 +144,7 @@ def read_figure(reader, part):
     else:
         opened = pillow.open(io.BytesIO(data), formats=("PNG",))
         if opened.size != size:  # a second header, further behind
-            raise Refused("is not what it says it is")
+            raise Refused(UNLIKE)
         found = opened.copy()
     note_once(reader.notes, FIGURE_NOTE)
     return found

@@ -63,7 +63,7 @@ def read_polars_column(reader, name, part, chunks, enum):
     if enum is not None:
         categories = reader.read(enum)
         if found.dtype != polars.String or type(categories) is not list:
-            raise Refused("is not what it says it is")
+            raise Refused(UNLIKE)
         found = without_panic(found.cast, polars.Enum(categories))
     return found.alias(reader.text(reader.read(name)))
 

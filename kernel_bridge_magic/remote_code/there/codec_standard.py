@@ -6,7 +6,7 @@ def zone_of(reader, node):
     """Return the time zone of a node, or None."""
     zone = reader.read(node)
     if zone is not None and not isinstance(zone, datetime.tzinfo):
-        raise Refused("is not what it says it is")
+        raise Refused(UNLIKE)
     return zone
 
 

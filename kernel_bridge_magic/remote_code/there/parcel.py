@@ -147,9 +147,9 @@ def unpack(whole, sizes, crc, most, pickles=False):
     try:
         nodes = json.loads(head.decode("utf-8", "strict"), parse_constant=no_number, parse_int=short_integer)
     except (ValueError, RecursionError):
-        raise Refused("is not what it says it is")
+        raise Refused(UNLIKE)
     if type(nodes) is not dict:
-        raise Refused("is not what it says it is")
+        raise Refused(UNLIKE)
     return {name: read_variable(reader, name, node) for name, node in nodes.items()}, reader.notes
 
 
