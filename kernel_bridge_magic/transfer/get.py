@@ -17,7 +17,7 @@ from kernel_bridge_magic.remote_code.codec import codec
 from kernel_bridge_magic.results import Copied
 from kernel_bridge_magic.text import cut_end, some_of
 from kernel_bridge_magic.transfer.exchange import Exchange
-from kernel_bridge_magic.transfer.refusals import NO_ANSWER, answer_of, refused_by
+from kernel_bridge_magic.transfer.refusals import NO_ANSWER, answer_of, is_size, refused_by
 
 #: bytes that come in the answer itself, without another request
 INLINE = 256 << 10
@@ -73,9 +73,10 @@ class Getting:
         notes = [note for note in (*notes, *(answer.get("notes") or ())) if isinstance(note, str)]
         note = cut_end(", ".join(dict.fromkeys(notes)), _LONGEST_NOTE)
         weights = answer.get("weights")
-        sizes = {name: size for name, size in weights.items() if type(size) is int} if isinstance(weights, dict) else {}
+        weights = weights if isinstance(weights, dict) else {}
+        told = {name: size for name, size in weights.items() if is_size(size)}
         # Two names for one variable here share it, as they would have done there.
-        return {here: Copied(here, values[there], sizes.get(there, 0), note) for here, there in self._wanted.items()}
+        return {here: Copied(here, values[there], told.get(there, 0), note) for here, there in self._wanted.items()}
 
     def _missing(self, missing: object, kernel: str) -> BadVariable:
         names = [name for name in self._names if isinstance(missing, list) and name in missing]
@@ -114,7 +115,7 @@ def _end_of(sizes: object, most: int) -> int:
     Raises:
         NotCopied: it is not.
     """
-    if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
+    if not isinstance(sizes, list) or not all(map(is_size, sizes)):
         raise NotCopied(NO_ANSWER)
     size: int = codec().end_of(sizes)
     if size > most + codec().ALIGNED * len(sizes):

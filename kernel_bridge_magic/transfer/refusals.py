@@ -42,7 +42,7 @@ def refused(told: Any, most: int, kernel: str = "") -> BadVariable:
     try:
         path, what, remedy, size = told
         path, what, remedy = (cut_end(str(part), _LONGEST) for part in (path, what, remedy))
-        size = size if isinstance(size, int) else 0
+        size = size if is_size(size) else 0
     except (TypeError, ValueError):
         path, what, remedy, size = "", "cannot be copied", "", 0
     name = path.split("[", 1)[0].split(" ", 1)[0]
@@ -51,6 +51,11 @@ def refused(told: Any, most: int, kernel: str = "") -> BadVariable:
         return BadVariable(larger, "--max-size SIZE allows more", name=name, size=size)
     where = f" (in {kernel})" if kernel else ""
     return BadVariable(f"{path or 'it'} {what}{where}", remedy.replace("{}", path), name=name)
+
+
+def is_size(value: object) -> bool:
+    """Return whether what a kernel says can be a number of bytes."""
+    return type(value) is int and 0 <= value <= 2**62
 
 
 def size_of(size: int) -> str:

@@ -41,6 +41,18 @@ def test_sizes_that_lie_are_refused(sizes: Any) -> None:
         CODEC.unpack(memoryview(whole), sizes, parcel.crc, 10**6)
 
 
+def test_parts_without_an_end_are_refused() -> None:
+    """Each would be a view of its own, which takes more than the zero that it is said to be."""
+    parcel, whole = parcel_of(VALUES)
+    with pytest.raises(CODEC.Refused, match="damaged"):
+        CODEC.unpack(memoryview(whole), [*parcel.sizes, *[0] * 1000], parcel.crc, 10**6)
+
+
+def test_texts_without_a_character_are_parts_of_no_byte() -> None:
+    parcel, whole = parcel_of({"x": [[""] * 64] * 10})
+    assert CODEC.unpack(memoryview(whole), parcel.sizes, parcel.crc, 10**6)[0] == {"x": [[""] * 64] * 10}
+
+
 def test_a_buffer_that_changes_its_size_meanwhile_is_refused() -> None:
     data = bytearray(1000)
     parcel = CODEC.pack({"x": data}, {}, 10**6)

@@ -141,6 +141,9 @@ def test_answers_that_lie_bind_nothing(parts: dict[str, Any], there: OtherKernel
 
 def test_what_is_only_said_about_a_copy_is_no_matter(there: OtherKernel) -> None:
     there.namespace["a"] = 1
+    for weight in ("much", -1, True, 10**400):
+        lying(there, weights={"a": weight, "b": 7})
+        assert get(there, {"a": "a"})["a"].size == 0
     lying(there, notes=[1, "x" * 10**6, None], weights={"a": "much", "b": 7})
     found = get(there, {"a": "a"})
     assert found["a"].value == 1 and found["a"].size == 0 and len(found["a"].note) < 500

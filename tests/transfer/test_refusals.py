@@ -21,6 +21,12 @@ def test_too_large_says_what_allows_more() -> None:
     assert error.size == 2500
 
 
+@pytest.mark.parametrize("size", [10**400, -5, True, 1.5, "1"])
+def test_a_size_that_is_none_is_no_size(size: Any) -> None:
+    error = refused(["df", "is a Foo", "", size], 1000)
+    assert error.size == 0 and "is a Foo" in str(error)
+
+
 @pytest.mark.parametrize("told", [None, 1, "x", [], [1, 2], [1, 2, 3, 4, 5], [None] * 4, [{}, [], (), "much"]])
 def test_anything_may_come(told: Any) -> None:
     assert "cannot be copied" in str(refused(told, 1000)) or str(refused(told, 1000))

@@ -126,6 +126,13 @@ def weight_of(head):
     return len(head) + NODE * sum(map(head.count, (b",", b":", b"[", b"{")))
 
 
+def are_sizes(sizes, size):
+    """Return whether parts of these sizes can be what `size` bytes hold; a part that is empty never stands alone."""
+    if type(sizes) is not list or not 0 < len(sizes) <= size // ALIGNED + 1:
+        return False
+    return all(type(one) is int and one >= 0 for one in sizes) and end_of(sizes) == size
+
+
 def unpack(whole, sizes, crc, most, pickles=False):
     """Return variables by their names, of what came, and notes about them.
 
@@ -134,8 +141,7 @@ def unpack(whole, sizes, crc, most, pickles=False):
     Raises:
         Refused: it is not what `pack` has made.
     """
-    if (type(sizes) is not list or not sizes or not all(type(size) is int and size >= 0 for size in sizes)
-            or end_of(sizes) != whole.nbytes or zlib.crc32(whole) != crc):  # fmt: skip
+    if not are_sizes(sizes, whole.nbytes) or zlib.crc32(whole) != crc:
         raise Refused("was damaged on its way", "try again")
     views, start = [], 0
     for size in sizes:
