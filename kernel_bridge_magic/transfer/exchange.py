@@ -6,7 +6,7 @@ import contextlib
 import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from kernel_bridge_magic.errors import LinkLost, NotCopied
 from kernel_bridge_magic.fate.life import EndSignal
@@ -14,10 +14,11 @@ from kernel_bridge_magic.interrupts import PATIENCE, check
 from kernel_bridge_magic.protocol.events import Event, Started
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.transports.base import Transport
-from kernel_bridge_magic.transports.inbox import Broken, Closed, Inbox
+from kernel_bridge_magic.transports.inbox import Back, Broken, Closed, Inbox
 
 _TELL_SECONDS = 0.5  # without an answer: then it is said what is waited for
 _SILENT_SECONDS = 1.0  # without a byte: then the main shell is taken for busy
+_BACK_SECONDS = 30.0  # for a link that broke to be open again: then what waits there can be dropped
 _FROZEN_SECONDS = 30.0  # a control channel answers in milliseconds, unless native code holds the GIL
 
 
@@ -52,6 +53,7 @@ class Exchange:
         self._sent: set[str] = set()
         self._heard = time.monotonic()
         self._told = False
+        self._broke_at = float("inf")
         #: whether requests go beside the main shell from now on
         self.is_aside = False
 
@@ -83,7 +85,10 @@ class Exchange:
                     msg_type, content, inbox=self._inbox, subshell=self.subshell, buffers=buffers
                 )
         except LinkLost as problem:
-            raise NotCopied(str(problem)) from None
+            if not self._sent:
+                raise NotCopied(str(problem)) from None
+            self._broke_at = min(self._broke_at, time.monotonic())
+            self._await_link()
         self._sent.add(msg_id)
         if len(self._sent) == 1:
             self._heard = time.monotonic()
@@ -129,6 +134,14 @@ class Exchange:
         finally:
             self.forget(msg_id)
 
+    def _await_link(self) -> NoReturn:
+        """Wait for a link that broke, and raise NotCopied once it is back or was given up.
+
+        It is opened again only while somebody waits; then the kernel can be told to drop what waits there.
+        """
+        while True:
+            self.next()
+
     def leave(self, content: Mapping[str, Any]) -> None:
         """Send a request whose answer nobody awaits; a connection that is closed is no error."""
         with contextlib.suppress(NotCopied):
@@ -145,8 +158,11 @@ class Exchange:
         check()
         if reason := self._stopped():
             raise NotCopied(reason)
-        if time.monotonic() >= self._at:
+        now = time.monotonic()
+        if now >= self._at:
             raise NotCopied("the time is up")
+        if now - self._broke_at >= _BACK_SECONDS:
+            raise NotCopied(f"the connection to {self.kernel} broke")
 
     def _looks_busy(self) -> bool:
         """Look around while nothing comes; return whether the main shell is busy and can be gone around."""
@@ -172,6 +188,8 @@ class Exchange:
         if isinstance(item, EndSignal):
             raise NotCopied(item.end.told(self.kernel))
         if isinstance(item, Broken):
+            self._broke_at = time.monotonic()  # see `_await_link`
+        if isinstance(item, Back):
             raise NotCopied(f"the connection to {self.kernel} broke")
         if isinstance(item, Closed):
             raise NotCopied(f"the connection to {self.kernel} was closed")
