@@ -78,6 +78,7 @@ def send(
     began = time.monotonic()
     malformed, unheld = transport.malformed, transport.unheld
     durable: Durable | None = None
+    news: EndSignal | None = None
     try:
         _prepare(transport, subshell)
         check()  # the last moment at which nothing is done for it over there
@@ -101,7 +102,10 @@ def send(
     except BaseException as problem:
         if durable is not None:
             durable.end()  # nobody else would
-        if isinstance(problem, LinkLost) and (sign := transport.state.take_news(told=True)) is not None:
+        if not isinstance(problem, LinkLost):
+            raise
+        # The connection may have closed after the news was taken, and before the cell went out.
+        if (sign := news or transport.state.take_news(told=True)) is not None:
             ended = f"{sign.end.told(kernel.title)} before the cell was sent, so it is safe to run the cell again"
             rest = "Its variables are gone" if sign.end.comes_back else "It has no kernel now"
             raise NotRun(f"{ended}. {rest}", kernel=kernel.title) from None

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kernel_bridge_magic.connection import sending
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.sending import send
 from kernel_bridge_magic.errors import BadOption, Fate, LinkLost, NotRun
@@ -104,6 +105,18 @@ def test_a_kernel_that_ended_before_ran_nothing(transport: StillTransport) -> No
     transport.down = True
     with pytest.raises(NotRun, match=r"still: .* before the cell was sent, so it is safe to run the cell again"):
         put(transport)
+
+
+def test_a_connection_that_closes_in_the_very_moment_tells_of_the_kernel_s_end_as_well(
+    transport: StillTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(transport)  # the next cell needs no preparation
+    transport.state.end(EndSignal.LEFT)
+    monkeypatch.setattr(sending, "check", lambda: setattr(transport, "down", True))
+    with pytest.raises(NotRun, match="before the cell was sent, so it is safe to run the cell again"):
+        put(transport)
+    with pytest.raises(LinkLost):
+        put(transport)  # it was told once
 
 
 def test_a_kernel_that_can_keep_nothing_is_sent_nothing(transport: StillTransport) -> None:
