@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,6 +111,26 @@ def test_what_is_too_large_is_refused_and_nothing_is_sent(pair: tuple[MessageSoc
         link.send_message(Message("shell", {"msg_id": "m"}, content={"code": "x" * LARGEST_SENT}), "analysis")
     with pytest.raises(BlockingIOError):
         theirs.recv(1)
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+@pytest.mark.parametrize("size", [0, 100, 1000, 40_000, 300_001])
+def test_what_is_sent_arrives_as_it_was(
+    size: int, is_compiled: bool, pair: tuple[MessageSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than the socket takes at once, over a server's end of the same library."""
+    link, theirs = pair
+    if not is_compiled:
+        monkeypatch.setattr(message_socket, "websocket_mask", None)
+    assert not is_compiled or callable(vars(message_socket)["websocket_mask"])
+    message = Message("shell", {"msg_id": "m", "msg_type": "x"}, {}, {}, {"text": "ä" * size})
+    sender = threading.Thread(target=link.send_message, args=(message, "it"))
+    sender.start()
+    server = websocket.WebSocket()
+    server.sock = theirs
+    opcode, data = server.recv_data()
+    sender.join(20)
+    assert opcode == TEXT and json.loads(data)["content"] == {"text": "ä" * size}
 
 
 def test_a_send_that_breaks_tears_the_connection(pair: tuple[MessageSocket, socket.socket]) -> None:
