@@ -15,8 +15,9 @@ from kernel_bridge_magic.remote_code import source
 
 #: in the order in which they run, as one namespace
 FILES = (
-    *("codec", "codec_standard", "codec_numpy", "codec_arrow", "codec_polars", "codec_columns", "codec_extension"),
-    *("codec_pandas", "codec_pictures", "parcel", "shared_file"),
+    *("codec", "codec_refusals", "codec_builtins", "codec_hashing", "codec_standard", "codec_numpy", "codec_arrow"),
+    *("codec_polars", "codec_columns", "codec_extension", "codec_pandas", "codec_pictures"),
+    *("parcel", "shared_file"),
 )
 
 

@@ -61,7 +61,8 @@ def r_node(value: Any, depth: int = 0) -> dict[str, Any]:
         return r_node(value.item(), depth)
     vector = _vector([value])
     if vector is None:
-        raise ValueError(f"is a {kind.__qualname__}, which cannot be copied to R; copy numbers, texts, lists or frames")
+        what = f"is of the type {kind.__qualname__}, which cannot be copied to R"
+        raise ValueError(f"{what}; copy numbers, texts, lists or frames")
     return vector
 
 
@@ -163,14 +164,14 @@ def _column_node(pandas: Any, column: Any, depth: int) -> dict[str, Any]:
 # -- R: nodes to values
 
 
-def r_value(node: Any, depth: int = 0) -> Any:
+def r_value(node: Any) -> Any:
     """Return the value of a node that an R has written.
 
     Raises:
         NotCopied: it is none that `there/values.R` writes.
     """
     try:
-        return _read(node, depth)
+        return _read(node, 0)
     except NotCopied:
         raise
     except Exception as problem:

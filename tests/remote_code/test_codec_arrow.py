@@ -188,6 +188,27 @@ def test_a_registered_type_of_somebody_reads_nothing() -> None:
     assert not called
 
 
+NAMED = (
+    pa.struct([("NAMENAME", pa.int8())]),
+    pa.list_(pa.field("NAMENAME", pa.int8())),
+    pa.timestamp("us", "NAMENAME"),
+    pa.dense_union([pa.field("NAMENAME", pa.int8())]),
+    pa.dictionary(pa.int8(), pa.struct([("NAMENAME", pa.int8())])),
+)
+
+
+@pytest.mark.parametrize("kind", NAMED, ids=str)
+def test_names_that_are_no_utf_8_are_refused(kind: pa.DataType) -> None:
+    for schema in (pa.schema([("", kind)]), pa.schema([("NAMENAME", pa.int8()), ("", kind)])):
+        data = schema.serialize().to_pybytes()
+        assert CODEC.read_schema(CODEC.Reader([memoryview(data)], MOST), 0) == schema
+        data = data.replace(b"NAMENAME", b"NAME\xff\xfeME")
+        with pytest.raises(CODEC.Refused, match="no UTF-8"):
+            CODEC.read_schema(CODEC.Reader([memoryview(data)], MOST), 0)
+        with pytest.raises(CODEC.Refused, match="no UTF-8"):
+            packed(pa.ipc.read_schema(pa.py_buffer(data)))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="bounds the memory of a process as Linux does")
 @pytest.mark.parametrize("count", [400, pytest.param(20_000, marks=pytest.mark.long)])
 def test_changed_bytes_end_no_process(count: int) -> None:

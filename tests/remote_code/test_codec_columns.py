@@ -7,6 +7,7 @@ import math
 import types
 import zlib
 import zoneinfo
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,28 @@ def test_the_default_dtype_of_texts_arrives_as_this_side_s_own(monkeypatch: pyte
     assert CODEC.read_column(reader, node).dtype == object
 
 
+HALF = [["a", ["str", 0], ""]]
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        ["texts", True, HALF, None],
+        ["texts", True, HALF, ["ndarray", "|u1", [3], "C", "AAAC"]],  # the third is NaN
+        ["string", True, "python", HALF, None],
+        ["string", True, "pyarrow", HALF, ["ndarray", "|b1", [3], "C", "AAAB"]],
+    ],
+    ids=lambda node: f"{node[0]} {node[-1] is not None}",
+)
+def test_half_characters_stay_where_the_default_dtype_cannot_hold_them(node: Any) -> None:
+    reader = CODEC.Reader([memoryview(b"\xed\xb2\x80")], 10**6)
+    found = CODEC.read_column(reader, node)
+    assert list(found)[:2] == ["a", "\udc80"]
+    assert repr(found[2]) == ("nan" if node[-1] else "''")
+    arrives_otherwise = str(found.dtype) != str(pd.Series(["a"]).dtype)
+    assert bool(reader.notes) == arrives_otherwise
+
+
 @pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "Etc/GMT+5"])
 def test_named_zones_are_of_the_library_they_were(name: str) -> None:
     pytz = pytest.importorskip("pytz")
@@ -68,6 +91,41 @@ def test_a_zone_of_another_library_is_refused() -> None:
     assert caught.value.path == "x: column 't'"
     fixed = pd.Timestamp("2020", tz=datetime.timezone(datetime.timedelta(hours=1), "name"))
     assert trip(fixed)[0].tzname() == "name"
+
+
+@pytest.mark.parametrize("offset", [pd.offsets.LastWeekOfMonth(weekday=2), pd.offsets.WeekOfMonth(week=1, weekday=2)])
+def test_a_frequency_whose_name_pandas_does_not_know_is_named(offset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older ones do not read the name of every frequency that they have."""
+    index = pd.date_range("2020-01-31", periods=3, freq=offset)
+    parcel = CODEC.pack({"x": index}, HERE, 10**6)
+    data = parcel.to_bytes()
+    assert CODEC.unpack(memoryview(data), parcel.sizes, parcel.crc, 10**6)[0]["x"].freq == offset
+
+    def unknown(name: str) -> None:
+        raise ValueError(f"Invalid frequency: {name}")
+
+    monkeypatch.setattr(pd.tseries.frequencies, "to_offset", unknown)
+    acts: list[Callable[[], Any]] = [
+        lambda: CODEC.pack({"x": index}, HERE, 10**6),
+        lambda: CODEC.unpack(memoryview(data), parcel.sizes, parcel.crc, 10**6),
+    ]
+    for act in acts:
+        with pytest.raises(CODEC.Refused, match="has the frequency") as caught:
+            act()
+        assert caught.value.remedy == "set its freq to None"
+
+
+@pytest.mark.parametrize("kind", ["i8", "f4", "c16", "M8[s]"])
+@pytest.mark.parametrize("build", [pd.Series, lambda cells: pd.DataFrame({"a": cells})], ids=["series", "frame"])
+def test_numbers_in_another_byte_order_are_refused_before_they_go(kind: str, build: Any) -> None:
+    value = build(np.array([1, 2], np.dtype(kind)).astype(np.dtype(kind).newbyteorder()))
+    column = value["a"] if isinstance(value, pd.DataFrame) else value
+    if column.dtype.isnative:  # what pandas has made of it
+        trip(value)
+        return
+    with pytest.raises(CODEC.Refused, match="has the dtype") as caught:
+        trip(value)
+    assert caught.value.remedy == f"convert it with astype('{kind}')"
 
 
 @pytest.mark.parametrize(("newer", "older"), [("ME", "M"), ("-2h", "-2H"), ("YE-MAR", "A-MAR"), ("W-SUN", "W-SUN")])

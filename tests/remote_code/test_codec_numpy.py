@@ -51,6 +51,23 @@ def test_dtypes_are_values_as_well(text: str) -> None:
     assert round_trip(numpy.dtype(text)) == numpy.dtype(text)
 
 
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        (numpy.dtype("i4", metadata={"a": 1}), "copy str({})"),
+        (numpy.dtype([("a", numpy.dtype("i4", metadata={"a": 1}))]), "copy str({})"),
+        (numpy.dtype("O"), "copy {}.str"),  # numpy 2 has a type of its own for it
+        (numpy.zeros(2, numpy.dtype("i4", metadata={"a": 1})), "copy {}.astype(...) with a plain dtype"),
+        (numpy.array(["a"], object), "copy {}.tolist()"),
+    ],
+    ids=str,
+)
+def test_the_way_out_is_one_that_the_value_has(value: Any, remedy: str) -> None:
+    with pytest.raises(CODEC.Refused) as caught:
+        round_trip(value)
+    assert caught.value.remedy == remedy
+
+
 def test_bytes_that_are_no_memory_of_the_array_are_not_sent() -> None:
     """Between fields there may be what somebody had in that memory before."""
     dtype = numpy.dtype({"names": ["a"], "formats": ["u1"], "offsets": [3], "itemsize": 8})
@@ -103,3 +120,37 @@ def test_without_numpy_there_it_says_what_to_do(has: dict[str, str]) -> None:
 def test_arrays_that_lie_are_refused(parts: list[Any]) -> None:
     with pytest.raises(CODEC.Refused):
         CODEC.Reader([], 10**6).read(["ndarray", *parts])
+
+
+ABOVE = ["fields", [f"f{number}" for number in range(1000)], ["<i8"] * 1000, [0] * 1000, 8, False]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["<i8", [2**40, 0], "C", ""],
+        ["<i8", [0, 2**20, 2**20], "F", ""],
+        ["|V0", [2**40], "C", ""],
+        ["|V999999999", [0], "C", ""],
+        [["fields", ["a"], ["<i8"], [0], 2**31 - 1, False], [0], "C", ""],
+        [ABOVE, [1000], "C", 0],
+    ],
+    ids=lambda parts: str(parts)[:40],
+)
+def test_what_takes_more_than_its_bytes_is_counted(parts: list[Any]) -> None:
+    with pytest.raises(CODEC.TooLarge):
+        CODEC.Reader([memoryview(bytes(8000))], 10**6).read(["ndarray", *parts])
+
+
+@pytest.mark.parametrize("shape", [(0, 1000), (1000, 0), (0,), ()])
+@pytest.mark.parametrize("dtype", ["V0", "i4", "V1000", OVERLAPPING])
+def test_whoever_writes_counts_it_as_well(shape: tuple[int, ...], dtype: Any) -> None:
+    array, most = numpy.zeros(shape, dtype), 0
+    while True:
+        try:
+            parcel = CODEC.pack({"x": array}, CODEC.libraries(), most)
+            break
+        except CODEC.TooLarge as problem:
+            most = problem.size
+    found = CODEC.unpack(memoryview(parcel.to_bytes()), parcel.sizes, parcel.crc, most)[0]["x"]
+    assert (found.shape, found.dtype) == (array.shape, array.dtype)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from kernel_bridge_magic.remote_code.codec import codec
-from tests.support.values import round_trip
+from tests.support.values import round_trip, same
 
 CODEC = codec()
 
@@ -32,6 +32,44 @@ def test_a_palette_and_its_transparent_colour_are_kept() -> None:
     found = round_trip(picture)
     assert found.getpalette() == picture.getpalette()
     assert found.convert("RGBA").tobytes() == picture.convert("RGBA").tobytes()
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"dpi": (72.5, 300), "icc_profile": bytes(range(256)) * 5, "comment": "é", "progressive": True, "loop": None},
+        {"exif": b"Exif\0", "gamma": 0.45, "transparency": (1, 2, 3)},
+        {"transparency": b"\0\1"},
+        {},
+    ],
+    ids=[*"abcd"],
+)
+def test_what_a_picture_says_of_itself_is_kept(info: dict[str, Any]) -> None:
+    picture = Image.new("RGB", (2, 2))
+    picture.info.update(info)
+    parcel = CODEC.pack({"x": picture}, CODEC.libraries(), 10**6)
+    found, notes = CODEC.unpack(memoryview(parcel.to_bytes()), parcel.sizes, parcel.crc, 10**6)
+    assert same(found["x"].info, info) and notes == [] and parcel.notes == []
+
+
+@pytest.mark.parametrize(
+    ("more", "note"),
+    [
+        ({"made": object()}, "'made'"),
+        ({"dpi": (1, [2])}, "'dpi'"),
+        ({7: 1, "text": {"a": 1}}, "7, 'text'"),
+        ({"transparency": 1.5}, "'transparency'"),
+        ({key: [] for key in "abcde"}, "'a', 'b', 'c' and 2 more"),
+    ],
+    ids=range(5),
+)
+def test_what_a_picture_says_and_is_not_kept_is_noted(more: dict[Any, Any], note: str) -> None:
+    picture = Image.new("RGB", (2, 2))
+    picture.info.update({"kept": 1, **more})
+    parcel = CODEC.pack({"x": picture}, CODEC.libraries(), 10**6)
+    assert parcel.notes == ["info of a picture is not kept where it is no plain value: " + note]
+    found, _ = CODEC.unpack(memoryview(parcel.to_bytes()), parcel.sizes, parcel.crc, 10**6)
+    assert found["x"].info == {"kept": 1}
 
 
 def test_an_opened_file_arrives_as_a_picture_and_says_so() -> None:
@@ -68,6 +106,11 @@ def png(width: int, height: int) -> bytes:
         ["picture", "nothing", [1, 1], None, None, "Image", "AAAA"],
         ["picture", "RGB", [-1, 2], None, None, "Image", ""],
         ["picture", "P", [1, 1], ["RGB", ["bytes", "A" * 4000]], None, "Image", "AA=="],
+        ["picture", "L", [1, 1], None, {"transparency": (1.5)}, "Image", "AA=="],
+        ["picture", "L", [1, 1], None, {"transparency": ["tuple", [["bytes", "AA=="]]]}, "Image", "AA=="],
+        ["picture", "L", [1, 1], None, {"dpi": ["list", [1]]}, "Image", "AA=="],
+        ["picture", "L", [1, 1], None, ["dict", [[1]], [[1]]], "Image", "AA=="],
+        ["picture", "L", [1, 1], None, 1, "Image", "AA=="],
         ["figure", 0],
         ["figure", 1],
         ["figure", 2],

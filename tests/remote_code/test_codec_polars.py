@@ -16,6 +16,7 @@ if not os.environ.get("CI"):
     pytest.importorskip("pyarrow")
 
 import polars as pl
+import pyarrow as pa
 
 from kernel_bridge_magic.remote_code.codec import codec
 
@@ -43,6 +44,10 @@ COLUMNS = [
     *(pl.Series("m", [0, None, -1], dtype=pl.Datetime(unit, "Europe/Berlin")) for unit in ("ms", "us", "ns")),
     pl.Series("td", [datetime.timedelta(1), None]),
     pl.Series("l", [[1, None], None, []]),
+    pl.Series("ls", [["x", None], None, [], ["y" * 20]]),
+    pl.Series("lb", [[b"x"], None]),
+    pl.Series("lls", [[["x"]], None]),
+    pl.Series("lst", [[{"a": "x", "b": [1]}], None]),
     pl.Series("a", [[1, 2], None], dtype=pl.Array(pl.Int64, 2)),
     pl.Series("st", [{"a": 1, "b": ["x"]}, None]),
     pl.Series("c", ["x", None, "y"], dtype=pl.Categorical),
@@ -60,6 +65,12 @@ def test_a_column_arrives_as_it_was(column: pl.Series) -> None:
         assert (found.dtype, found.name) == (value.dtype, value.name)
     frame = trip(column.to_frame())
     assert frame.equals(column.to_frame()) and frame.schema == column.to_frame().schema
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: str(column.dtype))
+def test_columns_in_several_parts_arrive_whole(column: pl.Series) -> None:
+    value = pl.concat([column, column[:1]], rechunk=False)
+    assert trip(value).equals(value, check_dtypes=True)
 
 
 @pytest.mark.parametrize(
@@ -101,3 +112,21 @@ def test_what_polars_does_not_survive_is_refused() -> None:
     with pytest.raises(CODEC.Refused):
         reader.read(["polars.Series", name, changed, chunks, enum])
     assert len(reader.read(["polars.Series", name, kind, chunks, enum])) == 1
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.decimal256(60, 2),
+        pa.large_list(pa.month_day_nano_interval()),
+        pa.large_list(pa.list_(pa.int64())),
+        pa.struct([("t", pa.string())]),
+        pa.struct([("u", pa.dense_union([pa.field("a", pa.int8())]))]),
+    ],
+    ids=str,
+)
+def test_types_that_no_series_is_written_as_are_refused(kind: pa.DataType, capfd: Any) -> None:
+    data = base64.b64encode(pa.schema([("", kind)]).serialize().to_pybytes()).decode()
+    with pytest.raises(CODEC.Refused):
+        CODEC.Reader([], 10**6).read(["polars.Series", "a", data, [], None])
+    assert capfd.readouterr().err == ""

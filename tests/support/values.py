@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy
 from hypothesis import strategies as st
+from PIL import Image
 
 from kernel_bridge_magic.remote_code.codec import codec
 
@@ -59,12 +60,6 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _picture() -> Any:
-    from PIL import Image
-
-    return Image.new("CMYK", (3, 2), (1, 2, 3, 4))
-
-
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 #: by name, what makes one
 EXAMPLES: dict[str, Callable[[], Any]] = {
@@ -108,6 +103,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
         numpy.arange(100_000, dtype="int64"),
     ],
     "numpy scalar": lambda: [numpy.float64(-0.0), numpy.int8(-1), numpy.bool_(True), numpy.datetime64("NaT", "s")],
+    "picture": lambda: [Image.new(mode, (3, 2), 1) for mode in ("CMYK", "RGB", "L", "I", "F", "1")],
     "dict of arrays": lambda: {"a": numpy.arange(3), "b": [numpy.ones(2), {"c": (numpy.float32(1),)}]},
 }
 

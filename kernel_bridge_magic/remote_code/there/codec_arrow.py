@@ -54,8 +54,28 @@ def check_arrow_type(pyarrow, kind, depth=0):
         text = str(kind)
         raise Refused("has the type %s, which cannot be copied" % (text if len(text) <= 40 else text[:39] + "…"),
                       "cast it to another type")  # fmt: skip
+    check_names(lambda: names_within(pyarrow, kind))
     for inner in types_within(pyarrow, kind):
         check_arrow_type(pyarrow, inner, depth + 1)
+
+
+def check_names(read):
+    """Refuse names that are no UTF-8: a file may hold such, and libraries trust that they are."""
+    try:
+        read()
+    except UnicodeDecodeError:
+        raise Refused("has a name in it that is no UTF-8, which cannot be copied", "rename it")
+
+
+def names_within(pyarrow, kind):
+    """Return the texts that a type has: names of its children, or of its time zone."""
+    if pyarrow.types.is_timestamp(kind):
+        return [kind.tz]
+    if pyarrow.types.is_map(kind):
+        return [kind.key_field.name, kind.item_field.name]
+    if pyarrow.types.is_struct(kind) or pyarrow.types.is_union(kind):
+        return [kind.field(number).name for number in range(kind.num_fields)]
+    return [kind.value_field.name] if kind.num_fields else []
 
 
 def types_within(pyarrow, kind):
@@ -71,6 +91,7 @@ def types_within(pyarrow, kind):
 
 def write_schema(writer, schema):
     pyarrow = sys.modules["pyarrow"]
+    check_names(lambda: schema.names)
     for field in schema:
         try:
             check_arrow_type(pyarrow, field.type)
@@ -88,6 +109,7 @@ def read_schema(reader, part):
     if len(data) > SCHEMA_MOST or b"ARROW:extension" in data:
         raise Refused(UNLIKE)
     schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(data))
+    check_names(lambda: schema.names)
     for field in schema:
         check_arrow_type(pyarrow, field.type)
     return schema

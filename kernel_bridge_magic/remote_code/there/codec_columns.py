@@ -3,6 +3,7 @@
 # Each column goes by itself: as numpy's arrays, as Arrow's where its dtype is Arrow's, or cell by cell. pandas is told
 # no dtype in words that came: it is built of parts, each of which was checked.
 
+PLAIN = "biufcMm"  # kinds of dtypes
 COLUMNS = {}  # functions that read a column, by the first word of its JSON
 MISSING = ("", "None", "nan", "NA", "NaT")  # what a cell of texts may be instead, by its mark
 # Names of frequencies, in pandas 2.2 or newer, and before.
@@ -46,9 +47,26 @@ def write_freq(pandas, freq):
     if freq is None:
         return None
     text = translated(pandas, freq.freqstr, OLDER, True)
-    if pandas.tseries.frequencies.to_offset(freq.freqstr) != freq:
+    if offset_of(pandas, freq.freqstr) != freq:
         raise Refused("has the frequency %s, which cannot be copied" % short(str(freq)), "set its freq to None")
     return text
+
+
+def read_freq(reader, pandas, text):
+    """Return the frequency of an index."""
+    found = offset_of(pandas, translated(pandas, reader.text(text), OLDER, False))
+    if found is None:
+        raise Refused("has the frequency %s, which pandas on the receiving side does not know" % short(text),
+                      "set its freq to None")  # fmt: skip
+    return found
+
+
+def offset_of(pandas, text):
+    """Return the frequency of that name; None where this pandas knows none: it does not read all that it writes."""
+    try:
+        return pandas.tseries.frequencies.to_offset(text)
+    except ValueError:
+        return None
 
 
 def write_tz(writer, zone):
@@ -118,6 +136,7 @@ def write_plain(writer, dtype, values):
     array = numpy.asarray(values)
     if dtype.kind == "O":
         return write_objects(writer, array)
+    check_array(array, PLAIN)
     if array.flags.c_contiguous or array.nbytes <= 65536:
         return ["plain", writer.write(array)]
     # A column of a matrix: it is copied when it is sent, and not all of them at once before.
@@ -138,18 +157,44 @@ class Strided(object):
             file.write(bytes_of_array(numpy.ascontiguousarray(self.array[start : start + 2**17])))
 
 
+def is_in_columns(array, kinds):
+    """Return whether a column may have such an array, of dtypes of these kinds."""
+    dtype = array.dtype
+    # What pandas does with bytes in the other order fails in many places. Of multiples of a unit, and of units that it
+    # does not know, it divides by zero.
+    is_unit = dtype.kind not in "mM" or dtype.str[3:] in ("[s]", "[ms]", "[us]", "[ns]")
+    return array.ndim == 1 and dtype.kind in kinds and dtype.isnative and is_unit
+
+
+def check_array(array, kinds):
+    """Refuse an array that the other side would not read."""
+    if is_in_columns(array, kinds):
+        return
+    dtype = array.dtype
+    if array.ndim != 1:
+        raise Refused("has %d dimensions, and cannot be copied" % array.ndim, "copy {}.to_numpy()")
+    remedy = "convert it with astype, or leave it out"
+    if dtype.kind in kinds and not dtype.isnative:
+        remedy = "convert it with astype(%r)" % dtype.newbyteorder("=").str[1:]
+    raise Refused("has the dtype %s, which cannot be copied" % (dtype if dtype.isnative else dtype.str), remedy)
+
+
+def write_array(writer, array, kinds):
+    """Return the node of a part of a column."""
+    check_array(array, kinds)
+    return writer.write(array)
+
+
 def array_of(reader, node, kinds):
     """Return a one-dimensional array of numpy's, of dtypes of these kinds."""
     expect(type(node) is list and node and node[0] == "ndarray")
     found = reader.read(node)
-    expect(found.ndim == 1 and found.dtype.kind in kinds and found.dtype.isnative)
-    # Of multiples of a unit, and of units that it does not know, pandas divides by zero.
-    expect(found.dtype.kind not in "mM" or found.dtype.str[3:] in ("[s]", "[ms]", "[us]", "[ns]"))
+    expect(is_in_columns(found, kinds))
     return found
 
 
 def read_plain(reader, pandas, node):
-    return array_of(reader, node, "biufcMm")
+    return array_of(reader, node, PLAIN)
 
 
 def write_objects(writer, array):
@@ -175,7 +220,7 @@ def texts_of(writer, cells, lacks):
     return ["texts", is_default, write_items(writer, cells), None if marks is None else writer.write(marks)]
 
 
-def objects_from(pandas, cells):
+def objects_from(cells):
     found = __import__("numpy").empty(len(cells), object)
     for number, cell in enumerate(cells):
         found[number] = cell
@@ -185,14 +230,23 @@ def objects_from(pandas, cells):
 def read_objects(reader, pandas, parts):
     cells = read_items(reader, *parts)
     reader.spend(8 * len(cells))
-    return objects_from(pandas, cells)
+    return objects_from(cells)
 
 
 def read_texts(reader, pandas, is_default, parts, marks):
     """Return texts as objects; as this side's own dtype for texts, if they were so there."""
     cells = texts_and_missing(reader, pandas, parts, marks)
     default = default_of_texts(pandas) if is_default is True else None
-    return cells if default is None else pandas.array(cells, dtype=default)
+    return texts_in(reader, pandas, cells, default)
+
+
+def texts_in(reader, pandas, cells, dtype):
+    """Return texts in a dtype; as they are if it is None, or if Arrow holds them, which knows no half characters."""
+    try:
+        return cells if dtype is None else pandas.array(cells, dtype=dtype)
+    except UnicodeEncodeError:
+        reader.notes.append("texts with half of a surrogate pair arrive as objects")
+        return cells
 
 
 def default_of_texts(pandas):
@@ -254,7 +308,7 @@ def read_string(reader, pandas, is_nan, storage, one, other):
                 chunks = chunks.cast(pyarrow.string())
             return dtype.__from_arrow__(chunks)
         reader.spend(NODE * len(chunks) + 4 * chunks.nbytes)
-        cells, lacks = objects_from(pandas, chunks.to_pylist()), chunks.is_null().to_numpy()
+        cells, lacks = objects_from(chunks.to_pylist()), chunks.is_null().to_numpy()
     else:
         cells = read_objects(reader, pandas, one)
         expect(set(map(type, cells)) <= {str})
@@ -262,4 +316,4 @@ def read_string(reader, pandas, is_nan, storage, one, other):
     if lacks is not None:
         expect(len(lacks) == len(cells))
         cells[lacks] = missing
-    return cells if dtype is None else pandas.array(cells, dtype=dtype)
+    return texts_in(reader, pandas, cells, dtype)

@@ -3,7 +3,7 @@
 
 def write_masked(writer, pandas, dtype, values):
     mask = values._mask
-    return ["masked", writer.write(values._data), writer.write(mask) if mask.any() else None]
+    return ["masked", write_array(writer, values._data, "biuf"), write_array(writer, mask, "b") if mask.any() else None]
 
 
 def read_masked(reader, pandas, data, mask):
@@ -15,7 +15,7 @@ def read_masked(reader, pandas, data, mask):
 
 def write_zoned(writer, pandas, dtype, values):
     moments = values.asi8.view("M8[%s]" % dtype.unit)
-    return ["zoned", writer.write(moments), write_tz(writer, dtype.tz)]
+    return ["zoned", write_array(writer, moments, "M"), write_tz(writer, dtype.tz)]
 
 
 def read_zoned(reader, pandas, moments, zone):
@@ -25,7 +25,8 @@ def read_zoned(reader, pandas, moments, zone):
 
 
 def write_periods(writer, pandas, dtype, values):
-    return ["periods", writer.write(values.asi8), translated(pandas, str(dtype)[7:-1], OLDER_PERIODS, True)]
+    freq = translated(pandas, str(dtype)[7:-1], OLDER_PERIODS, True)
+    return ["periods", write_array(writer, values.asi8, "i"), freq]
 
 
 def read_periods(reader, pandas, numbers, freq):
@@ -52,7 +53,8 @@ def read_intervals(reader, pandas, closed, left, right):
 
 
 def write_categories(writer, pandas, dtype, values):
-    return ["categories", writer.write(values.codes), write_index(writer, dtype.categories), dtype.ordered is True]
+    codes, categories = write_array(writer, values.codes, "i"), write_index(writer, dtype.categories)
+    return ["categories", codes, categories, dtype.ordered is True]
 
 
 def read_categories(reader, pandas, codes, categories, ordered):
@@ -65,14 +67,14 @@ def write_sparse(writer, pandas, dtype, values):
     if dtype.subtype.kind == "O":
         raise Refused("has the dtype %s, which cannot be copied" % dtype, "copy it with .sparse.to_dense()")
     numbers = values.sp_index.to_int_index().indices
-    return ["sparse", values.kind, len(values), writer.write(numbers), writer.write(values.sp_values),
-            writer.write(values.fill_value)]  # fmt: skip
+    return ["sparse", values.kind, len(values), write_array(writer, numbers, "i"),
+            write_array(writer, values.sp_values, PLAIN), writer.write(values.fill_value)]  # fmt: skip
 
 
 def read_sparse(reader, pandas, kind, length, numbers, values, fill):
     expect(kind in ("integer", "block"))
     # Much of what users do with it makes it dense.
-    numbers, values, fill = array_of(reader, numbers, "i"), array_of(reader, values, "biufcMm"), reader.read(fill)
+    numbers, values, fill = array_of(reader, numbers, "i"), array_of(reader, values, PLAIN), reader.read(fill)
     reader.spend(reader.whole(length, 0, 2**31 - 1) * values.dtype.itemsize)
     expect(numbers.dtype.itemsize == 4 and len(numbers) == len(values))
     # pandas writes to where they say, and does not look.

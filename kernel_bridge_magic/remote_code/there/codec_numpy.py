@@ -24,7 +24,7 @@ def numpy_here(reader):
 def needs_there(writer, library, remedy=""):
     """Refuse what the other side cannot read without a library."""
     if library not in writer.has:
-        raise Refused("needs %s on the other side" % library, "install %s there%s" % (library, remedy))
+        raise Refused("needs %s on the other side" % library, "install %s there%s" % (library, remedy), is_final=True)
 
 
 # -- dtypes
@@ -50,7 +50,8 @@ def words_of_dtype(writer, dtype, remedy, depth):
     if dtype.hasobject or dtype.kind not in "biufcSUVMm":
         raise Refused("has the dtype %s, which cannot be copied" % short_dtype(dtype), remedy)
     if dtype.metadata or depth > DEPTH:
-        raise Refused("has a dtype with metadata, which cannot be copied", "copy {}.astype(...) with a plain dtype")
+        raise Refused("has a dtype with metadata, which cannot be copied",
+                      "copy {}.astype(...) with a plain dtype" if remedy == NO_OBJECTS else remedy)  # fmt: skip
     if dtype.subdtype:
         base, shape = dtype.subdtype
         return ["array", words_of_dtype(writer, base, remedy, depth + 1), list(shape)]
@@ -136,10 +137,8 @@ def write_ndarray(writer, value):
     """Return the parts of an array. Memory that has no gaps is not copied here."""
     needs_there(writer, "numpy", ", or copy {}.tolist()")
     words = describe_dtype(writer, value.dtype)
-    if not value.itemsize:
-        writer.spend(value.size)
-    if value.nbytes > writer.most - writer.size:
-        raise TooLarge(writer.size + value.nbytes, writer.most)
+    writer.spend(extra_of_array(value.dtype, value.shape))
+    writer.check(value.nbytes)
     order = "C" if value.flags.c_contiguous else "F" if value.flags.f_contiguous else ""
     whole = value if order and not has_gaps(value.dtype) else filled_copy(value, order or "C")
     return [words, list(value.shape), order or "C", *write_bytes(writer, bytes_of_array(whole))]
@@ -196,6 +195,23 @@ def clear_padding(value):
         view[name] = numpy.zeros((), padding[name])
 
 
+def extra_of_array(dtype, shape):
+    """Return what an array is counted for beyond its bytes: rows without any, and fields above others, take time."""
+    count = math.prod(shape)
+    if not count * dtype.itemsize:
+        return dtype.itemsize + math.prod(filter(None, shape))
+    return max(0, size_of_fields(dtype) - dtype.itemsize) * count
+
+
+def size_of_fields(dtype):
+    """Return how many bytes the fields of a dtype have together."""
+    if dtype.subdtype:
+        return size_of_fields(dtype.subdtype[0]) * math.prod(dtype.subdtype[1])
+    if dtype.names is None:
+        return dtype.itemsize
+    return sum(size_of_fields(dtype.fields[name][0]) for name in dtype.names)
+
+
 def bytes_of_array(value):
     """Return the memory of an array without gaps, in its order, as bytes."""
     return memoryview(flat_array(sys.modules["numpy"], value)) if value.nbytes else memoryview(b"")
@@ -210,13 +226,14 @@ def read_ndarray(reader, words, shape, order, part):
     size = len(data)
     if dtype.hasobject or dtype.subdtype or order not in ("C", "F") or count * dtype.itemsize != size:
         raise Refused(UNLIKE)
-    if not dtype.itemsize:
-        reader.spend(count)  # of no bytes, each of them still takes time
-    found = numpy.ndarray(shape, dtype, order=order)
+    reader.spend(extra_of_array(dtype, shape))
+    keeps = reader.may_keep(data) if size else False
+    found = numpy.ndarray(shape, dtype, data if keeps else None, order=order)
     if found.dtype != dtype or found.nbytes != size:
         raise Refused("has a dtype that the numpy of the receiving side does not keep", "install another numpy there")
     if size:
-        flat_array(numpy, found)[...] = numpy.frombuffer(data, numpy.uint8)
+        if not keeps:
+            flat_array(numpy, found)[...] = numpy.frombuffer(data, numpy.uint8)
         check_items(numpy, found, dtype)
     return found
 

@@ -19,13 +19,14 @@ def write_index(writer, value):
     """Return an index as JSON."""
     pandas, kind = sys.modules["pandas"], type(value).__name__
     if getattr(pandas, kind, None) is not type(value) or kind not in INDEX_KINDS:
-        raise Refused("is a %s, which cannot be copied" % name_of(type(value)), "copy pandas.Index({})")
+        raise Refused("is of the type %s, which cannot be copied" % name_of(type(value)), "copy pandas.Index({})")
     names = [within(" name", writer.write, name) for name in value.names]
     if kind == "RangeIndex":
         return ["range", names, value.start, value.stop, value.step]
     if kind == "MultiIndex":
         levels = [within(" level %d" % number, write_index, writer, level) for number, level in enumerate(value.levels)]
-        return ["multi", names, levels, [writer.write(sys.modules["numpy"].asarray(codes)) for codes in value.codes]]
+        codes = [write_array(writer, sys.modules["numpy"].asarray(codes), "i") for codes in value.codes]
+        return ["multi", names, levels, codes]
     freq = write_freq(pandas, value.freq) if kind in ("DatetimeIndex", "TimedeltaIndex") else None
     return ["index", names, write_column(writer, value.array), freq]
 
@@ -40,10 +41,7 @@ def read_index(reader, node):
         reader.spend(len(range(start, stop, step)) // 8)
         found = pandas.RangeIndex(start, stop, step)
     elif kind == "multi":
-        levels, codes = parts
-        levels = [read_index(reader, level) for level in levels]
-        codes = [array_of(reader, code, "i") for code in codes]
-        found = pandas.MultiIndex(levels, codes, verify_integrity=True)
+        found = read_levels(reader, pandas, *parts)
     else:
         expect(kind == "index")
         found = read_labels(reader, pandas, *parts)
@@ -51,12 +49,26 @@ def read_index(reader, node):
     return found
 
 
+def read_levels(reader, pandas, levels, codes):
+    """Return an index of several levels, as it was there.
+
+    pandas would verify more: that no label stands twice in a level. But 1 and True may, and two not-a-numbers. And it
+    would take codes for others that are too large for the integers in which it keeps them.
+    """
+    levels = [read_index(reader, level) for level in levels]
+    codes = [array_of(reader, code, "i") for code in codes]
+    expect(levels and len(levels) == len(codes) and len(set(map(len, codes))) == 1)
+    for level, code in zip(levels, codes):
+        expect(not len(code) or (code.min() >= -1 and code.max() < len(level)))
+    return pandas.MultiIndex(levels, codes, verify_integrity=False)
+
+
 def read_labels(reader, pandas, column, freq):
     array = read_column(reader, column)
     found = pandas.Index(array, dtype=array.dtype, copy=False, tupleize_cols=False)
     if freq is not None:
         # pandas compares the labels with what the frequency would give, as many of them.
-        found.freq = translated(pandas, reader.text(freq), OLDER, False)
+        found.freq = read_freq(reader, pandas, freq)
     return found
 
 
@@ -77,8 +89,24 @@ def read_rest(reader, value, attrs, twice):
     return value
 
 
+def snapshot_of(value):
+    """Return a frame or series of the columns that it has now. Another thread may set some, and their labels.
+
+    `copy` would take its memory, and a moment later what lies where in it.
+    """
+    for _ in range(3):
+        try:
+            found = value[:]
+            if found.dtypes is not None:  # it has looked where each column lies
+                return found
+        except (IndexError, ValueError, AssertionError, TypeError):  # in the middle of a change
+            pass
+    raise Refused("has changed while it was copied", "try again", is_final=True)
+
+
 def write_frame(writer, value):
     need_pandas(writer)
+    value = snapshot_of(value)
     labels = within(".columns", write_index, writer, value.columns)
     index = within(".index", write_index, writer, value.index)
     columns = []
@@ -106,6 +134,7 @@ def series_of(pandas, array, index):
 
 def write_series(writer, value):
     need_pandas(writer)
+    value = snapshot_of(value)
     name = within(" name", writer.write, value.name)
     index = within(".index", write_index, writer, value.index)
     return [name, index, write_column(writer, value.array), *write_rest(writer, value)]

@@ -54,8 +54,7 @@ def write_picture(writer, value):
     if mode not in MODES:
         raise Refused("has the mode %s, which cannot be copied" % mode, "copy {}.convert('RGB')")
     size = size_of_pixels(mode, width, height)
-    if size > writer.most - writer.size:
-        raise TooLarge(writer.size + size, writer.most)
+    writer.check(size)
     data = little_pixels(mode, value.tobytes()) if size else b""
     if len(data) != size:
         raise Refused("has pixels of an unusual size, which cannot be copied", "copy {}.convert('RGB')")
@@ -64,19 +63,34 @@ def write_picture(writer, value):
         note_once(writer.notes, opened_note(kind))
         if getattr(value, "is_animated", False):
             note_once(writer.notes, "only the frame that it shows is copied")
+    info = info_of(writer, value)
     palette = [value.palette.mode, writer.write(bytes(value.palette.palette))] if mode in ("P", "PA") else None
-    return [mode, [width, height], palette, writer.write(transparency_of(value)), kind, *write_bytes(writer, data)]
+    return [mode, [width, height], palette, info, kind, *write_bytes(writer, data)]
 
 
 def opened_note(kind):
-    return "a %s arrives as an Image, without what its file says of it" % kind
+    return "what was opened as a %s arrives as an Image, without its file" % kind
 
 
-def transparency_of(value):
-    """Return which colour of a picture is transparent, as PIL's own formats say it, or None."""
-    found = value.info.get("transparency")
-    is_simple = type(found) in (int, bytes) or (type(found) is tuple and all(type(part) is int for part in found))
-    return found if is_simple else None
+def info_of(writer, value):
+    """Return what a picture says of itself as a node: its resolution, its profile. What is not kept is noted."""
+    info = value.info.copy()
+    kept = {key: what for key, what in info.items() if is_info(key, what)}
+    dropped = [short(key) for key in info if key not in kept]
+    if dropped:
+        more = " and %d more" % (len(dropped) - 3) if len(dropped) > 3 else ""
+        note_once(writer.notes, "info of a picture is not kept where it is no plain value: %s%s" %
+                  (", ".join(dropped[:3]), more))  # fmt: skip
+    return writer.write(kept) if kept else None
+
+
+def is_info(key, value):
+    """Return whether something that a picture says of itself is copied."""
+    parts = value if type(value) is tuple else (value,)
+    plain = (int, bytes, str, float, bool, type(None))
+    if key == "transparency":  # which colour PIL takes for that
+        plain = (int,) if type(value) is tuple else (int, bytes)
+    return type(key) is str and all(type(part) in plain for part in parts)
 
 
 def memory_of_pixels(width, height):
@@ -84,7 +98,7 @@ def memory_of_pixels(width, height):
     return 4 * width * height + 8 * height
 
 
-def read_picture(reader, mode, size, palette, transparency, kind, part):
+def read_picture(reader, mode, size, palette, info, kind, part):
     pillow = pillow_here()
     width, height = (reader.whole(side, 0, 2**31 - 1) for side in size)
     reader.spend(memory_of_pixels(width, height))
@@ -101,11 +115,10 @@ def read_picture(reader, mode, size, palette, transparency, kind, part):
             raise Refused(UNLIKE)
         if colors:
             found.putpalette(colors, kind_of_palette)
-    transparency = reader.read(transparency)
-    if transparency is not None:
-        found.info["transparency"] = transparency
-        if transparency_of(found) is None:
-            raise Refused(UNLIKE)
+    info = {} if info is None else reader.read(info)
+    if type(info) is not dict or not all(map(is_info, info, info.values())):
+        raise Refused(UNLIKE)
+    found.info.update(info)
     if kind in OPENED_NAMES:
         note_once(reader.notes, opened_note(kind))
     return found

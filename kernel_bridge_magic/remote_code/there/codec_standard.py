@@ -85,13 +85,16 @@ def read_path(reader, kind, text):
     return pathlib.Path(text) if is_here and not kind.startswith("Pure") else pure
 
 
-def write_pickle(writer, value):
-    pickle = __import__("pickle")
+def write_pickle(writer, value, problem):
+    """Return the node of a value as a pickle, where that is asked for. Its format has raised `problem`."""
+    writer.spend(NODE)
     try:
-        data = pickle.dumps(value, 4)  # what every Python from 3.8 on reads
-    except Exception as problem:
-        raise Refused("cannot be pickled (%s)" % type(problem).__name__, remedy_for(type(value)))
-    return [writer.add(data)]
+        data = __import__("pickle").dumps(value, 4)  # what every Python from 3.8 on reads
+    except Exception as why:
+        refusal = Refused("%s, nor pickled (%s)" % (problem.what, type(why).__name__), problem.remedy, is_final=True)
+        refusal.steps = problem.steps
+        raise refusal
+    return ["pickle", writer.add(data)]
 
 
 def read_pickle(reader, number):

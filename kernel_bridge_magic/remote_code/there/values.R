@@ -57,7 +57,7 @@ base::eval(base::quote({
             character = kind("character", write_texts(x)),
             raw = kind("raw", as.character(x)),
             list = kind("list", each(x)),
-            refuse("is a ", typeof(x), ", which cannot be copied"))
+            refuse("is of the type ", typeof(x), ", which cannot be copied"))
     }
 
     text_of <- function(node) vapply(node[["v"]], function(one) if (is.null(one)) NA_character_ else one, "")
@@ -89,22 +89,22 @@ base::eval(base::quote({
         replaced <- vapply(names, exists, NA, envir = globalenv(), inherits = FALSE)
         for (name in names[replaced]) {
             if (bindingIsLocked(name, globalenv()) || bindingIsActive(name, globalenv())) {
-                refuse(name, ": cannot be set there, since it is locked or active")
+                refuse(name, " cannot be set, since it is locked or active")
             }
         }
-        if (environmentIsLocked(globalenv()) && !all(replaced)) refuse("no variable can be added there")
+        if (environmentIsLocked(globalenv()) && !all(replaced)) refuse("no variable can be added")
         suspendInterrupts(for (i in seq_along(names)) assign(names[i], values[[i]], envir = globalenv()))
         list(replaced = as.list(unname(replaced)))
     }
     get_all <- function(asked) {
         values <- lapply(unlist(asked[["names"]]), function(name) {
-            if (!exists(name, envir = globalenv(), inherits = FALSE)) refuse(name, ": does not exist")
+            if (!exists(name, envir = globalenv(), inherits = FALSE)) refuse(name, " does not exist")
             tryCatch(write_value(get(name, envir = globalenv(), inherits = FALSE)),
-                     refused = function(e) refuse(name, ": ", conditionMessage(e)))
+                     refused = function(e) refuse(name, " ", conditionMessage(e)))
         })
         list(values = values)
     }
-    answer <- '{"problem": "jsonlite is not installed there"}'
+    answer <- '{"problem": "the package jsonlite is not installed; run install.packages(\\"jsonlite\\") there"}'
     if (!is.null(kernel) && requireNamespace("jsonlite", quietly = TRUE)) {
         unbox <- jsonlite::unbox
         json <- function(x) jsonlite::toJSON(x, auto_unbox = TRUE, null = "null", na = "null", digits = NA)
@@ -116,7 +116,7 @@ base::eval(base::quote({
         },
         refused = function(e) json(list(problem = conditionMessage(e))),
         error = function(e) json(list(problem = "R could not do it")),
-        interrupt = function(e) json(list(problem = "it was interrupted there"))))
+        interrupt = function(e) json(list(problem = "it was interrupted"))))
     }
     # A NULL here is no IRkernel; then there is no answer.
     if (!is.null(kernel)) {
