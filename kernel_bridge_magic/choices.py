@@ -51,6 +51,18 @@ def check_duration(name: str, value: object) -> float | None:
         raise BadOption(f"{name}={problem}") from None
 
 
+def check_size(name: str, value: object) -> int:
+    """Return a number of bytes, as `byte_count` does.
+
+    Raises:
+        BadOption: it is none.
+    """
+    try:
+        return byte_count(value)
+    except ValueError as problem:
+        raise BadOption(f"{name}={problem}") from None
+
+
 def check_for_one(options: Any) -> None:
     """Refuse options of a cell that are for several kernels; call it where the cell runs on one.
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from kernel_bridge_magic import reloads
 from kernel_bridge_magic.access.deadline import Deadline
-from kernel_bridge_magic.choices import RECONNECT, check_duration
+from kernel_bridge_magic.choices import RECONNECT, check_duration, check_size
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.control import Control
-from kernel_bridge_magic.connection.copying import Copying, Show, copying_for
+from kernel_bridge_magic.connection.copying import Copying, Show, copying_for, name_there
 from kernel_bridge_magic.connection.execution import Execution
 from kernel_bridge_magic.connection.subshells import is_busy, subshell_for
 from kernel_bridge_magic.errors import NotRun
@@ -23,7 +23,7 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event
 from kernel_bridge_magic.protocol.messages import describe_language
 from kernel_bridge_magic.results import Copied, RemoteResult
-from kernel_bridge_magic.transfer.variables import Variables, variables_with
+from kernel_bridge_magic.transfer.variables import MAX_SIZE, Variables, variables_with
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Subscriber
 
@@ -169,29 +169,52 @@ class KernelConnection:
 
     # -- variables
 
-    def get(self, name: str, *, timeout: float | str | None = None, **options: Any) -> Any:
+    def get(
+        self,
+        name: str,
+        *,
+        timeout: float | str | None = None,
+        max_size: int | str = MAX_SIZE,
+        pickle: bool = False,
+        by_file: bool = True,
+    ) -> Any:
         """Return the value of a variable over there: a copy, exact and whole.
 
-        It does not wait for what the kernel runs. `timeout` is in seconds, or "5m"; None for no limit. `options` are
-        `most`, the bytes that it may have (1 GB), and `pickles`: whether what has no other format is pickled, which a
-        kernel that is not your own is not allowed.
+        It does not wait for what the kernel runs. `timeout` is in seconds, or "5m"; None for no limit. `max_size` is
+        how many bytes the value may have, or "2GB". With `pickle`, what has no other format is pickled, which a kernel
+        that is not your own is not allowed. Without `by_file` all goes over the connection, on this machine too.
 
         Raises:
             BadVariable: there is no such variable, or it cannot be copied.
             NotCopied: it broke off.
-            BadOption, LinkLost: as `execute`.
+            BadOption: an option, or the name, cannot be used.
+            LinkLost: the connection is closed.
         """
-        return self.get_all(Variables(wanted={name: name}, **options), timeout=timeout)[name].value
+        there = name_there(self._transport, name, is_read=True)
+        most = check_size("max_size", max_size)
+        variables = Variables(wanted={there: there}, most=most, pickles=pickle, by_file=by_file)
+        return self.get_all(variables, timeout=timeout)[there].value
 
-    def put(self, name: str, value: object, *, timeout: float | str | None = None, **options: Any) -> None:
+    def put(
+        self,
+        name: str,
+        value: object,
+        *,
+        timeout: float | str | None = None,
+        max_size: int | str = MAX_SIZE,
+        pickle: bool = False,
+        by_file: bool = True,
+    ) -> None:
         """Bind a variable over there to a copy of a value, once the kernel has its turn for it.
 
-        `timeout` and `options` are as for `get`.
+        The options are those of `get`.
 
         Raises:
             BadVariable, NotCopied, BadOption, LinkLost: as `get`; nothing was bound.
         """
-        self.put_all(variables_with({name: value}, **options), timeout=timeout)
+        sent = {name_there(self._transport, name): value}
+        most = check_size("max_size", max_size)
+        self.put_all(variables_with(sent, most, pickles=pickle, by_file=by_file), timeout=timeout)
 
     def get_all(
         self, variables: Variables, *, timeout: float | str | None = None, show: Show = lambda event: None
@@ -205,7 +228,11 @@ class KernelConnection:
     ) -> dict[str, Copied]:
         """Bind the variables that are sent, all or nothing; return them by their names there. Raises as `put`."""
         with held():
-            return self._alone(variables, timeout, show).put()
+            try:
+                return self._alone(variables, timeout, show).put()
+            finally:
+                if variables.sent is not None:  # a traceback that somebody keeps would keep its memory, too
+                    variables.sent.release()
 
     def _alone(self, variables: Variables, timeout: float | str | None, show: Show) -> Copying:
         seconds = check_duration("timeout", timeout)

@@ -6,10 +6,11 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from kernel_bridge_magic import choices
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.subshells import is_busy, look_busy, send_aside
 from kernel_bridge_magic.errors import BadOption, BadVariable, LinkError, NotCopied, NotRun
@@ -18,7 +19,7 @@ from kernel_bridge_magic.protocol.events import Event, Note
 from kernel_bridge_magic.remote_code import variables as remote
 from kernel_bridge_magic.results import Copied
 from kernel_bridge_magic.text import some_of
-from kernel_bridge_magic.transfer import languages
+from kernel_bridge_magic.transfer import languages, names
 from kernel_bridge_magic.transfer.exchange import Exchange
 from kernel_bridge_magic.transfer.get import Getting, Progress
 from kernel_bridge_magic.transfer.put import put
@@ -66,6 +67,7 @@ class Copying:
         self.stopped = stopped
         self._at = at
         self._getting: Getting | None = None
+        self._is_shown = False  # whether how far it is stands there
         self.sent: dict[str, Copied] = {}
 
     # -- with a cell
@@ -81,6 +83,9 @@ class Copying:
             self._ask_info()
             if self._variables.sent is not None:
                 self.sent = self.put()
+        except BadVariable as problem:
+            problem.problem = f"{problem.problem}, so the cell was not run"
+            raise
         except NotCopied as problem:
             title = self._kernel.title
             raise NotRun(f"{problem.problem}, so the cell was not run on {title}", kernel=title) from None
@@ -106,7 +111,8 @@ class Copying:
             try:
                 if reply is None or "user_expressions" not in reply:
                     raise NotCopied("its reply was lost with the connection")
-                return self._getting.receive(reply, exchange, self._progress(self._variables.wanted))
+                with self._shown():
+                    return self._getting.receive(reply, exchange, self._progress(self._variables.wanted))
             finally:
                 self._end(exchange)
         except (BadVariable, NotCopied) as problem:
@@ -126,7 +132,8 @@ class Copying:
         self._ask_info()
         exchange = self._exchange(beside=False)
         if self._is_python:
-            return put(sent, exchange, self._folder(), self._progress(sent.values))
+            with self._shown():
+                return put(sent, exchange, self._folder(), self._progress(sent.values))
         with contextlib.closing(exchange):
             replaced = languages.put(exchange, sent.values, most=sent.most, folder=self._folder())
         return {name: Copied(name, value, 0, replaced=replaced[name]) for name, value in sent.values.items()}
@@ -150,7 +157,8 @@ class Copying:
             except BaseException:
                 getting.abandon(exchange)
                 raise
-            return getting.receive(reply, exchange, self._progress(self._variables.wanted))
+            with self._shown():
+                return getting.receive(reply, exchange, self._progress(self._variables.wanted))
         finally:
             self._end(exchange)
 
@@ -218,10 +226,31 @@ class Copying:
             if total < _LARGE or (now - told < _TELL_SECONDS and done < total):
                 return
             told = now
-            line = progress(name, done, total, done / max(now - began, 1e-3))
-            self._show(Note("" if done >= total else line, key=COPYING))
+            self._is_shown = True
+            self._show(Note(progress(name, done, total, done / max(now - began, 1e-3)), key=COPYING))
 
         return tell
+
+    @contextlib.contextmanager
+    def _shown(self) -> Iterator[None]:
+        """Show no more how far it is once it is over, however it ends."""
+        try:
+            yield
+        finally:
+            if self._is_shown:
+                self._is_shown = False
+                self._show(Note("", key=COPYING))
+
+
+def name_there(transport: Transport, name: str, *, is_read: bool = False) -> str:
+    """Return a variable's name as the kernel's language writes it; `is_read` is as for `names.check`.
+
+    Raises:
+        BadOption: it cannot be used.
+    """
+    choices.check("name", name, str, "the name of a variable")
+    is_python = languages.language_of(transport.state.info) in ("", "python")
+    return names.check(name, "", foreign=not is_python, is_read=is_read)
 
 
 def copying_for(

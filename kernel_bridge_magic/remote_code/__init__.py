@@ -8,6 +8,7 @@ theirs: over there `get_ipython` may be somebody's variable. `README.md` lists a
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from importlib import resources
 from typing import Any
@@ -24,7 +25,16 @@ def call(function: str, *arguments: Any, files: tuple[str, ...]) -> str:
 
     Arguments reach the other kernel as JSON, in one text of ASCII: never as code.
     """
+    return _called("".join(map(source, files)), f"b.eval({function!r}, n)", arguments)
+
+
+def call_kept(function: str, *arguments: Any, files: tuple[str, ...]) -> str:
+    """Build the same expression; the kernel keeps for a minute what it has made of the files (`there/compiled.py`)."""
     text = "".join(map(source, files))
-    given = json.dumps(arguments)
-    called = f"b.eval({function!r}, n)(*b.__import__('json').loads({given!r}))"
+    names = f"b.eval('namespace', n)({hashlib.sha256(text.encode()).hexdigest()!r}, {text!r})"
+    return _called(source("compiled"), f"b.eval({function!r}, {names})", arguments)
+
+
+def _called(text: str, function: str, arguments: tuple[Any, ...]) -> str:
+    called = f"{function}(*b.__import__('json').loads({json.dumps(arguments)!r}))"
     return f"(lambda b, n: b.exec({text!r}, n) or {called})(__import__('builtins'), {{}})"

@@ -68,7 +68,8 @@ def bash_text(name: str, value: object) -> str:
     if type(value) in (int, float):
         return str(value)
     if type(value) is not str:
-        raise BadVariable(f"{name} is a {type(value).__name__}, which cannot be copied to bash", _BASH_HINT, name=name)
+        what = f"{name} is of the type {type(value).__name__}, which cannot be copied to bash"
+        raise BadVariable(what, _BASH_HINT, name=name)
     if "\0" in value:
         raise BadVariable(f"{name} holds a NUL character, which no variable of bash can", name=name)
     try:

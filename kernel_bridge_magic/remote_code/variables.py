@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from kernel_bridge_magic.protocol.messages import evaluate_content, evaluated
-from kernel_bridge_magic.remote_code import call
+from kernel_bridge_magic.remote_code import call, call_kept
 from kernel_bridge_magic.remote_code.codec import FILES
 
 #: What the expressions are called in our requests; the cell's own request has them, too.
@@ -41,14 +41,14 @@ class Order:
 
 def give(names: Sequence[str], token: str, order: Order) -> str:
     """Build the expression for these variables."""
-    return call("give", list(names), token, asdict(order), files=_WITH_CODEC)
+    return call_kept("give", list(names), token, asdict(order), files=_WITH_CODEC)
 
 
 def bind(
-    token: str, sizes: Sequence[int], crc: int, order: Order, *, data: str | None = None, place: Any = None
+    token: str, sizes: Sequence[int], crc: int | None, order: Order, *, data: str | None = None, place: Any = None
 ) -> dict[str, Any]:
     """Build the request that binds what has come: as `data`, in a file at `place`, or in pieces under the token."""
-    expression = call("bind", token, list(sizes), crc, data, place, asdict(order), files=_WITH_CODEC)
+    expression = call_kept("bind", token, list(sizes), crc, data, place, asdict(order), files=_WITH_CODEC)
     return evaluate_content(**{NAME: expression})
 
 
@@ -59,22 +59,32 @@ def ask(expression: str) -> dict[str, Any]:
 
 def expect(token: str, size: int) -> dict[str, Any]:
     """Build the request that makes room for `size` bytes."""
-    return evaluate_content(**{NAME: call("make_room", token, size, files=_WITH_CODEC)})
+    return evaluate_content(**{NAME: call_kept("make_room", token, size, files=_WITH_CODEC)})
 
 
 def tell() -> dict[str, Any]:
     """Build the request for the libraries that the other side has."""
-    return evaluate_content(**{NAME: call("tell", files=_WITH_CODEC)})
+    return evaluate_content(**{NAME: call_kept("tell", files=_WITH_CODEC)})
 
 
-def piece(token: str, start: int, stop: int, *, post: bool) -> dict[str, Any]:
-    """Build the request for a piece: as a message of its own with `post`, else in the answer."""
-    return evaluate_content(**{NAME: call("post" if post else "piece", token, start, stop, files=_SMALL)})
+def piece(token: str, start: int, stop: int) -> dict[str, Any]:
+    """Build the request for a piece, which comes in the answer."""
+    return evaluate_content(**{NAME: call("piece", token, start, stop, files=_SMALL)})
 
 
-def fill(token: str, start: int, text: str = "") -> dict[str, Any]:
-    """Build the request that brings a piece: its buffer, or `text` in base64."""
-    return evaluate_content(**{NAME: call("fill", token, start, text, files=_SMALL)})
+def post(token: str, start: int, stop: int, size: int) -> dict[str, Any]:
+    """Build the request for pieces of `size` bytes, each of which comes as a message of its own."""
+    return evaluate_content(**{NAME: call("post", token, start, stop, size, files=_SMALL)})
+
+
+def fill(token: str, start: int, crc: int, text: str = "") -> dict[str, Any]:
+    """Build the request that brings a piece with that checksum: its buffer, or `text` in base64."""
+    return evaluate_content(**{NAME: call("fill", token, start, crc, text, files=_SMALL)})
+
+
+def checksum(token: str, size: int) -> dict[str, Any]:
+    """Build the request for the checksum of `size` bytes that wait."""
+    return evaluate_content(**{NAME: call("checksum", token, size, files=_SMALL)})
 
 
 def drop(token: str) -> dict[str, Any]:

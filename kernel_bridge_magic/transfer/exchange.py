@@ -63,13 +63,22 @@ class Exchange:
         is_ipykernel = self.transport.state.info.get("implementation") == "ipython"
         return is_ipykernel and not self.is_aside and not self.subshell and self.transport.carries_buffers
 
+    @property
+    def takes_several(self) -> bool:
+        """Whether several large requests may be under way: two of them can stop a xeus-python for ever."""
+        return bool(self.transport.state.info.get("implementation") == "ipython")
+
     def go_aside(self) -> bool:
         """Send what comes next beside the main shell; return whether that can be done."""
         self.is_aside = self.is_aside or (self._send_aside is not None and not self.subshell)
         return self.is_aside
 
     def send(
-        self, content: Mapping[str, Any], buffers: Sequence[bytes] = (), *, msg_type: str = "execute_request"
+        self,
+        content: Mapping[str, Any],
+        buffers: Sequence[bytes | memoryview] = (),
+        *,
+        msg_type: str = "execute_request",
     ) -> str:
         """Send a request and return its `msg_id`.
 
@@ -86,7 +95,8 @@ class Exchange:
                 )
         except LinkLost as problem:
             if not self._sent:
-                raise NotCopied(str(problem)) from None
+                # What became of it stands behind the semicolon; whoever has called says that of the variables.
+                raise NotCopied(problem.problem.partition("; ")[0]) from None
             self._broke_at = min(self._broke_at, time.monotonic())
             self._await_link()
         self._sent.add(msg_id)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import contextlib
 import secrets
+import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,6 +24,8 @@ from kernel_bridge_magic.transfer.refusals import NO_ANSWER, answer_of, is_size,
 INLINE = 256 << 10
 _PIECE = 1 << 20  # bytes: larger frames are slower over a WebSocket (FACTS.md#copying-variables)
 _UNDER_WAY = 8  # pieces
+_TOGETHER = 4  # pieces that one request asks for: every client of the kernel receives two messages for each request
+_DIGITS = 10  # of a checksum
 _MOST_NAMED = 5
 _LONGEST_NOTE = 400  # characters
 
@@ -58,14 +61,15 @@ class Getting:
         answer = answer_of(content, self._order.most, exchange.kernel, failed=failed)
         if missing := answer.get("missing"):
             raise self._missing(missing, exchange.kernel)
-        sizes, crc = answer.get("sizes"), answer.get("crc")
+        sizes = answer.get("sizes")
         self._waits = "data" not in answer
         try:
-            whole = self._fetch(answer, _end_of(sizes, self._order.most), exchange, progress)
+            whole, crc, checked = self._fetch(answer, _end_of(sizes, self._order.most), exchange, progress)
         finally:
             self._forget(exchange)
         try:
-            values, notes = codec().unpack(memoryview(whole), sizes, crc, self._order.most, self._order.pickles)
+            order = self._order
+            values, notes = codec().unpack(memoryview(whole), sizes, crc, order.most, order.pickles, checked)
         except codec().Refused as problem:
             raise refused_by(problem, self._order.most, exchange.kernel) from None
         if set(values) != set(self._names):
@@ -80,20 +84,30 @@ class Getting:
 
     def _missing(self, missing: object, kernel: str) -> BadVariable:
         names = [name for name in self._names if isinstance(missing, list) and name in missing]
-        what = f"{kernel} has no variable {some_of(names, _MOST_NAMED)}"
-        return BadVariable(what, name=names[0] if names else "")
+        if not names:
+            raise NotCopied(NO_ANSWER)
+        return BadVariable(f"{kernel} has no variable {some_of(names, _MOST_NAMED)}", name=names[0])
 
-    def _fetch(self, answer: Mapping[str, Any], size: int, exchange: Exchange, progress: Progress) -> Any:
+    def _fetch(
+        self, answer: Mapping[str, Any], size: int, exchange: Exchange, progress: Progress
+    ) -> tuple[Any, object, bool]:
+        """Return all of it, its checksum if it has one, and whether each piece of it was checked as it came."""
+        crc = answer.get("crc")
         if not self._waits:
             try:
-                return base64.b64decode(answer["data"], validate=True)
+                return base64.b64decode(answer["data"], validate=True), crc, False
             except (binascii.Error, TypeError, ValueError):
                 raise NotCopied(NO_ANSWER) from None
         if self._order.folder is not None and isinstance(answer.get("place"), list):
             whole = codec().open_shared(answer["place"], size, self._order.folder)
             if whole is not None:
-                return whole
-        return _Pieces(self._token, size, exchange, progress).fetch()
+                return whole, crc, False
+        pieces = _Pieces(self._token, size, exchange, progress)
+        whole = pieces.fetch()
+        if crc is None and not pieces.are_checked:
+            told = remote.read_text(exchange.ask(remote.checksum(self._token, size)))
+            crc = int(told) if told.isdecimal() and len(told) <= _DIGITS else -1
+        return whole, crc, pieces.are_checked
 
     def _forget(self, exchange: Exchange) -> None:
         exchange.close()
@@ -131,8 +145,11 @@ class _Pieces:
         self._exchange, self._progress = exchange, progress
         self._whole = bytearray()
         self._todo = deque(range(0, size, _PIECE))
-        self._asked: dict[str, int] = {}  # starts by `msg_id`
+        # By the `msg_id` of a request: the starts of the pieces that are still to come, and the bytes of all.
+        self._asked: dict[str, tuple[set[int], int]] = {}
         self._got: set[int] = set()
+        #: whether each piece had a checksum
+        self.are_checked = True
 
     def fetch(self) -> bytearray:
         """Return all of it.
@@ -151,38 +168,55 @@ class _Pieces:
         return self._whole
 
     def _ask(self) -> None:
-        while self._todo and len(self._asked) < _UNDER_WAY:
-            start = self._todo.popleft()
-            stop = min(start + _PIECE, self._size)
-            content = remote.piece(self._token, start, stop, post=self._exchange.is_binary)
-            self._asked[self._exchange.send(content)] = start
+        together = _TOGETHER if self._exchange.is_binary else 1
+        most = _UNDER_WAY if self._exchange.takes_several else 1
+        while self._todo and self._under_way + together <= most:
+            starts = [self._todo.popleft()]
+            while self._todo and len(starts) < together and self._todo[0] == starts[-1] + _PIECE:
+                starts.append(self._todo.popleft())
+            first, stop = starts[0], min(starts[-1] + _PIECE, self._size)
+            if self._exchange.is_binary:
+                content = remote.post(self._token, first, stop, _PIECE)
+            else:
+                content = remote.piece(self._token, first, stop)
+            self._asked[self._exchange.send(content)] = set(starts), stop - first
+
+    @property
+    def _under_way(self) -> int:
+        return sum(len(starts) for starts, _ in self._asked.values())
 
     def _go_aside(self) -> None:
         for msg_id in self._asked:
             self._exchange.forget(msg_id)
-        self._todo.extendleft(sorted(set(self._asked.values()) - self._got, reverse=True))
+        again = [start for starts, _ in self._asked.values() for start in starts]
+        self._todo.extendleft(sorted(again, reverse=True))
         self._asked.clear()
         self._exchange.go_aside()
 
     def _take(self, message: Message) -> None:
-        start = self._asked[message.parent_id]
+        awaited, size = self._asked[message.parent_id]
         if message.msg_type == remote.DATA:
-            data = message.buffers[0] if message.buffers else b""
+            start, data = message.content.get("start"), message.buffers[0] if message.buffers else b""
+            if message.content.get("crc") != zlib.crc32(data):
+                raise NotCopied("a piece was damaged on its way; try again")
         elif not self._exchange.is_binary:
-            data = _decoded(remote.read_text(message.content))
-        elif remote.read_text(message.content) == str(self._length(start)):
-            return  # the piece comes by another socket
+            (start,), data = awaited, _decoded(remote.read_text(message.content))
+            self.are_checked = False
+        elif remote.read_text(message.content) == str(size):
+            return  # the pieces come by another socket
         else:
             raise NotCopied(_dropped(message.content, self._exchange.kernel))
-        if len(data) != self._length(start):
+        if type(start) is not int or start not in awaited or len(data) != self._length(start):
             raise NotCopied(_dropped(message.content, self._exchange.kernel))
         # Memory is taken as it comes: a size that is only said costs nothing.
-        if len(self._whole) < start + len(data):
-            self._whole.extend(bytes(start + len(data) - len(self._whole)))
+        if len(self._whole) < start:
+            self._whole.extend(bytes(start - len(self._whole)))
         self._whole[start : start + len(data)] = data
         self._got.add(start)
-        del self._asked[message.parent_id]
-        self._exchange.forget(message.parent_id)
+        awaited.discard(start)
+        if not awaited:
+            del self._asked[message.parent_id]
+            self._exchange.forget(message.parent_id)
 
     def _length(self, start: int) -> int:
         return min(_PIECE, self._size - start)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import secrets
 import threading
+import zlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from kernel_bridge_magic.errors import NotCopied
@@ -17,9 +20,9 @@ from kernel_bridge_magic.transfer.exchange import Exchange
 from kernel_bridge_magic.transfer.get import INLINE, Progress
 from kernel_bridge_magic.transfer.refusals import NO_ANSWER, answer_of, refused_by
 
-_PIECE = 1 << 20  # bytes: a server takes no message above 10 MiB
-_TEXT_PIECE = 512 << 10  # of a piece that stands in the request as text
-_UNDER_WAY = 8  # pieces
+#: bytes of a piece, in buffers and as text in the request: a server takes no message above 10 MiB
+_PIECE, _TEXT_PIECE = 4 << 20, 512 << 10
+_UNDER_WAY, _TEXTS_UNDER_WAY = 4, 8  # pieces
 
 
 class Outgoing:
@@ -46,10 +49,8 @@ class Outgoing:
         key = frozenset(has.items())
         with self._lock:
             if key not in self._parcels:
-                try:
+                with self._refused_here():
                     self._parcels[key] = codec().pack(self.values, has, self.most, self.pickles)
-                except codec().Refused as problem:
-                    raise refused_by(problem, self.most) from None
             return self._parcels[key]
 
     def keep(self) -> None:
@@ -59,17 +60,30 @@ class Outgoing:
             BadVariable: one of them cannot be copied.
         """
         parcel = self.parcel(codec().libraries())
-        whole = memoryview(parcel.to_bytes())
-        self.values, _ = codec().unpack(whole, parcel.sizes, parcel.crc, 2**62, self.pickles)
+        with self._refused_here():
+            whole = memoryview(parcel.to_bytes())
+            self.values, _ = codec().unpack(whole, parcel.sizes, parcel.crc, 2**62, self.pickles)
         self.release()
 
     def form(self, parcel: Any, name: str, make: Callable[[], Any]) -> Any:
-        """Return a form of a parcel, such as its bytes, which `make` makes when it is wanted first."""
+        """Return a form of a parcel, such as its bytes, which `make` makes when it is wanted first.
+
+        Raises:
+            BadVariable: a value has changed since it was looked at.
+        """
         with self._lock:
             key = (id(parcel), name)
             if key not in self._forms:
-                self._forms[key] = make()
+                with self._refused_here():
+                    self._forms[key] = make()
             return self._forms[key]
+
+    @contextlib.contextmanager
+    def _refused_here(self) -> Iterator[None]:
+        try:
+            yield
+        except codec().Refused as problem:
+            raise refused_by(problem, self.most) from None
 
     def release(self) -> None:
         """Free what was made. It is made anew where it is wanted once more."""
@@ -121,12 +135,13 @@ class _Putting:
             answer = self._bind_file(parcel)
             if "unreachable" not in answer:
                 return answer
-        data = self._outgoing.form(parcel, "bytes", parcel.to_bytes)
+        counts = parcel.size <= INLINE or codec().may_change()  # each piece has a checksum of its own
+        data = self._outgoing.form(parcel, "bytes", partial(parcel.to_bytes, counts))
         if parcel.size <= INLINE:
-            return self._bind(parcel, data=base64.b64encode(data).decode())
+            return self._bind(parcel, parcel.crc, data=base64.b64encode(data).decode())
         try:
             self._send(data)
-            return self._bind(parcel)
+            return self._bind(parcel, parcel.crc)
         except BaseException:
             self._exchange.leave(remote.drop(self._token))
             raise
@@ -139,33 +154,32 @@ class _Putting:
             file = self._outgoing.form(parcel, "file", share)
         except OSError:
             return {"unreachable": True}
-        return self._bind(parcel, place=file.place)
+        return self._bind(parcel, file.crc, place=file.place)
 
-    def _bind(self, parcel: Any, **where: Any) -> dict[str, Any]:
-        return self._ask(remote.bind(self._token, parcel.sizes, parcel.crc, self._order, **where))
+    def _bind(self, parcel: Any, crc: int | None, **where: Any) -> dict[str, Any]:
+        return self._ask(remote.bind(self._token, parcel.sizes, crc, self._order, **where))
 
     def _send(self, data: bytearray) -> None:
         """Send all pieces, a few at a time, and have each confirmed."""
         self._ask(remote.expect(self._token, len(data)))
         exchange, view = self._exchange, memoryview(data)
         binary = exchange.is_binary
-        piece = _PIECE if binary else _TEXT_PIECE
+        piece, most = (_PIECE, _UNDER_WAY) if binary else (_TEXT_PIECE, _TEXTS_UNDER_WAY)
+        most = most if exchange.takes_several else 1
         todo, done = deque(range(0, len(data), piece)), 0
         under_way: set[str] = set()
         while todo or under_way:
-            while todo and len(under_way) < _UNDER_WAY:
+            while todo and len(under_way) < most:
                 start = todo.popleft()
                 part = view[start : start + piece]
-                if binary:
-                    under_way.add(exchange.send(remote.fill(self._token, start), [bytes(part)]))
-                else:
-                    text = base64.b64encode(part).decode()
-                    under_way.add(exchange.send(remote.fill(self._token, start, text)))
+                text = "" if binary else base64.b64encode(part).decode()
+                content = remote.fill(self._token, start, zlib.crc32(part), text)
+                under_way.add(exchange.send(content, [part] if binary else ()))
             message = exchange.next()
             if message is None or message.parent_id not in under_way or message.channel != "shell":
                 continue
             if remote.read_text(message.content) != "1":
-                raise NotCopied(f"{exchange.kernel} no longer has room for what was sent; try again")
+                raise NotCopied(f"{exchange.kernel} no longer takes what was sent; try again")
             under_way.discard(message.parent_id)
             exchange.forget(message.parent_id)
             done += piece

@@ -131,13 +131,15 @@ def test_get_goes_beside_a_busy_kernel_and_put_waits(kernel: KernelConnection) -
 
 @with_subshells
 def test_in_a_subshell_they_go_beside_as_well(kernel: KernelConnection) -> None:
-    busy = threading.Thread(target=kernel.execute, args=("import time; time.sleep(5)",))
+    code = "import threading; go_there = threading.Event(); go_there.wait(60)"
+    busy = threading.Thread(target=kernel.execute, args=(code,))
     busy.start()
     wait_for(lambda: not kernel.answers(0.3), "a kernel at work")
     variables = replace(variables_with({"x_there": LARGE}, by_file=False), wanted={"y": "y_there"})
     result = run(kernel, Cell("y_there = x_there + 1", if_busy="subshell", variables=variables))
     assert busy.is_alive()
     assert result.error is None and same(result.variables["y"].value, LARGE + 1)
+    run(kernel, Cell("go_there.set()", if_busy="subshell"))
     busy.join()
 
 
@@ -168,16 +170,54 @@ def test_a_kernel_of_somebody_else_s_is_trusted_with_no_pickle(kernel: KernelCon
     kernel.put("x_there", {"a": 1})
     kernel.kernel = replace(kernel.kernel, server=replace(kernel.kernel.server, source="added"))
     assert not kernel.kernel.is_yours
-    for ask in (lambda: kernel.get("x_there", pickles=True), lambda: kernel.put("x_there", 1, pickles=True)):
+    for ask in (lambda: kernel.get("x_there", pickle=True), lambda: kernel.put("x_there", 1, pickle=True)):
         with pytest.raises(BadOption, match="sandboxed"):
             ask()
     assert kernel.get("x_there") == {"a": 1}
 
 
+@pytest.mark.parametrize(
+    "name", ["len", "In", "Out", "_", "_x", "__name__", "get_ipython", "class", "None", "", "a b", "a.b", "1", "\ud800"]
+)
+def test_a_name_that_is_not_the_user_s_is_refused_both_ways(name: str, kernel: KernelConnection) -> None:
+    with pytest.raises(BadOption, match="not a variable name that can be set"):
+        kernel.put(name, 1)
+    with pytest.raises(BadOption, match="not a variable name that can be copied"):
+        kernel.get(name)
+    assert kernel.execute("len('abc'), callable(get_ipython), __name__").text == "(3, True, '__main__')"
+
+
+def test_a_name_is_the_one_that_code_reads(kernel: KernelConnection) -> None:
+    kernel.put("ﬁ_there", 1)
+    assert kernel.execute("fi_there, ﬁ_there").text == "(1, 1)"
+    assert kernel.get("ﬁ_there") == 1
+
+
+@pytest.mark.parametrize("name", [None, 5, ["a"], b"a"])
+def test_what_is_no_name_at_all_is_refused(name: Any, kernel: KernelConnection) -> None:
+    for ask in (lambda: kernel.get(name), lambda: kernel.put(name, 1)):
+        with pytest.raises(BadOption, match="name is the name of a variable, not "):
+            ask()
+
+
+@pytest.mark.parametrize("size", [0, -1, True, 1.5, "much", None])
+def test_a_size_that_is_none_is_refused(size: Any, kernel: KernelConnection) -> None:
+    with pytest.raises(BadOption, match=r"max_size=.* is not a size"):
+        kernel.get("x_there", max_size=size)
+    with pytest.raises(BadOption, match=r"max_size=.* is not a size"):
+        kernel.put("x_there", 1, max_size=size)
+
+
+def test_a_size_may_have_a_unit(kernel: KernelConnection) -> None:
+    kernel.put("x_there", bytes(2000), max_size="3kB")
+    with pytest.raises(BadVariable, match="larger than 1 kB"):
+        kernel.get("x_there", max_size="1kB")
+
+
 def test_pickles_go_where_that_is_asked_for(kernel: KernelConnection) -> None:
-    kernel.put("x_there", [len], pickles=True)
+    kernel.put("x_there", [len], pickle=True)
     assert kernel.execute("x_there[0]('abc')").text == "3"
-    assert kernel.get("x_there", pickles=True) == [len]
+    assert kernel.get("x_there", pickle=True) == [len]
 
 
 @pytest.mark.parametrize("way", ["time", "stop"])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kernel_bridge_magic.remote_code.codec import codec
@@ -31,9 +34,9 @@ def shared(parcel: Any, tmp_path: Path) -> Iterator[Any]:
     file.close()
 
 
-def read(place: Any, parcel: Any, folder: Path) -> Any:
+def read(place: Any, parcel: Any, folder: Path, most: int = 10**6) -> Any:
     whole = CODEC.open_shared(place, parcel.size, str(folder))
-    return None if whole is None else CODEC.unpack(memoryview(whole), parcel.sizes, parcel.crc, 10**6)[0]["x"]
+    return None if whole is None else CODEC.unpack(memoryview(whole), parcel.sizes, parcel.crc, most)[0]["x"]
 
 
 def test_it_is_in_memory_and_has_no_name(shared: Any, parcel: Any, tmp_path: Path) -> None:
@@ -52,6 +55,32 @@ def test_nobody_can_change_it_or_cut_it_off(shared: Any) -> None:
     for change in (lambda: os.truncate(shared.handle, 1), lambda: os.pwrite(shared.handle, b"y", 0)):
         with pytest.raises(OSError):
             change()
+
+
+def test_a_large_array_stands_where_it_arrived_and_is_its_reader_s_own(tmp_path: Path) -> None:
+    array = np.arange(CODEC.KEPT // 4, dtype="<f8")
+    parcel = CODEC.pack({"x": array}, CODEC.libraries(), 10**9)
+    file = CODEC.share(parcel, str(tmp_path))
+    assert file.crc is None
+    one, other = (read(file.place, parcel, tmp_path, 10**9) for _ in range(2))
+    file.close()
+    one[0] = 7
+    assert (one[0], other[0], array[0]) == (7, 0, 0) and one.flags.writeable and one.flags.aligned
+    assert one[1:].tobytes() == array[1:].tobytes() == other[1:].tobytes()
+    assert type(one) is np.ndarray and one.base is not None
+
+
+def test_what_is_the_smaller_part_is_copied(tmp_path: Path) -> None:
+    """All that came would stay in memory as long as that part."""
+    values = [np.zeros(CODEC.KEPT, "u1"), np.ones(CODEC.KEPT, "u1")]
+    parcel = CODEC.pack({"x": values}, CODEC.libraries(), 10**9)
+    with contextlib.closing(CODEC.share(parcel, str(tmp_path))) as file:
+        assert all(part.base is None for part in read(file.place, parcel, tmp_path, 10**9))
+
+
+def test_a_file_in_the_folder_has_a_checksum(parcel: Any, tmp_path: Path) -> None:
+    with contextlib.closing(CODEC.written(parcel, CODEC.SharedFile(str(tmp_path), memory=False))) as file:
+        assert file.crc == parcel.crc == zlib.crc32(parcel.to_bytes())
 
 
 def test_pieces_of_it_can_be_read(shared: Any, parcel: Any) -> None:

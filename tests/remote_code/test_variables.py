@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +33,7 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Shell:
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
     # The timers of what waits: nothing of this test is to outlive it.
     timer = SimpleNamespace(start=lambda: None, cancel=lambda: None)
-    monkeypatch.setattr("threading.Timer", lambda seconds, look: timer)
+    monkeypatch.setattr("threading.Timer", lambda *asked: timer)
     return shell
 
 
@@ -51,6 +52,11 @@ def ask(content: dict[str, Any]) -> dict[str, Any]:
     answer = variables.read(reply(content))
     assert answer is not None
     return answer
+
+
+def crc_of(text: str) -> int:
+    """The checksum of a piece in base64."""
+    return zlib.crc32(base64.b64decode(text))
 
 
 def held(shell: Shell) -> list[str]:
@@ -75,16 +81,15 @@ def test_large_ones_wait_and_are_fetched_in_pieces(shell: Shell) -> None:
     shell.user_ns["large"] = b"another"  # what waits is a snapshot
     size = codec().end_of(answer["sizes"])
     starts = range(0, size, 5000)
-    texts = [
-        variables.read_text(reply(variables.piece("t", start, min(start + 5000, size), post=False))) for start in starts
-    ]
-    assert value_of(b"".join(map(base64.b64decode, texts)), answer) == {"large": LARGE}
+    texts = [variables.read_text(reply(variables.piece("t", start, min(start + 5000, size)))) for start in starts]
+    crc = int(variables.read_text(reply(variables.checksum("t", size))))
+    assert value_of(b"".join(map(base64.b64decode, texts)), {**answer, "crc": crc}) == {"large": LARGE}
     reply(variables.drop("t"))
     assert not held(shell) and "kernel_bridge_held" not in vars(shell)
-    assert variables.read_text(reply(variables.piece("t", 0, 5, post=False))) == ""
+    assert variables.read_text(reply(variables.piece("t", 0, 5))) == ""
 
 
-def test_a_piece_that_is_posted_goes_to_whoever_asks(shell: Shell) -> None:
+def test_pieces_that_are_posted_go_to_whoever_asks(shell: Shell) -> None:
     sent: list[tuple[Any, ...]] = []
     shell.kernel = SimpleNamespace(
         _parent_ident={"shell": [b"us"]},
@@ -93,10 +98,15 @@ def test_a_piece_that_is_posted_goes_to_whoever_asks(shell: Shell) -> None:
         stdin_socket="stdin",
     )
     answer = ask(variables.ask(variables.give(["large"], "t", order())))
-    assert variables.read_text(reply(variables.piece("t", 0, 7, post=True))) == "7"
-    ((socket, kind, about, ident, buffers),) = sent
-    assert (socket, kind, about, ident) == ("stdin", variables.DATA, {"start": 0}, [b"us"])
-    assert len(buffers[0]) == 7 and codec().end_of(answer["sizes"]) > len(LARGE)
+    assert variables.read_text(reply(variables.post("t", 2, 9, 3))) == "7"
+    assert [about["start"] for _, _, about, _, _ in sent] == [2, 5, 8]
+    assert all(about["crc"] == zlib.crc32(*buffers) for _, _, about, _, buffers in sent)
+    assert [len(buffers[0]) for *_, buffers in sent] == [3, 3, 1]
+    assert all(tuple(it) == ("stdin", variables.DATA, [b"us"]) for *it, _ in (
+        (socket, kind, ident, about) for socket, kind, about, ident, _ in sent))  # fmt: skip
+    assert codec().end_of(answer["sizes"]) > len(LARGE)
+    reply(variables.drop("t"))
+    assert variables.read_text(reply(variables.post("t", 2, 9, 3))) == "0" and len(sent) == 3
 
 
 def test_large_ones_go_by_a_file_where_that_can_be(shell: Shell, tmp_path: Path) -> None:
@@ -113,7 +123,8 @@ def test_a_missing_name_is_told_and_nothing_comes(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "most", "what", "size"), [("odd", 10**6, "is a object", 0), ("large", 5000, "larger", len(LARGE))]
+    ("name", "most", "what", "size"),
+    [("odd", 10**6, "is of the type object", 0), ("large", 5000, "larger", len(LARGE))],
 )
 def test_what_cannot_come_is_told_in_words(shell: Shell, name: str, most: int, what: str, size: int) -> None:
     path, told, _, least = ask(variables.ask(variables.give([name], "t", order(most=most))))["refused"]
@@ -132,7 +143,7 @@ def test_variables_are_set_from_pieces(shell: Shell) -> None:
     assert ask(variables.expect("t", len(data))) == {"ready": True}
     for start in range(0, len(data), 1000):
         text = base64.b64encode(data[start : start + 1000]).decode()
-        assert variables.read_text(reply(variables.fill("t", start, text))) == "1"
+        assert variables.read_text(reply(variables.fill("t", start, crc_of(text), text))) == "1"
     assert "n" not in shell.user_ns  # not before all of it is there
     assert ask(variables.bind("t", sizes, crc, order())) == {"replaced": ["large"], "notes": []}
     assert (shell.user_ns["large"], shell.user_ns["n"]) == (b"new" * 1000, 1)
@@ -141,9 +152,14 @@ def test_variables_are_set_from_pieces(shell: Shell) -> None:
 
 def test_a_piece_that_has_no_room_is_refused(shell: Shell) -> None:
     text = base64.b64encode(b"12345").decode()
-    assert variables.read_text(reply(variables.fill("t", 0, text))) == "0"
+    assert variables.read_text(reply(variables.fill("t", 0, crc_of(text), text))) == "0"
     ask(variables.expect("t", 4))
-    assert variables.read_text(reply(variables.fill("t", 0, text))) == "0"
+    assert variables.read_text(reply(variables.fill("t", 0, crc_of(text), text))) == "0"
+
+
+def test_a_piece_that_was_damaged_on_its_way_is_refused(shell: Shell) -> None:
+    ask(variables.expect("t", 5))
+    assert variables.read_text(reply(variables.fill("t", 0, 7, base64.b64encode(b"12345").decode()))) == "0"
 
 
 def test_a_copy_that_was_changed_on_its_way_sets_nothing(shell: Shell) -> None:
@@ -173,7 +189,7 @@ def test_what_nobody_asks_for_goes_after_a_minute(shell: Shell, monkeypatch: pyt
     ask(variables.expect("old", 10))
     ask(variables.expect("asked for", 10))
     now += 59
-    reply(variables.piece("asked for", 0, 1, post=False))
+    reply(variables.piece("asked for", 0, 1))
     now += 2
     there: Any = vars(shell)["kernel_bridge_held"]
     there.look()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kernel_bridge_magic.errors import NotCopied
+from kernel_bridge_magic.errors import LinkLost, NotCopied
 from kernel_bridge_magic.fate.life import EndSignal
 from kernel_bridge_magic.protocol.events import Queued, Started
 from kernel_bridge_magic.remote_code import variables as remote
@@ -51,6 +51,26 @@ def test_a_link_that_is_lost_is_not_copied(there: OtherKernel) -> None:
     with pytest.raises(NotCopied, match="link is lost"):
         Exchange(there, "it").ask(remote.tell())
     Exchange(there, "it").leave(remote.drop("x"))
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ("the connection broke while sending; the cell did not run", "the connection broke while sending"),
+        ("the link is down; nothing was sent", "the link is down"),
+        ("the connection is closed", "the connection is closed"),
+    ],
+)
+def test_what_became_of_a_cell_is_not_said_of_variables(
+    told: str, says: str, there: OtherKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send(*parts: Any, **named: Any) -> str:
+        raise LinkLost(told)
+
+    monkeypatch.setattr(there, "send", send)
+    with pytest.raises(NotCopied) as caught:
+        Exchange(there, "it").ask(remote.tell())
+    assert str(caught.value) == says
 
 
 def test_the_user_and_the_time_end_it(there: OtherKernel) -> None:

@@ -61,6 +61,20 @@ def test_large_values_come_by_each_way_and_leave_nothing(way: str, there: OtherK
     assert not list(tmp_path.iterdir()) and not there.router.is_awaited
 
 
+@pytest.mark.parametrize("crc", [1, None, "1", True])
+def test_a_piece_that_was_damaged_on_its_way_binds_nothing(crc: Any, there: OtherKernel) -> None:
+    there.namespace["a"] = LARGE
+    come = there.come
+
+    def damage(msg_type: str, channel: str, content: Any, buffers: tuple[bytes, ...] = ()) -> None:
+        come(msg_type, channel, {**content, "crc": crc} if buffers else content, buffers)
+
+    there.come = damage  # type: ignore[method-assign]
+    with pytest.raises(NotCopied, match="damaged"):
+        get(there, {"a": "a"})
+    assert "kernel_bridge_held" not in vars(there.shell)
+
+
 def test_what_changes_there_behind_the_request_is_not_what_comes(there: OtherKernel) -> None:
     there.namespace["a"] = bytearray(LARGE)
     getting = Getting({"a": "a"}, 10**8, pickles=False, folder=None)
@@ -125,9 +139,11 @@ def lying(there: OtherKernel, **parts: Any) -> None:
         {"data": ""},
         {"missing": "everything"},
         {"missing": 5},
+        {"missing": ["another"]},
         {"refused": None},
         {"refused": [1, 2, 3]},
         {"refused": ["a" * 10**6, "\x1b[2J", {}, "x"]},
+        {"refused": ["a" * 300, "is odd", "{} " * 10**6, "x"]},
     ],
     ids=lambda parts: str(parts)[:40],
 )
@@ -137,6 +153,7 @@ def test_answers_that_lie_bind_nothing(parts: dict[str, Any], there: OtherKernel
     with pytest.raises((BadVariable, NotCopied)) as caught:
         get(there, {"a": "a"})
     assert len(str(caught.value)) < 1500 and "\x1b" not in str(caught.value)
+    assert "no variable" not in str(caught.value)
 
 
 def test_what_is_only_said_about_a_copy_is_no_matter(there: OtherKernel) -> None:

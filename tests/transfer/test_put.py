@@ -99,6 +99,21 @@ def test_how_far_it_is_is_told(there: OtherKernel) -> None:
     assert told == sorted(told) and told[-1][0] == told[-1][1] > len(LARGE)
 
 
+@pytest.mark.parametrize("way", ["file", "messages", "kept"])
+def test_what_changes_while_it_is_written_is_an_error_of_ours(way: str, there: OtherKernel, tmp_path: Path) -> None:
+    outgoing = Outgoing({"a": bytearray(LARGE)}, 10**8)
+    libraries: list[dict[str, str]] = [{}, codec().libraries()]
+    for has in libraries:
+        outgoing.parcel(has).parts[1] = b"shorter"
+    with pytest.raises(BadVariable, match="has changed while it was copied"):
+        if way == "kept":
+            outgoing.keep()
+        else:
+            folder = str(tmp_path) if way == "file" else None
+            put(outgoing, Exchange(there, "it"), folder, lambda done, total: None)
+    assert there.namespace == {} and not list(tmp_path.iterdir())
+
+
 def test_what_is_kept_does_not_change(there: OtherKernel) -> None:
     value = [1, 2]
     outgoing = Outgoing({"a": value}, 10**6)

@@ -65,11 +65,12 @@ def session(shell):
 def arm():
     """Put a guest's `quiet` there; return whether other guests are, or were, there."""
     shell = __import__("IPython").get_ipython()
+    guest = session(shell)  # first: a shell that does not tell, as xeus-python's, gets nothing that asks it
     places = vars(shell.displayhook)
     quiet = places.get("quiet")
     if not hasattr(quiet, "kernel_bridge_leave"):
         quiet = places["quiet"] = Quiet(shell)
-    return quiet.arm(session(shell))
+    return quiet.arm(guest)
 
 
 def disarm():

@@ -3,6 +3,7 @@
 import threading
 import time
 
+NO_MEMORY = "needs more memory than that kernel has"
 HELD_SECONDS = 60  # since the last request for it
 MOST_HELD = 8  # of all guests; the oldest goes
 
@@ -72,11 +73,18 @@ class Held(object):
             return b""
         return what.read(start, stop) if hasattr(what, "read") else bytes(memoryview(what)[start:stop])
 
+    def checksum(self, token, size):
+        """Return the checksum of `size` bytes that wait."""
+        crc = 0
+        for start in range(0, size, 1 << 20):
+            crc = zlib.crc32(self.piece(token, start, min(start + (1 << 20), size)), crc)
+        return crc
+
     def fill(self, token, start, data):
         """Put bytes where they belong; return whether that is held."""
         what = self.get(token)
         view = memoryview(data).cast("B")
-        if what is None or start + view.nbytes > len(what):
+        if what is None or start < 0 or start + view.nbytes > len(what):
             return False
         what[start : start + view.nbytes] = view
         return True
@@ -119,24 +127,24 @@ def give(names, token, order):
         if parcel.size <= order["inline"]:
             data = parcel.to_bytes()
             return answer(crc=parcel.crc, data=base64.b64encode(data).decode(), **about)
-        what, place = kept(parcel, order["folder"])
+        what, place, crc = kept(parcel, order["folder"])
         held_of(shell).add(token, what)
-        return answer(crc=parcel.crc, place=place, **about)
+        return answer(crc=crc, place=place, **about)
     except Refused as problem:
         return refusal(problem)
     except MemoryError:
-        return refusal(Refused("needs more memory than that kernel has").within(names[0]))
+        return refusal(Refused(NO_MEMORY).within(names[0]))
 
 
 def kept(parcel, folder):
-    """Return a snapshot of a parcel, and the place of its file if it has one."""
+    """Return a snapshot of a parcel, the place of its file if it has one, and its checksum."""
     if folder is not None:
         try:
             file = share(parcel, folder)
-            return file, file.place
+            return file, file.place, file.crc
         except OSError:
             pass  # no room for a file
-    return parcel.to_bytes(), None
+    return parcel.to_bytes(may_change()), None, parcel.crc
 
 
 def make_room(token, size):
@@ -145,7 +153,7 @@ def make_room(token, size):
     try:
         held_of(shell).add(token, bytearray(size))
     except MemoryError:
-        return refusal(Refused("needs more memory than that kernel has"))
+        return refusal(Refused(NO_MEMORY))
     return answer(ready=True)
 
 
@@ -164,11 +172,12 @@ def bind(token, sizes, crc, data, place, order):
         if whole is None:
             return answer(dropped=True)
     try:
-        values, notes = unpack(memoryview(whole), sizes, crc, order["most"], order["pickles"])
+        in_pieces = data is None and place is None
+        values, notes = unpack(memoryview(whole), sizes, crc, order["most"], order["pickles"], in_pieces)
     except Refused as problem:
         return refusal(problem)
     except MemoryError:
-        return refusal(Refused("needs more memory than that kernel has"))
+        return refusal(Refused(NO_MEMORY))
     finally:
         del whole
         held.drop(token)

@@ -16,40 +16,51 @@ class Parcel(object):
         self.weights = weights
         self.sizes = [part.size if hasattr(part, "write_to") else memoryview(part).nbytes for part in self.parts]
         self.size = end_of(self.sizes)
-        self.crc = 0  # once it was written
+        self.crc = None  # the checksum of what was written last, if it was counted
 
-    def write_to(self, file):
-        """Write all of it to a file, and count its checksum."""
-        out = Counted(file.write)
+    def write_to(self, file, counts=True):
+        """Write all of it to a file, and count its checksum.
+
+        Each buffer is counted before it is written: one that changes meanwhile does not fit its checksum.
+        """
+        out = Counted(file.write, counts)
+        end = 0
         for part, size in zip(self.parts, self.sizes):
             if hasattr(part, "write_to"):
                 part.write_to(out)
             else:
                 out.write(flat(part))
+            end += size
+            if out.size != end:
+                raise Refused("has changed while it was copied", "try again")
             out.write(bytes(-size % ALIGNED))
-        if out.size != self.size:
-            raise Refused("has changed while it was copied", "try again")
+            end = out.size
         self.crc = out.crc
 
-    def to_bytes(self):
-        """Return all of it."""
-        whole = Filled(self.size)
-        self.write_to(whole)
+    def to_bytes(self, counts=True):
+        """Return all of it; `counts` is as for `write_to`."""
+        try:
+            whole = Filled(self.size)
+            self.write_to(whole, counts)
+        except BaseException as problem:
+            raise refused_for(problem, "cannot be copied") from None
         return whole.data
 
 
 class Counted(object):
     """A file that counts what is written to it."""
 
-    def __init__(self, write):
+    def __init__(self, write, counts):
         self.put = write
-        self.size = self.crc = 0
+        self.size = 0
+        self.crc = 0 if counts else None
         self.closed = False
 
     def write(self, data):
         view = flat(data)
         self.size += view.nbytes
-        self.crc = zlib.crc32(view, self.crc)
+        if self.crc is not None:
+            self.crc = zlib.crc32(view, self.crc)
         self.put(view)
         return view.nbytes
 
@@ -73,17 +84,16 @@ class Counted(object):
 
 
 class Filled(object):
-    """A file in memory whose size is known."""
+    """A file in memory of a size at most. It grows: to fill its memory with zeros before would take as long."""
 
     def __init__(self, size):
-        self.data = bytearray(size)
-        self.end = 0
+        self.data = bytearray()
+        self.size = size
 
     def write(self, view):
-        if self.end + view.nbytes > len(self.data):
+        if len(self.data) + view.nbytes > self.size:
             raise Refused("has changed while it was copied", "try again")
-        self.data[self.end : self.end + view.nbytes] = view
-        self.end += view.nbytes
+        self.data += view
 
 
 def flat(data):
@@ -110,20 +120,25 @@ def pack(values, has, most, pickles=False):
         try:
             nodes[name] = writer.write(value)
             weights[name] = writer.size - before
-        except Refused as problem:
-            raise problem.within(name)
-        except RecursionError:
-            raise Refused("is nested deeper than %d levels, and cannot be copied" % DEPTH).within(name)
-        except RuntimeError:  # a dict that another thread works on
-            raise Refused("has changed while it was copied", "try again").within(name)
-    parcel = Parcel(nodes, writer.buffers, writer.notes, weights)
+        except BaseException as problem:
+            raise refused_for(problem, "cannot be copied").within(name) from None
+    try:
+        parcel = Parcel(nodes, writer.buffers, writer.notes, weights)
+    except BaseException as problem:
+        raise refused_for(problem, "cannot be copied") from None
+    writer.pass_by(-writer.passing)
     writer.spend(weight_of(parcel.parts[0]))  # so that whoever reads it does not count more
     return parcel
 
 
 def weight_of(head):
-    """Return how many bytes JSON takes once it is read, at most: each value in it takes some."""
-    return len(head) + NODE * sum(map(head.count, (b",", b":", b"[", b"{")))
+    """Return how many bytes JSON takes once it is read, at most: each value in it takes some.
+
+    One character that is no ASCII may make four bytes of each other one of its text.
+    """
+    escaped = head.count(b"\\u")
+    width = 4 if escaped or not head.isascii() else 1
+    return width * (len(head) - 5 * escaped) + NODE * sum(map(head.count, (b",", b":", b"[", b"{")))
 
 
 def are_sizes(sizes, size):
@@ -133,27 +148,30 @@ def are_sizes(sizes, size):
     return all(type(one) is int and one >= 0 for one in sizes) and end_of(sizes) == size
 
 
-def unpack(whole, sizes, crc, most, pickles=False):
+def unpack(whole, sizes, crc, most, pickles=False, checked=False):
     """Return variables by their names, of what came, and notes about them.
 
-    `whole` is a memoryview, which nothing of the values refers to afterwards.
+    `whole` is a memoryview. Where it may be written, values may stand there, so that it must be theirs alone. `crc` is
+    its checksum; None where each piece of it was `checked` as it came, or for a file in memory that is sealed: the
+    system itself sees to it that nobody has changed that.
 
     Raises:
         Refused: it is not what `pack` has made.
     """
-    if not are_sizes(sizes, whole.nbytes) or zlib.crc32(whole) != crc:
-        raise Refused("was damaged on its way", "try again")
-    views, start = [], 0
-    for size in sizes:
-        views.append(whole[start : start + size])
-        start += size + -size % ALIGNED
-    head = bytes(views[0])
-    reader = Reader(views[1:], most, pickles)
-    reader.spend(weight_of(head))
+    is_whole = checked or is_sealed(whole) if crc is None else zlib.crc32(whole) == crc
+    if not are_sizes(sizes, whole.nbytes) or not is_whole:
+        raise Refused("was changed while it was copied, or damaged on its way", "try again")
     try:
+        views, start = [], 0
+        for size in sizes:
+            views.append(whole[start : start + size])
+            start += size + -size % ALIGNED
+        head = bytes(views[0])
+        reader = Reader(views[1:], most, pickles, is_ours=not whole.readonly)
+        reader.spend(weight_of(head))
         nodes = json.loads(head.decode("utf-8", "strict"), parse_constant=no_number, parse_int=short_integer)
-    except (ValueError, RecursionError):
-        raise Refused(UNLIKE)
+    except BaseException as problem:
+        raise refused_for(problem, UNLIKE) from None
     if type(nodes) is not dict:
         raise Refused(UNLIKE)
     return {name: read_variable(reader, name, node) for name, node in nodes.items()}, reader.notes
@@ -162,10 +180,8 @@ def unpack(whole, sizes, crc, most, pickles=False):
 def read_variable(reader, name, node):
     try:
         return reader.read(node)
-    except Refused as problem:
-        raise problem.within(name)
-    except RecursionError:
-        raise Refused("is nested deeper than %d levels" % DEPTH).within(name)
+    except BaseException as problem:
+        raise refused_for(problem, UNLIKE).within(name) from None
 
 
 def short_integer(digits):
@@ -178,13 +194,16 @@ def no_number(name):
     raise ValueError(name)
 
 
+VERSIONS = {}  # of libraries that were found: to look for them takes 3 ms each
+
+
 def libraries():
     """Return what a writer needs to know of this side: the versions of libraries that can be imported here."""
     metadata = __import__("importlib.metadata").metadata
-    found = {"python": "%d.%d.%d" % sys.version_info[:3]}
     for name in ("numpy", "pandas", "pyarrow", "polars", "pillow", "matplotlib"):
-        try:
-            found[name] = str(metadata.version(name))
-        except metadata.PackageNotFoundError:
-            pass
-    return found
+        if name not in VERSIONS:
+            try:
+                VERSIONS[name] = str(metadata.version(name))
+            except metadata.PackageNotFoundError:
+                pass
+    return dict(VERSIONS, python="%d.%d.%d" % sys.version_info[:3])

@@ -10,6 +10,7 @@ import mmap
 import os
 import re
 import stat
+import threading
 import time
 import uuid
 
@@ -22,14 +23,14 @@ NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 class SharedFile(object):
-    """A file of this process's for one other. `place` says how it is opened there.
+    """A file of this process's for one other. `place` says how it is opened there, `crc` is its checksum or None.
 
     Raises:
         OSError: it cannot be made, here or in `folder`.
     """
 
     def __init__(self, folder, memory=True):
-        self.path, self.handle = "", -1
+        self.path, self.handle, self.crc = "", -1, None
         if memory:
             if not hasattr(os, "memfd_create"):
                 raise OSError(errno.ENOSYS, "no files in memory")
@@ -83,6 +84,9 @@ def sweep(folder):
 def share(parcel, folder):
     """Write a parcel to a new file and return that: in memory, or in the folder if there is no room.
 
+    What is in memory and sealed cannot be damaged on its way. It has a checksum only where a value may change while it
+    is written.
+
     Raises:
         OSError: it has no room in the folder either.
     """
@@ -94,7 +98,8 @@ def share(parcel, folder):
 
 def written(parcel, file):
     try:
-        parcel.write_to(file)
+        parcel.write_to(file, counts=bool(file.path) or may_change())
+        file.crc = parcel.crc
         file.seal()
     except BaseException:
         file.close()
@@ -137,10 +142,20 @@ def opened_memory(path, size):
         sealed = __import__("fcntl").fcntl(handle, GET_SEALS) & SEALS == SEALS
         if not sealed or not is_private(handle, size):
             return None
-        # Private: a shared map of a sealed file is refused by older kernels of Linux.
-        return mmap.mmap(handle, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+        # Private: what is written there changes this process's pages alone.
+        return mmap.mmap(handle, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     finally:
         os.close(handle)
+
+
+def may_change():
+    """Return whether values may change while they are written: in the thread that runs cells nothing else runs."""
+    return threading.current_thread() is not threading.main_thread()
+
+
+def is_sealed(view):
+    """Return whether a memoryview is of a file in memory that nobody can change, as `open_shared` returns it."""
+    return isinstance(view.obj, mmap.mmap)
 
 
 def is_private(handle, size):
