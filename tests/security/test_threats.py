@@ -109,9 +109,10 @@ def test_t21_the_code_that_copies_variables_is_constant(name: str, place: str) -
             fixed(variables.bind(place, [number], number, order, data=name), "bind"),
             fixed(variables.bind(place, [number], number, order, place=[place]), "bind"),
             fixed(variables.expect(name, number), "make_room"),
-            fixed(variables.piece(name, number, number, post=True), "post"),
-            fixed(variables.piece(name, number, number, post=False), "piece"),
-            fixed(variables.fill(name, number, place), "fill"),
+            fixed(variables.post(name, number, number, number), "post"),
+            fixed(variables.piece(name, number, number), "piece"),
+            fixed(variables.checksum(name, number), "checksum"),
+            fixed(variables.fill(name, number, number, place), "fill"),
             fixed(variables.drop(name), "drop"),
         ]
 

@@ -21,6 +21,7 @@ CODEC = "tests/remote_code/test_codec"
 AUTH = "tests/access/test_vault.py"
 REFERENCES = "tests/access/test_references.py"
 RELAY, ZMQ, THREAT = "tests/display/test_relay.py", "tests/transports/test_zmq.py", "tests/security/test_threats.py"
+VARIABLES = "tests/security/test_variables.py"
 
 #: What it is, and where it is met.
 THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
@@ -165,6 +166,12 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
             "tests/remote_code/test_shared_file.py::test_nobody_can_change_it_or_cut_it_off",
             "tests/transfer/test_summary.py::test_nothing_of_a_hostile_value_runs",
             f"{THREAT}::test_t19_a_kernel_that_is_not_one_s_own_is_not_trusted_with_pickles",
+            f"{VARIABLES}::test_t19_a_hostile_variable_is_one_plain_error",
+            f"{VARIABLES}::test_t19_many_small_values_take_about_what_is_counted",
+            f"{VARIABLES}::test_t19_safe_formats_go_to_a_sandboxed_kernel_and_come_back",
+            f"{VARIABLES}::test_t19_large_ones_go_in_pieces_and_by_no_file",
+            f"{VARIABLES}::test_t19_a_sandboxed_kernel_is_sent_nothing_where_pickles_are_asked_for",
+            f"{VARIABLES}::test_t19_a_pickle_that_a_sandboxed_kernel_sends_is_not_read",
         ),
     ),
     20: (
@@ -180,6 +187,8 @@ THREATS: dict[int, tuple[str, tuple[str, ...]]] = {
         (
             f"{THREAT}::test_t21_the_code_that_we_send_is_constant_but_for_literals",
             f"{THREAT}::test_t21_the_code_that_copies_variables_is_constant",
+            f"{VARIABLES}::test_t21_five_thousand_hostile_texts_change_no_code",
+            f"{VARIABLES}::test_t21_neither_titles_nor_paths_of_a_kernel_are_sent",
             "tests/transfer/test_languages.py::test_names_that_are_none_are_refused",
         ),
     ),
