@@ -19,6 +19,7 @@ from kernel_bridge_magic.reports import Listing, ServerReport
 from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.servers.rest import ServerAPI
 from tests.real.servers import TOKEN, Gateway, Hub, Notebook6, RealServer, Server2
+from tests.real.variables import copies
 from tests.real.venvs import proxy_command, version_of
 from tests.test_notebooks import check_cluster, execute
 
@@ -138,6 +139,8 @@ def plain(server: RealServer, row: Row, *, info_file: bool = False, lists: bool 
             row.listed = "no: it is told how to name one by its id"
         kernel = bridge.find_by_id(kernel_id, "it")
         row.ran = basics(bridge, kernel)
+        with bridge_to(nowhere, server.url) as other:
+            copies(bridge.pool.connect(kernel, "ws"), other.pool.connect(other.find_by_id(kernel_id, "it"), "ws"))
         (checkup,) = bridge.check("it")
         assert checkup.ok, checkup
     row.auth = refused(nowhere, server.url)
@@ -180,6 +183,21 @@ def jupyter_server(python: Path, cache: Path, directory: Path) -> Iterator[Row]:
 
 
 _HASHED = "sha1:67c9e60bb8b6:5d6577765952ed4fb7b6d2e45ff03c3a46889792"  # of "a password", as Jupyter Server keeps it
+
+
+def xeus_python(python: Path, cache: Path, directory: Path) -> Iterator[Row]:
+    """Try another kernel of Python, which takes text alone, and one large request at a time."""
+    row = Row("Jupyter Server with xeus-python", auth="token")
+    with Server2(python, directory) as server:
+        server.start_body = {"name": "xpython"}
+        kernel_id = server.start_kernel()
+        with bridge_to(directory, server.url) as bridge, bridge_to(directory, server.url) as other:
+            kernel = bridge.find_by_id(kernel_id, "it")
+            assert bridge.pool.connect(kernel, "ws").execute("6 * 7").text == "42"
+            row.ran = "yes"
+            copies(bridge.pool.connect(kernel, "ws"), other.pool.connect(other.find_by_id(kernel_id, "it"), "ws"))
+        row.listed = "by its URL"
+    yield row
 
 
 def jupyter_server_1(python: Path, cache: Path, directory: Path) -> Iterator[Row]:
@@ -315,9 +333,15 @@ def start_on(hub: Hub, path: str, token: str) -> str:
 OLD = "setuptools<81"  # brings pkg_resources, which they import
 SCENES = [
     Scene("jupyter_server", "jupyter_server", ["jupyter_server>=2", "ipykernel"], jupyter_server),
+    Scene("xeus_python", "xeus-python", ["jupyter_server>=2", "xeus-python"], xeus_python),
     Scene("jupyter_server_1", "jupyter_server", ["jupyter_server==1.24.*", "ipykernel", OLD], jupyter_server_1),
     Scene("notebook_6", "notebook", ["notebook==6.5.*", "jupyter_server<2", "ipykernel", OLD], notebook_6),
-    Scene("kernel_gateway", "jupyter_kernel_gateway", ["jupyter_kernel_gateway>=3", "ipykernel"], kernel_gateway),
+    Scene(
+        "kernel_gateway",
+        "jupyter_kernel_gateway",
+        ["jupyter_kernel_gateway>=3", "ipykernel", "pandas", "pyarrow"],
+        kernel_gateway,
+    ),
     Scene(
         "enterprise_gateway",
         "jupyter_enterprise_gateway",
