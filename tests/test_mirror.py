@@ -16,8 +16,10 @@ UNTESTED = {
 }
 #: Test files in a folder of the package that test more than one module of it, and what they test.
 FOLDER_WIDE = {
+    "cli/test_get_put.py": "`variables` and `files`, as processes that somebody starts",
     "connection/test_drawing.py": "`subshells`, and the guard over there, beside a cell that draws",
     "remote_code/test_there.py": "what `remote_code/there` has, as the other kernel runs it",
+    "transfer/test_environments.py": "the codec, between two environments with other versions of every library",
 }
 #: Folders of tests that go through the whole package, from one end to the other.
 WHOLE = {"benchmarks", "browser", "faults", "real", "security", "support"}

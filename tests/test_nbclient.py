@@ -155,6 +155,30 @@ def test_a_job_is_shown_in_the_cell_that_waits_for_it(
     assert [it.text for it in cells[5].outputs] == ["too\nZeroDivisionError\n"]
 
 
+def test_what_a_job_has_brought_is_said_where_it_is_waited_for(
+    jupyter_server: JupyterServer, shared_kernel: str, tmp_path: Path
+) -> None:
+    cells = execute(
+        jupyter_server.runtime_dir,
+        tmp_path,
+        [
+            LOAD,
+            f"%%remote --bg --result one -o x,y=z {shared_kernel}\nx, z = [1, 2], 3\nprint('done')",
+            "one.wait()",
+            "x, y",
+            f"%%remote --bg --result two -i x -o x {shared_kernel}\nx = x + x",
+            "await two\nassert x == [1, 2] * 2",
+        ],
+    )
+    done, first, second, over = cells[2].outputs
+    assert (done.text, over.data["text/plain"]) == ("done\n", "True")
+    assert first.data["text/plain"].startswith("x: list of 2, ") and " ← " in first.data["text/plain"]
+    assert second.data["text/plain"].startswith("y: int ← ")
+    assert cells[3].outputs[0].data["text/plain"] == "([1, 2], 3)"
+    sent, came = [it.data["text/plain"] for it in cells[5].outputs]
+    assert " → " in sent and " ← " in came and came.endswith(" (replaced)")
+
+
 #: Cells with an error in them, run natively and there.
 ERRORS = [
     "try:\n    1 / 0\nexcept ArithmeticError:\n    get_ipython().showtraceback()",

@@ -25,6 +25,7 @@ LEFT: dict[str, tuple[set[str], str]] = {
     "display/test_tables.py": ({"_measure"}, "the width of a letter, measured without wcwidth"),
     "ipython/test_fronts.py": ({"_allow_stdin"}, "ipykernel's"),
     "ipython/test_magics.py": ({"_kernel_bridge_magics"}, "where the shell keeps our magics"),
+    "ipython/test_shell.py": ({"_get_larger"}, "what is asked for behind a cell, without a kernel to run one"),
     "remote_code/test_there.py": ({"_tee"}, "IPython's, whose layers we peel"),
     "security/test_canaries.py": ({"_ATTRIBUTE"}, "where the shell keeps our magics"),
     "servers/test_config_file.py": ({"_LOCK_SECONDS"}, SECONDS),

@@ -11,9 +11,12 @@ import io
 import os
 import secrets
 import stat
+import warnings
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from kernel_bridge_magic.cli.formats import FORMATS, Unfit, suffixes
+from kernel_bridge_magic.cli.formats import FORMATS, suffixes
+from kernel_bridge_magic.cli.unfit import HALF, Lacking, Unfit, is_of_library
 from kernel_bridge_magic.errors import BadInput, NotCopied
 from kernel_bridge_magic.text import cut_end, visible
 from kernel_bridge_magic.transfer.refusals import size_of
@@ -21,6 +24,25 @@ from kernel_bridge_magic.transfer.refusals import size_of
 _LONGEST_SHOWN = 100
 # What file systems say that have no hard links.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+
+
+class _Watched(io.BufferedWriter):
+    """A file that remembers why it could not be written: many a library raises an error of its own then.
+
+    It has no descriptor to show, since libraries write past a file that has one.
+    """
+
+    failed: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.failed = error
+            raise
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation("fileno")
 
 
 class Output:
@@ -39,6 +61,10 @@ class Output:
         self.path = path
         #: whether a file has been replaced
         self.replaced = False
+        try:
+            FORMATS[self._suffix].check()
+        except Lacking as problem:
+            raise BadInput(f"{self._shown} {problem.what}, so nothing was copied", problem.remedy) from None
         self._check()
 
     def _check(self) -> None:
@@ -72,21 +98,38 @@ class Output:
             # The mode is that of any new file: the system takes the bits of the umask away.
             handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
             try:
-                with os.fdopen(handle, "wb") as file:
-                    FORMATS[self._suffix].write(value, file)
+                with _Watched(io.FileIO(handle, "wb")) as file:
+                    self._fill(file, name, value)
                     file.flush()
-                    os.fsync(file.fileno())
+                    os.fsync(handle)
                 self._publish(beside)
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(beside)
-        except Unfit as problem:
-            raise unfit(name, problem, self._suffix) from None
         except FileExistsError:
             raise BadInput(f"{self._shown} was made by somebody meanwhile. --replace replaces it") from None
         except OSError as error:
             why = f"{name} was read, but {self._shown} could not be written ({error.strerror})"
             raise NotCopied(why, "make room there, or choose another place") from None
+
+    def _fill(self, file: _Watched, name: str, value: Any) -> None:
+        """Write the value by the library for it. What that raises depends on the value; its text may hold anything."""
+        try:
+            with _unheard():
+                FORMATS[self._suffix].write(value, file)
+        except BaseException as problem:
+            if file.failed is not None:
+                raise file.failed from None
+            if not is_of_library(problem):
+                raise
+            if isinstance(problem, UnicodeEncodeError):
+                problem = Unfit(HALF)
+            if isinstance(problem, Unfit):
+                raise unfit(name, problem, self._suffix) from None
+            if isinstance(problem, MemoryError):
+                raise NotCopied(f"{name} was read, but writing it needs more memory than there is") from None
+            told = f"{name} cannot be written as {self._suffix} ({type(problem).__name__})"
+            raise BadInput(told, "convert it in the other kernel first") from None
 
     def _publish(self, beside: str) -> None:
         if self._replace:
@@ -105,10 +148,14 @@ class Output:
 
 def unfit(name: str, problem: Unfit, suffix: str = "") -> BadInput:
     """Return the error for a value that a file cannot hold; without `suffix`, that cannot be printed as JSON."""
+    if isinstance(problem, Lacking):
+        return BadInput(f"{name} was read, but writing it {problem.what}", problem.remedy)
     what = f"{suffix} files" if suffix else "JSON"
     told = f"{name}{problem.path} {problem.what}, which {what} cannot hold"
     if problem.remedy:
-        return BadInput(told, problem.remedy)
+        # What stands behind a level of an index, or was cut, is nothing that one could write.
+        where = "it" if " level " in problem.path or "…" in problem.path else f"{name}{problem.path}"
+        return BadInput(told, problem.remedy.replace("{}", where))
     fitting = " or ".join(problem.suffixes)
     if fitting and not problem.path:
         return BadInput(told, f"write it with --output FILE, where FILE ends in {fitting}")
@@ -153,15 +200,34 @@ def _too_large(shown: str, most: int) -> BadInput:
 
 def _parsed(shown: str, suffix: str, file: BinaryIO) -> Any:
     """Read a file by the library for it. What that raises depends on the file; its text may hold anything."""
+    found = FORMATS[suffix]
     try:
-        return FORMATS[suffix].read(file)
+        found.check()
+        beginning = file.read(len(found.begins))
+        file.seek(0)
+        if beginning != found.begins:
+            raise Unfit(f"is no {suffix} file", remedy="check the file")
+        with _unheard():
+            return found.read(file)
     except Unfit as problem:
         raise BadInput(f"{shown} {problem.what}, so nothing was copied", problem.remedy) from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{shown} is not UTF-8 text, so nothing was copied; save it as UTF-8") from None
     except MemoryError:
         raise BadInput(f"{shown} says that it needs more memory than there is, so nothing was copied") from None
-    except Exception as error:
+    except BaseException as error:
+        if not is_of_library(error):
+            raise
         why = f"({type(error).__name__})"
         raise BadInput(f"{shown} cannot be read as {suffix} {why}, so nothing was copied. Check the file") from None
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep warnings of libraries from users: they are about code, with its lines. What changes a value is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _suffix_of(path: str, option: str) -> str:

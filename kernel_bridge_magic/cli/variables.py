@@ -13,9 +13,10 @@ from typing import Any
 
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.cli.files import Output, read, unfit
-from kernel_bridge_magic.cli.formats import Unfit, json_text
+from kernel_bridge_magic.cli.formats import json_text
 from kernel_bridge_magic.cli.login import server_url
 from kernel_bridge_magic.cli.outcome import OK, print_json, stop
+from kernel_bridge_magic.cli.unfit import Unfit
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.contract.json_contract import copied_model
@@ -30,7 +31,7 @@ from kernel_bridge_magic.protocol.events import Event
 from kernel_bridge_magic.results import Copied
 from kernel_bridge_magic.transfer.names import check
 from kernel_bridge_magic.transfer.put import Outgoing
-from kernel_bridge_magic.transfer.refusals import size_of
+from kernel_bridge_magic.transfer.refusals import offer
 from kernel_bridge_magic.transfer.summary import HERE, THERE, describe, line
 from kernel_bridge_magic.transfer.variables import Variables
 
@@ -142,11 +143,11 @@ def copy(attempt: Attempt, name: str, options: argparse.Namespace, ask: Ask | No
             if not problem.size or ask is None:
                 raise
             asked_at = time.monotonic()
-            limit = f"--max-size allows ({size_of(most)})" if most == options.max_size else size_of(most)
-            if not ask(f"{name} is {size_of(problem.size)}, more than {limit}. Copy it? [y/N] "):
+            question, allowed = offer([name], problem.size, most)
+            if not ask(question):
                 raise
             began += time.monotonic() - asked_at  # nobody thinks against the clock
-            most = 2 * max(problem.size, most)
+            most = allowed
 
 
 @contextlib.contextmanager

@@ -116,6 +116,7 @@ class NotebookScreen:
     """Shows a job below the cell of a notebook that began it, while other cells run."""
 
     tells_left = True
+    tells_end = True
 
     def __init__(self, sink: JobSink, parent: Parent) -> None:
         """Show the job in `sink`; `parent` is the request that has begun it."""
@@ -137,6 +138,7 @@ class KeptScreen:
     """
 
     tells_left = True
+    tells_end = False
 
     def __init__(self, number: int, limit: int, show: Callable[[list[dict[str, Any]]], None]) -> None:
         self.sink = GroupSink(_stop(number), limit, lambda *update: None)
@@ -169,6 +171,7 @@ class TerminalScreen:
     """Shows a job above the prompt of a terminal: its beginning, its end, and its output below a line that names it."""
 
     tells_left = False
+    tells_end = True
 
     def __init__(self, sink: LateTerminalSink, number: int) -> None:
         self.sink = sink

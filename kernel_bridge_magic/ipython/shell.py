@@ -148,7 +148,11 @@ class InShell:
         self.ask_for_secrets(options.server)
         # Ctrl-C is held back until it can be raised without leaving anything of the cell behind (G12).
         with held():
-            return self._run(match, code, options, hold_result=hold_result)
+            try:
+                return self._run(match, code, options, hold_result=hold_result)
+            finally:
+                if options.variables.sent is not None:  # a traceback that is kept would keep its memory, too
+                    options.variables.sent.release()
 
     def _run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
         sink = self.front.sink()
@@ -184,14 +188,18 @@ class InShell:
 
     def _get_larger(self, outcome: RemoteResult, options: Any, relay: Relay, ask: Ask | None) -> RemoteResult:
         """Return the outcome with the variables that were too large, got by a request of its own, if the user wants."""
-        assert isinstance(outcome.error, BadVariable)
-        try:
-            variables = larger(options.variables, outcome.error, ask)
-            connection = self.bridge.pool.connect(outcome.kernel, options.transport)
-            got = connection.get_all(variables, show=relay.show)
-        except (BadVariable, NotCopied) as problem:
-            return dataclasses.replace(outcome, error=problem)
-        return dataclasses.replace(outcome, error=None, variables=got)
+        problem, variables = outcome.error, options.variables
+        while isinstance(problem, BadVariable):
+            try:
+                variables = larger(variables, problem, ask)
+                connection = self.bridge.pool.connect(outcome.kernel, options.transport)
+                got = connection.get_all(variables, show=relay.show)
+                return dataclasses.replace(outcome, error=None, variables=got)
+            except (BadVariable, NotCopied) as found:
+                if found is problem:  # it was no yes
+                    break
+                problem = found
+        return dataclasses.replace(outcome, error=problem)
 
     def variables(self, options: Any) -> Variables:
         """Return the variables that go with a cell by its options.

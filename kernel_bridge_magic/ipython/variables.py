@@ -12,7 +12,7 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.results import Copied, RemoteResult
 from kernel_bridge_magic.transfer.names import check, parse
 from kernel_bridge_magic.transfer.put import Outgoing
-from kernel_bridge_magic.transfer.refusals import size_of
+from kernel_bridge_magic.transfer.refusals import offer
 from kernel_bridge_magic.transfer.summary import HERE, THERE, line, line_of_many
 from kernel_bridge_magic.transfer.variables import MAX_SIZE, Variables
 
@@ -65,11 +65,12 @@ def larger(variables: Variables, problem: BadVariable, ask: Callable[[str], str]
     """
     if not problem.size or ask is None:
         raise problem
-    what = f"{problem.name or 'it'} has {size_of(problem.size)} or more"
-    question = f"{what}; --max-size allows {size_of(variables.most)}. Copy it? [y/N] "
+    sent_names = list(variables.sent.values) if variables.sent else []
+    # Its size is that of all that are written together.
+    names = sent_names if problem.name in sent_names else list(dict.fromkeys(variables.wanted.values()))
+    question, most = offer(names or [problem.name or "it"], problem.size, variables.most)
     if ask(question).strip().lower() not in ("y", "yes"):
         raise problem
-    most = 2 * max(problem.size, variables.most)
     sent = variables.sent and Outgoing(variables.sent.values, most, pickles=variables.pickles)
     return dataclasses.replace(variables, sent=sent, most=most)
 
@@ -91,15 +92,16 @@ def bind(namespace: dict[str, Any], result: RemoteResult) -> list[str]:
 def bind_many(namespace: dict[str, Any], variables: Variables, results: RemoteResults) -> list[str]:
     """Bind each variable to a dict of what the kernels had, by their titles; return one line for each variable.
 
-    What went there has a line, too.
+    A kernel that had none is not in the dict; the line names it. If none had one, what the name is here stays. What
+    went there has a line, too.
     """
     lines = []
     for name in variables.sent.values if variables.sent else ():
         there = {title: result.sent[name] for title, result in results.items() if name in result.sent}
-        lines.append(line_of_many(name, there, THERE, len(results)))
+        lines.append(line_of_many(name, there, THERE, list(results)))
     for name in variables.wanted:
         came = {title: result.variables[name] for title, result in results.items() if name in result.variables}
-        lines.append(line_of_many(name, came, HERE, len(results)))
+        lines.append(line_of_many(name, came, HERE, list(results), replaced=name in namespace))
         if came:
             namespace[name] = {title: copied.value for title, copied in came.items()}
     return lines

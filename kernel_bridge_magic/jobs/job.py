@@ -27,7 +27,7 @@ from kernel_bridge_magic.protocol.events import Event, Started
 from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.text import visible
-from kernel_bridge_magic.transfer.summary import THERE, line
+from kernel_bridge_magic.transfer.summary import THERE, lacking, line
 
 _LINE_SECONDS = 1.0  # between two states of the line that says how long a job has run
 
@@ -37,6 +37,8 @@ class Screen(Protocol):
 
     #: whether the line is to say that a job is left running; where all are told of in one line it is not
     tells_left: bool
+    #: whether the line is shown once more at the end; else what was bound is shown by itself
+    tells_end: bool
 
     @property
     def sink(self) -> CellSink:
@@ -301,6 +303,8 @@ class RemoteJob:
             self._screen.sink.inform(QUEUED, "")
             if isinstance(result.error, FateError | BadVariable | NotCopied) and not self._left:
                 self._screen.sink.error(result.error)
+            for text in () if self._screen.tells_end else self._bound:
+                self._screen.sink.inform(VARIABLE, text)
             if not self._left or self._screen.tells_left:
                 self._tell()
         with self._lock:
@@ -326,7 +330,8 @@ class RemoteJob:
 
     def line(self) -> str:
         """Return one line: which job it is, and its state."""
-        return "; ".join([f"{self._name}: {self.state()}", *self._bound])
+        told = self._bound or lacking(self._result, self._cell.variables.wanted)
+        return "; ".join([f"{self._name}: {self.state()}", *told])
 
     def _tell(self) -> None:
         self._told = time.monotonic()

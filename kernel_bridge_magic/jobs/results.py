@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kernel_bridge_magic.display.grid import NO_TERMINAL, NONE, Column, Table, fit, html_page, html_table
-from kernel_bridge_magic.errors import KernelBridgeError, RemoteError
+from kernel_bridge_magic.errors import BadVariable, KernelBridgeError, NotCopied, RemoteError
 from kernel_bridge_magic.matching.levels import match_level
 from kernel_bridge_magic.matching.several import headings_of, keys_of
 from kernel_bridge_magic.results import RemoteResult
@@ -138,7 +138,9 @@ class RemoteErrors(KernelBridgeError):
         self.results = results
         self.errors = results.errors
         failed = f"{len(self.errors)} of {count(len(results), 'kernel')}"
-        self._what = f"the cell did not end well on {failed}"
+        are_copies = all(isinstance(error, BadVariable | NotCopied) for error in self.errors.values())
+        what = "variables did not come from" if are_copies else "the cell did not end well on"
+        self._what = f"{what} {failed}"
         self._names = headings_of([result.kernel for result in results.values()])
         super().__init__(f"{self._what}: {some_of([visible(key) for key in self.errors], _MOST_NAMED)}")
         self.args = (results,)

@@ -20,6 +20,7 @@ from kernel_bridge_magic.remote_code import languages as remote
 from kernel_bridge_magic.remote_code import r_nodes
 from kernel_bridge_magic.remote_code.languages import language_of
 from kernel_bridge_magic.transfer.exchange import Exchange
+from kernel_bridge_magic.transfer.refusals import is_size, too_large
 
 __all__ = ("get", "language_of", "put")
 
@@ -41,9 +42,9 @@ def put(exchange: Exchange, values: Mapping[str, Any], *, most: int, folder: str
     if language == "R":
         return _put_r(exchange, values, most)
     texts = {name: remote.bash_text(name, value) for name, value in values.items()}
-    _check_size(sum(len(text.encode()) for text in texts.values()), most)
     names = list(texts)
-    words = _run_bash(exchange, remote.bash_words(names, texts), len(names), most, folder)
+    _check_size(names, sum(len(text.encode()) for text in texts.values()), most)
+    words = _run_bash(exchange, remote.bash_words(names, texts), names, most, folder)
     for name, word in zip(names, words, strict=True):
         if word == "!":
             raise BadVariable(f"{name} cannot be set in {kernel}: it is read-only, an array or typed there", name=name)
@@ -61,12 +62,12 @@ def get(exchange: Exchange, names: Sequence[str], *, most: int, folder: str | No
     for name in names:
         remote.check_name(language, name)
     if language == "R":
-        answer = _ask_r(exchange, remote.r_request(names, None, most))
+        answer = _ask_r(exchange, remote.r_request(names, None, most), names, most)
         values = answer.get("values")
         if not isinstance(values, list) or len(values) != len(names):
             raise NotCopied(f"{kernel} gave no answer that makes sense")
         return {name: _named(name, r_nodes.r_value, node) for name, node in zip(names, values, strict=True)}
-    words = _run_bash(exchange, remote.bash_words(names), len(names), most, folder)
+    words = _run_bash(exchange, remote.bash_words(names), names, most, folder)
     for name, word in zip(names, words, strict=True):
         if word == "-":
             raise BadVariable(f"{kernel} has no variable {name}", name=name)
@@ -74,7 +75,7 @@ def get(exchange: Exchange, names: Sequence[str], *, most: int, folder: str | No
             raise BadVariable(
                 f"{name} in {kernel} is an array, which cannot be copied", f"copy ${{{name}[*]}}", name=name
             )
-    _check_size(sum(map(len, words)) * 3 // 4, most)
+    _check_size(names, sum(map(len, words)) * 3 // 4, most)
     return {name: _named(name, remote.bash_value, word) for name, word in zip(names, words, strict=True)}
 
 
@@ -89,9 +90,9 @@ def _known(exchange: Exchange) -> str:
     raise BadVariable(f"{kernel} runs {what}, for which variables cannot be copied yet")
 
 
-def _check_size(size: int, most: int) -> None:
+def _check_size(names: Sequence[str], size: int, most: int) -> None:
     if size > most:
-        raise BadVariable(f"the variables have {size} bytes, and {most} are allowed", "see --max-size", size=size)
+        raise too_large(names, size, most)
 
 
 def _named(name: str, read: Any, part: Any) -> Any:
@@ -113,35 +114,34 @@ def _put_r(exchange: Exchange, values: Mapping[str, Any], most: int) -> dict[str
             what, _, remedy = str(problem).partition("; ")
             raise BadVariable(f"{name} {what}", remedy, name=name) from None
     content = remote.r_request(list(values), nodes, most)
-    _check_size(len(content["user_expressions"][remote.NAME]), most)
-    replaced = _ask_r(exchange, content).get("replaced")
+    _check_size(list(values), len(content["user_expressions"][remote.NAME]), most)
+    replaced = _ask_r(exchange, content, list(values), most).get("replaced")
     if not isinstance(replaced, list) or len(replaced) != len(values):
         raise NotCopied(f"{exchange.kernel} gave no answer that makes sense")
     return {name: one is True for name, one in zip(values, replaced, strict=True)}
 
 
-def _ask_r(exchange: Exchange, content: Mapping[str, Any]) -> dict[str, Any]:
+def _ask_r(exchange: Exchange, content: Mapping[str, Any], names: Sequence[str], most: int) -> dict[str, Any]:
     kernel = exchange.kernel
     answer = remote.r_answer(exchange.ask(content))
     if answer is None:
         raise NotCopied(f"{kernel} gave no answer; it may be no IRkernel, or an old one")
     problem, size = answer.get("problem"), answer.get("size")
-    if isinstance(size, int):
-        raise BadVariable(
-            f"the variables of {kernel} have {size} bytes, and fewer are allowed", "see --max-size", size=size
-        )
+    if isinstance(size, int) and is_size(size):
+        raise too_large(names, size, most)
     if problem is not None:
-        raise BadVariable(f"{kernel}: {str(problem)[:300]}")
+        what, _, remedy = str(problem)[:300].partition("; ")
+        raise BadVariable(f"{what} (in {kernel})", remedy)
     return answer
 
 
 # -- bash
 
 
-def _run_bash(exchange: Exchange, given: str, count: int, most: int, folder: str | None) -> list[str]:
-    """Have a bash do what the words `given` say, and return the words of its answer."""
+def _run_bash(exchange: Exchange, given: str, names: Sequence[str], most: int, folder: str | None) -> list[str]:
+    """Have a bash do what the words `given` say of these variables, and return the words of its answer."""
     if folder is not None:
-        return remote.bash_words_of(_by_file(exchange, given, most, folder), count)
+        return remote.bash_words_of(_by_file(exchange, given, names, most, folder), len(names))
     if len(given) > _INLINE:
         where = f"{_INLINE * 3 // 4_000_000} MB can go to a bash on another machine"
         raise BadVariable(f"the variables are too large: {where}", "send a file", size=len(given) * 3 // 4)
@@ -153,10 +153,10 @@ def _run_bash(exchange: Exchange, given: str, count: int, most: int, folder: str
     answer = remote.bash_answer(reply)
     if answer == "L":
         raise BadVariable("the variables are too large: 0.3 MB can come from a bash on another machine", "send a file")
-    return remote.bash_words_of(answer, count)
+    return remote.bash_words_of(answer, len(names))
 
 
-def _by_file(exchange: Exchange, given: str, most: int, folder: str) -> str:
+def _by_file(exchange: Exchange, given: str, names: Sequence[str], most: int, folder: str) -> str:
     os.makedirs(folder, 0o700, exist_ok=True)
     path = os.path.join(folder, uuid.uuid4().hex)
     try:
@@ -165,7 +165,7 @@ def _by_file(exchange: Exchange, given: str, most: int, folder: str) -> str:
         exchange.ask(remote.bash_request(path=path))
         with open(path, encoding="ascii", errors="replace") as file:
             answer = file.read(most * 2 + 10_000)
-        _check_size(len(answer) * 3 // 4 - 10_000, most)
+        _check_size(names, len(answer) * 3 // 4 - 10_000, most)
         return answer
     except OSError as problem:
         raise NotCopied(f"{exchange.kernel}: no file could be used for it ({problem.strerror})") from problem

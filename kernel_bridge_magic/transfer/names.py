@@ -23,12 +23,12 @@ _FOREIGN_WORDS = re.compile(
 _LONGEST_SHOWN = 60
 
 
-def check(name: str, option: str, *, foreign: bool = False, is_read: bool = False) -> str:
+def check(name: str, option: str, *, foreign: bool = False, is_read: bool = False, side: str = "there") -> str:
     """Return a variable's name as Python writes it (NFKC).
 
     Refused is what is no name, keywords, built-in names, and names that IPython uses (T20): both to be set, and,
     with `is_read`, to be read. With `foreign` the name is one of another language, which may have dots in it. `option`
-    is what it was given to.
+    is what it was given to, and `side` where a variable that is read has that name.
 
     Raises:
         BadOption: it is refused.
@@ -41,7 +41,7 @@ def check(name: str, option: str, *, foreign: bool = False, is_read: bool = Fals
         reserved = normal in _RESERVED or normal.startswith("_") or hasattr(builtins, normal)
         usable = name.isidentifier() and normal.isidentifier() and not keyword.iskeyword(normal) and not reserved
     if not usable:
-        what, remedy = ("copied", "Give it another name there") if is_read else ("set", "Choose another name")
+        what, remedy = ("copied", f"Give it another name {side}") if is_read else ("set", "Choose another name")
         raise BadOption(f"{f'{option} {shortened(name)}'.lstrip()} is not a variable name that can be {what}. {remedy}")
     return normal
 
@@ -71,7 +71,8 @@ def parse(text: str, option: str, *, foreign: bool = False) -> dict[str, str]:
         if "=" in right:
             raise BadOption(f"{shown} has more than one = in {_shown(part)}. {write}")
         goes = check(left, option, foreign=foreign and is_put)
-        comes = check(right or left, option, foreign=foreign and not is_put, is_read=True)
+        side = "here" if is_put else "there"
+        comes = check(right or left, option, foreign=foreign and not is_put, is_read=True, side=side)
         if goes in found:
             raise BadOption(f"{shown} sets {_shown(goes)} twice. Name it once")
         found[goes] = comes

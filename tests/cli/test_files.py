@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kernel_bridge_magic.cli.files import Output, read
+from kernel_bridge_magic.cli.formats import FORMATS, Format
 from kernel_bridge_magic.errors import BadInput, NotCopied
 
 
@@ -92,3 +95,65 @@ def test_a_folder_that_goes_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "d").rmdir()
     with pytest.raises(NotCopied, match=r"x was read, but .* could not be written"):
         output.write("x", "1")
+
+
+class Refusing:
+    """A format whose library raises something in the middle of its work."""
+
+    def __init__(self, problem: BaseException) -> None:
+        self.problem = problem
+
+    def write(self, value: Any, file: Any) -> None:
+        file.write(b"half")
+        warnings.warn("of a library, with a line of its source", UserWarning, stacklevel=1)
+        raise self.problem
+
+    def read(self, file: Any) -> Any:
+        warnings.warn("of a library, with a line of its source", UserWarning, stacklevel=1)
+        raise self.problem
+
+
+PANIC = type("PanicException", (BaseException,), {})
+
+
+@pytest.mark.parametrize(
+    "problem", [ValueError("\x1b[2J"), KeyError("a"), OSError("no errno"), PANIC("rust"), TypeError()]
+)
+@pytest.mark.parametrize("before", [None, "old"])
+def test_whatever_a_library_raises_is_one_line_and_leaves_no_file(
+    tmp_path: Path, problem: BaseException, before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.txt"
+    if before is not None:
+        path.write_text(before)
+    form = Refusing(problem)
+    monkeypatch.setitem(FORMATS, ".txt", Format(form.read, form.write))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(BadInput) as told:
+            Output(str(path), replace=True).write("x", "new")
+        name = type(problem).__name__
+        assert str(told.value) == f"x cannot be written as .txt ({name}); convert it in the other kernel first"
+        assert [it.read_text() for it in tmp_path.iterdir()] == ([] if before is None else [before])
+        path.write_text("there")
+        with pytest.raises(BadInput) as told:
+            read(str(path), 99, None)
+        assert str(told.value).endswith(f"cannot be read as .txt ({name}), so nothing was copied. Check the file")
+
+
+@pytest.mark.parametrize("came", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_process_is_no_error_of_a_library(
+    tmp_path: Path, came: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = Refusing(came())
+    monkeypatch.setitem(FORMATS, ".txt", Format(form.read, form.write))
+    with pytest.raises(came):
+        Output(str(tmp_path / "x.txt"), replace=False).write("x", "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_that_ends_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = Refusing(MemoryError())
+    monkeypatch.setitem(FORMATS, ".txt", Format(form.read, form.write))
+    with pytest.raises(NotCopied, match="x was read, but writing it needs more memory than there is"):
+        Output(str(tmp_path / "x.txt"), replace=False).write("x", "new")

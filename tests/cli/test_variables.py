@@ -54,7 +54,7 @@ def test_options_reach_the_copy() -> None:
 
 
 def large(size: int) -> BadVariable:
-    return BadVariable("x is larger than 1.0 GB, so nothing was copied", "--max-size SIZE allows more", size=size)
+    return BadVariable("x is larger than 1.0 GB", "a larger --max-size allows more", size=size)
 
 
 def test_somebody_at_a_terminal_is_asked_and_may_allow_more() -> None:
@@ -63,15 +63,15 @@ def test_somebody_at_a_terminal_is_asked_and_may_allow_more() -> None:
     copied = copy(attempt, "x", options(), lambda question: questions.append(question) or True, time.monotonic())
     assert copied.value == "all"
     assert questions == [
-        "x is 2.3 GB, more than --max-size allows (1.0 GB). Copy it? [y/N] ",
-        "x is 5.0 GB, more than 4.6 GB. Copy it? [y/N] ",
+        "x is larger than 1.0 GB (2.3 GB at least). Copy up to 4.6 GB? [y/N] ",
+        "x is larger than 4.6 GB (5.0 GB at least). Copy up to 10.0 GB? [y/N] ",
     ]
     assert [how.most for how, _ in attempt.calls] == [10**9, 4_600_000_000, 10_000_000_000]
 
 
 @pytest.mark.parametrize("asked", [None, lambda question: False])
 def test_else_it_is_refused_by_the_option(asked: Any) -> None:
-    with pytest.raises(BadVariable, match="--max-size SIZE allows more"):
+    with pytest.raises(BadVariable, match="a larger --max-size allows more"):
         copy(Scripted(large(2 * 10**9)), "x", options(), asked, time.monotonic())
 
 
@@ -173,3 +173,28 @@ def test_names_that_cannot_be_copied(run: Any, capsys: pytest.CaptureFixture[str
         assert f"'{name}' is not a variable name that can be copied" in capsys.readouterr().err
     assert run("get", "no_such_name") == UNUSABLE
     assert "no_such_name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "suffix"),
+    [
+        ("import PIL.Image; unfit_of_face = PIL.Image.new('RGB', (0, 5))", ".png"),
+        ("import pandas; unfit_of_face = pandas.DataFrame([[1, 2]], columns=[1, 'a'])", ".arrow"),
+        ("import pyarrow; unfit_of_face = pyarrow.table({'a': [[1]]})", ".csv"),
+        ("import polars; unfit_of_face = polars.DataFrame({'a': [b'x']})", ".csv"),
+    ],
+)
+def test_what_a_file_cannot_hold_is_one_line(
+    run: Any, code: str, suffix: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip(code.split()[1].rstrip(";"))
+    assert run("exec", "-c", code) == OK
+    capfd.readouterr()
+    path = tmp_path / f"x{suffix}"
+    assert run("get", "unfit_of_face", "-o", str(path)) == UNUSABLE
+    out, err = capfd.readouterr()
+    assert out == "" and err.count("\n") == 1 and f"which {suffix} files cannot hold" in err
+    assert not list(tmp_path.iterdir())
+    path.write_text("mine")
+    assert run("get", "unfit_of_face", "-o", str(path), "--replace") == UNUSABLE
+    assert [it.read_text() for it in tmp_path.iterdir()] == ["mine"]

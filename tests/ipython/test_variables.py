@@ -9,7 +9,7 @@ import pytest
 
 from kernel_bridge_magic.errors import BadOption, BadVariable
 from kernel_bridge_magic.ipython.options import remote_parser
-from kernel_bridge_magic.ipython.variables import asked_for, bind, check_names, larger, sent_lines
+from kernel_bridge_magic.ipython.variables import asked_for, bind, bind_many, check_names, larger, sent_lines
 from kernel_bridge_magic.models import Kernel, KernelSpec
 from kernel_bridge_magic.results import Copied
 from kernel_bridge_magic.transfer.variables import MAX_SIZE
@@ -86,9 +86,26 @@ def test_a_larger_copy_is_asked_for() -> None:
         return " Yes"
 
     allowed = larger(asked, TOO_LARGE, ask)
-    assert questions == ["big has 2 kB or more; --max-size allows 1 kB. Copy it? [y/N] "]
-    assert allowed.most > 2000 and allowed.wanted == asked.wanted
-    assert allowed.sent is not None and allowed.sent.values == {"big": HERE["big"]} and allowed.sent.most > 2000
+    assert questions == ["big is larger than 1 kB (2 kB at least). Copy up to 4 kB? [y/N] "]
+    assert allowed.most == 4000 and allowed.wanted == asked.wanted
+    assert allowed.sent is not None and allowed.sent.values == {"big": HERE["big"]} and allowed.sent.most == 4000
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "says"),
+    [
+        (("-i", "a,there=big", "-o", "x"), "there", "a, there are larger than 1.0 GB"),
+        (("-i", "a", "-o", "x=y"), "y", "y is larger"),
+        (("-o", "x=y,z=y,w"), "w", "y, w are larger"),
+        (("-i", "a"), "", "it is larger"),
+    ],
+)
+def test_the_question_names_all_that_the_size_is_of(words: tuple[str, ...], name: str, says: str) -> None:
+    def ask(question: str) -> str:
+        assert question.startswith(says)
+        return "y"
+
+    larger(asked_for(options(*words), HERE), BadVariable("too large", name=name, size=2000), ask)
 
 
 @pytest.mark.parametrize("answer", ["", "n", "what?"])
@@ -127,9 +144,34 @@ def test_what_comes_is_bound_with_a_line_each() -> None:
     result: Any = Result(x=Copied("x", [1], 30), y=Copied("y", 2, 8))
     lines = bind(namespace, result)
     title = result.kernel.title
-    assert lines == [f"x: list of 1, 30 bytes ← {title} (replaced)", f"y: int, 8 bytes ← {title}"]
+    assert lines == [f"x: list of 1, 30 bytes ← {title} (replaced)", f"y: int ← {title}"]
     assert namespace == {"x": [1], "y": 2}
 
 
 def test_what_has_gone_has_a_line_each() -> None:
-    assert sent_lines(Result().sent, "there") == ["a: int, 8 bytes → there (replaced)"]
+    assert sent_lines(Result().sent, "there") == ["a: int → there (replaced)"]
+
+
+def test_of_many_kernels_those_that_lack_it_are_named_and_are_not_in_the_dict() -> None:
+    namespace: dict[str, Any] = {"x": "an array", "y": "before"}
+    asked = asked_for(options("-i", "a", "-o", "x,y"), HERE)
+    results: Any = {
+        "one": Result(x=Copied("x", [1], 3000)),
+        "two": Result(x=Copied("x", [2], 4000)),
+        "three": Result(),
+    }
+    results["three"].sent = {}
+    assert bind_many(namespace, asked, results) == [
+        "a: int → 2 of 3 kernels (replaced); not to three",
+        "x: from 2 of 3 kernels, 7 kB in all (replaced); not from three",
+        "y: from 0 of 3 kernels",
+    ]
+    assert namespace == {"x": {"one": [1], "two": [2]}, "y": "before"}
+
+
+@pytest.mark.parametrize("before", [None, 0, [], "text"])
+def test_that_a_dict_of_many_has_replaced_something_is_said(before: Any) -> None:
+    results: Any = {"one": Result(x=Copied("x", 1, 8))}
+    asked = asked_for(options("-o", "x"), HERE)
+    assert bind_many({}, asked, results) == ["x: from 1 kernel"]
+    assert bind_many({"x": before}, asked, results) == ["x: from 1 kernel (replaced)"]

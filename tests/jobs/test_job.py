@@ -18,6 +18,7 @@ from kernel_bridge_magic.errors import BadOption, Fate, FateError, NotRun, Remot
 from kernel_bridge_magic.jobs.job import RemoteJob, clock
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Note, Queued
+from kernel_bridge_magic.transfer.variables import Variables
 from tests.support.scripted import ScriptedCell, ScriptedServer
 from tests.support.servers import wait_for
 
@@ -29,6 +30,7 @@ class Page:
 
     parent: Any = None
     tells_left = True
+    tells_end = True
 
     def __init__(self) -> None:
         self.sink: Any = GroupSink("Stop", 1 << 16, lambda *update: None)
@@ -104,6 +106,18 @@ def test_it_goes_on_while_nobody_waits_and_shows_what_comes(pool: Pool, page: Pa
     assert page.lines[0].startswith("job 3 → a script: connecting since ")
     assert any(line.startswith("job 3 → a script: running since ") for line in page.lines)
     assert page.lines[-1] == "job 3 → a script: ok 0:00"
+
+
+def test_its_line_says_which_variables_did_not_come(pool: Pool, page: Page) -> None:
+    def script(cell: ScriptedCell) -> None:
+        begins(cell)
+        ends(cell)  # without a word about variables
+
+    with ScriptedServer(script) as server:
+        job = RemoteJob(3, server.kernel, Cell("x", variables=Variables(wanted={"a": "a", "b": "c"})), pool, page)
+        job.start()
+        assert job.wait(SECONDS)
+    assert page.lines[-1] == "job 3 → a script: ok 0:00; a, b did not come"
 
 
 def test_its_error_is_shown_when_it_comes_and_raised_when_somebody_asks(pool: Pool, page: Page) -> None:

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from kernel_bridge_magic.errors import Fate, NotRun, remote_error
+from kernel_bridge_magic.errors import BadVariable, Fate, NotCopied, NotRun, remote_error
 from kernel_bridge_magic.jobs.results import RemoteErrors, RemoteResults
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
@@ -77,6 +77,14 @@ def test_one_error_tells_of_all() -> None:
             raised.value.errors[name]
     assert pickle.loads(pickle.dumps(results.errors)).keys() == results.errors.keys()
     assert raised.value.results is results
+
+
+def test_cells_whose_variables_did_not_come_have_ended_well() -> None:
+    gone, missing = NotCopied("the cell has run, but its link broke"), BadVariable("the cell has run, but b has no x")
+    results = RemoteResults([ok(ANALYSIS), *(RemoteResult("ok", Fate.OK, OTHER, error=it) for it in (gone, missing))])
+    assert str(RemoteErrors(results)).startswith("variables did not come from ")
+    results = RemoteResults([failed(ANALYSIS), RemoteResult("ok", Fate.OK, OTHER, error=gone)])
+    assert str(RemoteErrors(results)).startswith("the cell did not end well on 2 of 2 kernels")
 
 
 def test_of_many_some_are_named() -> None:

@@ -45,17 +45,18 @@ LOCAL = (
     # they import what they copy, and start processes
     *("remote_code/test_codec.py", "remote_code/test_codec_arrow.py", "remote_code/test_codec_columns.py"),
     *("remote_code/test_codec_extension.py", "remote_code/test_codec_numpy.py", "remote_code/test_codec_pandas.py"),
-    *("remote_code/test_codec_pictures.py", "remote_code/test_codec_polars.py", "remote_code/test_codec_standard.py"),
-    *("remote_code/test_shared_file.py",),
+    *("remote_code/test_codec_pictures.py", "remote_code/test_codec_polars.py", "remote_code/test_codec_refusals.py"),
+    *("remote_code/test_codec_standard.py", "remote_code/test_shared_file.py"),
     *("matching/test_selectors.py::test_a_real_shell_gives_a_selector_back",),
     *("sanitize/test_html.py::test_a_table_of_pandas_is_shown_as_a_table",),  # imports pandas
 )
 #: Where kernels and servers are started, and stopped, for each test or file.
 REAL = (
-    *("cli/test_main.py", "cli/test_many.py", "cli/test_demo.py", "connection/test_durable.py", "faults/"),
+    *("cli/test_get_put.py", "cli/test_main.py", "cli/test_many.py", "cli/test_demo.py"),
+    *("connection/test_durable.py", "faults/"),
     *("discovery/test_standalone.py", "ipython/test_many.py"),
     *("security/", "test_nbclient.py", "test_notebooks.py", "test_quiet.py", "test_readme.py", "test_terminal.py"),
-    "test_terminal_many.py",
+    *("test_terminal_many.py", "transfer/test_environments.py", "transfer/test_languages.py"),
 )
 #: Fixtures that have a kernel which the test may end.
 REAL_FIXTURES = {"own_kernel", "spare_kernels"}

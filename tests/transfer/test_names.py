@@ -49,6 +49,13 @@ def test_what_cannot_be_used_is_one_line(text: str, says: str) -> None:
     assert str(refused.value) == says
 
 
+@pytest.mark.parametrize("name", ["'5'", "print", "_1", "class", "In"])
+def test_a_name_that_cannot_be_copied_is_changed_where_it_is(name: str) -> None:
+    for option, side in (("-i", "here"), ("-o", "there")):
+        with pytest.raises(BadOption, match=f"that can be copied. Give it another name {side}$"):
+            parse(f"x={name}", option)
+
+
 RESERVED = ["In", "Out", "get_ipython", "exit", "quit", "_", "_1", "__name__", "", "1a", "a b", "a.b", "\ud800", "a\0"]
 
 
