@@ -105,7 +105,7 @@ def test_what_is_not_copied_names_the_column() -> None:
         packed(pa.table({"a": [1]}), {"pyarrow": "14.0.0"})
     with pytest.raises(CODEC.Refused) as caught:
         packed(pa.scalar(1))
-    assert caught.value.remedy == "copy {}.as_py()"
+    assert caught.value.remedy.startswith("copy {}.as_py()")
 
 
 def test_offsets_that_point_elsewhere_are_refused() -> None:

@@ -137,7 +137,7 @@ def test_frequencies_have_the_names_of_each_version(newer: str, older: str) -> N
 
 
 def test_columns_of_a_matrix_are_not_copied_before_they_are_sent() -> None:
-    matrix = np.arange(10**6, dtype=float).reshape(-1, 10)
+    matrix = np.arange(10**5, dtype=float).reshape(-1, 10)
     frame = pd.DataFrame(matrix, copy=False)
     parcel = CODEC.pack({"x": frame}, HERE, 10**8)
     kept = [part for part in parcel.parts if not hasattr(part, "write_to")]

@@ -65,7 +65,7 @@ def test_dtypes_are_values_as_well(text: str) -> None:
 def test_the_way_out_is_one_that_the_value_has(value: Any, remedy: str) -> None:
     with pytest.raises(CODEC.Refused) as caught:
         round_trip(value)
-    assert caught.value.remedy == remedy
+    assert caught.value.remedy.removesuffix(", or pickle it (--pickle)") == remedy
 
 
 def test_bytes_that_are_no_memory_of_the_array_are_not_sent() -> None:

@@ -91,7 +91,7 @@ def test_what_is_not_copied_names_the_column(column: pl.Series) -> None:
 def test_a_lazy_frame_is_refused() -> None:
     with pytest.raises(CODEC.Refused) as caught:
         trip(pl.DataFrame({"a": [1]}).lazy())
-    assert caught.value.remedy == "copy {}.collect()"
+    assert caught.value.remedy.startswith("copy {}.collect()")
 
 
 @pytest.mark.parametrize("lacks", ["polars", "pyarrow"])

@@ -56,7 +56,7 @@ class OwnDict(dict[str, int]):
         (array.array("d"), "array.array", "{}.tolist()"),
         (map(str, []), "map", "list({})"),
         (itertools.count(), "itertools.count", "copy what you need"),  # it has no end
-        (io.StringIO(), "_io.StringIO", "copy what you need"),
+        (io.StringIO(), "_io.StringIO", "copy what you need of it, as numbers, texts, lists or arrays, or pickle it"),
         (..., "ellipsis", "copy what you need"),
         (State.ON, "State", "{}.value"),
         (numpy.ma.masked_array([1], [True]), "MaskedArray", "filled()"),

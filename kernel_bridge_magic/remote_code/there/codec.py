@@ -209,7 +209,8 @@ class Writer(Budget):
             name = kind.__qualname__
             module, tag, write = WRITERS.get((kind.__module__.partition(".")[0], name), ("", "", None))
             if getattr(sys.modules.get(module), name, None) is not kind:
-                raise Refused("is of the type %s, which cannot be copied" % name_of(kind), remedy_for(kind))
+                remedy = remedy_for(kind) + ("" if self.pickles else ", or pickle it (--pickle)")
+                raise Refused("is of the type %s, which cannot be copied" % name_of(kind), remedy)
             self._formats[kind] = tag, write
         return self._formats[kind]
 
