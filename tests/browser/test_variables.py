@@ -43,12 +43,12 @@ def test_a_frame_comes_and_a_value_goes_and_each_has_a_line(cells: Cells) -> Non
 
 def test_what_is_large_has_a_bar_until_it_is_here(cells: Cells) -> None:
     page = cells.page
-    cells.remote("big = bytearray(400_000_000)", match="there")
+    cells.remote("big = bytearray(200_000_000)", match="there")
     place = cells.run("%%remote -o big --transport zmq there\npass", wait=False)
-    page.wait_text(place, " of 400 MB, ")
+    page.wait_text(place, " of 200 MB, ")
     page.wait_idle()
-    assert cells.text(place) == "big: bytearray 400 MB ← there.ipynb"
-    assert "of 400 MB" not in str(page.outputs(place)), "the bar is not in the saved notebook"
+    assert cells.text(place) == "big: bytearray 200 MB ← there.ipynb"
+    assert "of 200 MB" not in str(page.outputs(place)), "the bar is not in the saved notebook"
 
 
 def test_more_than_is_allowed_is_asked_for(cells: Cells) -> None:
