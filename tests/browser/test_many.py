@@ -75,8 +75,8 @@ def test_each_kernel_is_seen_at_work_and_the_end_is_what_stays(cells: Cells, tmp
     assert len(links) == 4 and all("students/" in link for link in links)
 
 
-def test_what_changes_in_a_block_is_as_it_ends(cells: Cells) -> None:
-    page = cells.page
+def test_what_changes_in_a_block_is_as_it_ends(cells: Cells, tmp_path: Path) -> None:
+    page, go = cells.page, tmp_path / "go"
     place = on_all(
         cells,
         "from IPython.display import clear_output\nprint('gone'); clear_output()\n"
@@ -84,9 +84,12 @@ def test_what_changes_in_a_block_is_as_it_ends(cells: Cells) -> None:
     )
     assert plain(page, place) == ["4 kernels: 4 ok", "── east, north, south, west (4): ok\n'after'\nred"]
     later = on_all(
-        cells, "shown.update('later'); import threading; threading.Timer(0.3, shown.update, ['last']).start()"
+        cells,
+        f"def change():\n    {waiting_for(go)}    shown.update('last')\n"
+        "shown.update('later'); import threading; threading.Thread(target=change).start()",
     )
     assert plain(page, later) == ["4 kernels: 4 ok", "── east, north, south, west (4): ok\n'later'"]
+    go.touch()
     for name in NAMES:
         page.wait_text(later, f"students/{name}.ipynb shows this after its cell has ended")
     page.wait_for("cells[arg].outputArea.node.innerText.match(/'last'/g)?.length === 4", later)
