@@ -36,7 +36,7 @@ LEFT: dict[str, tuple[set[str], str]] = {
     "test_errors.py": ({"_MOST_NAMES", "_REMOTE_ERRORS"}, "that what is remembered has an end"),
     "test_hints.py": ({"_option_string_actions", "_parser"}, "argparse has no public list of its options"),
     "connection/test_copying.py": ({"_alone"}, "to stop a copy half way"),
-    "transfer/test_exchange.py": ({"_FROZEN_SECONDS", "_SILENT_SECONDS", "_TELL_SECONDS"}, SECONDS),
+    "transfer/test_exchange.py": ({"_BACK_SECONDS", "_FROZEN_SECONDS", "_SILENT_SECONDS", "_TELL_SECONDS"}, SECONDS),
     "transfer/test_languages.py": ({"_kernel_spec"}, "a kernel that no kernelspec tells of"),
     "transports/test_base.py": ({"_TICK"}, SECONDS),
     "transports/test_main_shell.py": ({"_is_cell"}, "that what is remembered has an end"),

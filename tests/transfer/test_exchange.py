@@ -36,7 +36,9 @@ def test_an_answer_comes_to_whoever_has_asked(there: OtherKernel) -> None:
     ],
     ids=str,
 )
-def test_an_end_ends_the_wait(item: Any, words: str, there: OtherKernel) -> None:
+def test_an_end_ends_the_wait(item: Any, words: str, there: OtherKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BACK_SECONDS", 0.2)
+
     def end(asked: Any, answer: Any) -> None:
         there.router.tell_requests(item)
 
