@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from kernel_bridge_magic.remote_code.codec import codec
 from kernel_bridge_magic.text import cut_end, visible
 from kernel_bridge_magic.transfer.summary import is_exactly, name_of
 
@@ -95,8 +96,7 @@ def step(label: object) -> str:
 
 def is_of_library(problem: BaseException) -> bool:
     """Return whether an error is one of a library that reads or writes, and not Ctrl-C or the end of the process."""
-    # What Rust raises where it did not expect something is no `Exception` in Python.
-    return isinstance(problem, Exception) or type(problem).__name__ == "PanicException"
+    return bool(codec().is_of_library(problem))
 
 
 def library(name: str, install: str = "") -> Any:

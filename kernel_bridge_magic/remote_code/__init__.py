@@ -30,9 +30,13 @@ def call(function: str, *arguments: Any, files: tuple[str, ...]) -> str:
 
 def call_kept(function: str, *arguments: Any, files: tuple[str, ...]) -> str:
     """Build the same expression; the kernel keeps for a minute what it has made of the files (`there/compiled.py`)."""
+    return _called(source("compiled"), f"b.eval({function!r}, {_namespace(files)})", arguments)
+
+
+@functools.cache
+def _namespace(files: tuple[str, ...]) -> str:
     text = "".join(map(source, files))
-    names = f"b.eval('namespace', n)({hashlib.sha256(text.encode()).hexdigest()!r}, {text!r})"
-    return _called(source("compiled"), f"b.eval({function!r}, {names})", arguments)
+    return f"b.eval('namespace', n)({hashlib.sha256(text.encode()).hexdigest()!r}, {text!r})"
 
 
 def _called(text: str, function: str, arguments: tuple[Any, ...]) -> str:

@@ -69,5 +69,5 @@ def test_a_text_that_fails_is_not_kept(
         "kernel_bridge_magic.remote_code.source", lambda name: source("compiled") * (name == "compiled") or "1 / 0\n"
     )
     with pytest.raises(ZeroDivisionError):
-        text("record")
+        text("status")
     assert not vars(shell) and not timers

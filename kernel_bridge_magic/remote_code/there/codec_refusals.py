@@ -73,6 +73,12 @@ class Cycle(Refused):
         self.container = container
 
 
+def is_of_library(problem):
+    """Return whether an error is one of a library, and not Ctrl-C or the end of the process."""
+    # What Rust raises where it did not expect something is no `Exception` in Python.
+    return isinstance(problem, Exception) or type(problem).__name__ == "PanicException"
+
+
 def refused_for(problem, what):
     """Return what an error of a library means for the value that it was given: `what`.
 
@@ -81,9 +87,7 @@ def refused_for(problem, what):
     """
     if isinstance(problem, Refused):
         return problem
-    name = type(problem).__name__
-    # What Rust raises where it did not expect something is no `Exception` in Python.
-    if not isinstance(problem, Exception) and name != "PanicException":
+    if not is_of_library(problem):
         raise problem
     if isinstance(problem, MemoryError):
         return Refused("needs more memory than there is", is_final=True)
@@ -92,7 +96,7 @@ def refused_for(problem, what):
     if isinstance(problem, RuntimeError) and "during iteration" in str(problem):
         # Another thread works on a dict or set.
         return Refused("has changed while it was copied", "try again", is_final=True)
-    return Refused("%s (%s)" % (what, name[:60]))
+    return Refused("%s (%s)" % (what, type(problem).__name__[:60]))
 
 
 # -- words for values and types
