@@ -76,7 +76,7 @@ def remote_parser() -> MagicParser:
     parser.add_argument("-o", action="append", metavar="NAMES", help=here)
     most = "how large they may be in all (500MB, 2GB; default: 1GB); above that you are asked, or it is refused"
     parser.add_argument("--max-size", metavar="SIZE", type=size, help=most)
-    pickles = "pickle what has no other format; only for kernels that are yours, since a pickle can run anything"
+    pickles = "pickle what is refused otherwise; only for kernels that are yours, since a pickle can run anything"
     parser.add_argument("--pickle", action="store_true", help=pickles)
     parser.add_argument("-q", "--quiet", action="store_true", help="do not say which kernel is meant")
     return parser

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.browser.lab import Page
+from tests.browser.lab import Lab, Page
+
+
+@contextlib.contextmanager
+def beside(lab: Lab, app: str, path: str, first: str, others: Sequence[str]) -> Iterator[Page]:
+    """A notebook with the extension loaded, whose cell `first` has run; the kernels of `others` run beside it."""
+    lab.end_sessions()
+    for other in others:
+        lab.start(other)
+    lab.write(path, ["%load_ext kernel_bridge_magic", first])
+    page = lab.open(path, app, keep=True)
+    page.run_cell(0)
+    page.run_cell(1)
+    yield page
+    page.close()
+    lab.end_sessions()
 
 
 def waiting_for(go: Path) -> str:

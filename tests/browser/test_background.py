@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.cells import Cells, waiting_for
+from tests.browser.cells import Cells, beside, waiting_for
 from tests.browser.lab import Lab, Page
 from tests.support.raw_owner import RawOwner
 from tests.support.servers import wait_for
@@ -20,15 +20,9 @@ RUNS = re.compile(r"job \d+ → students/north\.ipynb: running since \d\d:\d\d, 
 @pytest.fixture(scope="module", params=["lab", "notebook"])
 def page(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Page]:
     """A notebook with the extension loaded; the kernel of one student runs beside it."""
-    lab.end_sessions()
-    lab.start("students/north.ipynb")
-    lab.write("here.ipynb", ["%load_ext kernel_bridge_magic", "%%remote north\nimport os, time"])
-    page = lab.open("here.ipynb", request.param, keep=True)
-    page.run_cell(0)
-    page.run_cell(1)
-    yield page
-    page.close()
-    lab.end_sessions()
+    first = "%%remote north\nimport os, time"
+    with beside(lab, request.param, "here.ipynb", first, ["students/north.ipynb"]) as page:
+        yield page
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.cells import Cells, waiting_for
+from tests.browser.cells import Cells, beside, waiting_for
 from tests.browser.lab import Lab, Page
 from tests.support.servers import wait_for
 
@@ -23,16 +23,9 @@ TIME = re.compile(r" (in )?\d+\.\d s")
 @pytest.fixture(scope="module", params=["lab", "notebook"])
 def page(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Page]:
     """A teacher's notebook, with the extension loaded; the kernels of four students run beside it."""
-    lab.end_sessions()
-    for name in NAMES:
-        lab.start(f"students/{name}.ipynb")
-    lab.write("teacher.ipynb", ["%load_ext kernel_bridge_magic", f"%%remote --all students\n{WHO}"])
-    page = lab.open("teacher.ipynb", request.param, keep=True)
-    page.run_cell(0)
-    page.run_cell(1)
-    yield page
-    page.close()
-    lab.end_sessions()
+    students = [f"students/{name}.ipynb" for name in NAMES]
+    with beside(lab, request.param, "teacher.ipynb", f"%%remote --all students\n{WHO}", students) as page:
+        yield page
 
 
 def on_all(cells: Cells, code: str, options: str = "", *, wait: bool = True) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.browser.cells import Cells
+from tests.browser.cells import Cells, beside
 from tests.browser.lab import Lab, Page
 
 FRAME = "import pandas as pd\ndf = pd.DataFrame({'town': ['Bergen', 'Oslo'] * 500, 'mm': range(1000)})"
@@ -15,15 +15,8 @@ FRAME = "import pandas as pd\ndf = pd.DataFrame({'town': ['Bergen', 'Oslo'] * 50
 
 @pytest.fixture(scope="module", params=["lab", "notebook"])
 def page(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Page]:
-    lab.end_sessions()
-    lab.start("there.ipynb")
-    lab.write("here.ipynb", ["%load_ext kernel_bridge_magic", "%%remote there\nhere = 'there'"])
-    page = lab.open("here.ipynb", request.param, keep=True)
-    page.run_cell(0)
-    page.run_cell(1)
-    yield page
-    page.close()
-    lab.end_sessions()
+    with beside(lab, request.param, "here.ipynb", "%%remote there\nhere = 'there'", ["there.ipynb"]) as page:
+        yield page
 
 
 def errors(page: Page, place: int) -> list[str]:
