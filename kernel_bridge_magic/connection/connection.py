@@ -181,7 +181,7 @@ class KernelConnection:
         """Return the value of a variable over there: a copy, exact and whole.
 
         It does not wait for what the kernel runs. `timeout` is in seconds, or "5m"; None for no limit. `max_size` is
-        how many bytes the value may have, or "2GB". With `pickle`, what has no other format is pickled, which a kernel
+        how many bytes the value may have, or "2GB". With `pickle`, what is refused otherwise is pickled, which a kernel
         that is not your own is not allowed. Without `by_file` all goes over the connection, on this machine too.
 
         Raises:
@@ -231,8 +231,7 @@ class KernelConnection:
             try:
                 return self._alone(variables, timeout, show).put()
             finally:
-                if variables.sent is not None:  # a traceback that somebody keeps would keep its memory, too
-                    variables.sent.release()
+                variables.release()  # a traceback that somebody keeps would keep its memory, too
 
     def _alone(self, variables: Variables, timeout: float | str | None, show: Show) -> Copying:
         seconds = check_duration("timeout", timeout)

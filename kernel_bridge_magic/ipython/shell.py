@@ -151,8 +151,7 @@ class InShell:
             try:
                 return self._run(match, code, options, hold_result=hold_result)
             finally:
-                if options.variables.sent is not None:  # a traceback that is kept would keep its memory, too
-                    options.variables.sent.release()
+                options.variables.release()  # a traceback that is kept would keep its memory, too
 
     def _run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
         sink = self.front.sink()

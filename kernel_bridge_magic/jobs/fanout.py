@@ -170,8 +170,7 @@ class FanOut:
                 self._waiting[number].release()
                 if isinstance(came, RemoteResult):
                     self.results[number] = came
-        if self._cell.variables.sent is not None:
-            self._cell.variables.sent.release()
+        self._cell.variables.release()
         with self._lock:
             self._over.set()
             released = self._opened[max(_KEPT_OPEN - self._known, 0) :]

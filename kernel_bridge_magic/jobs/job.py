@@ -252,8 +252,7 @@ class RemoteJob:
             raise called_off
         connection.reconnect_timeout = self._reconnect_timeout
         execution = connection.start(self._cell, note, self._why_stopped)
-        if self._cell.variables.sent is not None:
-            self._cell.variables.sent.release()
+        self._cell.variables.release()
         for copied in execution.sent.values():
             notes.inform(VARIABLE, line(copied, THERE, self.kernel.title))
         with self._lock:

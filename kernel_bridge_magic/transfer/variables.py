@@ -42,6 +42,11 @@ class Variables:
     def __bool__(self) -> bool:
         return bool(self.sent or self.wanted)
 
+    def release(self) -> None:
+        """Free what was made of the variables that are sent. It is made anew where it is wanted once more."""
+        if self.sent is not None:
+            self.sent.release()
+
 
 def variables_with(sent: Mapping[str, Any], most: int = MAX_SIZE, **options: Any) -> Variables:
     """Build the variables of which these are sent; `options` are those of `Variables`."""

@@ -18,6 +18,15 @@ def test_it_is_true_where_there_is_something_to_copy() -> None:
     assert Variables().most == MAX_SIZE == 10**9
 
 
+def test_what_was_made_of_it_is_freed() -> None:
+    Variables().release()
+    variables = variables_with({"a": 1})
+    assert variables.sent is not None
+    first = variables.sent.parcel({})
+    variables.release()
+    assert variables.sent.parcel({}) is not first
+
+
 @pytest.mark.parametrize("option", [{"most": "1GB"}, {"pickles": 1}, {"by_file": None}])
 def test_options_of_a_wrong_type_are_refused(option: dict[str, Any]) -> None:
     with pytest.raises(BadOption):
