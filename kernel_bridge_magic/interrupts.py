@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import os
 import queue
 import signal
 import threading
@@ -20,6 +21,8 @@ from typing import Any, TypeVar
 
 #: Seconds that a wait may go on without a `check`.
 PATIENCE = 0.1
+#: Seconds after a signal until a call that waits all the same is interrupted, and once more.
+_INTERRUPT_AFTER = (0.05, 0.5)
 
 Given = TypeVar("Given")
 
@@ -194,6 +197,40 @@ def told_to_end() -> int:
     """Return the number of the signal that told this process to end while signals are held; 0 for none."""
     ours = _ours()
     return 0 if ours is None else ours.told
+
+
+@contextlib.contextmanager
+def heard_in_calls() -> Iterator[None]:
+    """Call a signal's handler also where the main thread waits in a call, while the block runs.
+
+    Python calls handlers between two steps of the main thread. A signal that comes just before a call begins to wait,
+    such as one that reads from a terminal, does not end that wait, and its handler would be called after it. A thread
+    that is told of each signal interrupts the call then. It is for a process of our own: SIGURG gets a handler that
+    does nothing, and `signal.set_wakeup_fd` is taken. Windows has no calls that a signal interrupts.
+    """
+    if not hasattr(signal, "pthread_kill"):
+        yield
+        return
+    main = threading.get_ident()
+    told, tell = os.pipe()
+
+    def interrupt() -> None:
+        while number := os.read(told, 1):
+            for seconds in _INTERRUPT_AFTER if number[0] != signal.SIGURG else ():
+                time.sleep(seconds)
+                signal.pthread_kill(main, signal.SIGURG)
+        os.close(told)
+
+    os.set_blocking(tell, False)
+    before = signal.signal(signal.SIGURG, lambda number, frame: None)
+    told_before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    threading.Thread(target=interrupt, name="kernel-bridge-signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(told_before)
+        os.close(tell)  # which ends the thread
+        signal.signal(signal.SIGURG, before)
 
 
 @contextlib.contextmanager

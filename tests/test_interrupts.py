@@ -7,23 +7,28 @@ import gc
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from kernel_bridge_magic.interrupts import (
     Terminated,
     acquired,
+    as_usual,
     aside,
     check,
+    heard_in_calls,
     held,
     interrupts_to,
     sends_nothing,
     spent,
     told_to_end,
 )
+from tests.support.servers import wait_for
 
 
 def interrupt_ourselves() -> None:
@@ -363,6 +368,38 @@ def test_a_signal_to_end_that_is_ignored_stays_ignored() -> None:
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux whether a thread waits")
+def test_a_signal_to_end_that_interrupts_no_call_is_heard() -> None:
+    """As one does that comes between the prompt that asks somebody and the read that waits for the answer."""
+    never, write = os.pipe()
+    main = Path(f"/proc/self/task/{threading.get_native_id()}/stat")
+    over = threading.Event()
+    late: list[str] = []
+
+    def signalled() -> None:
+        while main.read_text().rpartition(")")[2].split()[0] != "S":
+            time.sleep(0.01)
+        signal.pthread_kill(threading.get_ident(), signal.SIGHUP)  # it interrupts this thread only
+        if not over.wait(20):
+            late.append("the handler was called after the wait")
+            os.write(write, b"the end of the wait")
+
+    before = signal.getsignal(signal.SIGURG), signal.set_wakeup_fd(-1)
+    thread = threading.Thread(target=signalled)
+    try:
+        with held(signal.SIGHUP), heard_in_calls(), pytest.raises(Terminated), as_usual():
+            thread.start()
+            os.read(never, 100)
+    finally:
+        over.set()
+        thread.join()
+        os.close(never)
+        os.close(write)
+    assert not late
+    assert (signal.getsignal(signal.SIGURG), signal.set_wakeup_fd(-1)) == before
+    wait_for(lambda: "kernel-bridge-signals" not in {it.name for it in threading.enumerate()}, "the thread's end")
 
 
 def test_what_is_spent_does_not_come() -> None:

@@ -19,7 +19,7 @@ from kernel_bridge_magic.access.signals import ENDING, resume
 from kernel_bridge_magic.cli.arguments import parse
 from kernel_bridge_magic.cli.outcome import BY_SIGNAL, LOST, PIPE_CLOSED, fail, say, stop
 from kernel_bridge_magic.errors import KernelBridgeError
-from kernel_bridge_magic.interrupts import held, spent, told_to_end
+from kernel_bridge_magic.interrupts import heard_in_calls, held, spent, told_to_end
 
 if TYPE_CHECKING:
     from kernel_bridge_magic.models import Kernel
@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None, *, mask: frozenset[int] | None = Non
         if arguments[:1] != ["demo"]:  # the demo has a shell to interrupt, and ends by handlers of its own
             then = _end_soon if mask is not None else None
             stack.enter_context(held(*ENDING, then=then))
+            if mask is not None:
+                stack.enter_context(heard_in_calls())
         if mask is not None:
             resume(mask)
         try:
