@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
+from tests.support.clients import client_of
 from tests.support.servers import ConsoleKernel, JupyterServer
 
 ROOT = Path(__file__).parents[1]
@@ -91,15 +92,6 @@ class Place(NamedTuple):
         return reply["content"], shown
 
 
-def client_of(server: JupyterServer, kernel_id: str) -> BlockingKernelClient:
-    server.wait_for_kernel(kernel_id)
-    client = BlockingKernelClient(connection_file=str(server.connection_file(kernel_id)))
-    client.load_connection_file()
-    client.start_channels()
-    client.wait_for_ready(timeout=60)
-    return client
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("readme")
@@ -110,10 +102,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     ):
         ids = {path: server.start_kernel(path=path) for path in (OWN, *HELD)}
         for path, code in HELD.items():
-            client = client_of(server, ids[path])
+            server.wait_for_kernel(ids[path])
+            client = client_of(server.connection_file(ids[path]))
             assert client.execute_interactive(code, timeout=60)["content"]["status"] == "ok"
             client.stop_channels()
-        client = client_of(server, ids[OWN])
+        server.wait_for_kernel(ids[OWN])
+        client = client_of(server.connection_file(ids[OWN]))
         yield Place(server, ids["work/analysis.ipynb"], client)
         client.stop_channels()
 

@@ -12,14 +12,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from jupyter_client.blocking.client import BlockingKernelClient
-
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.bridge.pool import Pool
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.jobs.fanout import FanOut, run
 from kernel_bridge_magic.models import Kernel
 from tests.benchmarks.harness import Case, Row
+from tests.support.clients import client_of
 from tests.support.servers import JupyterServer
 from tests.support.transports import found, known
 
@@ -63,11 +62,8 @@ def _floor(stack: contextlib.ExitStack, kernels: list[Kernel]) -> Case:
     """The least that it can take: requests that are sent one after the other, and nothing is shown."""
     clients = []
     for kernel in kernels:
-        client = BlockingKernelClient(connection_file=kernel.connection_file)
-        client.load_connection_file()
-        client.start_channels()
+        client = client_of(kernel.connection_file)
         stack.callback(client.stop_channels)
-        client.wait_for_ready(timeout=60)
         clients.append(client)
 
     def run_on_all() -> None:

@@ -27,8 +27,9 @@ from kernel_bridge_magic.protocol.comms import Parent
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
+from tests.support.clients import client_of
 from tests.support.hostile import HostileServer
-from tests.support.servers import JupyterServer, wait_for
+from tests.support.servers import JupyterServer
 from tests.support.transports import transport_of
 from tests.support.versions import with_subshells
 
@@ -116,17 +117,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
         yield server
 
 
-def client_of(server: JupyterServer, kernel_id: str) -> BlockingKernelClient:
-    server.wait_for_kernel(kernel_id)
-    client = BlockingKernelClient(connection_file=str(server.connection_file(kernel_id)))
-    client.load_connection_file()
-    client.start_channels()
-    client.hb_channel.time_to_dead = 30.0  # a machine with much to do: `wait_for_ready` would take the kernel for dead
-    wait_for(client.is_alive, "the kernel's heartbeat")
-    client.wait_for_ready(timeout=60)
-    return client
-
-
 @pytest.fixture(scope="module")
 def kernels(server: JupyterServer) -> dict[str, str]:
     return {path: server.start_kernel(path=path) for path in ("here.ipynb", "there.ipynb")}
@@ -134,7 +124,9 @@ def kernels(server: JupyterServer) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def clients(server: JupyterServer, kernels: dict[str, str]) -> Iterator[dict[str, BlockingKernelClient]]:
-    clients = {path: client_of(server, kernel_id) for path, kernel_id in kernels.items()}
+    for kernel_id in kernels.values():
+        server.wait_for_kernel(kernel_id)
+    clients = {path: client_of(server.connection_file(kernel_id)) for path, kernel_id in kernels.items()}
     yield clients
     for client in clients.values():
         client.stop_channels()

@@ -29,6 +29,7 @@ from kernel_bridge_magic.discovery.standalone import (
     starter,
 )
 from kernel_bridge_magic.models import Kernel, KernelSpec
+from tests.support.clients import client_of
 from tests.support.ports import free_port
 from tests.support.servers import ConsoleKernel, Process, private_env, wait_for
 
@@ -96,13 +97,8 @@ def test_busy_and_stopped_and_killed(tmp_path: Path) -> None:
 
 def _run(kernel: ConsoleKernel, code: str) -> None:
     """Have the kernel run `code`, and return when it has begun."""
-    from jupyter_client.blocking import BlockingKernelClient
-
-    client = BlockingKernelClient()
-    client.load_connection_file(str(kernel.connection_file))
-    client.start_channels()
+    client = client_of(kernel.connection_file)
     try:
-        client.wait_for_ready(timeout=20)
         client.execute(code)
         wait_for(lambda: client.get_iopub_msg(timeout=20)["msg_type"] == "execute_input", "the cell's begin")
     finally:
@@ -377,16 +373,11 @@ def test_ipykernel_without_an_application_is_no_kernel(tmp_path: Path) -> None:
 
 
 def test_inside_a_kernel_it_knows_its_file_and_id(tmp_path: Path) -> None:
-    from jupyter_client.blocking import BlockingKernelClient
-
     code = "import kernel_bridge_magic.discovery.standalone as t"
     root = str(Path(__file__).parents[2])
     with ConsoleKernel(tmp_path / "runtime", "abc-1", env={"PYTHONPATH": root}) as kernel:
-        client = BlockingKernelClient()
-        client.load_connection_file(str(kernel.connection_file))
-        client.start_channels()
+        client = client_of(kernel.connection_file)
         try:
-            client.wait_for_ready(timeout=20)
             reply = client.execute_interactive(
                 code, user_expressions={"f": "t.own_connection_file()", "i": "t.own_kernel_id()"}, timeout=20
             )

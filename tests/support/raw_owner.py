@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from jupyter_client.blocking.client import BlockingKernelClient
+from tests.support.clients import client_of
 
 
 class RawOwner:
     """Runs cells as a notebook does. A context manager."""
 
     def __init__(self, connection_file: Path) -> None:
-        self._client = BlockingKernelClient()
-        self._client.load_connection_file(str(connection_file))
+        self._connection_file = connection_file
 
     def start(self, code: str) -> str:
         """Send a cell, and give what `result` needs."""
@@ -36,8 +35,7 @@ class RawOwner:
         return self.result(self.start(code))
 
     def __enter__(self) -> Self:
-        self._client.start_channels()
-        self._client.wait_for_ready(60)
+        self._client = client_of(self._connection_file)
         return self
 
     def __exit__(self, *exc: object) -> None:
