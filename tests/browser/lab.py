@@ -38,6 +38,7 @@ T = TypeVar("T")
 PROJECT = Path(__file__).parents[2]
 START_SECONDS = 60.0
 WAIT_SECONDS = 40.0
+LOOK_MILLISECONDS = 30
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -314,9 +315,15 @@ class Page:
     def wait_for(self, code: str, arg: Any = None, seconds: float = WAIT_SECONDS) -> Any:
         """Wait until JavaScript, as for `js`, gives something true, and give that."""
         script = _script(f"return {code};")
-        return self.do(
-            lambda window: window.wait_for_function(script, arg=[self.path, arg], timeout=seconds * 1000).json_value()
-        )
+
+        def wait(window: Any) -> Any:
+            # Its default is to look with each picture, which makes the page draw sixty of them in a second.
+            found = window.wait_for_function(
+                script, arg=[self.path, arg], timeout=seconds * 1000, polling=LOOK_MILLISECONDS
+            )
+            return found.json_value()
+
+        return self.do(wait)
 
     def wait_idle(self, seconds: float = WAIT_SECONDS) -> None:
         """Wait until nothing that was run here is at work any more, and the kernel says that it is idle."""

@@ -30,7 +30,7 @@ def there(code):
 for match in {matches}:
     get_ipython().run_line_magic('remote', f'-q --no-raise-error {{match}} 1')"""
 LATER = "there('later.join()')"
-SETTLE_SECONDS = 15.0
+SETTLE_SECONDS, LOOK_SECONDS = 15.0, 0.05
 ROWS_AT_ONCE = 10  # each cell makes JupyterLab a little slower
 # What each cell shows, as text and as HTML; of ten megabytes of sevens it is enough to say how many they are.
 _SEEN = r"""cells.map(cell => cell.outputArea.node).map(node => [node.innerText, node.innerHTML].map(
@@ -127,6 +127,16 @@ def _kernels() -> list[str]:
     return list(dict.fromkeys(row.kernel for row in ROWS))
 
 
+def _instead(row: Row, front: str) -> str:
+    """What a front end shows of a row instead of its native look, "" where it shows that."""
+    return next((shown for title, (shown, _) in row.instead.items() if RUNS[title][1] == front), "")
+
+
+def _natively(front: str, kernel: str) -> list[Row]:
+    """The rows of a kernel whose native look in a front end is compared with what they show there."""
+    return [row for row in ROWS if row.kernel == kernel and not _instead(row, front)]
+
+
 def _setup(front: str) -> str:
     return THERE.format(match=_match("python3", front), matches=[_match(kernel, front) for kernel in _kernels()])
 
@@ -144,14 +154,11 @@ def in_browser(lab: Lab, directory: Path, app: str) -> Run:
     _start_there(lab, app)
     native: dict[str, Shown | Exception] = {}
     with _page(lab, app) as page:
-        # Python's rows make a page slow in the end.
         for kernel in reversed(_kernels()):
             path = f"rows/native-{kernel}-{app}.ipynb"
             lab.write(path, kernel=kernel)
             page.open(path)
-            rows = [row for row in ROWS if row.kernel == kernel]
-            native |= _run_in_page(page, rows, "", NATIVE if kernel == "python3" else "")
-    with _page(lab, app) as page:
+            native |= _run_in_page(page, _natively(app, kernel), "", NATIVE if kernel == "python3" else "")
         path = f"rows/remote-{app}.ipynb"
         lab.write(path)
         page.open(path)
@@ -190,7 +197,7 @@ def _run_some_in_page(page: Page, rows: Sequence[Row], front: str) -> dict[str, 
         except Exception as error:
             failed[row.name] = error
             page.js("kernel?.interrupt()")
-    shown = _settled(page, rows, places)
+    shown = _settled(page, rows, places, front)
     _keep_pictures(page, places)
     return {**shown, **failed}
 
@@ -214,7 +221,7 @@ def _run_row_in_page(page: Page, row: Row, place: range, cells: Sequence[str]) -
         page.wait_for("new RegExp(arg[1]).test(cells[arg[0]].outputArea.node.innerText)", [place[-1], row.shows])
 
 
-def _settled(page: Page, rows: Sequence[Row], places: dict[str, range]) -> dict[str, Shown | Exception]:
+def _settled(page: Page, rows: Sequence[Row], places: dict[str, range], front: str) -> dict[str, Shown | Exception]:
     """What all cells show, once the page draws no more: some things are drawn after they have arrived."""
     end = time.monotonic() + SETTLE_SECONDS
     before = None
@@ -229,12 +236,14 @@ def _settled(page: Page, rows: Sequence[Row], places: dict[str, range]) -> dict[
             for row in rows
         }
         drawn = all(
-            re.search(row.shows, seen[row.name].text, re.M) and re.search(row.drawn, "".join(seen[row.name].html))
+            re.search(_instead(row, front) or row.shows, seen[row.name].text, re.M)
+            and re.search(row.drawn, "".join(seen[row.name].html))
             for row in rows
         )
         if (drawn and now == before) or time.monotonic() > end:
             break
         before = now
+        time.sleep(LOOK_SECONDS)  # the page's time is for drawing
     for row in rows:
         seen[row.name].outputs = [_joined(page.outputs(index)) for index in places[row.name]]
     return dict(seen)
@@ -275,20 +284,21 @@ def in_terminal(lab: Lab, directory: Path, app: str) -> Run:
     """Run all rows in one IPython natively, in another there."""
     _start_there(lab, app)
     runs = []
-    for name, setup in (("native", NATIVE), ("there", _setup(app))):
+    for name, setup, rows, front in (
+        ("native", NATIVE, _natively(app, "python3"), ""),
+        ("there", _setup(app), ROWS, app),
+    ):
         more = () if name == "native" else ("%load_ext kernel_bridge_magic",)
         where = directory / name
         where.mkdir()
         with Terminal(where, lab.runtime_dir, columns=150, lines=50, setup=more) as terminal:
             terminal.run(setup.removeprefix("%load_ext kernel_bridge_magic\n"))
-            runs.append(dict(_run_in_terminal(terminal, app if name == "there" else "")))
+            runs.append(dict(_run_in_terminal(terminal, rows, front)))
     return Run(*runs)
 
 
-def _run_in_terminal(terminal: Terminal, front: str) -> Iterator[tuple[str, Shown | Exception]]:
-    for row in ROWS:
-        if not front and row.kernel != "python3":
-            continue
+def _run_in_terminal(terminal: Terminal, rows: Sequence[Row], front: str) -> Iterator[tuple[str, Shown | Exception]]:
+    for row in rows:
         cells = _cells(row, _match(row.kernel, front) if front else "")
         try:
             texts = [_run_first_in_terminal(terminal, row, cells[0]), *map(terminal.run, cells[1:])]
@@ -326,8 +336,7 @@ def in_nbclient(lab: Lab, directory: Path, app: str) -> Run:
     native: dict[str, Shown | Exception] = {}
     with _data_dir(env["JUPYTER_DATA_DIR"]):
         for kernel in _kernels():
-            rows = [row for row in ROWS if row.kernel == kernel]
-            native |= _execute(rows, "", NATIVE if kernel == "python3" else "", kernel, env)
+            native |= _execute(_natively(app, kernel), "", NATIVE if kernel == "python3" else "", kernel, env)
         there = _execute(ROWS, app, _setup(app), "python3", env)
     return Run(native, there)
 
