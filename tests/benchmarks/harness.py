@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-#: What is measured: it does the work once and returns nothing, or returns the seconds itself.
+#: What is measured: it does the work once and returns nothing, or returns the seconds, or another figure, itself.
 Case = Callable[[], float | None]
 #: Prepares the cases of a row, by their names: the first is ours, one may be called `floor`.
 Prepare = Callable[[contextlib.ExitStack], Mapping[str, Case]]
@@ -24,13 +24,17 @@ Prepare = Callable[[contextlib.ExitStack], Mapping[str, Case]]
 
 @dataclass(frozen=True)
 class Row:
-    """What is measured. `limit` is in seconds, or times the floor where there is one; None for no promise."""
+    """What is measured. `limit` is in `unit`, or times the floor where there is one; None for no promise.
+
+    The unit is seconds; where it is another one, a case returns its figure itself.
+    """
 
     name: str
     prepare: Prepare
     limit: float | None = None
     rounds: int = 7
     warm_up: int = 2
+    unit: str = "s"
 
 
 @dataclass
@@ -67,18 +71,28 @@ class Measured:
     def lines(self) -> list[str]:
         """Return what was measured, for people."""
         limit, ratio = self.row.limit, self.ratio
-        promise = "" if limit is None else f", limit {limit:g}" + (" s" if ratio is None else "")
+        promise = "" if limit is None else f", limit {limit:g}" + (f" {self.row.unit}" if ratio is None else "")
         times = "" if ratio is None else f"  {ratio:.2f} times the floor"
         head = f"{self.row.name}{times}{promise}{'' if self.holds else '  EXCEEDED'}"
         return [
             head,
-            *(f"  {case:24} {_time(self.median(case))}  ({_spread(them)})" for case, them in self.seconds.items()),
+            *(
+                f"  {case:24} {self._figure(self.median(case))}  ({self._spread(them)})"
+                for case, them in self.seconds.items()
+            ),
         ]
+
+    def _figure(self, number: float) -> str:
+        return _time(number) if self.row.unit == "s" else f"{number:8.2f} {self.row.unit}"
+
+    def _spread(self, numbers: list[float]) -> str:
+        return f"{self._figure(min(numbers)).strip()} to {self._figure(max(numbers)).strip()}"
 
     def model(self) -> dict[str, Any]:
         """Return what was measured, for JSON."""
         return {
             "name": self.row.name,
+            "unit": self.row.unit,
             "seconds": self.seconds,
             "medians": {case: self.median(case) for case in self.seconds},
             "ratio": self.ratio,
@@ -121,7 +135,3 @@ def _time(seconds: float) -> str:
     if seconds < 1e-3:
         return f"{seconds * 1e6:8.2f} us"
     return f"{seconds * 1e3:8.1f} ms" if seconds < 1 else f"{seconds:8.2f} s "
-
-
-def _spread(seconds: list[float]) -> str:
-    return f"{_time(min(seconds)).strip()} to {_time(max(seconds)).strip()}"

@@ -57,6 +57,14 @@ def test_what_is_measured_may_count_by_itself(seconds: float | None) -> None:
     assert (measure(row).seconds["ours"] == [5.0]) is (seconds == 5.0)
 
 
+def test_a_figure_in_another_unit_is_told_in_it() -> None:
+    measured = measure(Row("a row", lambda stack: {"ours": lambda: 2.0}, 1.5, rounds=1, warm_up=0, unit="times"))
+    assert measured.lines() == [
+        "a row, limit 1.5 times  EXCEEDED",
+        "  ours                         2.00 times  (2.00 times to 2.00 times)",
+    ]
+
+
 def test_no_two_rows_have_one_name() -> None:
     names = [row.name for row in ROWS]
     assert len(set(names)) == len(names)

@@ -8,12 +8,12 @@ import importlib
 import importlib.util
 import os
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
+import psutil
 
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.protocol.messages import evaluate_content
@@ -23,8 +23,14 @@ from tests.benchmarks.harness import Case, Row
 from tests.support.servers import JupyterServer
 from tests.support.transports import connect_over, found
 
+if TYPE_CHECKING:  # tests that look at no more than the names of rows need not wait for these
+    import numpy as np
+    import pandas as pd
+
 #: Times as long as writing and reading the same Arrow file.
 LIMIT_FRAME = 3.0
+#: Times the size of what is copied, beside it: the copy, and what is under way, in both processes.
+LIMIT_MEMORY = 2.5
 #: Times as long as the same messages take by themselves: 100 MiB/s where those have 150.
 LIMIT_WIRE = 1.5
 MIB = 1 << 20
@@ -68,6 +74,8 @@ def _frame(folder: str, stack: contextlib.ExitStack) -> Mapping[str, Case]:
         "pa.ipc.new_file(file, table.schema) as writer:\n    writer.write_table(table)\ndel table"
     )
 
+    import pyarrow as pa
+
     def floor() -> None:
         kernel.execute(write)
         with pa.OSFile(str(path)) as file:
@@ -78,9 +86,52 @@ def _frame(folder: str, stack: contextlib.ExitStack) -> Mapping[str, Case]:
     return {"ours": functools.partial(_get, kernel, "df", by_file=True), "floor": floor}
 
 
+def _memory(way: str, by_file: bool, stack: contextlib.ExitStack) -> Mapping[str, Case]:
+    """The most memory that copying a frame of 1 GB takes in both processes, as multiples of its size."""
+    kernel, _ = _kernel(stack, "zmq")
+    kernel.execute(MAKE_FRAME)
+    there = psutil.Process(int(kernel.execute("import os; os.getpid()").text))
+    frame = kernel.get("df", max_size=2 * 10**9) if way == "put" else None
+
+    def ours() -> float:
+        with _most_memory(there) as most:
+            if way == "get":
+                _get(kernel, "df", by_file=by_file)
+            else:
+                kernel.put("copy", frame, by_file=by_file, max_size=2 * 10**9)
+        kernel.execute("copy = None")
+        return most() / (ROWS_OF_A_GIGABYTE * 5 * 8)
+
+    return {"ours": ours}
+
+
+@contextlib.contextmanager
+def _most_memory(there: psutil.Process) -> Iterator[Callable[[], float]]:
+    """Tell by how many bytes the memory of both processes has grown at most; what they share counts once."""
+
+    def now() -> int:
+        return sum(process.memory_full_info().pss for process in (there, psutil.Process()))
+
+    seen, over = [now()], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            seen.append(now())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield lambda: max(seen) - seen[0]
+    finally:
+        over.set()
+        thread.join()
+
+
 def _array(way: str, transport_name: str, by_file: bool, stack: contextlib.ExitStack) -> Mapping[str, Case]:
     kernel, transport = _kernel(stack, transport_name)
     kernel.execute(MAKE_ARRAY)
+    import numpy as np
+
     array = np.random.default_rng(0).random(100 * MIB // 8)
 
     def ours() -> None:
@@ -139,6 +190,15 @@ ROWS = [
     *(
         Row(f"1 GB frame between kernels, file in {folder}", functools.partial(_frame, folder), LIMIT_FRAME, 3, 1)
         for folder in ("/dev/shm", "/tmp")
+    ),
+    *(
+        Row(
+            f"memory of a 1 GB frame, {way}, {'file' if by_file else 'zmq'}",
+            # Messages are no promise: what is put has to wait in both processes until its last piece has come.
+            *(functools.partial(_memory, way, by_file), LIMIT_MEMORY if by_file else None, 1, 1, "times"),
+        )
+        for by_file in (True, False)
+        for way in ("get", "put")
     ),
     *(
         Row(f"{way} 100 MiB array, {name}", functools.partial(_array, way, transport, by_file), limit, 5)
