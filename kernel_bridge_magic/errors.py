@@ -4,8 +4,7 @@
 `FateError` is the remote kernel: what became of the cell, as a `Fate`. `ServerError` is a Jupyter server, and
 `LinkError` the connection to one kernel. `NotCopied` is a copy of a variable that broke off.
 
-Errors of libraries become one of these where they happen. Their text is not passed on: it may hold tokens and
-cookies.
+Errors of libraries become one of these where they happen. Their text, which may hold tokens, is not passed on.
 """
 
 from __future__ import annotations
@@ -134,12 +133,13 @@ class AmbiguousKernel(BadInput):
 class BadVariable(BadInput):
     """A variable that does not exist, or that cannot be copied: of a type that no format knows, or too large.
 
-    `name` is the variable, `size` how many bytes it has at least where it is too large, else 0.
+    `name` is the variable, `size` how many bytes it has at least where it is too large, else 0, and `kept` the token
+    under which the other kernel keeps it then for a minute, "" if it does not.
     """
 
     def __init__(self, problem: str = "", remedy: str = "", *, name: str = "", size: int = 0) -> None:
         super().__init__(problem, remedy)
-        self.name, self.size = name, size
+        self.name, self.size, self.kept = name, size, ""
 
 
 class OwnKernel(BadInput):

@@ -233,6 +233,10 @@ class KernelConnection:
             finally:
                 variables.release()  # a traceback that somebody keeps would keep its memory, too
 
+    def forget(self, kept: str) -> None:
+        """Have the kernel drop what it has kept under a token; where that does not reach it, it does so by itself."""
+        Copying(self._transport, self.kernel, Variables()).forget(kept)
+
     def _alone(self, variables: Variables, timeout: float | str | None, show: Show) -> Copying:
         seconds = check_duration("timeout", timeout)
         at = math.inf if seconds is None else time.monotonic() + seconds

@@ -162,6 +162,11 @@ class Copying:
         finally:
             self._end(exchange)
 
+    def forget(self, kept: str) -> None:
+        """Have the kernel drop what it has kept under a token."""
+        with contextlib.closing(self._exchange(beside=False)) as exchange:
+            exchange.leave(remote.drop(kept))
+
     # -- what they share
 
     @property
@@ -181,7 +186,14 @@ class Copying:
 
     def _new_getting(self) -> Getting:
         asked = self._variables
-        return Getting(asked.wanted, asked.most, pickles=asked.pickles, folder=self._folder())
+        return Getting(
+            asked.wanted,
+            asked.most,
+            pickles=asked.pickles,
+            folder=self._folder(),
+            keeps=asked.keeps,
+            kept=asked.kept,
+        )
 
     def _get_foreign(self) -> dict[str, Copied]:
         wanted = self._variables.wanted

@@ -5,6 +5,7 @@ The first use of a magic imports this module, so that `%load_ext` costs a runnin
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import getpass
@@ -28,7 +29,15 @@ from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.servers import CheckList, ServerList
 from kernel_bridge_magic.display.tables import KernelList
 from kernel_bridge_magic.display.terminal import TerminalSink
-from kernel_bridge_magic.errors import BadOption, BadServer, BadVariable, FateError, NotCopied, OwnKernel
+from kernel_bridge_magic.errors import (
+    BadOption,
+    BadServer,
+    BadVariable,
+    FateError,
+    KernelBridgeError,
+    NotCopied,
+    OwnKernel,
+)
 from kernel_bridge_magic.faces import MAGICS
 from kernel_bridge_magic.interrupts import aside, held, sends_nothing
 from kernel_bridge_magic.ipython.config import KernelBridge
@@ -156,6 +165,7 @@ class InShell:
     def _run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
         sink = self.front.sink()
         ask = input if sink.can_ask else None
+        options.variables = dataclasses.replace(options.variables, keeps=ask is not None)
         while True:
             try:
                 with sends_nothing():
@@ -186,11 +196,13 @@ class InShell:
         return relay.held
 
     def _get_larger(self, outcome: RemoteResult, options: Any, relay: Relay, ask: Ask | None) -> RemoteResult:
-        """Return the outcome with the variables that were too large, got by a request of its own, if the user wants."""
+        """Return the outcome with the variables that were too large, if the user wants: as they were after the cell."""
         problem, variables = outcome.error, options.variables
         while isinstance(problem, BadVariable):
+            kept = problem.kept
             try:
                 variables = larger(variables, problem, ask)
+                kept = ""
                 connection = self.bridge.pool.connect(outcome.kernel, options.transport)
                 got = connection.get_all(variables, show=relay.show)
                 return dataclasses.replace(outcome, error=None, variables=got)
@@ -198,6 +210,10 @@ class InShell:
                 if found is problem:  # it was no yes
                     break
                 problem = found
+            finally:
+                if kept:  # it was no yes
+                    with contextlib.suppress(KernelBridgeError):
+                        self.bridge.pool.connect(outcome.kernel, options.transport).forget(kept)
         return dataclasses.replace(outcome, error=problem)
 
     def variables(self, options: Any) -> Variables:

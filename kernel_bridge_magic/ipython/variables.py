@@ -72,7 +72,7 @@ def larger(variables: Variables, problem: BadVariable, ask: Callable[[str], str]
     if ask(question).strip().lower() not in ("y", "yes"):
         raise problem
     sent = variables.sent and Outgoing(variables.sent.values, most, pickles=variables.pickles)
-    return dataclasses.replace(variables, sent=sent, most=most)
+    return dataclasses.replace(variables, sent=sent, most=most, kept=problem.kept)
 
 
 def sent_lines(sent: Mapping[str, Copied], title: str) -> list[str]:

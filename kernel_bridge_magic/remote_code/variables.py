@@ -29,7 +29,8 @@ class Order:
 
     `has` are the libraries of this side, `most` how many bytes the values may have, `inline` how many of them come in
     the answer itself. `folder` is the private folder by which a kernel of this machine may hand over files, None where
-    all goes over the connection.
+    all goes over the connection. `keeps` is whether variables that are too large are kept as they are, in case that
+    somebody wants them all the same.
     """
 
     has: Mapping[str, str]
@@ -37,11 +38,12 @@ class Order:
     inline: int
     pickles: bool = False
     folder: str | None = None
+    keeps: bool = False
 
 
-def give(names: Sequence[str], token: str, order: Order) -> str:
-    """Build the expression for these variables."""
-    return call_kept("give", list(names), token, asdict(order), files=_WITH_CODEC)
+def give(names: Sequence[str], token: str, order: Order, kept: str = "") -> str:
+    """Build the expression for these variables; `kept` is the token of an answer that has kept them."""
+    return call_kept("give", list(names), token, asdict(order), kept, files=_WITH_CODEC)
 
 
 def bind(

@@ -35,20 +35,29 @@ Progress = Callable[[int, int], object]
 class Getting:
     """Variables that are got from one kernel: `expression` asks for them, `receive` reads its value and does the rest.
 
-    The expression may be part of a cell: then the values are as they were in the cell's own turn.
+    The expression may be part of a cell: then the values are as they were in the cell's own turn. With `keeps` the
+    kernel keeps them for a minute where they are too large. The error has the token for it, which is `kept` of whoever
+    gets them all the same.
     """
 
     def __init__(
-        self, wanted: Mapping[str, str], most: int, *, pickles: bool = False, folder: str | None = None
+        self,
+        wanted: Mapping[str, str],
+        most: int,
+        *,
+        pickles: bool = False,
+        folder: str | None = None,
+        keeps: bool = False,
+        kept: str = "",
     ) -> None:
         self._wanted = dict(wanted)
-        order = remote.Order(codec().libraries(), most, INLINE, pickles, folder)
+        order = remote.Order(codec().libraries(), most, INLINE, pickles, folder, keeps)
         self._names = list(dict.fromkeys(wanted.values()))
         self._order = order
         self._token = secrets.token_hex(16)
         self._waits = False  # whether something of it waits there
         #: the user expression
-        self.expression = remote.give(self._names, self._token, order)
+        self.expression = remote.give(self._names, self._token, order, kept)
 
     def receive(self, content: Mapping[str, Any], exchange: Exchange, progress: Progress) -> dict[str, Copied]:
         """Return the variables by their names here; `content` is the reply to the request with the expression.
@@ -58,7 +67,16 @@ class Getting:
             NotCopied: it broke off half way.
         """
         failed = f"could not write {some_of(self._names, _MOST_NAMED)}"
-        answer = answer_of(content, self._order.most, exchange.kernel, failed=failed)
+        try:
+            answer = answer_of(content, self._order.most, exchange.kernel, failed=failed)
+        except BadVariable as problem:
+            problem.kept = self._token if self._order.keeps and problem.size else ""
+            raise
+        if answer.get("dropped"):
+            kept = some_of(self._names, _MOST_NAMED)
+            raise NotCopied(
+                f"{exchange.kernel} has kept {kept} for a minute only", "run it again with a larger --max-size"
+            )
         if missing := answer.get("missing"):
             raise self._missing(missing, exchange.kernel)
         sizes = answer.get("sizes")

@@ -20,7 +20,8 @@ class Variables:
     `sent` are those that are bound there right before the cell. `wanted` maps names here to names there:
     they are read in the cell's own turn, once it has ended well. `most` is how many bytes each of both may have,
     `pickles` whether what no format knows is pickled (for one's own kernels). `by_file` is whether a kernel of this
-    machine may be handed a file in memory; else all goes over the connection.
+    machine may be handed a file in memory; else all goes over the connection. `keeps` is whether somebody can be asked
+    about what is too large: then the kernel keeps it, as it was, for a minute. `kept` is the token for it.
     """
 
     sent: Outgoing | None = None
@@ -28,6 +29,8 @@ class Variables:
     most: int = MAX_SIZE
     pickles: bool = False
     by_file: bool = True
+    keeps: bool = False
+    kept: str = ""
 
     def __post_init__(self) -> None:
         """Check what users give.

@@ -104,6 +104,23 @@ def test_what_the_owner_has_queued_behind_the_cell_changes_nothing(
     assert kernel.get("x_there") == "theirs"
 
 
+def test_what_is_too_large_stays_what_it_was_until_somebody_has_answered(kernel: KernelConnection) -> None:
+    """The owner rebinds the name while the user reads the question."""
+    asked = Variables(wanted={"x": "x_there"}, most=1000, keeps=True)
+    problem = run(kernel, Cell("x_there = 'ours' * 1000", variables=asked)).error
+    assert isinstance(problem, BadVariable) and problem.size and problem.kept
+    kernel.execute("x_there = 'theirs'")
+    got = kernel.get_all(replace(asked, most=10**6, kept=problem.kept))
+    assert got["x"].value == "ours" * 1000
+    assert kernel.get("x_there") == "theirs"
+    holds = "'kernel_bridge_held' in vars(get_ipython())"
+    assert kernel.execute(holds).text == "False"
+    refused = run(kernel, Cell("x_there = 'ours' * 1000", variables=asked)).error
+    assert isinstance(refused, BadVariable) and kernel.execute(holds).text == "True"
+    kernel.forget(refused.kept)
+    assert kernel.execute(holds).text == "False"
+
+
 def test_the_cell_that_runs_does_not_see_what_waits(
     kernel: KernelConnection, shared_kernel: str, jupyter_server: JupyterServer
 ) -> None:

@@ -86,20 +86,30 @@ def test_closing_twice_is_closing_once(here: InShell) -> None:
     here.close()
 
 
+def too_large(size: int, kept: str) -> BadVariable:
+    problem = BadVariable("df is larger", name="df", size=size)
+    problem.kept = kept
+    return problem
+
+
 class Growing:
     """A kernel whose variable turns out to be larger each time."""
 
     def __init__(self, *sizes: int) -> None:
-        self.sizes, self.allowed = list(sizes), list[int]()
+        self.sizes, self.allowed, self.forgotten = list(sizes), list[int](), list[str]()
 
     def connect(self, *where: Any) -> Growing:
         return self
 
     def get_all(self, variables: Variables, *, show: Any) -> dict[str, Any]:
         self.allowed.append(variables.most)
+        assert variables.kept == f"kept {len(self.allowed)}"
         if self.sizes:
-            raise BadVariable("df is larger", name="df", size=self.sizes.pop(0))
+            raise too_large(self.sizes.pop(0), f"kept {len(self.allowed) + 1}")
         return {"df": "all of it"}
+
+    def forget(self, kept: str) -> None:
+        self.forgotten.append(kept)
 
 
 @pytest.mark.parametrize(
@@ -110,13 +120,14 @@ def test_what_is_larger_than_a_yes_allows_is_asked_again(answers: str, allowed: 
     wishes = iter(answers)
     growing: Any = Growing(*[5000, 30_000][: len(answers) - 1])
     growing.bridge = SimpleNamespace(pool=growing)
-    first = BadVariable("the cell has run, but df is larger", name="df", size=2000)
-    outcome = RemoteResult("error", Fate.OK, Kernel(id="1"), error=first)
+    outcome = RemoteResult("error", Fate.OK, Kernel(id="1"), error=too_large(2000, "kept 1"))
     options = SimpleNamespace(variables=Variables(wanted={"df": "df"}, most=1000), transport="auto")
     relay: Any = SimpleNamespace(show=None)
     found = InShell._get_larger(growing, outcome, options, relay, lambda question: next(wishes))
     assert growing.allowed == allowed
     if answers.endswith("n"):
         assert found.error is not None and not found.variables
+        assert growing.forgotten == [f"kept {len(answers)}"]
     else:
+        assert not growing.forgotten
         assert found.error is None and list(found.variables) == ["df"]

@@ -85,9 +85,11 @@ def test_a_larger_copy_is_asked_for() -> None:
         questions.append(question)
         return " Yes"
 
-    allowed = larger(asked, TOO_LARGE, ask)
+    too_large = BadVariable("big is larger than 1 kB", name="big", size=2000)
+    too_large.kept = "token"
+    allowed = larger(asked, too_large, ask)
     assert questions == ["big is larger than 1 kB (2 kB at least). Copy up to 4 kB? [y/N] "]
-    assert allowed.most == 4000 and allowed.wanted == asked.wanted
+    assert (allowed.most, allowed.wanted, allowed.kept) == (4000, asked.wanted, "token")
     assert allowed.sent is not None and allowed.sent.values == {"big": HERE["big"]} and allowed.sent.most == 4000
 
 

@@ -20,6 +20,7 @@ from IPython.core.payload import PayloadManager
 
 import kernel_bridge_magic
 from kernel_bridge_magic import remote_code
+from kernel_bridge_magic.remote_code import codec
 from tests.support.sources import nodes_of, text_of
 
 ROOT = Path(kernel_bridge_magic.__file__).parent
@@ -37,6 +38,17 @@ def test_an_expression_has_the_value_of_what_is_called_and_leaves_no_name() -> N
     assert eval(expression, names) == threading.get_ident()
     assert set(names) - {"__builtins__"} == {"exec", "eval"}
     assert "\n" not in expression
+
+
+def test_files_that_share_a_namespace_define_no_name_twice() -> None:
+    defined = collections.Counter[str]()
+    for path in [it for it in THERE if it.stem in {*codec.FILES, "held"}]:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                defined[node.name] += 1
+            elif isinstance(node, ast.Assign):
+                defined.update(target.id for target in node.targets if isinstance(target, ast.Name))
+    assert defined["give"] == 1 and not [name for name, times in defined.items() if times > 1]
 
 
 def test_the_contract_names_each_file_and_no_other() -> None:

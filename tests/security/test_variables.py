@@ -186,7 +186,9 @@ def test_t19_a_pickle_that_a_sandboxed_kernel_sends_is_not_read(
 ) -> None:
     """Its codec is told to pickle, as if it were another one."""
     real = remote.give
-    monkeypatch.setattr(remote, "give", lambda names, token, order: real(names, token, replace(order, pickles=True)))
+    monkeypatch.setattr(
+        remote, "give", lambda names, token, order, kept: real(names, token, replace(order, pickles=True), kept)
+    )
     sandboxed.execute("class Odd_there: pass\nx_there = [Odd_there]")
     with pytest.raises(BadVariable, match="is a pickle, which nobody has asked for"):
         sandboxed.get("x_there")

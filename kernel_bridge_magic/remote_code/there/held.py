@@ -114,29 +114,39 @@ def refusal(problem):
     return answer(refused=[problem.path, problem.what, problem.remedy, size])
 
 
-def give(names, token, order):
-    """Return an answer with these variables, or with where they wait; the keys of `order` are those of `Order`."""
+def give(names, token, order, kept=""):
+    """Return an answer with these variables, or with where they wait; the keys of `order` are those of `Order`.
+
+    `kept` is the token of an answer for which they were too large: they are what they were then.
+    """
     shell = __import__("IPython").get_ipython()
-    missing = [name for name in names if name not in shell.user_ns]
+    found = held_of(shell).get(kept) if kept else shell.user_ns
+    if found is None:
+        return answer(dropped=True)
+    missing = [name for name in names if name not in found]
     if missing:
         return answer(missing=missing)
+    values = {name: found[name] for name in names}
+    if kept:
+        held_of(shell).drop(kept)
     try:
-        values = {name: shell.user_ns[name] for name in names}
         parcel = pack(values, order["has"], order["most"], order["pickles"])
         about = {"sizes": parcel.sizes, "notes": parcel.notes, "weights": parcel.weights}
         if parcel.size <= order["inline"]:
             data = parcel.to_bytes()
             return answer(crc=parcel.crc, data=base64.b64encode(data).decode(), **about)
-        what, place, crc = kept(parcel, order["folder"])
+        what, place, crc = put_aside(parcel, order["folder"])
         held_of(shell).add(token, what)
         return answer(crc=crc, place=place, **about)
     except Refused as problem:
+        if order["keeps"] and getattr(problem, "size", 0):
+            held_of(shell).add(token, values)
         return refusal(problem)
     except MemoryError:
         return refusal(Refused(NO_MEMORY).within(names[0]))
 
 
-def kept(parcel, folder):
+def put_aside(parcel, folder):
     """Return a snapshot of a parcel, the place of its file if it has one, and its checksum."""
     if folder is not None:
         try:
