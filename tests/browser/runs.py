@@ -130,14 +130,10 @@ def _kernels() -> list[str]:
     return list(dict.fromkeys(row.kernel for row in ROWS))
 
 
-def _instead(row: Row, front: str) -> str:
-    """What a front end shows of a row instead of its native look, "" where it shows that."""
-    return next((shown for title, (shown, _) in row.instead.items() if RUNS[title][1] == front), "")
-
-
-def _natively(front: str, kernel: str) -> list[Row]:
-    """The rows of a kernel whose native look in a front end is compared with what they show there."""
-    return [row for row in ROWS if row.kernel == kernel and not _instead(row, front)]
+def _awaited(row: Row, app: str, *, natively: bool) -> str:
+    """What the text of a row must hold in the end; anything natively, where that is not compared with what is there."""
+    instead = next((shown for title, (shown, _) in row.instead.items() if RUNS[title][1] == app), "")
+    return ("" if natively else instead) if instead else row.shows
 
 
 def _setup(front: str) -> str:
@@ -161,7 +157,8 @@ def in_browser(lab: Lab, directory: Path, app: str) -> Run:
             path = f"rows/native-{kernel}-{app}.ipynb"
             lab.write(path, kernel=kernel)
             page.open(path)
-            native |= _run_in_page(page, _natively(app, kernel), "", NATIVE if kernel == "python3" else "")
+            rows = [row for row in ROWS if row.kernel == kernel]
+            native |= _run_in_page(page, rows, "", NATIVE if kernel == "python3" else "")
         path = f"rows/remote-{app}.ipynb"
         lab.write(path)
         page.open(path)
@@ -239,7 +236,7 @@ def _settled(page: Page, rows: Sequence[Row], places: dict[str, range], front: s
             for row in rows
         }
         drawn = all(
-            re.search(_instead(row, front) or row.shows, seen[row.name].text, re.M)
+            re.search(_awaited(row, page.app, natively=not front), seen[row.name].text, re.M)
             and re.search(row.drawn, "".join(seen[row.name].html))
             for row in rows
         )
@@ -287,21 +284,20 @@ def in_terminal(lab: Lab, directory: Path, app: str) -> Run:
     """Run all rows in one IPython natively, in another there."""
     _start_there(lab, app)
     runs = []
-    for name, setup, rows, front in (
-        ("native", NATIVE, _natively(app, "python3"), ""),
-        ("there", _setup(app), ROWS, app),
-    ):
+    for name, setup in (("native", NATIVE), ("there", _setup(app))):
         more = () if name == "native" else ("%load_ext kernel_bridge_magic",)
         where = directory / name
         where.mkdir()
         with Terminal(where, lab.runtime_dir, columns=150, lines=50, setup=more) as terminal:
             terminal.run(setup.removeprefix("%load_ext kernel_bridge_magic\n"))
-            runs.append(dict(_run_in_terminal(terminal, rows, front)))
+            runs.append(dict(_run_in_terminal(terminal, app if name == "there" else "")))
     return Run(*runs)
 
 
-def _run_in_terminal(terminal: Terminal, rows: Sequence[Row], front: str) -> Iterator[tuple[str, Shown | Exception]]:
-    for row in rows:
+def _run_in_terminal(terminal: Terminal, front: str) -> Iterator[tuple[str, Shown | Exception]]:
+    for row in ROWS:
+        if not front and row.kernel != "python3":
+            continue
         cells = _cells(row, _match(row.kernel, front) if front else "")
         try:
             texts = [_run_first_in_terminal(terminal, row, cells[0]), *map(terminal.run, cells[1:])]
@@ -339,7 +335,8 @@ def in_nbclient(lab: Lab, directory: Path, app: str) -> Run:
     native: dict[str, Shown | Exception] = {}
     with _data_dir(env["JUPYTER_DATA_DIR"]):
         for kernel in _kernels():
-            native |= _execute(_natively(app, kernel), "", NATIVE if kernel == "python3" else "", kernel, env)
+            rows = [row for row in ROWS if row.kernel == kernel]
+            native |= _execute(rows, "", NATIVE if kernel == "python3" else "", kernel, env)
         there = _execute(ROWS, app, _setup(app), "python3", env)
     return Run(native, there)
 
