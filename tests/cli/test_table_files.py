@@ -106,8 +106,9 @@ def test_what_an_arrow_file_would_change_is_named(tmp_path: Path, table: Any, sa
 def test_attrs_that_an_arrow_file_would_change_are_refused(tmp_path: Path, attrs: dict[Any, Any]) -> None:
     table = frame([1])
     table.attrs = {"a": [1, {"b": None}], "c": "x"}
-    assert back(tmp_path, ".arrow", table).attrs == table.attrs
-    (tmp_path / "x.arrow").unlink()
+    if pa.Table.from_pandas(table).to_pandas().attrs:  # an older pyarrow keeps none
+        assert back(tmp_path, ".arrow", table).attrs == table.attrs
+        (tmp_path / "x.arrow").unlink()
     table.attrs = attrs
     told = refused(tmp_path, ".arrow", table)
     assert told.startswith("x.attrs has an item that comes back as another, which .arrow files cannot hold; ")

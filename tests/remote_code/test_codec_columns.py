@@ -93,22 +93,29 @@ def test_a_zone_of_another_library_is_refused() -> None:
     assert trip(fixed)[0].tzname() == "name"
 
 
+def is_known(offset: Any) -> bool:
+    """Whether this pandas reads the name that it gives a frequency."""
+    try:
+        return bool(pd.tseries.frequencies.to_offset(offset.freqstr) == offset)
+    except ValueError:
+        return False
+
+
 @pytest.mark.parametrize("offset", [pd.offsets.LastWeekOfMonth(weekday=2), pd.offsets.WeekOfMonth(week=1, weekday=2)])
 def test_a_frequency_whose_name_pandas_does_not_know_is_named(offset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Older ones do not read the name of every frequency that they have."""
     index = pd.date_range("2020-01-31", periods=3, freq=offset)
-    parcel = CODEC.pack({"x": index}, HERE, 10**6)
-    data = parcel.to_bytes()
-    assert CODEC.unpack(memoryview(data), parcel.sizes, parcel.crc, 10**6)[0]["x"].freq == offset
+    acts: list[Callable[[], Any]] = [lambda: CODEC.pack({"x": index}, HERE, 10**6)]
+    if is_known(offset):
+        parcel = CODEC.pack({"x": index}, HERE, 10**6)
+        data = parcel.to_bytes()
+        assert CODEC.unpack(memoryview(data), parcel.sizes, parcel.crc, 10**6)[0]["x"].freq == offset
+        acts.append(lambda: CODEC.unpack(memoryview(data), parcel.sizes, parcel.crc, 10**6))
 
     def unknown(name: str) -> None:
         raise ValueError(f"Invalid frequency: {name}")
 
     monkeypatch.setattr(pd.tseries.frequencies, "to_offset", unknown)
-    acts: list[Callable[[], Any]] = [
-        lambda: CODEC.pack({"x": index}, HERE, 10**6),
-        lambda: CODEC.unpack(memoryview(data), parcel.sizes, parcel.crc, 10**6),
-    ]
     for act in acts:
         with pytest.raises(CODEC.Refused, match="has the frequency") as caught:
             act()

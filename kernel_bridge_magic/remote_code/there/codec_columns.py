@@ -113,7 +113,7 @@ def write_column(writer, values):
     pandas, dtype = sys.modules["pandas"], values.dtype
     kind = type(dtype).__name__
     if kind in ("NumpyEADtype", "PandasDtype"):  # what pandas puts around numpy's, by version
-        return write_plain(writer, dtype.numpy_dtype, values.to_numpy())
+        return write_plain(writer, dtype.numpy_dtype, values.__array__())  # older `to_numpy` fails for some dtypes
     if isinstance(dtype, sys.modules["numpy"].dtype):
         return write_plain(writer, dtype, values)
     is_pandas = type(dtype).__module__.partition(".")[0] == "pandas"
