@@ -62,12 +62,12 @@ def test_more_than_is_allowed_is_asked_for(cells: Cells) -> None:
 def test_stop_half_way_leaves_all_as_it_was(cells: Cells) -> None:
     page = cells.page
     cells.run("big = 'old'")
-    cells.remote("big = bytearray(900_000_000)", match="there")
+    cells.remote("big = bytearray(400_000_000)", match="there")
     place = cells.run("%%remote -o big --transport zmq there\nprint('has run')", wait=False)
-    page.wait_text(place, "of 900 MB")
+    page.wait_text(place, "of 400 MB")
     page.stop_button()
     page.wait_idle()
-    assert "has run" in page.text(place) and errors(page, place) and "of 900 MB" not in page.text(place)
+    assert "has run" in page.text(place) and errors(page, place) and "of 400 MB" not in page.text(place)
     assert cells.text(cells.run("big")).endswith("'old'")
     assert cells.value("'kernel_bridge_held' in vars(get_ipython())") == "False"
 
