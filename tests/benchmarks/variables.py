@@ -65,6 +65,8 @@ def _get(kernel: KernelConnection, name: str, *, by_file: bool) -> None:
 
 def _frame(folder: str, stack: contextlib.ExitStack) -> Mapping[str, Case]:
     """A frame of 1 GB, through a file in memory. The floor writes it as an Arrow file there, and reads it here."""
+    import pyarrow as pa
+
     kernel, _ = _kernel(stack, "zmq")
     kernel.execute(MAKE_FRAME)
     path = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)), "frame.arrow")
@@ -73,8 +75,6 @@ def _frame(folder: str, stack: contextlib.ExitStack) -> Mapping[str, Case]:
         f"table = pa.Table.from_pandas(df)\nwith pa.OSFile({str(path)!r}, 'wb') as file, "
         "pa.ipc.new_file(file, table.schema) as writer:\n    writer.write_table(table)\ndel table"
     )
-
-    import pyarrow as pa
 
     def floor() -> None:
         kernel.execute(write)
@@ -128,10 +128,10 @@ def _most_memory(there: psutil.Process) -> Iterator[Callable[[], float]]:
 
 
 def _array(way: str, transport_name: str, by_file: bool, stack: contextlib.ExitStack) -> Mapping[str, Case]:
-    kernel, transport = _kernel(stack, transport_name)
-    kernel.execute(MAKE_ARRAY)
     import numpy as np
 
+    kernel, transport = _kernel(stack, transport_name)
+    kernel.execute(MAKE_ARRAY)
     array = np.random.default_rng(0).random(100 * MIB // 8)
 
     def ours() -> None:
@@ -204,7 +204,7 @@ ROWS = [
         Row(f"{way} 100 MiB array, {name}", functools.partial(_array, way, transport, by_file), limit, 5)
         for name, transport, by_file, limit in (
             ("file", "zmq", True, None),
-            ("zmq", "zmq", False, None),
+            ("zmq", "zmq", False, LIMIT_WIRE),
             ("ws", "ws", False, LIMIT_WIRE),
         )
         for way in ("get", "put")
