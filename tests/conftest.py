@@ -20,6 +20,7 @@ import hypothesis
 import pytest
 
 from kernel_bridge_magic.choices import TRANSPORTS
+from tests.support.hangs import Hangs
 from tests.support.records import Record, keep
 from tests.support.servers import QUICK, JupyterServer, logs_of_the_running
 from tests.support.tiers import Tiers, is_unit_only
@@ -50,6 +51,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Tiers())
     config.pluginmanager.register(Turns())
+    config.pluginmanager.register(Hangs(float(config.getini("timeout") or 0)))
     if not is_unit_only(config):
         from tests.support import ports
 

@@ -27,6 +27,7 @@ FIRST = (
     *("tests/connection/test_durable.py",),
 )
 _MARKS = ("", "bounded", "alone")  # in the order in which they run
+_ENDED = "ended"  # the file with a byte for each test that has ended
 _SLOTS = 3  # for the bounded ones: each may start a server, which takes all of a core for a second
 _LOOK_SECONDS = 0.02
 _STUCK_SECONDS = 300.0  # no test takes as long: a process has died, whose tests will never end
@@ -41,7 +42,7 @@ class Turns:
         self._before = dict.fromkeys(_MARKS, 0)  # how many tests must end before one with this mark begins
         if run := os.environ.get("PYTEST_XDIST_TESTRUNUID", ""):
             self._folder = _folder(run)
-            self._ended = self._folder / "ended"
+            self._ended = self._folder / _ENDED
             self._ended.touch()
 
     @pytest.hookimpl(trylast=True)
@@ -67,8 +68,7 @@ class Turns:
             try:
                 return (yield)
             finally:
-                with self._ended.open("ab") as file:
-                    file.write(b".")
+                _note_end(self._ended)
 
     @contextlib.contextmanager
     def _slot(self) -> Iterator[None]:
@@ -105,9 +105,11 @@ class Turns:
         """Hand out whole files, as `--dist loadfile` does, in the order above; those with a bound each by itself."""
         from xdist.scheduler import LoadFileScheduling
 
+        assert self._folder is not None
+        folder, ended = self._folder, self._folder / _ENDED
+
         def marked(mark: str) -> list[str]:
-            assert self._folder is not None
-            return (self._folder / mark).read_text().splitlines()
+            return (folder / mark).read_text().splitlines()
 
         class InOrder(LoadFileScheduling):
             def schedule(self) -> None:
@@ -123,6 +125,17 @@ class Turns:
                     return "browser"
                 return str(super()._split_scope(nodeid))
 
+            def remove_node(self, node: Any) -> str | None:
+                # What has ended a process is not run again: it would end the next one, and so on.
+                units = self.assigned_work[node].values()
+                crashed = next((test for unit in units for test, has_ended in unit.items() if not has_ended), None)
+                if crashed is not None:
+                    for unit in units:
+                        unit.pop(crashed, None)
+                    _note_end(ended)
+                super().remove_node(node)
+                return crashed
+
         config.option.loadscopereorder = False  # by the number of tests
         return InOrder(config, log)
 
@@ -131,6 +144,11 @@ def _folder(run: str) -> Path:
     folder = Path(tempfile.gettempdir()) / f"kernel-bridge-tests-{run}"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def _note_end(ended: Path) -> None:
+    with ended.open("ab") as file:
+        file.write(b".")
 
 
 def _taken(file: IO[bytes]) -> bool:
