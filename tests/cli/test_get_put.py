@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kernel_bridge_magic.cli.outcome import LOST, OK, UNUSABLE
+from tests.support.forked import Forked
 from tests.support.servers import JupyterServer, private_env
 from tests.support.transports import connect_over, found
 
@@ -43,6 +44,7 @@ class Place:
         self.kernel = server.start_kernel(path="analysis.ipynb")
         server.wait_for_kernel(self.kernel)
         self.connection, _ = connect_over(server, found(server, self.kernel), "zmq")
+        self.forked = Forked(self.env, folder / "streams")
 
     def command(self, *words: str) -> list[str]:
         name, *rest = words
@@ -50,11 +52,13 @@ class Place:
 
     def copy(self, *words: str, shell: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command; `shell` is written before it, with `LINE` for the command."""
+        if not shell:
+            name, *rest = words
+            return self.forked.run(name, "analysis", *rest)
         argv = ["sh", "-c", shell.replace("LINE", f"exec {shlex.join(self.command(*words))}")]
         return subprocess.run(
-            argv if shell else self.command(*words), env=self.env, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, timeout=60, check=False,
-        )  # fmt: skip
+            argv, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        )
 
     def run(self, code: str) -> str:
         return self.connection.execute(code).text
@@ -66,7 +70,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with JupyterServer(folder / "server") as server:
         made = Place(server, folder)
         made.connection.execute(MAKE)
-        yield made
+        with made.forked:
+            yield made
         made.connection.close()
 
 

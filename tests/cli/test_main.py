@@ -24,6 +24,7 @@ import pytest
 from kernel_bridge_magic.cli.main import main
 from kernel_bridge_magic.contract import json_contract
 from tests.support.asked import answered
+from tests.support.forked import Forked
 from tests.support.hostile import Answer, HostileServer
 from tests.support.scripted import AskingKernel, ScriptedCell, ScriptedKernel
 from tests.support.servers import ConsoleKernel, JupyterServer, private_env, wait_for
@@ -42,8 +43,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         JupyterServer(folder / "token", runtime_dir=runtime) as token,
         JupyterServer(folder / "password", token="", password="pass word", base_url="/a/b%20c/") as password,
         ConsoleKernel(runtime, "4711") as console,
+        Forked(private_env(folder / "user", runtime), folder / "streams") as forked,
     ):
         yield {
+            "forked": forked,
             "token": token,
             "password": password,
             "console": console,
@@ -73,7 +76,10 @@ def run(place: dict[str, Any]) -> Run:
     def run_one(
         *arguments: str, stdin: str | None = None, env: Mapping[str, str | None] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        merged = {key: value for key, value in {**place["env"], **(env or {})}.items() if value is not None}
+        if env is None:
+            forked: Forked = place["forked"]
+            return forked.run(*arguments, stdin=stdin or "")
+        merged = {key: value for key, value in {**place["env"], **env}.items() if value is not None}
         return subprocess.run(
             command(*arguments), input=stdin or "", env=merged, capture_output=True, text=True, timeout=60, check=False
         )

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.forked import Forked
 from tests.support.servers import JupyterServer, wait_for
 
 NAMES = ("east", "north", "south", "west")
@@ -28,15 +29,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
         yield server
 
 
-@pytest.fixture
-def run(server: JupyterServer) -> Run:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "kernel_bridge_magic", "exec", *arguments]
-        return subprocess.run(
-            command, env=server.env, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL
-        )
-
-    return run
+@pytest.fixture(scope="module")
+def run(server: JupyterServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    with Forked(server.env, tmp_path_factory.mktemp("streams")) as forked:
+        yield lambda *arguments: forked.run("exec", *arguments)
 
 
 @pytest.fixture

@@ -211,7 +211,8 @@ class TestFindOne:
             find_one("work", kernels)
         with pytest.raises(KernelNotFound):
             find_one("zork", kernels)
-        assert time.process_time() - began < 3
+        # Coverage makes it five times as slow. Comparing each with each would take minutes.
+        assert time.process_time() - began < 15
         assert error.value.choices(80)[-1] == "  … and 4950 more"
 
 
