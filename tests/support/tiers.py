@@ -54,7 +54,7 @@ LOCAL = (
 REAL = (
     *("cli/test_get_put.py", "cli/test_main.py", "cli/test_many.py", "cli/test_demo.py"),
     *("connection/test_durable.py", "faults/"),
-    *("discovery/test_standalone.py", "ipython/test_many.py"),
+    *("discovery/test_standalone.py", "ipython/test_many.py", "support/test_hangs.py"),
     *("security/", "test_nbclient.py", "test_notebooks.py", "test_quiet.py", "test_readme.py", "test_terminal.py"),
     *("test_terminal_many.py", "transfer/test_environments.py", "transfer/test_languages.py"),
 )
