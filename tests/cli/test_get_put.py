@@ -39,23 +39,20 @@ SAME = {
 class Place:
     """A server with one kernel, and the commands of its user; `run` has the kernel evaluate an expression."""
 
-    def __init__(self, server: JupyterServer, folder: Path) -> None:
-        self.env = private_env(folder / "user", server.runtime_dir)
+    def __init__(self, server: JupyterServer, forked: Forked) -> None:
+        self.forked = forked
+        self.env = forked.env
         self.kernel = server.start_kernel(path="analysis.ipynb")
         server.wait_for_kernel(self.kernel)
         self.connection, _ = connect_over(server, found(server, self.kernel), "zmq")
-        self.forked = Forked(self.env, folder / "streams")
 
-    def command(self, *words: str) -> list[str]:
-        name, *rest = words
-        return [sys.executable, "-m", "kernel_bridge_magic", name, "analysis", *rest]
-
-    def copy(self, *words: str, shell: str = "") -> subprocess.CompletedProcess[str]:
+    def copy(self, name: str, *words: str, shell: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command; `shell` is written before it, with `LINE` for the command."""
+        line = [name, "analysis", *words]
         if not shell:
-            name, *rest = words
-            return self.forked.run(name, "analysis", *rest)
-        argv = ["sh", "-c", shell.replace("LINE", f"exec {shlex.join(self.command(*words))}")]
+            return self.forked.run(*line)
+        command = shlex.join([sys.executable, "-m", "kernel_bridge_magic", *line])
+        argv = ["sh", "-c", shell.replace("LINE", f"exec {command}")]
         return subprocess.run(
             argv, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
         )
@@ -67,11 +64,13 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("get-put")
-    with JupyterServer(folder / "server") as server:
-        made = Place(server, folder)
+    with (
+        JupyterServer(folder / "server") as server,
+        Forked(private_env(folder / "user", server.runtime_dir), folder / "streams") as forked,
+    ):
+        made = Place(server, forked)
         made.connection.execute(MAKE)
-        with made.forked:
-            yield made
+        yield made
         made.connection.close()
 
 

@@ -46,43 +46,38 @@ for line in iter(requests.readline, ""):
 class Forked:
     """Runs `kernel-bridge` in one environment. A context manager: at its end the process goes that the others are of.
 
-    `folder` is where their streams are. One command runs at a time.
+    `folder` is where their streams are; it is made if missing. One command runs at a time.
     """
 
     def __init__(self, env: Mapping[str, str], folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        self._env = dict(env)
+        #: the environment of each command
+        self.env = env
         self._folder = folder
-        self._parent: subprocess.Popen[str] | None = None
+        self._parent = subprocess.Popen(
+            [sys.executable, "-c", _PARENT],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run one command to its end, with files for its streams; pytest's own limit holds for how long it takes."""
         files = [str(self._folder / name) for name in ("stdin", "stdout", "stderr")]
         for name, text in zip(files, (stdin, "", ""), strict=True):
             Path(name).write_text(text, "utf-8")
-        parent = self._started()
-        assert parent.stdin is not None and parent.stdout is not None
-        print(json.dumps({"argv": arguments, "files": files}), file=parent.stdin, flush=True)
-        status = int(parent.stdout.readline())
+        requests, answers = self._parent.stdin, self._parent.stdout
+        assert requests is not None and answers is not None
+        print(json.dumps({"argv": arguments, "files": files}), file=requests, flush=True)
+        status = int(answers.readline())
         out, err = (Path(name).read_text("utf-8") for name in files[1:])
         return subprocess.CompletedProcess(["kernel-bridge", *arguments], status, out, err)
-
-    def _started(self) -> subprocess.Popen[str]:
-        if self._parent is None:
-            self._parent = subprocess.Popen(
-                [sys.executable, "-c", _PARENT],
-                env=self._env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
-        return self._parent
 
     def __enter__(self) -> Forked:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._parent is not None:
-            os.killpg(self._parent.pid, signal.SIGKILL)  # a command that hangs goes as well
-            self._parent.communicate()
+        os.killpg(self._parent.pid, signal.SIGKILL)  # a command that hangs goes as well
+        self._parent.communicate()

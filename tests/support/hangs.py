@@ -26,26 +26,25 @@ class Hangs:
     def __init__(self, seconds: float, grace: float = GRACE_SECONDS) -> None:
         self._seconds = seconds
         self._grace = grace
-        self._limit = 0.0
         # pytest-xdist puts an object in the place of sys.stderr, and pytest another file below its number.
         self._stderr = os.fdopen(os.dup(sys.__stderr__.fileno()), "w") if sys.__stderr__ else None
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, bool, bool]:
         """Limit what a test takes with all its fixtures; waiting for its turn is not counted."""
-        mark = item.get_closest_marker("timeout")
-        self._limit = float(mark.args[0]) if mark and mark.args else self._seconds
-        self._begin()
+        self._begin(item)
         try:
             return (yield)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
     @pytest.hookimpl(trylast=True)
-    def pytest_exception_interact(self) -> None:
+    def pytest_exception_interact(self, node: pytest.Item | pytest.Collector) -> None:
         """Begin anew: pytest's own plugin thinks that somebody debugs the failure."""
-        self._begin()
+        self._begin(node)
 
-    def _begin(self) -> None:
-        if self._limit and self._stderr is not None:
-            faulthandler.dump_traceback_later(self._limit + self._grace, exit=True, file=self._stderr)
+    def _begin(self, node: pytest.Item | pytest.Collector) -> None:
+        mark = node.get_closest_marker("timeout")
+        limit = float(mark.args[0]) if mark and mark.args else self._seconds
+        if limit and self._stderr is not None and isinstance(node, pytest.Item):
+            faulthandler.dump_traceback_later(limit + self._grace, exit=True, file=self._stderr)

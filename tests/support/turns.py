@@ -115,7 +115,11 @@ class Turns:
             def schedule(self) -> None:
                 self.scopes = {test: test for test in marked("bounded")}
                 self.scopes |= dict.fromkeys(marked("alone"), "alone")
+                takes_over = self.collection is not None  # a process that is put in the place of another one
                 super().schedule()
+                if takes_over:
+                    # Each runs a test once it knows the next one, or that there is none: one file may not be enough.
+                    super().schedule()
 
             def _split_scope(self, nodeid: str) -> str:
                 if scope := self.scopes.get(nodeid):
@@ -126,15 +130,20 @@ class Turns:
                 return str(super()._split_scope(nodeid))
 
             def remove_node(self, node: Any) -> str | None:
-                # What has ended a process is not run again: it would end the next one, and so on.
-                units = self.assigned_work[node].values()
-                crashed = next((test for unit in units for test, has_ended in unit.items() if not has_ended), None)
-                if crashed is not None:
-                    for unit in units:
-                        unit.pop(crashed, None)
-                    _note_end(ended)
-                super().remove_node(node)
-                return crashed
+                # What has ended a process is not run again: it would end the next one, and so on. What is left of its
+                # work is next, for all with a bound wait for it; and it has no file of which no test is left, since
+                # whoever got that would wait for ever for one.
+                units = self.assigned_work.pop(node)
+                left = [(file, test) for file, tests in units.items() for test, has_run in tests.items() if not has_run]
+                if not left:
+                    return None
+                for file, test in reversed(left[1:]):
+                    self.workqueue[file] = {test: False, **self.workqueue.get(file, {})}
+                    self.workqueue.move_to_end(file, last=False)
+                _note_end(ended)
+                for other in self.assigned_work:
+                    self._reschedule(other)
+                return left[0][1]
 
         config.option.loadscopereorder = False  # by the number of tests
         return InOrder(config, log)
