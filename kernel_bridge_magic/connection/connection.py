@@ -15,9 +15,10 @@ from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.connection.copying import Copying, Show, copying_for, name_there
 from kernel_bridge_magic.connection.execution import Execution
+from kernel_bridge_magic.connection.introspection import Introspection
 from kernel_bridge_magic.connection.subshells import is_busy, subshell_for
 from kernel_bridge_magic.errors import NotRun
-from kernel_bridge_magic.fate.life import since_the_last_cell
+from kernel_bridge_magic.fate.life import LEFT_UNKNOWN, since_the_last_cell
 from kernel_bridge_magic.interrupts import held
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event
@@ -27,14 +28,6 @@ from kernel_bridge_magic.transfer.variables import MAX_SIZE, Variables, variable
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import Subscriber
 
-_LEFT_UNKNOWN = (
-    "the link was lost under an earlier cell, so its end is not known. It may still be running there; its variables "
-    "are still there unless the kernel was restarted"
-)
-_RELOADED = (
-    "nothing was sent, since modules of kernel_bridge_magic were reloaded and do not fit to the old ones. "
-    "Connect again after %reload_ext kernel_bridge_magic; in a script, start Python anew"
-)
 _STATE_SECONDS, _STATE_LOOK = 0.5, 0.05  # for a server's word on a kernel that has answered; it takes milliseconds
 
 
@@ -49,6 +42,8 @@ class KernelConnection:
         self.kernel = kernel
         #: for how many seconds a link that is lost under a cell is waited for, None for ever
         self.reconnect_timeout: float | None = RECONNECT
+        #: what the kernel is asked while somebody types
+        self.introspection = Introspection(kernel, transport)
         self._transport = transport
         self._control = control
         self._holders: set[object] = set()  # who wants it open though it is not used
@@ -66,10 +61,7 @@ class KernelConnection:
 
     @property
     def busy_since(self) -> str:
-        """The time of day at which what the kernel runs now was seen to begin.
-
-        "" if that was not seen, or the link is down.
-        """
+        """The time of day at which what the kernel runs now was seen to begin; "" if not, or the link is down."""
         runs = self._transport.main_shell.ahead_of("")
         return runs.since if runs.sure and self._transport.lost_since is None else ""
 
@@ -92,7 +84,7 @@ class KernelConnection:
             LinkLost: the connection is closed.
         """
         if reloads.happened():
-            raise NotRun(f"{self.kernel.title}: {_RELOADED}", kernel=self.kernel.title)
+            raise NotRun(f"{self.kernel.title}: {reloads.REFUSAL}", kernel=self.kernel.title)
         subshell = subshell_for(self._transport, cell.if_busy, self.kernel.title)
         try:
             where = "" if subshell is None else subshell.id
@@ -253,7 +245,7 @@ class KernelConnection:
         self._transport.left_unknown = False
         if sign is not None:
             return since_the_last_cell(sign)
-        return _LEFT_UNKNOWN if unknown else ""
+        return LEFT_UNKNOWN if unknown else ""
 
     @property
     def has_news(self) -> bool:
@@ -334,6 +326,14 @@ class KernelConnection:
         """
         self._transport.main_shell.interrupt()
         self._control.interrupt(self._transport)
+
+    def note_end(self, *, ours: bool) -> None:
+        """Record whether this process is about to have the kernel restarted or shut down."""
+        self._transport.state.life.end_is_ours = ours
+
+    def abandon(self) -> None:
+        """Send nothing more over it. It is closed once nobody waits for what still comes."""
+        self._transport.abandon(left_unknown=False)
 
     def close(self) -> None:
         """Close the connection. Closing twice is no error."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from kernel_bridge_magic.errors import BadInput, BadOption
@@ -18,6 +18,18 @@ class Word(NamedTuple):
     text: str
     end: int
     quoted: bool
+
+
+class Slot(NamedTuple):
+    """What the cursor stands in, see `MagicParser.slot_at`."""
+
+    #: `option`, `value` or `match`
+    kind: str
+    #: where it begins in the line, and what is typed of it, without its quotes
+    start: int
+    typed: str
+    #: the option whose value it is
+    option: argparse.Action | None = None
 
 
 # A quote opens only at the head of a word, so that `Ann's notebook` is two words. A backslash is a letter like others,
@@ -49,6 +61,22 @@ def split_words(line: str) -> list[Word]:
     return words
 
 
+#: A word that was quoted, and whose second quote is not typed yet.
+_OPEN = re.compile(r"""(?:^|(?<=\s))(["'])([^"']*)$""")
+
+
+def _words_before(text: str) -> list[tuple[Word, int]]:
+    """Return the words of the part of a line before the cursor, and where each begins; the last may be half a word."""
+    opened = _OPEN.search(text)
+    closed = text if opened is None else text[: opened.start()]
+    words = split_words(closed)
+    starts = [found.start() for found in _WORD.finditer(closed)]
+    found = list(zip(words, starts, strict=True))
+    if opened is not None:
+        found.append((Word(opened[2], len(text), True), opened.start()))
+    return found
+
+
 def _without_comment(words: list[Word]) -> list[Word]:
     """Return the words before a `#` that stands alone, as a comment behind code does. `#2` is a row."""
     begins = (index for index, word in enumerate(words) if word.text == "#" and not word.quoted)
@@ -56,9 +84,14 @@ def _without_comment(words: list[Word]) -> list[Word]:
 
 
 class MagicParser(argparse.ArgumentParser):
-    """An ArgumentParser that raises instead of exiting, and parses whole lines with their quotes."""
+    """An ArgumentParser that raises instead of exiting, and parses whole lines with their quotes.
 
-    def __init__(self, *, usage: str, **settings: Any) -> None:
+    Args:
+        refused: what to say to options of other magics that somebody may try here.
+    """
+
+    def __init__(self, *, usage: str, refused: Mapping[str, str] | None = None, **settings: Any) -> None:
+        self._refused = refused or {}
         super().__init__(
             add_help=False,
             allow_abbrev=False,
@@ -107,6 +140,57 @@ class MagicParser(argparse.ArgumentParser):
         options, rest, end = self._parse(line, expand, only_head=True)
         return (options, rest[0], line[end:].strip()) if rest else (options, "", "")
 
+    def slot_at(self, line: str, cursor: int, *, only_head: bool = False) -> Slot | None:
+        """Return what the cursor stands in: an option, its value, or the MATCH; None where nothing can be offered.
+
+        With `only_head` the line is one of `parse_head`: what comes behind its first word is code.
+        """
+        before = line[:cursor]
+        option: argparse.Action | None = None  # that waits for its value
+        begin = None  # where the MATCH begins
+        only_rest = False
+        for word, start in _words_before(before):
+            text, is_last = word.text, word.end == cursor
+            if text == "#" and not word.quoted and not is_last:
+                return None  # a comment
+            if option is not None:
+                if is_last:
+                    return Slot("value", start, text, option)
+                option = None
+            elif begin is None and not only_rest and text == "--" and not is_last:
+                only_rest = True
+            elif not only_rest and (self._is_option(word) or (is_last and text == "-" and not word.quoted)):
+                name, equals, value = text.partition("=")
+                found = self._option_string_actions.get(name)
+                if is_last:
+                    is_value = equals and found is not None
+                    return Slot("value", cursor - len(value), value, found) if is_value else Slot("option", start, text)
+                if found is None:
+                    return None
+                option = found if not equals and found.nargs is None else None
+            elif begin is None or not only_head:
+                begin = start if begin is None else begin
+                if is_last:
+                    return Slot("match", begin, text if begin == start else before[begin:])
+            else:
+                return None
+        if option is not None:
+            return Slot("value", cursor, "", option)
+        return Slot("match" if begin is None else "option", cursor, "") if begin is None or not only_head else None
+
+    def options_from(self, typed: str) -> list[str]:
+        """Return the options that begin with what was typed, the long ones first."""
+        found = [name for name in self._option_string_actions if name.startswith(typed)]
+        return sorted(found, key=lambda name: (not name.startswith("--"), name))
+
+    def head_of(self, line: str) -> int | None:
+        """Return where the options and the word behind them end, for a line of `parse_head`; None if they do not."""
+        try:
+            _, rest, end = self._parse(line, str, only_head=True)
+        except BadInput:
+            return None
+        return end if rest else None
+
     def _parse(
         self, line: str, expand: Callable[[str], str], *, only_head: bool = False
     ) -> tuple[argparse.Namespace, list[str], int]:
@@ -141,6 +225,8 @@ class MagicParser(argparse.ArgumentParser):
         text = words[position].text
         name, equals, _ = text.partition("=")
         action = self._option_string_actions.get(name)
+        if name in self._refused:
+            raise BadOption(self._refused[name])
         if action is None:
             near = difflib.get_close_matches(name, self._option_string_actions, 1)
             hint = f"; did you mean {near[0]} ?" if near else f" (%{self.prog} -h lists the options)"

@@ -29,7 +29,7 @@ def selector_among(kernel: Kernel, named: Sequence[Named]) -> str:
     """Return what `selector` does, for kernels whose names are collected already."""
     if kernel.claimed and kernel.server is not None:  # nothing else means it
         name = kernel.server.name
-        return _quoted(f"{name if pastes(name) else kernel.server.url}::{kernel.id}")
+        return quoted(f"{name if pastes(name) else kernel.server.url}::{kernel.id}")
     for text in _spellings(kernel):
         try:
             _, found = match_named(clean(text), named, None)
@@ -42,20 +42,20 @@ def selector_among(kernel: Kernel, named: Sequence[Named]) -> str:
 
 def _spellings(kernel: Kernel) -> Iterator[str]:
     if kernel.outside and pastes(kernel.connection_file):
-        yield _quoted(kernel.connection_file)
+        yield quoted(kernel.connection_file)
     paths = [path for path in kernel.paths if pastes(path)]
-    yield from map(_quoted, paths)
+    yield from map(quoted, paths)
     server = kernel.server.name if kernel.server and pastes(kernel.server.name) else ""
     if server:
-        yield from (_quoted(f"{server}::{path}") for path in paths)
+        yield from (quoted(f"{server}::{path}") for path in paths)
     yield kernel.short_id  # as the table shows it; a shorter one may be ambiguous with the next kernel
     yield kernel.id[:13]
     # Another kernel may have the same id, where ids are chosen and not random.
     yield kernel.id
     if server:
-        yield _quoted(f"{server}::{kernel.id}")
+        yield quoted(f"{server}::{kernel.id}")
     if pastes(kernel.started_by):
-        yield _quoted(kernel.started_by)
+        yield quoted(kernel.started_by)
 
 
 def pastes(text: str) -> bool:
@@ -67,5 +67,6 @@ def pastes(text: str) -> bool:
     return not blanks and not text.startswith(("-", "re:")) and (text[0] + text[-1]) != "''"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text that `pastes`, in quotes where it needs them."""
     return f'"{text}"' if _QUOTE.match(text) else text

@@ -23,7 +23,8 @@ USERNAME = "kernel_bridge"
 CHANNELS = frozenset({"shell", "iopub", "stdin", "control"})
 _SUBSHELLS = "kernel subshells"  # among `supported_features` (JEP 91); ipykernel has them since 7
 _MOST_NAMED = 60  # characters of what a kernel calls itself
-_UNSENDABLE = re.compile("[\0\ud800-\udfff]")
+#: what no kernel can be sent: NUL, a lone surrogate
+UNSENDABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class MalformedMessage(ValueError):
@@ -337,7 +338,7 @@ def check_code(code: str) -> str:
     code = code.removeprefix("\ufeff")
     if not code.strip():
         raise BadCell("the cell is empty, so there is nothing to run")
-    bad = _UNSENDABLE.search(code)
+    bad = UNSENDABLE.search(code)
     if bad is not None:
         before = code[: bad.start()]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")

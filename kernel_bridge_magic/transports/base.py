@@ -28,7 +28,7 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.messages import Message, make_message
 from kernel_bridge_magic.remote_code.displayhook_patch import DisplayhookPatch
 from kernel_bridge_magic.transports import timing
-from kernel_bridge_magic.transports.inbox import Closed, HeldUp, Inbox
+from kernel_bridge_magic.transports.inbox import Closed, HeldUp, Inbox, Subscriber
 from kernel_bridge_magic.transports.main_shell import main_shell_of
 from kernel_bridge_magic.transports.router import Router
 from kernel_bridge_magic.transports.threads import Opening, TimeIsUp, Wakeup
@@ -52,7 +52,6 @@ class Transport:
         self.client_id = uuid.uuid4().hex
         #: who gets what comes
         self.router = Router()
-        #: what the kernel's main shell runs
         self.main_shell = main_shell_of(kernel)
         #: whether the patch that shows our results must be put into the kernel again
         self.displayhook_patch = DisplayhookPatch(self.client_id)
@@ -117,7 +116,7 @@ class Transport:
         content: Mapping[str, Any],
         *,
         channel: str = "shell",
-        inbox: Inbox | None = None,
+        inbox: Subscriber | None = None,
         subshell: str = "",
         msg_id: str = "",
         **parts: Any,
@@ -208,6 +207,7 @@ class Transport:
     def abandon(self, *, left_unknown: bool) -> None:
         """Send no other cell over this link; it is closed once nobody waits for it any more."""
         self.abandoned, self.left_unknown = True, left_unknown
+        self._wakeup.ring()
 
     def forget(self, msg_id: str) -> None:
         """Stop routing the answers of a request; what still comes goes to the subscribers."""

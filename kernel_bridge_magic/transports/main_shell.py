@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-from kernel_bridge_magic.fate.life import EndSignal
+from kernel_bridge_magic.fate.life import RESTARTS, EndSignal
 from kernel_bridge_magic.models import Kernel, is_uuid
 from kernel_bridge_magic.protocol.events import Queued
 from kernel_bridge_magic.protocol.messages import Message
@@ -90,7 +90,7 @@ class MainShell:
         with self._lock:
             self._running.clear()
             self._sure, self.is_free = True, False
-            self._starting = sign in (EndSignal.RESTARTING, EndSignal.RESTART)
+            self._starting = sign in {EndSignal.RESTARTING, *RESTARTS}
 
     def receive(self, message: Message, clock: str) -> None:
         """Record a message of IOPub. `clock` is the time of day at which it was sent, "" where that is not known."""
@@ -141,6 +141,12 @@ class MainShell:
             # Of another client's nobody can tell whether it has gone on; ours is a fair guess.
             known = turn.ours or (self._sure and turn.since)
             return replace(turn, sure=self._sure) if known else Queued()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the main shell was heard to begin a cell, and not to end it, or the kernel is starting."""
+        with self._lock:
+            return self._starting or (self._sure and self._running.get(self._first) is not None)
 
     def runs(self, cell: str) -> bool:
         """Return whether that cell has the main shell."""

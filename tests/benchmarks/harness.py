@@ -22,6 +22,9 @@ Case = Callable[[], float | None]
 Prepare = Callable[[contextlib.ExitStack], Mapping[str, Case]]
 
 
+_MANY = 100  # of so many the slowest ones say something, too
+
+
 @dataclass(frozen=True)
 class Row:
     """What is measured. `limit` is in `unit`, or times the floor where there is one; None for no promise.
@@ -86,7 +89,10 @@ class Measured:
         return _time(number) if self.row.unit == "s" else f"{number:8.2f} {self.row.unit}"
 
     def _spread(self, numbers: list[float]) -> str:
-        return f"{self._figure(min(numbers)).strip()} to {self._figure(max(numbers)).strip()}"
+        spread = f"{self._figure(min(numbers)).strip()} to {self._figure(max(numbers)).strip()}"
+        if len(numbers) < _MANY:
+            return spread
+        return f"{spread}, 95 % within {self._figure(statistics.quantiles(numbers, n=20)[-1]).strip()}"
 
     def model(self) -> dict[str, Any]:
         """Return what was measured, for JSON."""

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import cells, commands, fanout, listing, loading, variables
+from tests.benchmarks import cells, commands, completion, fanout, listing, loading, variables
 
-ROWS = [*loading.ROWS, *commands.ROWS, *listing.ROWS, *cells.ROWS, *fanout.ROWS, *variables.ROWS]
+ROWS = [*loading.ROWS, *commands.ROWS, *listing.ROWS, *cells.ROWS, *fanout.ROWS, *variables.ROWS, *completion.ROWS]

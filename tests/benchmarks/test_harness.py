@@ -68,3 +68,9 @@ def test_a_figure_in_another_unit_is_told_in_it() -> None:
 def test_no_two_rows_have_one_name() -> None:
     names = [row.name for row in ROWS]
     assert len(set(names)) == len(names)
+
+
+def test_of_many_rounds_the_slowest_are_told_as_well() -> None:
+    numbers = iter([1.0] * 190 + [9.0] * 10)
+    measured = measure(Row("a row", lambda stack: {"ours": lambda: next(numbers)}, rounds=200, warm_up=0))
+    assert measured.lines()[1] == "  ours                         1.00 s   (1.00 s to 9.00 s, 95 % within 8.60 s)"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from kernel_bridge_magic.choices import timeout
 from kernel_bridge_magic.errors import BadInput, BadOption
 from kernel_bridge_magic.ipython.line_parser import HelpWanted, MagicParser, Word, split_words
+from kernel_bridge_magic.ipython.options import remote_parser
 
 PIECES = ["-s", "--server", "--timeout", "-q", "--", "-h", "x", "5", "''", "--quiet=1", "-", "--timeout="]
 
@@ -255,3 +256,71 @@ def test_a_bad_time_in_a_line_is_a_bad_option(parser: MagicParser, text: str) ->
 def test_a_negative_time_is_explained_as_a_time(parser: MagicParser) -> None:
     with pytest.raises(BadOption, match=r"is not a duration|needs a value"):
         parser.parse_line("--timeout -1 x")
+
+
+# -- what the cursor stands in
+
+
+def slot(marked: str, *, only_head: bool = False) -> tuple[str, str, str] | None:
+    """Return the kind, what is typed, and what would be replaced, for a cursor that is written as ‸."""
+    line, cursor = marked.replace("‸", ""), marked.index("‸")
+    found = remote_parser().slot_at(line, cursor, only_head=only_head)
+    return None if found is None else (found.kind, found.typed, line[found.start : cursor])
+
+
+@pytest.mark.parametrize(
+    ("marked", "found"),
+    [
+        ("‸", ("match", "", "")),
+        (" ‸", ("match", "", "")),
+        (" no‸", ("match", "no", "no")),
+        (" n‸orth", ("match", "n", "n")),
+        (" my no‸", ("match", "my no", "my no")),
+        (' "my no‸', ("match", "my no", '"my no')),
+        (" 'my no'‸", ("match", "my no", "'my no'")),
+        (" north, so‸", ("match", "north, so", "north, so")),
+        (" -‸", ("option", "-", "-")),
+        (" --ti‸", ("option", "--ti", "--ti")),
+        (" north ‸", ("option", "", "")),
+        (" north --q‸", ("option", "--q", "--q")),
+        (" -s ‸", ("value", "", "")),
+        (" -s la‸ x", ("value", "la", "la")),
+        (' -s "la‸', ("value", "la", '"la')),
+        (" --if-busy=fa‸", ("value", "fa", "fa")),
+        (" -s lab no‸", ("match", "no", "no")),
+        (" -q -- -odd‸", ("match", "-odd", "-odd")),
+        (" --nosuch x ‸", None),
+        (" north # no‸", None),
+        (" -q ‸", ("match", "", "")),
+    ],
+)
+def test_what_the_cursor_stands_in(marked: str, found: tuple[str, str, str] | None) -> None:
+    assert slot(marked) == found
+
+
+def test_behind_the_first_word_of_a_line_with_code_nothing_is_offered() -> None:
+    assert slot(" no‸ df", only_head=True) == ("match", "no", "no")
+    assert slot(" north df.‸", only_head=True) is None and slot(" north ‸", only_head=True) is None
+
+
+@given(st.text(alphabet=" \"'-=a#,s\t", max_size=20), st.integers(0, 20), st.booleans())
+def test_what_it_stands_in_ends_at_the_cursor(line: str, cursor: int, only_head: bool) -> None:
+    cursor = min(cursor, len(line))
+    found = remote_parser().slot_at(line, cursor, only_head=only_head)
+    assert found is None or (0 <= found.start <= cursor and found.typed.strip("\"'") in line)
+
+
+def test_options_that_begin_so() -> None:
+    parser = remote_parser()
+    assert parser.options_from("--ti") == ["--timeout"] and parser.options_from("--nosuch") == []
+    every = parser.options_from("-")
+    assert every[0].startswith("--") and every[-1] == "-s" and len(every) == len(set(every))
+
+
+@pytest.mark.parametrize(
+    ("line", "head"),
+    [(" -q north df", " -q north"), (" 'a b' c", " 'a b'"), (" -s lab", None), (" --nosuch x y", None), ("", None)],
+)
+def test_where_the_head_of_a_line_with_code_ends(line: str, head: str | None) -> None:
+    end = remote_parser().head_of(line)
+    assert (None if end is None else line[:end]) == head

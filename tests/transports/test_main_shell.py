@@ -135,9 +135,10 @@ def test_a_kernel_that_comes_back_is_starting_until_it_is_heard() -> None:
     heard.main_shell.kernel_ended(EndSignal.RESTARTING)
     assert heard.ahead == Queued(starting=True)
     assert heard.hear("busy", "x", msg_type="kernel_info_request").ahead == Queued()
-    heard.main_shell.kernel_ended(EndSignal.RESTART)
-    assert heard.hear("idle", "x", msg_type="shutdown_request").ahead == Queued(starting=True)
-    for sign in (EndSignal.DEAD, EndSignal.LEFT, EndSignal.NEW_LIFE, EndSignal.SHUTDOWN):
+    for sign in (EndSignal.RESTART, EndSignal.OUR_RESTART):
+        heard.main_shell.kernel_ended(sign)
+        assert heard.hear("idle", "x", msg_type="shutdown_request").ahead == Queued(starting=True)
+    for sign in (EndSignal.DEAD, EndSignal.LEFT, EndSignal.NEW_LIFE, EndSignal.SHUTDOWN, EndSignal.OUR_SHUTDOWN):
         heard.main_shell.kernel_ended(sign)
         assert heard.ahead == Queued()
 
@@ -186,3 +187,16 @@ def test_an_interrupt_of_an_idle_kernel_is_no_cell_s() -> None:
     heard = Heard().hear("busy", "their-interrupt", THEIRS, msg_type="interrupt_request")
     heard.send("our-session_1").hear("busy", "our-session_1", OURS)
     assert heard.main_shell.interrupted_by_another("our-session_1") is None
+
+
+def test_whether_it_runs_a_cell() -> None:
+    heard = Heard()
+    assert not heard.main_shell.is_running
+    assert heard.hear("busy", "theirs").main_shell.is_running
+    assert not heard.hear("idle", "theirs").main_shell.is_running
+    assert heard.send("our-session_1").hear("busy", "our-session_1", OURS).main_shell.is_running
+    heard.main_shell.kernel_ended(EndSignal.RESTARTING)
+    assert heard.main_shell.is_running, "it is starting, and answers nobody"
+    assert not heard.hear("idle", "theirs").main_shell.is_running
+    heard.hear("busy", "theirs").main_shell.leave(OURS)
+    assert not heard.main_shell.is_running, "nobody has listened since: nobody knows"
