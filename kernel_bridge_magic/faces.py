@@ -18,6 +18,7 @@ class Face(NamedTuple):
     add: str  # what adds one, so that its name means it
     run: str  # what runs code in a kernel
     here: str  # how to run code in this kernel itself
+    only: str  # what has a command ask one server only
     undone: str = "nothing was run"  # the outcome of a request that may be for several kernels
 
 
@@ -30,6 +31,7 @@ MAGICS = Face(
     add="%servers --add URL --name NAME",
     run="%%remote NAME",
     here="Run the cell without %%remote",
+    only="-s NAME",
 )
 COMMAND_LINE = Face(
     listing="kernel-bridge list",
@@ -38,8 +40,8 @@ COMMAND_LINE = Face(
     add=_ADD,
     run="kernel-bridge exec NAME -c CODE",
     here="Run the code there",
+    only="--base-url URL",
 )
-INTERRUPT = COMMAND_LINE._replace(run="kernel-bridge interrupt NAME", undone="nothing was interrupted")
 PYTHON = Face(
     listing="kernels()",
     details="kernels().listing",
@@ -47,4 +49,14 @@ PYTHON = Face(
     add=_ADD,
     run="connect(NAME)",
     here="Run the code without connect()",
+    only="server=NAME",
 )
+
+_DONE = {"interrupt": "interrupted", "restart": "restarted", "shutdown": "shut down"}
+
+
+def acting(face: Face, verb: str) -> Face:
+    """Return a face as it is where a kernel is not to run code: `verb` is `interrupt`, `restart` or `shutdown`."""
+    run = f"%kernels --{verb} NAME" if face is MAGICS else f"kernel-bridge {verb} NAME"
+    here = "Use its own menu, or what it was started with"
+    return face._replace(run=run, undone=f"nothing was {_DONE[verb]}", here=here)

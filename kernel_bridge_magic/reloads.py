@@ -11,6 +11,11 @@ import sys
 from types import ModuleType
 from typing import Any
 
+#: what a cell is told that modules of two ages would have to send
+REFUSAL = (
+    "nothing was sent, since modules of kernel_bridge_magic were reloaded and do not fit to the old ones. "
+    "Connect again after %reload_ext kernel_bridge_magic; in a script, start Python anew"
+)
 _PACKAGE = __package__ or ""
 _PREFIX = f"{_PACKAGE}."
 #: the spec that each module had when it was first seen: reloading gives it a new one. Reloading this one keeps it.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from kernel_bridge_magic.access.vault import Secret, Vault
+from kernel_bridge_magic.bridge.lifecycle import Lifecycle
 from kernel_bridge_magic.bridge.pool import Pool
 from kernel_bridge_magic.bridge.search import USUAL_SECONDS, VERBOSE_SECONDS, Search
 from kernel_bridge_magic.connection.connection import KernelConnection
@@ -16,10 +18,10 @@ from kernel_bridge_magic.discovery.look import last_listing
 from kernel_bridge_magic.discovery.processes import usages
 from kernel_bridge_magic.display.rows import usage_words
 from kernel_bridge_magic.display.tables import KernelList
-from kernel_bridge_magic.errors import BadAnswer, BadInput, ServerError
-from kernel_bridge_magic.faces import PYTHON, Face
-from kernel_bridge_magic.matching.find import find_by_id, find_one, find_only
-from kernel_bridge_magic.matching.levels import candidates, clean, could_mean, row_of
+from kernel_bridge_magic.errors import BadAnswer, BadInput, ServerError, ServerUnreachable
+from kernel_bridge_magic.faces import PYTHON, Face, acting
+from kernel_bridge_magic.matching.find import find_by_id, find_named, find_one, find_only
+from kernel_bridge_magic.matching.levels import candidates, clean, could_mean, row_of, same_kernel
 from kernel_bridge_magic.matching.misses import none_matches
 from kernel_bridge_magic.matching.several import find_several, is_list
 from kernel_bridge_magic.models import Kernel, Server
@@ -32,7 +34,8 @@ from kernel_bridge_magic.servers.rest import ServerAPI
 class Bridge:
     """The servers, kernels and connections of one process. Nothing is opened, started or read before it is needed.
 
-    Safe to use from several threads. `close` closes every connection and leaves every kernel as it is.
+    Safe to use from several threads. `close` closes every connection and leaves every kernel as it is,
+    but those that were started here without a server.
     """
 
     def __init__(self, configured: Callable[[], Mapping[str, Any]] = dict, face: Face = PYTHON) -> None:
@@ -42,6 +45,8 @@ class Bridge:
         self.pool = Pool(self.vault)
         self.registry = Registry(self.vault, configured)
         self.search = Search(self.vault, self.registry, self.pool, face)
+        #: what starts, restarts and ends kernels
+        self.life = Lifecycle(self.vault, self.pool, self.search, face)
         #: the kernels of the table shown last, which `#2` counts; None where no table has numbers
         self.rows: tuple[Kernel, ...] | None = None
 
@@ -139,6 +144,38 @@ class Bridge:
             self.search.meanings.put(key, server, kernel, listing)
         return kernel
 
+    def find_to(self, verb: str, match: str, server: str | None = None) -> Kernel:
+        """Return the one kernel that `match` means, to `interrupt`, `restart` or `shutdown` it, as it is listed now.
+
+        For the last two `match` must be its whole name: what is gone does not come back.
+
+        Raises:
+            KernelNotFound, AmbiguousKernel, BadMatch, OwnKernel: as `find_named`.
+            BadServer: no such server is known.
+        """
+        files = self.search.name_files(match)
+        listing = self.search.look(server, rest=True)
+        wanted = self.search.file_or_match(match, files, listing)
+        find = find_one if verb == "interrupt" else find_named
+        return find(wanted, candidates(wanted, listing), listing, rows=self.rows, face=acting(self.face, verb))
+
+    def find_again(self, known: Kernel) -> Kernel | None:
+        """Return a kernel that was found before, as it is listed now; None if it is gone: it is never another one.
+
+        Raises:
+            ServerUnreachable: nobody can tell, since its server does not.
+        """
+        quickly = functools.partial(self.search.look_again, None, known)
+        for look in (quickly, self.search.look):  # its server may need longer
+            listing = look()
+            if (found := same_kernel(known, (*listing.kernels, *listing.claims))) is not None:
+                return found
+        servers = (known.server, known.server.hub) if known.server else ()
+        for report in listing.servers:
+            if report.problem and report.server.origin in [server.origin for server in servers if server]:
+                raise _error(ServerUnreachable, report)
+        return None
+
     def find_all(self, match: str, server: str | None = None, *, every: bool = True) -> KernelList | None:
         """Return all kernels that `match` means, in the order of the listing, without this kernel itself.
 
@@ -230,7 +267,11 @@ class Bridge:
         return f"<Bridge: {len(self.registry)} servers added, {len(self.pool)} connections>"
 
     def close(self) -> None:
-        """Close every connection, and forget what was found. Closing twice is no error."""
+        """Close every connection, end the kernels that were started here without a server, and forget what was found.
+
+        Closing twice is no error.
+        """
+        self.life.close()
         self.search.forget()
         self.pool.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from kernel_bridge_magic.access.deadline import Deadline
@@ -16,7 +16,7 @@ from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.discovery.runtime_files import read_runtime_files, runtime_dirs
 from kernel_bridge_magic.discovery.server_files import read_servers
-from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, NotRun, OwnKernel
+from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkError, NotRun, OwnKernel, ServerError
 from kernel_bridge_magic.interrupts import acquired, check, held
 from kernel_bridge_magic.models import Kernel, Server, may_have_unread
 from kernel_bridge_magic.protocol.events import Event, Note, Queued
@@ -25,13 +25,14 @@ from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.inbox import HeldUp
 
 _OPEN_SECONDS = 75.0  # the first WebSocket to a busy kernel waits up to 60 s (FACTS.md#opening-a-websocket)
+_END_SECONDS = 10.0  # to reach a kernel that is to end, which may be busy
 _MOMENT = 0.7  # a server that does not wait for its kernel accepts us sooner
 _SUSPENDED = "its process is suspended, and is waited for until it goes on. Ctrl-C gives up; nothing was sent yet"
 _BUSY_SECONDS = 3.0  # with --if-busy fail: for a kernel that is not busy but starting
 _MAY_DISCARD = "note: this connection may discard output that the server keeps for a closed notebook"
 
-# What stands for the cell where there is none: its code is never sent.
-_ANY_CELL = Cell("...")
+#: What stands for the cell where there is none: its code is never sent.
+ANY_CELL = Cell("...")
 _IN_NO_QUEUE = Cell("...", if_busy="fail")  # does not wait for a suspended process
 
 Tell = Callable[[Event], None]
@@ -81,7 +82,7 @@ class Pool:
         return visited or (kernel.state == "busy" and not made.main_shell.ahead_of("").ours)
 
     def connect(
-        self, kernel: Kernel, transport: str = "auto", *, note: Tell | None = None, cell: Cell = _ANY_CELL
+        self, kernel: Kernel, transport: str = "auto", *, note: Tell | None = None, cell: Cell = ANY_CELL
     ) -> KernelConnection:
         """Return the open connection to a kernel: that of the last cell while it is alive, else a new one.
 
@@ -179,6 +180,53 @@ class Pool:
         else:
             self.connect(kernel, cell=_IN_NO_QUEUE).interrupt()
         return True
+
+    def shut_down(self, kernel: Kernel) -> None:
+        """Shut down a kernel that has no server, over a connection of its own.
+
+        Raises:
+            LinkError: it cannot be connected to, or does not end.
+        """
+        _refuse(kernel)
+        control = Control(kernel, None)
+        made = self._make(kernel, self._transports(kernel, "zmq")[0], None, control)
+        made.open(_END_SECONDS)
+        try:
+            control.shut_down(made)
+        finally:
+            made.close()
+
+    @contextlib.contextmanager
+    def ending(self, kernel: Kernel) -> Iterator[None]:
+        """Restart or end a kernel in the block. Its connections know whose doing it is, and then are let go of."""
+        for known in self.known(kernel):
+            known.note_end(ours=True)
+        refused = False
+        try:
+            yield
+        except (ServerError, LinkError):  # it is as it was
+            refused = True
+            raise
+        finally:
+            with self._lock:
+                there = {key: it for key, it in self._connections.items() if key == _key(kernel, key[-1])}
+                for key in () if refused else there:
+                    del self._connections[key]  # that is no news to the next cell
+            for connection in there.values():
+                connection.note_end(ours=not refused)
+                if not refused:
+                    connection.abandon()
+
+    def is_busy(self, kernel: Kernel) -> bool:
+        """Return whether a kernel is seen to run something; False where asking it would do harm."""
+        if kernel.state == "busy":
+            return True
+        if not kernel.connection_file and not self.known(kernel):
+            return False
+        try:
+            return not self.connect(kernel, cell=_IN_NO_QUEUE).is_idle()
+        except KernelBridgeError:
+            return False
 
     def _is_idle(self, kernel: Kernel) -> bool:
         """Return whether a kernel surely runs nothing; False where asking it would do harm."""

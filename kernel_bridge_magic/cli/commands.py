@@ -1,4 +1,4 @@
-"""The commands: `list`, `exec`, `get`, `put`, `interrupt`, `servers`, `demo`.
+"""The commands: `list`, `exec`, `servers`, `demo`; others are in `variables`, `lifecycle` and `completion`.
 
 Imported when a command line was understood.
 """
@@ -13,6 +13,8 @@ from typing import AnyStr
 
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.bridge.runner import run
+from kernel_bridge_magic.cli.completion import complete
+from kernel_bridge_magic.cli.lifecycle import end, interrupt, start
 from kernel_bridge_magic.cli.login import add_server, give_secret, refuse_alone, refuse_unless_added, server_url
 from kernel_bridge_magic.cli.many import exec_on_many, several
 from kernel_bridge_magic.cli.outcome import OK, UNUSABLE, print_json, say, show, status_of
@@ -21,7 +23,6 @@ from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.contract.json_contract import (
     checks_model,
     has_exited_well,
-    interrupt_model,
     listing_model,
     result_model,
     servers_model,
@@ -31,7 +32,7 @@ from kernel_bridge_magic.display.plain import PlainSink, SilentSink
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.display.servers import CheckList, ServerList
 from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, RemoteError
-from kernel_bridge_magic.faces import COMMAND_LINE, INTERRUPT
+from kernel_bridge_magic.faces import COMMAND_LINE
 from kernel_bridge_magic.interrupts import as_usual, interrupts_to
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.results import RemoteResult
@@ -52,10 +53,14 @@ def run_command(options: argparse.Namespace, meant: list[Kernel]) -> int:
         "exec": _exec,
         "get": get,
         "put": put,
-        "interrupt": _interrupt,
+        "interrupt": interrupt,
+        "restart": end,
+        "shutdown": end,
+        "start": start,
         "list": _list,
         "servers": _servers,
         "demo": _demo,
+        "completion": complete,
     }
     return work[options.command](options, meant)
 
@@ -127,21 +132,6 @@ def _tell_end(result: RemoteResult, sink: PlainSink | SilentSink, *, error_is_sh
         sink.note(str(result.error))
     elif not error_is_shown:
         sink.error(result.error)
-
-
-def _interrupt(options: argparse.Namespace, meant: list[Kernel]) -> int:
-    bridge = Bridge(face=INTERRUPT)
-    with as_usual():
-        kernel = bridge.find(options.match, server_url(bridge, options))
-        meant.append(kernel)
-    interrupted = bridge.pool.interrupt(kernel)
-    bridge.close()
-    if options.json:
-        print_json(interrupt_model(kernel, interrupted=interrupted))
-    else:
-        told = "was interrupted" if interrupted else "is idle; there was nothing to interrupt"
-        say(f"{visible(kernel.title)} {told}")
-    return OK
 
 
 def _servers(options: argparse.Namespace, _: list[Kernel]) -> int:

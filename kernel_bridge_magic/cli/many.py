@@ -51,7 +51,7 @@ def exec_on_many(bridge: Bridge, kernels: KernelList, code: str, options: argpar
         NotRun: nobody has said that it may run on so many; nothing was sent.
     """
     check_for_many(options)
-    confirm(kernels, yes=options.yes, ask=None if options.json or options.code_stdin else _asker())
+    confirm(kernels, yes=options.yes, ask=None if options.json or options.code_stdin else asker())
     fan = _fan_out(bridge, kernels, code, options)
     began = time.monotonic()
     try:
@@ -65,7 +65,7 @@ def exec_on_many(bridge: Bridge, kernels: KernelList, code: str, options: argpar
     return status_of_many(results)
 
 
-def _asker() -> Callable[[str], str] | None:
+def asker() -> Callable[[str], str] | None:
     """Return what asks somebody at a terminal; None where nobody sits at one."""
     # stderr first: stdout may be a pipe, in which a question is not seen, and is taken for output.
     seen = next(filter(is_terminal, (sys.stderr, sys.stdout)), None)

@@ -1,4 +1,4 @@
-"""`Control`: interrupts a kernel, and asks whether it is still there.
+"""`Control`: interrupts a kernel, ends it, and asks whether it is still there.
 
 Its server is asked first, then its control channel, then the process that listens on its port. Where none of these is
 at hand it cannot be done, and the error says so.
@@ -7,6 +7,7 @@ at hand it cannot be done, and the error says so.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 
 from kernel_bridge_magic.access import peers as ports
@@ -16,6 +17,7 @@ from kernel_bridge_magic.discovery.asking import join
 from kernel_bridge_magic.discovery.heartbeat import Heartbeats
 from kernel_bridge_magic.discovery.standalone import endpoint_at
 from kernel_bridge_magic.errors import CannotConnect, KernelBridgeError, LinkError
+from kernel_bridge_magic.interrupts import check
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.text import cut_middle, some_of
@@ -24,6 +26,8 @@ from kernel_bridge_magic.transports.base import Transport
 _HEARTBEAT_SECONDS = 1.5  # answered in 1 ms, also while native code holds the GIL (FACTS.md#kernels-without-a-server)
 _MOST_NAMES, _LONGEST_NAME = 3, 16  # kernels that one line names, and cells of each
 _INTERRUPT_SECONDS = 2.0  # a kernel's control thread answers in milliseconds, unless native code holds the GIL
+_SHUTDOWN_SECONDS = 5.0  # for a kernel that ends by itself; jupyter_client waits as long before it kills
+_LOOK_SECONDS = 0.05
 
 
 class Control:
@@ -106,6 +110,31 @@ class Control:
         pid = listening_process(self._kernel.connection_file)
         if pid is None or not ports.interrupt(pid):
             raise CannotConnect(f"{self._kernel.title} cannot be interrupted from here: no server, no process of ours")
+
+    def shut_down(self, transport: Transport, seconds: float = _SHUTDOWN_SECONDS) -> None:
+        """End a kernel that has no server, over its control channel, and return when its process is gone.
+
+        What it runs is interrupted first: until that is over it would not end.
+
+        Raises:
+            CannotConnect: it does not answer, or has not ended in time.
+        """
+        title, file = self._kernel.title, self._kernel.connection_file
+        pid = listening_process(file)
+        with contextlib.suppress(KernelBridgeError):
+            self.interrupt(transport)
+        reply = transport.ask("shutdown_request", {"restart": False}, channel="control", seconds=seconds)
+        deadline = Deadline.after(seconds)
+        while pid is not None and listening_process(file) == pid:
+            if deadline.is_over:
+                break
+            check()
+            time.sleep(_LOOK_SECONDS)
+        else:
+            if reply is not None or not self.beats():
+                return
+        told = "does not answer, so it was not shut down" if reply is None else "was told to shut down, and has not yet"
+        raise CannotConnect(f"{title} {told}. It has no server that could end it: end it where it was started")
 
 
 def listening_process(connection_file: str) -> int | None:

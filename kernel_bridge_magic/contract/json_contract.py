@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kernel_bridge_magic.errors import AmbiguousKernel, Fate, FateError, KernelBridgeError, OwnKernel, RemoteError
+from kernel_bridge_magic.errors import (
+    AmbiguousKernel,
+    Fate,
+    FateError,
+    FateUnknown,
+    KernelBridgeError,
+    OwnKernel,
+    RemoteError,
+)
 from kernel_bridge_magic.matching.selectors import selector
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.reports import Checkup, Listing, ServerReport
@@ -80,6 +88,14 @@ def checks_model(checkups: Sequence[Checkup]) -> dict[str, Any]:
 def interrupt_model(kernel: Kernel, *, interrupted: bool) -> dict[str, Any]:
     """Return what `interrupt --json` prints; `interrupted` is false for a kernel that was idle."""
     return _found(kernel=kernel_model(kernel, kernel.id), interrupted=interrupted)
+
+
+def action_model(kernel: Kernel, action: str, seconds: float) -> dict[str, Any]:
+    """Return what `restart --json`, `shutdown --json` and `start --json` print.
+
+    `action` is what was done to the kernel: `restarted`, `shut down` or `started`.
+    """
+    return _found(kernel=kernel_model(kernel, kernel.id), action=action, seconds=round(seconds, 6))
 
 
 def copied_model(
@@ -163,8 +179,10 @@ def failure(error: KernelBridgeError, kernel: Kernel | None = None) -> dict[str,
     """
     if kernel is None and isinstance(error, OwnKernel):
         kernel = error.kernel
-    candidates = error.candidates if isinstance(error, AmbiguousKernel) else ()
-    return _outcome(kernel, error, candidates=[kernel_model(kernel, select) for select, kernel in candidates])
+    several = error.candidates if isinstance(error, AmbiguousKernel) else ()
+    candidates = [kernel_model(candidate, select) for select, candidate in several]
+    fate = Fate.UNKNOWN if isinstance(error, FateUnknown) else Fate.NOT_RUN
+    return _outcome(kernel, error, fate=str(fate), candidates=candidates)
 
 
 def _outcome(kernel: Kernel | None, error: KernelBridgeError | None, **known: Any) -> dict[str, Any]:

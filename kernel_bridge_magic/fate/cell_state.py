@@ -9,7 +9,7 @@ from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.aftermath import Aftermath
 from kernel_bridge_magic.fate.ending import Ending, HeldInterrupt
-from kernel_bridge_magic.fate.life import EndSignal
+from kernel_bridge_magic.fate.life import RESTARTS, EndSignal
 from kernel_bridge_magic.fate.probe import Probe
 from kernel_bridge_magic.fate.waiting import Outage, Waiting
 from kernel_bridge_magic.protocol.events import Queued
@@ -122,7 +122,7 @@ class CellState:
         behind our cell says that its life is over; the old life gives none before the cell's reply.
         """
         silent = self.silent(now) >= timing.current.ask_kernel_again
-        return self.ending.signal is EndSignal.RESTART and silent and self.probe.may_repeat(now)
+        return self.ending.signal in RESTARTS and silent and self.probe.may_repeat(now)
 
     def is_server_due(self, now: float) -> bool:
         """Return whether to ask the server whether the kernel is there."""

@@ -13,6 +13,11 @@ from kernel_bridge_magic.protocol.numbering import is_from_server
 
 #: What ended where a kernel did not end as a whole, for `KernelEnd.subject`.
 PROCESS = "its kernel process"
+#: what the next cell tells where a lost link ended the wait for the last one
+LEFT_UNKNOWN = (
+    "the link was lost under an earlier cell, so its end is not known. It may still be running there; its variables "
+    "are still there unless the kernel was restarted"
+)
 
 
 class KernelEnd(NamedTuple):
@@ -42,6 +47,8 @@ class EndSignal(enum.Enum):
     LEFT = "kernel process ended"
     SHUTDOWN = "kernel was shut down by another client"
     RESTART = "kernel was restarted by another client"
+    OUR_SHUTDOWN = "kernel was shut down by this process"
+    OUR_RESTART = "kernel was restarted by this process"
 
     @property
     def end(self) -> KernelEnd:
@@ -56,6 +63,8 @@ _ENDS = {
     EndSignal.LEFT: KernelEnd("ended", subject=PROCESS),
     EndSignal.SHUTDOWN: KernelEnd("was shut down by another client", comes_back=False),
     EndSignal.RESTART: KernelEnd("was restarted by another client", restarted=True),
+    EndSignal.OUR_SHUTDOWN: KernelEnd("was shut down from here", comes_back=False),
+    EndSignal.OUR_RESTART: KernelEnd("was restarted from here", restarted=True),
 }
 
 
@@ -64,8 +73,10 @@ def since_the_last_cell(sign: EndSignal) -> str:
     return f"{sign.end.told()} since the last cell. Its variables are gone"
 
 
+RESTARTS = frozenset({EndSignal.RESTART, EndSignal.OUR_RESTART})
+_SHUTDOWNS = frozenset({EndSignal.SHUTDOWN, EndSignal.OUR_SHUTDOWN})
 #: These may come long before the end: the kernel finishes the running cell first (FACTS.md#kernel-deaths).
-ANNOUNCED = frozenset({EndSignal.SHUTDOWN, EndSignal.RESTART})
+ANNOUNCED = RESTARTS | _SHUTDOWNS
 
 
 class Life:
@@ -82,6 +93,8 @@ class Life:
         self.ended: EndSignal | None = None
         #: the last sign of an end behind which no new life was heard yet: whatever is sent may still meet the old one
         self.awaited: EndSignal | None = None
+        #: whether this process has the kernel restarted or shut down: a goodbye is then not another client's doing
+        self.end_is_ours = False
 
     def receive(self, message: Message) -> EndSignal | None:
         """Return the sign that a message of the connection is of an end, None for any other message."""
@@ -90,7 +103,7 @@ class Life:
         sign = self._read(message)
         if sign is not None:
             # A restart that is only announced, or done, leaves a kernel to talk to.
-            self.ended = sign if sign in (EndSignal.DEAD, EndSignal.SHUTDOWN) else None
+            self.ended = sign if sign in {EndSignal.DEAD, *_SHUTDOWNS} else None
             self.awaited = None if sign is EndSignal.NEW_LIFE else sign
         return sign
 
@@ -99,7 +112,9 @@ class Life:
         if message.msg_type == "shutdown_reply":
             if not by_server:
                 self._learn(message)  # whose life it is that ends
-            return EndSignal.RESTART if message.content.get("restart") else EndSignal.SHUTDOWN
+            if message.content.get("restart"):
+                return EndSignal.OUR_RESTART if self.end_is_ours else EndSignal.RESTART
+            return EndSignal.OUR_SHUTDOWN if self.end_is_ours else EndSignal.SHUTDOWN
         state = message.execution_state
         if state == "restarting":
             self._answered.clear()  # whatever comes next is the new life, and no second sign

@@ -14,7 +14,8 @@ from kernel_bridge_magic.protocol.events import Error, Queued
 from kernel_bridge_magic.protocol.request import Request
 
 _CHECK = "check before running it again"
-_GONE = "Its variables are gone"
+#: what every text says that tells of a kernel whose end was seen
+GONE = "Its variables are gone"
 _NO_KERNEL = "it has no kernel now"
 _SAFE = "the cell was not run, so it is safe to run it again"
 _MAY_HAVE_RUN = f"It may have run: {_CHECK}"
@@ -29,7 +30,7 @@ REPLY_NOT_AWAITED = f" has ended the cell, but its reply was not waited for. {_C
 SAYS_NOTHING = f" does not say whether it ran the cell. {_MAY_HAVE_RUN}"
 NOT_CONFIRMED = f": the link was lost before the kernel confirmed the cell. {_MAY_HAVE_RUN}"
 #: What is said of the kernel's variables then. None: it may have ended as well.
-_VARIABLES = {True: "Its variables are still there", False: _GONE, None: "Its variables may be gone"}
+_VARIABLES = {True: "Its variables are still there", False: GONE, None: "Its variables may be gone"}
 # The same of a cell that is no longer waited for, by whether it has begun.
 _STILL = {
     True: "the cell is still running there",
@@ -98,7 +99,7 @@ def of_reply(request: Request, kernel: str, *, passed_over: bool, believes_ok: b
 
 def died(kernel: str, end: KernelEnd) -> Verdict:
     """Return the verdict on a cell that ran when its kernel ended."""
-    rest = f". {_GONE}" if end.comes_back else f"; {_NO_KERNEL}"
+    rest = f". {GONE}" if end.comes_back else f"; {_NO_KERNEL}"
     incomplete = " (output above may be incomplete)" if end.restarted else ""
     return Verdict(Fate.DIED, f"{end.told(kernel)} during this cell{incomplete}{rest}")
 
@@ -109,7 +110,7 @@ def ended_before(kernel: str, end: KernelEnd, *, said_goodbye: bool) -> Verdict:
     With `said_goodbye` the kernel did, on the socket on which it would have confirmed the cell before.
     """
     if said_goodbye:
-        rest = _GONE if end.comes_back else _NO_KERNEL.capitalize()
+        rest = GONE if end.comes_back else _NO_KERNEL.capitalize()
         return Verdict(Fate.NOT_RUN, f"{end.told(kernel)} while the cell was queued; {_SAFE}. {rest}")
     end = end._replace(subject="the kernel") if end.subject == PROCESS else end
     return unknown(end.told(kernel), f" before confirming the cell. {_MAY_HAVE_RUN}", alive=False)

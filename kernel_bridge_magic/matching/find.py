@@ -7,10 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernel_bridge_magic.errors import KernelNotFound
+from kernel_bridge_magic.errors import BadMatch, KernelNotFound
 from kernel_bridge_magic.faces import PYTHON, Face
-from kernel_bridge_magic.matching.levels import Named, clean, match_named, only_own, shown, split_list, without_own
+from kernel_bridge_magic.matching.levels import (
+    Level,
+    Named,
+    clean,
+    match_named,
+    only_own,
+    shown,
+    split_list,
+    without_own,
+)
 from kernel_bridge_magic.matching.misses import NOTHING, ambiguous, no_such_id, none_running, not_found
+from kernel_bridge_magic.matching.selectors import selector
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.reports import Listing
 from kernel_bridge_magic.text import visible
@@ -47,6 +57,41 @@ def find_one(
     if rest:
         return rest[0]
     raise not_found(query, kernels, listing, face)
+
+
+#: the levels at which a MATCH names its kernel in full
+_WHOLE = frozenset({Level.ROW, Level.ID, Level.PATH, Level.NAME, Level.STEM})
+
+
+def is_named(name: str, kernels: Sequence[Kernel]) -> bool:
+    """Return whether any of the kernels, this one itself among them, has a name in full."""
+    level, _ = match_named(clean(name), [Named.of(kernel) for kernel in kernels], ())
+    return level in _WHOLE
+
+
+def find_named(
+    query: str,
+    kernels: Sequence[Kernel],
+    listing: Listing = NOTHING,
+    *,
+    rows: Sequence[Kernel] | None = None,
+    face: Face = PYTHON,
+) -> Kernel:
+    """Return the one kernel that `query` names in full: for what cannot be undone, a part of a name is not enough.
+
+    It is a row, a whole id, a path, a name, or a name without its ending.
+
+    Raises:
+        BadMatch: it means a kernel in another way; the text tells its name.
+        KernelNotFound, AmbiguousKernel, OwnKernel: as `find_one`.
+    """
+    kernel = find_one(query, kernels, listing, rows=rows, face=face)
+    named = [Named.of(it) for it in kernels]
+    if match_named(clean(query), named, rows)[0] in _WHOLE:
+        return kernel
+    name = selector(kernel, kernels)
+    whole = name if match_named(clean(name), named, None)[0] in _WHOLE else kernel.id
+    raise BadMatch(f"{shown(query)} is not the whole name of a kernel, so {face.undone}. Did you mean {whole} ?")
 
 
 def find_by_id(kernel_id: str, kernels: Sequence[Kernel], listing: Listing = NOTHING, *, face: Face = PYTHON) -> Kernel:

@@ -191,16 +191,21 @@ def row_of(query: str, kernels: Sequence[Kernel], rows: Sequence[Kernel] | None)
         shown_last = "only #1" if len(rows) == 1 else f"#1 to #{len(rows)}"
         raise BadMatch(f"there is no row #{number}: the last {MAGICS.listing} showed {shown_last}")
     row = rows[number - 1]
-    there = [kernel for kernel in kernels if kernel.id == row.id]
-    same = [kernel for kernel in there if kernel.place == row.place]
-    if not same and is_uuid(row.id):
-        # Its server may have come or gone. What a sandboxed server lists under the same id is another kernel.
-        same = [kernel for kernel in there if kernel.is_yours == row.is_yours]
-    if same:
-        return same[0]
+    if (same := same_kernel(row, kernels)) is not None:
+        return same
     raise KernelNotFound(
         f"row #{number} was {visible(row.title)} ({visible(row.short_id)}), which is gone. Run {MAGICS.listing} again"
     )
+
+
+def same_kernel(kernel: Kernel, kernels: Sequence[Kernel]) -> Kernel | None:
+    """Return which of `kernels` is that one, as it was listed before; None if it is gone."""
+    there = [other for other in kernels if other.id == kernel.id]
+    same = [other for other in there if other.place == kernel.place]
+    if not same and is_uuid(kernel.id):
+        # Its server may have come or gone. What a sandboxed server lists under the same id is another kernel.
+        same = [other for other in there if other.is_yours == kernel.is_yours]
+    return same[0] if same else None
 
 
 def search(query: str, named: Sequence[Named]) -> list[Named]:

@@ -21,7 +21,9 @@ from kernel_bridge_magic.servers.login import log_in
 from kernel_bridge_magic.servers.refusals import not_json
 
 _Kind = TypeVar("_Kind")
-_SLOW_SECONDS = 65.0  # a server waits up to 60 s for a kernel that starts
+_READ_SECONDS = 10.0  # for a notebook, which may be large
+#: how long a call may take that starts a kernel
+SLOW_SECONDS = 65.0  # a server waits up to 60 s for a kernel that starts
 
 
 class ServerAPI:
@@ -96,20 +98,41 @@ class ServerAPI:
 
     def restart(self, kernel_id: str) -> None:
         """Restart a kernel; return when the server says that it is done."""
-        self._act("POST", kernel_id, "/restart", _SLOW_SECONDS)
+        self._act("POST", kernel_id, "/restart", SLOW_SECONDS)
 
     def delete(self, kernel_id: str) -> None:
         """Shut a kernel down."""
-        self._act("DELETE", kernel_id, timeout=_SLOW_SECONDS)
+        self._act("DELETE", kernel_id, timeout=SLOW_SECONDS)
 
-    def start(self, name: str | None = None, path: str | None = None) -> dict[str, Any]:
-        """Start a kernel, with a notebook session if `path` is given; return the kernel's model."""
+    def start(
+        self, spec: str | None = None, path: str | None = None, *, name: str = "", kind: str = "notebook"
+    ) -> dict[str, Any]:
+        """Start a kernel of that kernelspec, with a session if `path` is given; return the kernel's model.
+
+        `name` is the session's, by default the last part of its path, `kind` its type: `notebook` or `console`.
+        """
+        kernel = {"name": spec} if spec else {}
         if path is None:
-            return self._object(self._json("POST", "api/kernels", {"name": name} if name else {}, _SLOW_SECONDS))
-        kernel = {"name": name} if name else {}
-        body = {"path": path, "name": path.rsplit("/", 1)[-1], "type": "notebook", "kernel": kernel}
-        session = self._object(self._json("POST", "api/sessions", body, _SLOW_SECONDS))
+            return self._object(self._json("POST", "api/kernels", kernel, SLOW_SECONDS))
+        body = {"path": path, "name": name or path.rsplit("/", 1)[-1], "type": kind, "kernel": kernel}
+        session = self._object(self._json("POST", "api/sessions", body, SLOW_SECONDS))
         return self._object(session.get("kernel"))
+
+    def notebook_kernel(self, path: str) -> str:
+        """Return the name of the kernelspec that a notebook wants, "" if it does not say.
+
+        Raises:
+            BadAnswer: there is no such notebook.
+        """
+        answer = self._call("GET", f"api/contents/{quote(path.strip('/'))}?type=notebook", timeout=_READ_SECONDS)
+        if answer.status in (400, 404):
+            problem = f"{self.server.name} has no notebook {path}"
+            raise BadAnswer(self.server.name, problem, "write its path from the server's root", is_named=True)
+        notebook = self._object(self._read(answer)).get("content")
+        metadata = notebook.get("metadata") if isinstance(notebook, dict) else None
+        spec = metadata.get("kernelspec") if isinstance(metadata, dict) else None
+        found = spec.get("name") if isinstance(spec, dict) else None
+        return found if isinstance(found, str) else ""
 
     def log_in(self, password: Secret) -> None:
         """Log in with a password, as `login.log_in` does."""
@@ -117,11 +140,17 @@ class ServerAPI:
 
     def _act(self, method: str, kernel_id: str, action: str = "", timeout: float | None = None) -> None:
         answer = self._call(method, f"api/kernels/{_quoted(kernel_id)}{action}", {}, timeout)
-        # jupyter_server 2.21 answers 500 when a kernel that is gone is to be restarted.
-        if answer.status == 404 or (answer.status >= 500 and self.kernel(kernel_id) is None):
-            name = self.server.name
-            problem = f"{name} has no kernel {kernel_id[:8]} any more"
-            raise BadAnswer(name, problem, "list the kernels again", cause=Cause.NO_KERNEL, is_named=True)
+        status, name = answer.status, self.server.name
+        # jupyter_server 2.21 answers 500 when a kernel that is gone is to be restarted. Of a kernel that is there 404
+        # says, as 405 does, that there is no such call, and 403 that it is not for everybody who may see the kernel.
+        if status in (403, 404, 405) or status >= 500:
+            is_gone = self.kernel(kernel_id) is None
+            if is_gone and status != 403:
+                problem = f"{name} has no kernel {kernel_id[:8]} any more"
+                raise BadAnswer(name, problem, "list the kernels again", cause=Cause.NO_KERNEL, is_named=True)
+            if not is_gone and status < 500:
+                problem = f"{name} does not let you do that with its kernels ({status})"
+                raise BadAnswer(name, problem, "ask whoever runs it", is_named=True)
         self._http.refuse(answer)
 
     def _json(self, method: str, path: str, body: Any = None, timeout: float | None = None) -> Any:

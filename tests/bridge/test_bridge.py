@@ -33,6 +33,7 @@ from kernel_bridge_magic.errors import (
     KernelNotFound,
     OwnKernel,
     ServerError,
+    ServerUnreachable,
 )
 from kernel_bridge_magic.faces import COMMAND_LINE
 from kernel_bridge_magic.matching.selectors import selector
@@ -40,6 +41,7 @@ from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event, Note
 from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.transports.base import Transport
+from tests.support.hostile import JSON, HostileServer
 from tests.support.ports import free_port
 from tests.support.raw import RawServer, http
 from tests.support.servers import ConsoleKernel, JupyterServer, wait_for
@@ -332,6 +334,28 @@ def test_a_silent_server_is_no_reason_to_wait_for_a_cell_of_another_one(
         with pytest.raises(KernelNotFound, match="silent"):
             bridge.find("nobody")
         assert asked() > before
+
+
+def test_what_its_server_does_not_list_now_is_not_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    with HostileServer() as server, contextlib.closing(Bridge()) as bridge:
+        bridge.add_server(Entry("lab", server.url))
+        known = bridge.find("scripted")
+        listed = json.dumps(server.kernels)
+        late = iter([1.5])  # seconds: longer than a cell waits for a listing
+
+        def slow(request: object) -> tuple[int, dict[str, str], str]:
+            time.sleep(next(late, 0.0))
+            return 200, JSON, listed
+
+        bridge.search.forget()
+        server.paths["/api/kernels"] = slow
+        assert bridge.find_again(known) is not None
+        server.paths["/api/kernels"] = 502, {}, ""
+        with pytest.raises(ServerUnreachable, match=r"^lab"):
+            bridge.find_again(known)
+        server.paths["/api/kernels"] = 200, JSON, "[]"
+        assert bridge.find_again(known) is None
 
 
 def test_a_listing_opens_no_websocket(bridge: Bridge, server: JupyterServer) -> None:

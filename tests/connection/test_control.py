@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kernel_bridge_magic.access import peers
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.connection import control
 from kernel_bridge_magic.connection.cell import Cell
@@ -228,3 +229,45 @@ def test_interrupts_of_the_connection_take_the_same_way(tmp_path: Path) -> None:
         with KernelConnection(kernel.kernel, transport, Control(kernel.kernel, None)) as connection:
             connection.interrupt()
         assert kernel.interrupts == 1
+
+
+# -- ending a kernel that has no server
+
+
+def test_a_kernel_without_a_server_ends_when_it_is_told(tmp_path: Path) -> None:
+    with ConsoleKernel(tmp_path / "runtime", "1") as console:
+        kernel = Kernel(id="1", connection_file=str(console.connection_file))
+        transport, owner = ZMQTransport(kernel), ZMQTransport(kernel)
+        transport.open(30)
+        owner.open(30)
+        with KernelConnection(kernel, owner, Control(kernel, None)) as connection:
+            execution = connection.start(Cell(SLEEP, timeout=60))
+            for event in execution:
+                if isinstance(event, Stream):  # what it runs does not hold its end up
+                    Control(kernel, None).shut_down(transport)
+                    assert listening_process(kernel.connection_file) is None
+        transport.close()
+        wait_for(lambda: console.process.poll() is not None, "the end of its process")
+        assert not console.connection_file.exists()
+
+
+def test_a_kernel_that_does_not_answer_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "interrupt", lambda pid: False)  # it is a thread of this process
+
+    def script(cell: ScriptedCell) -> None:
+        raise AssertionError("it is sent no cell")
+
+    for answers, told in (
+        (False, "does not answer, so it was not shut down"),
+        (True, "was told to shut down, and has"),
+    ):
+        with ScriptedKernel(script, tmp_path, answers_control=answers) as scripted:
+            transport = ZMQTransport(scripted.kernel)
+            transport.open(30)
+            with pytest.raises(CannotConnect, match=f"^a script {told}.*end it where it was started$"):
+                Control(scripted.kernel, None).shut_down(transport, 0.5)
+            transport.close()
+            assert "shutdown_request" in scripted.received
+        scripted.connection_file.unlink()

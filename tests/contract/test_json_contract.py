@@ -41,6 +41,7 @@ MODELS = {
     ),
     "bad": json_contract.failure(BadMatch("bad")),
     "refused": json_contract.failure(fate_error(Fate.NOT_RUN, "busy", kernel="a"), KERNEL),
+    "not up": json_contract.failure(fate_error(Fate.UNKNOWN, "not up", kernel="a"), KERNEL),
     "own": json_contract.failure(OwnKernel("own", KERNEL)),
     "ambiguous": json_contract.failure(AmbiguousKernel("two", [("a.ipynb", KERNEL), ("3f9c", KERNEL)])),
     "list": json_contract.listing_model(
@@ -50,6 +51,7 @@ MODELS = {
     "copied": json_contract.copied_model(
         KERNEL, Copied("x", 1, 9, "a note"), "int", file="-", replaced=True, seconds=1.0
     ),
+    **{action: json_contract.action_model(KERNEL, action, 0.5) for action in ("restarted", "shut down", "started")},
     "interrupt": json_contract.interrupt_model(KERNEL, interrupted=False),
     "checks": json_contract.checks_model([Checkup(SERVER, (Step("DNS", None, "seen"), Step("TCP", False, "x", "y")))]),
 }
@@ -61,6 +63,10 @@ def validator() -> Any:
     import jsonschema
 
     return jsonschema.Draft202012Validator(SCHEMA)
+
+
+def test_a_kernel_that_did_not_come_up_is_not_called_safe() -> None:
+    assert MODELS["not up"]["fate"] == "unknown" and MODELS["refused"]["fate"] == "not run"
 
 
 def test_the_schema_is_a_schema() -> None:

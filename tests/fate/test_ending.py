@@ -9,7 +9,7 @@ import pytest
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.fate import timing
 from kernel_bridge_magic.fate.ending import Ending, HeldInterrupt
-from kernel_bridge_magic.fate.life import ANNOUNCED, EndSignal
+from kernel_bridge_magic.fate.life import ANNOUNCED, RESTARTS, EndSignal
 from kernel_bridge_magic.fate.verdicts import Action
 from kernel_bridge_magic.fate.watch import CellWatch
 from kernel_bridge_magic.protocol.events import Error, Note, Started, Stream
@@ -123,6 +123,10 @@ DIED = {
         "Its variables are gone"
     ),
     EndSignal.SHUTDOWN: "the kernel was shut down by another client during this cell; it has no kernel now",
+    EndSignal.OUR_RESTART: (
+        "the kernel was restarted from here during this cell (output above may be incomplete). Its variables are gone"
+    ),
+    EndSignal.OUR_SHUTDOWN: "the kernel was shut down from here during this cell; it has no kernel now",
 }
 
 
@@ -130,7 +134,7 @@ DIED = {
 @pytest.mark.parametrize("lines", [0, 2])
 def test_a_running_cell_dies_with_its_kernel_which_is_told_whatever_was_shown(sign: EndSignal, lines: int) -> None:
     cell = running().get(*[stream("a\nb\n")] * (lines // 2)).sign(sign)
-    if sign in (EndSignal.RESTART, EndSignal.SHUTDOWN):
+    if sign in ANNOUNCED:
         cell.get(error("KeyboardInterrupt", ""), status("idle"))
     cell.wait(T.shutdown_reply + T.server_end + 0.2)
     assert (cell.fate, cell.reason, cell.watch.shown) == (Fate.DIED, DIED[sign], lines)
@@ -268,10 +272,11 @@ def test_idle_said_twice_makes_us_ask_the_kernel() -> None:
 
 
 @pytest.mark.parametrize("cell", [running, Watched], ids=["running", "queued"])
+@pytest.mark.parametrize("sign", RESTARTS)
 def test_f5_f6_a_restart_whose_first_words_are_lost_is_asked_for_until_it_answers(
-    cell: Callable[[], Watched],
+    cell: Callable[[], Watched], sign: EndSignal
 ) -> None:
-    watched = cell().sign(EndSignal.RESTART).wait(T.ask_kernel_again + 0.2).asked_kernel()
+    watched = cell().sign(sign).wait(T.ask_kernel_again + 0.2).asked_kernel()
     watched.wait(2 * T.ask_kernel_again + 0.2)
     assert watched.said.count(Action.ASK_KERNEL) >= 2  # the first went to the old process
     assert watched.get(PROBE_ANSWER).fate is (Fate.DIED if cell is running else Fate.NOT_RUN)

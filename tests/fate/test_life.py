@@ -59,6 +59,15 @@ def test_behind_a_goodbye_any_other_session_is_the_new_life(restart: bool) -> No
     assert life.awaited is None
 
 
+@pytest.mark.parametrize(("restart", "sign"), [(True, EndSignal.OUR_RESTART), (False, EndSignal.OUR_SHUTDOWN)])
+def test_a_goodbye_that_this_process_brought_about_is_no_other_client_s(restart: bool, sign: EndSignal) -> None:
+    life = known_life()
+    life.end_is_ours = True
+    assert life.receive(msg("shutdown_reply", {"restart": restart}, parent="x")) is sign
+    assert (life.awaited, life.ended) == (sign, None if restart else sign)
+    assert "another" not in sign.end.told() and "from here" in sign.end.told()
+
+
 def test_behind_a_crash_whatever_the_kernel_says_is_the_new_life() -> None:
     life = known_life()
     assert life.receive(status("restarting", sender=OURS, parent="")) is EndSignal.RESTARTING

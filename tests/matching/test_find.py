@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 
 from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, BadMatch, KernelNotFound, OwnKernel
-from kernel_bridge_magic.faces import COMMAND_LINE, MAGICS, Face
+from kernel_bridge_magic.faces import COMMAND_LINE, MAGICS, Face, acting
 from kernel_bridge_magic.faces import PYTHON as PYTHON_FACE
-from kernel_bridge_magic.matching.find import find_by_id, find_one, find_only
+from kernel_bridge_magic.matching.find import find_by_id, find_named, find_one, find_only, is_named
 from kernel_bridge_magic.matching.levels import Level, could_mean, match_level
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.reports import Listing, ServerReport, Skipped
@@ -24,6 +24,7 @@ from tests.support.matches import (
     LAB,
     OTHER,
     OWN,
+    STATS,
     kernel,
     listings,
     match,
@@ -291,3 +292,70 @@ class TestFindOnly:
     def test_this_kernel_is_none(self) -> None:
         with pytest.raises(KernelNotFound):
             find_only(Listing((OWN,)))
+
+
+# -- what is named in full, for what cannot be undone
+
+ANONYMOUS = kernel(0xABCD0003)  # it has no name but its id
+
+
+@pytest.mark.parametrize(
+    ("query", "meant"),
+    [
+        ("#2", OTHER),
+        (ANALYSIS.id, ANALYSIS),
+        ("work/analysis.ipynb", ANALYSIS),
+        ("analysis.ipynb", ANALYSIS),
+        (" 'analysis' ", ANALYSIS),
+        ("lab::analysis", ANALYSIS),
+        ("Other 2", OTHER),
+        ("café", CAFE),
+        (ANONYMOUS.id, ANONYMOUS),
+    ],
+)
+def test_a_whole_name_is_enough_for_what_cannot_be_undone(query: str, meant: Kernel) -> None:
+    assert find_named(query, [ANALYSIS, OTHER, CAFE, ANONYMOUS], rows=[ANALYSIS, OTHER]) is meant
+
+
+@pytest.mark.parametrize(
+    ("query", "kernels", "whole"),
+    [
+        ("ir", [ANALYSIS, STATS], "teach/stats.ipynb"),
+        ("python3", [ANALYSIS, STATS], "work/analysis.ipynb"),
+        ("3f9c1c0e", [ANALYSIS, OTHER], "work/analysis.ipynb"),
+        ("analysi", [ANALYSIS, OTHER], "work/analysis.ipynb"),
+        ("ANALYSIS", [ANALYSIS, OTHER], "work/analysis.ipynb"),
+        ("cafe", [ANALYSIS, CAFE], "café.ipynb"),
+        ("re:^work/analysis.ipynb$", [ANALYSIS, OTHER], "work/analysis.ipynb"),
+        ("lab::analysi", [ANALYSIS, OTHER, CAFE], "work/analysis.ipynb"),
+        ("Python 3", [ANALYSIS, STATS], "work/analysis.ipynb"),
+        ("abcd0003", [ANALYSIS, ANONYMOUS], ANONYMOUS.id),
+    ],
+)
+def test_less_than_a_whole_name_is_refused_with_the_name(query: str, kernels: list[Kernel], whole: str) -> None:
+    assert find_one(query, kernels) is not None
+    with pytest.raises(BadMatch) as refused:
+        find_named(query, kernels, face=acting(MAGICS, "shutdown"))
+    told = str(refused.value)
+    assert told.endswith(f" is not the whole name of a kernel, so nothing was shut down. Did you mean {whole} ?")
+    assert find_named(whole, kernels) is find_one(query, kernels), "what it tells can be written"
+
+
+def test_a_whole_name_of_two_kernels_is_no_name() -> None:
+    twin = kernel(7, "copies/analysis.ipynb")
+    with pytest.raises(AmbiguousKernel, match="so nothing was restarted"):
+        find_named("analysis", [ANALYSIS, twin], face=acting(COMMAND_LINE, "restart"))
+    with pytest.raises(AmbiguousKernel):
+        find_named("analysis,other", [ANALYSIS, OTHER])
+    with pytest.raises(OwnKernel):
+        find_named("mine", [ANALYSIS, OWN])
+    with pytest.raises(KernelNotFound):
+        find_named("nothing", [ANALYSIS])
+    with pytest.raises(BadMatch):
+        find_named(" ", [ANALYSIS])
+
+
+def test_a_name_is_taken_by_whoever_has_it_in_full() -> None:
+    kernels = [ANALYSIS, CAFE, OWN]
+    assert all(is_named(name, kernels) for name in ("analysis", "analysis.ipynb", "mine", ANALYSIS.id, "café"))
+    assert not any(is_named(name, kernels) for name in ("python3", "3f9c1c0e", "analysi", "new", "work"))

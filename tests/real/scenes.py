@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.bridge.lifecycle import wanted
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.errors import AuthRefused, RemoteError, TimedOut
 from kernel_bridge_magic.models import Kernel
@@ -113,6 +114,22 @@ def basics(bridge: Bridge, kernel: Kernel) -> str:
         raise AssertionError("no timeout")
     assert connection.execute("'usable'").text == "'usable'"
     return said
+
+
+def lives(bridge: Bridge, server: str, beside: Kernel) -> None:
+    """Start a kernel by a name, restart it and shut it down; the kernel `beside` it stays as it is."""
+    neighbour = bridge.pool.connect(beside, "ws")
+    neighbour.execute("life = 1")
+    started = bridge.life.start(wanted("python3", "scratch"), server, as_child=False).kernel
+    kernel = bridge.find_to("restart", "scratch")
+    assert (kernel.id, kernel.server) == (started.id, beside.server), kernel
+    before = bridge.pool.connect(kernel, "ws")
+    before.execute("life = 2")
+    bridge.life.restart(kernel)
+    assert bridge.pool.connect(kernel, "ws").execute("'life' in globals()").text == "False"
+    bridge.life.shutdown(kernel)
+    assert not [it for it in bridge.kernels() if it.id == kernel.id]
+    assert neighbour.is_open and neighbour.execute("life").text == "1"
 
 
 def refused(directory: Path, url: str) -> str:
@@ -281,6 +298,8 @@ def jupyterhub(python: Path, cache: Path, directory: Path) -> Iterator[Row]:
             }, listing
             row.listed = "by the hub's URL, named ones too"
             row.ran = ran(bridge, bridge.find_by_id(ids["gpu/"], "it/gpu"))
+            for server, one in (("it", ids[""]), ("it/gpu", ids["gpu/"])):
+                lives(bridge, server, bridge.find_by_id(one, server))
             inside = bridge.find_by_id(ids[""], "it")
             # both of ann's servers leave their info files in her home
             ran(bridge, inside, _INSIDE, "(3, [True, True], 1, '42')")

@@ -448,3 +448,59 @@ def test_kernelspecs_leniently() -> None:
         specs = ServerAPI(raw.server(), Vault()).kernelspecs()
     assert specs["a"].display_name == "A" and specs["a"].language == "r"
     assert specs["b"].display_name == specs["c"].language == ""
+
+
+# -- the life of a kernel
+
+
+@pytest.mark.parametrize(
+    ("status", "is_there", "text"),
+    [
+        (403, True, "scripted does not let you do that with its kernels (403); ask whoever runs it"),
+        (404, True, "scripted does not let you do that with its kernels (404); ask whoever runs it"),
+        (405, True, "scripted does not let you do that with its kernels (405); ask whoever runs it"),
+        (404, False, "scripted has no kernel scripted any more; list the kernels again"),
+        (500, False, "scripted has no kernel scripted any more; list the kernels again"),
+        (500, True, "scripted: the server failed (500); its log says why"),
+    ],
+)
+def test_a_server_that_will_not_is_one_sentence(status: int, is_there: bool, text: str) -> None:
+    with HostileServer() as hostile:
+        hostile.state = "idle" if is_there else None
+        hostile.paths["/api/kernels/scripted/restart"] = status, {}, ""
+        with pytest.raises(BadAnswer) as refused:
+            ServerAPI(hostile.server, Vault()).restart("scripted")
+        assert str(refused.value) == text
+        assert hostile.requests.count(("POST", "/api/kernels/scripted/restart")) == 1, "nothing is done twice"
+
+
+def test_a_refusal_does_not_say_that_a_kernel_is_gone() -> None:
+    """A server that wants a cookie says 403 to all that changes something, also of kernels that never were."""
+    with HostileServer() as hostile:
+        hostile.state = None
+        hostile.paths["/api/kernels/scripted/restart"] = 403, {}, ""
+        with pytest.raises(AuthRefused):
+            ServerAPI(hostile.server, Vault()).restart("scripted")
+
+
+@pytest.mark.parametrize(
+    ("notebook", "spec"),
+    [
+        ({"metadata": {"kernelspec": {"name": "ir"}}}, "ir"),
+        ({"metadata": {"kernelspec": {"name": 7}}}, ""),
+        ({"metadata": {"kernelspec": []}}, ""),
+        ({"metadata": {}}, ""),
+        ({}, ""),
+        ([], ""),
+        (None, ""),
+    ],
+)
+def test_the_kernelspec_of_a_notebook_leniently(notebook: object, spec: str) -> None:
+    with HostileServer() as hostile:
+        hostile.paths["/api/contents/work/a b.ipynb"] = 200, {}, json.dumps({"content": notebook})
+        hostile.paths["/api/contents/work/a%20b.ipynb"] = 200, {}, json.dumps({"content": notebook})
+        assert ServerAPI(hostile.server, Vault()).notebook_kernel("/work/a b.ipynb") == spec
+        with pytest.raises(
+            BadAnswer, match=r"^scripted has no notebook x\.ipynb; write its path from the server's root$"
+        ):
+            ServerAPI(hostile.server, Vault()).notebook_kernel("x.ipynb")
