@@ -42,11 +42,17 @@ def test_short_spellings_mean_what_the_long_ones_do(short: tuple[str, ...], long
     assert given(*short) == given(*long)
 
 
+NO_COMMAND = (
+    "no command: list, exec, get, put, interrupt, restart, shutdown, start, servers, demo or completion "
+    "(kernel-bridge --help)"
+)
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ([], "no command: list, exec, get, put, interrupt, servers or demo (kernel-bridge --help)"),
-        (["--json"], "no command: list, exec, get, put, interrupt, servers or demo (kernel-bridge --help)"),
+        ([], NO_COMMAND),
+        (["--json"], NO_COMMAND),
         (["lst"], "unknown command 'lst'; did you mean `list`?"),
         (["north", "-c", "1"], "unknown command 'north'; did you mean `exec north -c CODE`?"),
         (["exec", "north"], "nothing to run. Write kernel-bridge exec NAME -c CODE, or -f FILE, or - to read it from "
@@ -122,7 +128,7 @@ def test_help_names_the_exit_statuses_that_the_page_names(line: list[str], capsy
     assert set(re.findall(r"\b\d+\b", told)) - {"0"} == set(re.findall(r"\b\d+\b", documented)) - {"0"}
 
 
-@pytest.mark.parametrize("command", ["list", "exec", "get", "put", "interrupt", "servers", "demo"])
+@pytest.mark.parametrize("command", ["list", "exec", "get", "put", "interrupt", "servers", "demo", "completion"])
 def test_help_tells_of_no_magic(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse([command, "--help"])
