@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import kernel_bridge_magic
-from kernel_bridge_magic.cli import arguments
+from kernel_bridge_magic.cli import parser
 from kernel_bridge_magic.ipython import options
 from kernel_bridge_magic.ipython.line_parser import MagicParser
 from tests.support.shells import private_shell
@@ -24,8 +24,9 @@ MAGICS: dict[str, MagicParser] = {
     "kernels": options.kernels_parser(),
     "jobs": options.jobs_parser(),
     "servers": options.servers_parser(),
+    "autoremote": options.autoremote_parser(),
 }
-PROGRAM, COMMANDS = arguments._parser()
+PROGRAM, COMMANDS = parser.parser_and_commands()
 OPTIONS = {it for parser in (PROGRAM, *MAGICS.values(), *COMMANDS.values()) for it in parser._option_string_actions}
 #: Options of other programs; those of Jupyter's have a dot and a capital, and are not looked at. And CSS variables.
 OTHERS = ("--existing", "--jp-", "--vscode-")
@@ -74,7 +75,7 @@ def magics(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The magics of a bare IPython."""
     with private_shell(tmp_path_factory.mktemp("shell")) as shell:
         kinds = shell.magics_manager.magics.values()
-        return {name for kind in kinds for name in kind} | {"load_ext", "unload_ext", "reload_ext"}
+        return {name for kind in kinds for name in kind} | {"local", "load_ext", "unload_ext", "reload_ext"}
 
 
 @functools.cache
@@ -93,7 +94,9 @@ def test_the_texts_of_all_modules(magics: set[str]) -> None:
 
 #: Modules that one face alone uses. All others hand on what `faces` says.
 ONLY_MAGICS = {"cli/demo.py"} | {f"ipython/{path.name}" for path in (PACKAGE / "ipython").glob("*.py")}
-ONLY_COMMANDS = {f"cli/{name}.py" for name in ("arguments", "commands", "login", "main", "many", "outcome")}
+ONLY_COMMANDS = {
+    f"cli/{name}.py" for name in ("arguments", "commands", "completion", "login", "main", "many", "outcome", "parser")
+}
 
 
 def others_words(name: str, text: str) -> list[str]:
@@ -123,7 +126,7 @@ def test_a_document(name: str, magics: set[str]) -> None:
     ("text", "says"),
     [
         ("%kernels --every lists them", ["--every"]),
-        ("%autoremote MATCH sets one", ["%autoremote"]),
+        ("%elsewhere MATCH sets one", ["%elsewhere"]),
         ("%kernels --save", ["%kernels --save"]),
         ("kernel-bridge run x", ["kernel-bridge run"]),
         ("kernel-bridge interrupt x --code 1", ["kernel-bridge interrupt --code"]),

@@ -263,3 +263,50 @@ def test_unload(terminal: Terminal) -> None:
     assert terminal.run("%kernels").startswith("UsageError: Line magic function `%kernels` not found")
     terminal.run("%load_ext kernel_bridge_magic")
     assert terminal.run("%remote -q notes 1+1").endswith("]: 2")
+
+
+def test_a_restart_asks_first(terminal: Terminal) -> None:
+    terminal.run("%remote -q notes life = 1")
+    terminal.start("%kernels --restart notes")
+    terminal.wait_for(f"restart {NOTEBOOK}? [y/N]")
+    terminal.type("no")
+    assert terminal.finish().endswith(f"nothing was done to {NOTEBOOK}")
+    assert terminal.run("%remote -q notes life").endswith("1")
+    terminal.start("%kernels --restart notes")
+    terminal.wait_for("[y/N]")
+    terminal.type("y")
+    assert re.search(rf"restarted {NOTEBOOK} in \d+\.\d s; its variables are gone$", terminal.finish())
+    assert terminal.run("%remote -q notes 'life' in globals()").endswith("False")
+
+
+def test_ctrl_c_at_the_question_is_no(terminal: Terminal) -> None:
+    terminal.run("%remote -q notes life = 2")
+    terminal.start("%kernels --shutdown notes")
+    terminal.wait_for("[y/N]")
+    terminal.interrupt()
+    assert "interrupted; nothing was done" in terminal.finish().replace("\n", " ")
+    assert terminal.run("%remote -q notes life").endswith("2")
+
+
+@pytest.fixture(params=["IPython", "jupyter console"])
+def typed_at(request: pytest.FixtureRequest, terminal: Terminal, tmp_path: Path) -> Iterator[Terminal]:
+    """Where somebody types, beside the kernels of `terminal`."""
+    if request.param == "IPython":
+        yield terminal
+        return
+    runtime_dir = request.getfixturevalue("jupyter_server").runtime_dir
+    with Terminal(tmp_path, runtime_dir, console=True) as console:
+        yield console
+
+
+def test_tab_and_the_question_mark_in_a_cell_of_the_other_kernel(typed_at: Terminal) -> None:
+    terminal = typed_at
+    terminal.run("%%remote -q notes\ndef mean_there(values):\n    'doc of mean_there'\nmean_of_all = 1")
+    terminal.hold("%remote notes mean")
+    terminal.tab("mean_of_all")
+    assert any("mean_there" in line for line in terminal.screen)
+    terminal.leave()
+    terminal.hold("%remote --no-")
+    terminal.tab("--no-raise-error")
+    terminal.leave()
+    assert "doc of mean_there" in terminal.run("%%remote -q notes\nmean_there?")

@@ -19,6 +19,7 @@ REQUEST = "request"  # what the cell asked its front end for
 KERNELS = "kernels"  # how far a cell is on many kernels
 JOB = "job"  # how far a background job is
 COPYING = "copying"  # how far a variable is on its way
+PLACE = "place"  # in which kernel the cell ran, while %autoremote is on
 VARIABLE = "variable"  # which variable was copied
 #: the kinds whose next line replaces the one before
 IN_PLACE = frozenset({QUEUED, INCOMING, COPYING})
@@ -26,6 +27,9 @@ IN_PLACE = frozenset({QUEUED, INCOMING, COPYING})
 # JupyterLab's and Notebook 7's colour, VS Code's, and one that can be read on white and on black.
 _GREY = "var(--jp-ui-font-color2, var(--vscode-descriptionForeground, #767676))"
 _STYLE = f"color: {_GREY}; font: 0.85em var(--jp-code-font-family, monospace); white-space: pre-wrap; padding: 0 8px"
+
+# Beside the first line of the output, and not above it.
+_AT_THE_RIGHT = "float: right"
 
 
 class Heading:
@@ -35,11 +39,12 @@ class Heading:
         self.below: tuple[object, ...] = ()
 
 
-def bundle(text: str) -> dict[str, Any]:
+def bundle(text: str, kind: str = "") -> dict[str, Any]:
     """Build the MIME bundle of a line; an empty bundle removes the line."""
     if not text:
         return {}
-    return {"text/plain": text, "text/html": f'<div style="{_STYLE}">{html.escape(text)}</div>'}
+    style = f"{_STYLE}; {_AT_THE_RIGHT}" if kind == PLACE else _STYLE
+    return {"text/plain": text, "text/html": f'<div style="{style}">{html.escape(text)}</div>'}
 
 
 def metadata(kind: str) -> dict[str, Any]:

@@ -123,11 +123,11 @@ class NotebookSink:
         if not text and not update:
             return
         if kind not in IN_PLACE:
-            self._publish(bundle(text), metadata(kind), "", False)
+            self._publish(bundle(text, kind), metadata(kind), "", False)
             return
         self._informed = (self._informed | {kind}) if text else (self._informed - {kind})
         with outside(self._shell):
-            self._publish(bundle(text), metadata(kind), f"kernel-bridge:{self._cell}:{kind}", update)
+            self._publish(bundle(text, kind), metadata(kind), f"kernel-bridge:{self._cell}:{kind}", update)
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask with `input` or `getpass`, which an ipykernel sends to its front end."""
@@ -179,7 +179,7 @@ class LateSink:
 
     def inform(self, kind: str, text: str) -> None:
         if text:
-            self.display(bundle(text), metadata(kind), "", False)
+            self.display(bundle(text, kind), metadata(kind), "", False)
 
     def ask(self, prompt: str, password: bool) -> str:
         """Refuse: nobody sits before a cell that is over."""

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from kernel_bridge_magic.display.neutral import QUEUED, REQUEST, WIDGETS, waiting
+from kernel_bridge_magic.display.neutral import PLACE, QUEUED, REQUEST, WIDGETS, waiting
 from kernel_bridge_magic.errors import CellError
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import (
@@ -108,11 +108,17 @@ class Relay:
     then it is shown when it is raised.
 
     With `hold_result` the last result is not shown but kept in `held`, for a caller that returns it. Without `widgets`
-    a widget is shown as its text.
+    a widget is shown as its text. `mark` is shown above the outputs, if there are any: it says whose they are.
     """
 
     def __init__(
-        self, sink: Sink, kernel: Kernel, *, hold_result: bool = False, widgets: Widgets | None = None
+        self,
+        sink: Sink,
+        kernel: Kernel,
+        *,
+        hold_result: bool = False,
+        widgets: Widgets | None = None,
+        mark: str = "",
     ) -> None:
         self._sink = sink
         self._kernel = kernel
@@ -125,6 +131,7 @@ class Relay:
         self.held: RemoteValue | None = None
         self._held_id = ""
         self._payloads = 0
+        self._mark, self._is_marked = mark, False
         self._begun = False  # as far as we were told
 
     @property
@@ -149,6 +156,7 @@ class Relay:
         if isinstance(event, _BEGUN):
             self._waits_no_more()
         if isinstance(event, _BEHIND):
+            self._show_mark(event)
             self.show_error()
         if self._widgets is not None and self._widgets.take_event(event):
             return
@@ -209,6 +217,14 @@ class Relay:
             with contextlib.suppress(Exception):  # it may be the sink that is broken
                 self._waits_no_more()
             raise
+
+    def _show_mark(self, event: Event) -> None:
+        """Show the mark before the first output, and before the first one after all were cleared."""
+        if isinstance(event, ClearOutput):
+            self._is_marked = False
+        elif self._mark and not self._is_marked and _leaves_output(event):
+            self._is_marked = True
+            self.inform(PLACE, self._mark)
 
     def _waits_no_more(self) -> None:
         if not self._begun:
@@ -293,6 +309,11 @@ class Relay:
         if why := self._widgets.why_text():
             self.inform(WIDGETS, why)
         return False
+
+
+def _leaves_output(event: Event) -> bool:
+    """Return whether an event adds something to see below the cell."""
+    return not isinstance(event, CommMessage) and not (isinstance(event, DisplayData) and event.update)
 
 
 def _told(event: Payload) -> tuple[str, str]:

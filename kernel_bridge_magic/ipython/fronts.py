@@ -96,6 +96,10 @@ class NotebookFront:
             self._job_cell, self._job_cell_id = JobCell(), msg_id
         return NotebookScreen(JobSink(self._shell.kernel, parent, number, limit, self._job_cell), parent)
 
+    def mark(self, kernel: Kernel) -> str:
+        """Return what says at outputs that they are of a kernel where all cells run."""
+        return f"→ {kernel.title}"
+
     def show(self, outputs: list[Output]) -> None:
         """Show nbformat outputs in the cell that runs now."""
         show_outputs(outputs, self.sink())
@@ -146,6 +150,10 @@ class TerminalFront:
         line = f"job {number} → {kernel.title}:"
         sink = LateTerminalSink(self._shell, self._left_open, self._heading, line, whole_lines=True)
         return TerminalScreen(sink, number)
+
+    def mark(self, kernel: Kernel) -> str:
+        """Return what says at outputs that they are of a kernel where all cells run."""
+        return ""  # the prompt does
 
     def show(self, outputs: list[Output]) -> None:
         """Show nbformat outputs in the cell that runs now."""

@@ -5,19 +5,29 @@ from __future__ import annotations
 import atexit
 import contextlib
 import re
+import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
+from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class, no_var_expand
 from traitlets import TraitError
 
 from kernel_bridge_magic import reloads
 from kernel_bridge_magic.choices import check_for_one
 from kernel_bridge_magic.errors import AmbiguousKernel, BadInput, BadMatch, BadOption
 from kernel_bridge_magic.interrupts import held, sends_nothing
+from kernel_bridge_magic.ipython.autoremote import AutoRemote
+from kernel_bridge_magic.ipython.completion import TypingHelp
 from kernel_bridge_magic.ipython.config import KernelBridge
 from kernel_bridge_magic.ipython.line_parser import HelpWanted
-from kernel_bridge_magic.ipython.options import jobs_parser, kernels_parser, remote_parser, servers_parser
+from kernel_bridge_magic.ipython.options import (
+    autoremote_parser,
+    jobs_parser,
+    kernels_parser,
+    remote_parser,
+    servers_parser,
+)
+from kernel_bridge_magic.ipython.routing import goes_on, typed_cell
 from kernel_bridge_magic.transfer.names import check
 
 if TYPE_CHECKING:
@@ -41,6 +51,9 @@ class BridgeMagics(Magics):
         super().__init__(shell=shell)
         #: the user's configuration; `%config KernelBridge` shows and changes it
         self.settings = KernelBridge(parent=shell)
+        #: where the cells of this shell run
+        self.auto = AutoRemote(shell)
+        self._typing_help = TypingHelp(self)
 
     @cached_property
     def _here(self) -> InShell:
@@ -52,12 +65,28 @@ class BridgeMagics(Magics):
         return here
 
     @property
+    def here(self) -> InShell:
+        """What the magics do in this shell; made at the first use."""
+        return self._here
+
+    @property
+    def opened(self) -> InShell | None:
+        """What the magics do in this shell, None before their first use."""
+        return self._here if "_here" in self.__dict__ else None
+
+    @property
     def bridge(self) -> Bridge:
         """The servers and connections of this shell."""
         return self._here.bridge
 
     def close(self) -> None:
-        """Close the connections, if any magic was ever used."""
+        """Give the shell back what it had, and close the connections, if any magic was ever used."""
+        self._typing_help.unload()
+        if self.auto.kernel is not None:
+            from kernel_bridge_magic.ipython.elsewhere import end
+
+            end(self._here, self.auto)
+        self.auto.unload()
         if "_here" in self.__dict__:
             atexit.unregister(self._here.close)
             self._here.close()
@@ -77,23 +106,29 @@ class BridgeMagics(Magics):
     @no_var_expand
     @line_magic
     def kernels(self, line: str) -> KernelList | None:
-        """List every kernel in reach: %kernels [MATCH]."""
+        """List every kernel in reach, or do something with one of them: %kernels [MATCH]."""
         if (renewed := self._renewed()) is not None:
             return renewed.kernels(line)  # type: ignore[no-any-return] # IPython's decorators say nothing
         try:
-            options, match = kernels_parser().parse_line(line, self._expand)
+            options, match = kernels_parser().parse_line(line, self.expand)
         except HelpWanted as wanted:
             print(wanted)
+            return None
+        here = self._here  # before all other imports: in these Ctrl-C is held back
+        from kernel_bridge_magic.ipython.kernel_actions import act, action_of
+
+        if verb := action_of(options):
+            act(here, verb, match, options)
             return None
         if options.follow and options.watch:
             raise BadOption("--follow shows what one kernel runs, --watch the table of kernels: leave out one of them")
         if options.follow or options.watch:
             from kernel_bridge_magic.ipython.following import follow, watch
 
-            (follow if options.follow else watch)(self._here, match, options)
+            (follow if options.follow else watch)(here, match, options)
             return None
         with sends_nothing():
-            return self._here.kernels(match, options)
+            return here.kernels(match, options)
 
     # -- %servers
 
@@ -104,7 +139,7 @@ class BridgeMagics(Magics):
         if (renewed := self._renewed()) is not None:
             return renewed.servers(line)  # type: ignore[no-any-return]
         try:
-            options, rest = servers_parser().parse_line(line, self._expand)
+            options, rest = servers_parser().parse_line(line, self.expand)
         except HelpWanted as wanted:
             print(wanted)
             return None
@@ -127,9 +162,9 @@ class BridgeMagics(Magics):
         parser = remote_parser()
         try:
             if cell is None:
-                options, match, code = parser.parse_head(line, self._expand)
+                options, match, code = parser.parse_head(line, self.expand)
             else:
-                options, match = parser.parse_line(line, self._expand)
+                options, match = parser.parse_line(line, self.expand)
                 code = cell
         except HelpWanted as wanted:
             print(wanted)
@@ -158,6 +193,52 @@ class BridgeMagics(Magics):
             several.all_option = "--all"
             raise
 
+    # -- %autoremote
+
+    @no_var_expand
+    @line_cell_magic
+    def autoremote(self, line: str, cell: str | None = None) -> RemoteValue | None:
+        """Run every following cell in another kernel: %autoremote MATCH, until %autoremote off."""
+        if (renewed := self._renewed()) is not None:
+            return renewed.autoremote(line, cell)  # type: ignore[no-any-return]
+        if cell is not None:
+            from kernel_bridge_magic.ipython.elsewhere import run
+
+            return run(self._here, self.auto, cell)
+        try:
+            options, match = autoremote_parser().parse_line(line, self.expand)
+        except HelpWanted as wanted:
+            print(wanted)
+            return None
+        here = self._here
+        from kernel_bridge_magic.ipython.elsewhere import begin, end, keep_in_history, where
+
+        cell_here = typed_cell(sys._getframe())
+        if not match:
+            where(here, self.auto)
+        elif match.lower() == "off":
+            end(here, self.auto)
+            keep_in_history(self.shell, cell_here)
+        elif goes_on(cell_here):
+            raise BadInput("%autoremote is for the cells that follow. Put the code below it into the next one")
+        else:
+            begin(here, self.auto, match, options)
+        return None
+
+    @no_var_expand
+    @cell_magic
+    def local(self, line: str, cell: str) -> None:
+        """Run one cell here while %autoremote is on: %%local, with the code below it."""
+        # The transformer of `auto` has taken this line away where it can, and IPython runs the cell.
+        if line.strip():
+            raise BadOption("%%local has no options. Write the code below it")
+        outcome = self.shell.run_cell(cell)
+        if (raised := outcome.error_before_exec or outcome.error_in_exec) is not None:
+            from kernel_bridge_magic.display.hooks import leave_out
+
+            leave_out(self.shell, raised)  # it is shown already
+            raise raised
+
     # -- %jobs
 
     @no_var_expand
@@ -167,7 +248,7 @@ class BridgeMagics(Magics):
         if (renewed := self._renewed()) is not None:
             return renewed.jobs(line)  # type: ignore[no-any-return]
         try:
-            options, number = jobs_parser().parse_line(line, self._expand)
+            options, number = jobs_parser().parse_line(line, self.expand)
         except HelpWanted as wanted:
             print(wanted)
             return None
@@ -177,7 +258,7 @@ class BridgeMagics(Magics):
 
     # -- shared
 
-    def _expand(self, word: str) -> str:
+    def expand(self, word: str) -> str:
         """Return the value of a word that is `$name` or `{expr}` as a whole, for a Kernel its id; else the word."""
         found = re.fullmatch(r"\$([A-Za-z_]\w*)|\{(.+)\}", word)
         if found is None:
@@ -194,6 +275,7 @@ class BridgeMagics(Magics):
 
 BridgeMagics.remote.__doc__ = remote_parser().format_help()
 BridgeMagics.kernels.__doc__ = kernels_parser().format_help()
+BridgeMagics.autoremote.__doc__ = autoremote_parser().format_help()
 BridgeMagics.jobs.__doc__ = jobs_parser().format_help()
 BridgeMagics.servers.__doc__ = servers_parser().format_help()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from kernel_bridge_magic.choices import IF_BUSY_OF_MANY, TRANSPORTS, at_least_one, every, size, timeout
+import functools
+
+from kernel_bridge_magic.choices import IF_BUSY, IF_BUSY_OF_MANY, TRANSPORTS, at_least_one, every, size, timeout
 from kernel_bridge_magic.ipython.line_parser import MagicParser
 from kernel_bridge_magic.text import Hidden, hide
 
@@ -63,13 +65,7 @@ def remote_parser() -> MagicParser:
     parser.add_argument("--yes", action="store_true", help=asks)
     busy = "if the kernel is busy: wait (default), fail, skip it (with several), or run beside it (ipykernel 7)"
     parser.add_argument("--if-busy", metavar="|".join(IF_BUSY_OF_MANY), choices=IF_BUSY_OF_MANY, help=busy)
-    parser.add_argument("--no-raise-error", action="store_true", help="show a remote error, but let this cell succeed")
-    parser.add_argument("--history", action="store_true", help="keep the code in the other kernel's In and Out")
-    names = "|".join(TRANSPORTS)
-    how = "how to connect (default: auto)"
-    parser.add_argument("--transport", metavar=names, choices=TRANSPORTS, default="auto", help=how)
-    keeps = "keep the output there until it has arrived here (ipykernel 7 or newer)"
-    parser.add_argument("--durable", action="store_true", help=keeps)
+    _add_of_any_cell(parser)
     there = "bind these variables of here in the other kernel before the cell runs: a,b or NEW=OLD"
     parser.add_argument("-i", action="append", metavar="NAMES", help=there)
     here = "bind these variables of the other kernel here once the cell has ended well; of several kernels, dicts"
@@ -82,22 +78,91 @@ def remote_parser() -> MagicParser:
     return parser
 
 
+def _add_of_any_cell(parser: MagicParser) -> None:
+    """Add the options that a cell has as well as every cell of `%autoremote`."""
+    parser.add_argument("--no-raise-error", action="store_true", help="show a remote error, but let this cell succeed")
+    parser.add_argument("--history", action="store_true", help="keep the code in the other kernel's In and Out")
+    names = "|".join(TRANSPORTS)
+    how = "how to connect (default: auto)"
+    parser.add_argument("--transport", metavar=names, choices=TRANSPORTS, default="auto", help=how)
+    keeps = "keep the output there until it has arrived here (ipykernel 7 or newer)"
+    parser.add_argument("--durable", action="store_true", help=keeps)
+
+
+#: options of %remote for which no cell but one of its own is the place
+_OF_ONE_CELL = (
+    *("-i", "-o", "--result", "--max-size", "--pickle", "--bg"),
+    *("--all", "-j", "--at-once", "--no-group", "--yes"),
+)
+
+
+def autoremote_parser() -> MagicParser:
+    """Build the parser of %autoremote: the options of %remote that make sense for every cell."""
+    parser = MagicParser(
+        prog="autoremote",
+        usage="%autoremote [options] MATCH, %autoremote, or %autoremote off",
+        description="Run every following cell in another kernel, as if it began with %%remote MATCH, until\n"
+        "%autoremote off. Without MATCH it says where cells run now. %%local runs one cell here.",
+        epilog="examples:\n  %autoremote north\n  %autoremote\n  %autoremote off\n",
+        refused={name: f"{name} is for one cell: write %%remote {name} above it" for name in _OF_ONE_CELL},
+    )
+    parser.add_argument("-s", "--server", type=hide, metavar="NAME|URL", help="only that server")
+    stops = "stop waiting for a cell after that long (30, 5m); the code keeps running there"
+    parser.add_argument("--timeout", metavar="SECONDS", type=timeout, help=stops)
+    busy = "if the kernel is busy: wait (default), fail, or run beside it (ipykernel 7)"
+    parser.add_argument("--if-busy", metavar="|".join(IF_BUSY), choices=IF_BUSY, help=busy)
+    _add_of_any_cell(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="put no mark at the outputs of the other kernel")
+    return parser
+
+
 def kernels_parser() -> MagicParser:
     """Build the parser of %kernels."""
     parser = MagicParser(
         prog="kernels",
-        usage="%kernels [options] [MATCH], or %kernels --follow MATCH",
-        description="List every running kernel that can be reached, or only kernels that match.",
-        epilog="examples:\n  %kernels\n  %kernels analysis\n  ks = %kernels\n  %kernels --watch 5\n"
-        "  %kernels --follow north\n",
+        usage="%kernels [options] [MATCH], or %kernels --follow MATCH\n"
+        "       %kernels --interrupt MATCH | --restart MATCH | --shutdown MATCH\n"
+        "       %kernels --start NOTEBOOK|KIND [--name NAME] [-s SERVER]",
+        description="List every running kernel that can be reached, or only kernels that match; or do something with\n"
+        "one of them.",
+        epilog="--restart and --shutdown ask first. They take a whole name: a row (#2), an id, a path, or a file\n"
+        "name, with or without its ending.\n\n"
+        "examples:\n  %kernels\n  %kernels analysis\n  ks = %kernels\n  %kernels --watch 5\n"
+        "  %kernels --follow north\n  %kernels --restart north\n  %kernels --start python3 --name scratch\n",
     )
     parser.add_argument("-s", "--server", type=hide, metavar="NAME|URL", help="only that server")
     parser.add_argument("-v", "--verbose", action="store_true", help="whole ids, URLs, processes (memory, CPU, start)")
     again = "list again every so many seconds (default: 2), in place, until interrupted"
     parser.add_argument("--watch", nargs="?", type=every, const=2.0, metavar="SECONDS", help=again)
     mirrors = "show what others run in the kernel that MATCH means, input and output, until interrupted; read only"
-    parser.add_argument("--follow", action="store_true", help=mirrors)
+    does = parser.add_mutually_exclusive_group()
+    does.add_argument("--follow", action="store_true", help=mirrors)
+    does.add_argument("--interrupt", action="store_true", help="interrupt what that kernel runs, whoever began it")
+    does.add_argument("--restart", action="store_true", help="restart that kernel; its variables are gone")
+    does.add_argument("--shutdown", action="store_true", help="shut that kernel down; its variables are gone")
+    starts = "start a kernel for a notebook, or of a kind (python3): on a server, or as a child of this shell"
+    does.add_argument("--start", action="store_true", help=starts)
+    found = "with --start: what the kernel is found as, %%%%remote NAME"
+    parser.add_argument("--name", metavar="NAME", default="", help=found)
+    parser.add_argument("--yes", action="store_true", help="do not ask before --restart and --shutdown")
     return parser
+
+
+#: the magics whose line names a kernel
+TAKES_MATCH = frozenset({"remote", "kernels", "autoremote"})
+
+
+@functools.cache
+def parser_of(name: str) -> MagicParser | None:
+    """Return the parser of one of our magics, by its name; None for another one."""
+    makers = {
+        "remote": remote_parser,
+        "kernels": kernels_parser,
+        "servers": servers_parser,
+        "jobs": jobs_parser,
+        "autoremote": autoremote_parser,
+    }
+    return makers[name]() if name in makers else None
 
 
 def jobs_parser() -> MagicParser:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kernel_bridge_magic.bridge.bridge import Bridge
+from kernel_bridge_magic.bridge.pool import ANY_CELL
 from kernel_bridge_magic.bridge.pump import Pump
 from kernel_bridge_magic.bridge.runner import run
 from kernel_bridge_magic.bridge.widgets import WidgetBridge
@@ -41,6 +42,7 @@ from kernel_bridge_magic.errors import (
 from kernel_bridge_magic.faces import MAGICS
 from kernel_bridge_magic.interrupts import aside, held, sends_nothing
 from kernel_bridge_magic.ipython.config import KernelBridge
+from kernel_bridge_magic.ipython.elsewhere import find_again
 from kernel_bridge_magic.ipython.fronts import NotebookFront, TerminalFront
 from kernel_bridge_magic.ipython.variables import asked_for, bind, check_names, larger, sent_lines
 from kernel_bridge_magic.jobs.jobs import Jobs
@@ -148,8 +150,10 @@ class InShell:
             find = functools.partial(self.bridge.find_all, match, options.server, every=options.all)
             return aside(find, "kernel-bridge-find")
 
-    def run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
-        """Run code in the kernel and show its output here; with `hold_result` return the result instead of showing it.
+    def run(self, match: str | Kernel, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
+        """Run code in a kernel and show its output here; with `hold_result` return the result instead of showing it.
+
+        Where a kernel is given, and no MATCH, it is that one or none, and outputs are marked as not of here.
 
         Raises:
             RemoteError, FateError: what the cell ended with, unless `options.no_raise_error`.
@@ -162,7 +166,7 @@ class InShell:
             finally:
                 options.variables.release()  # a traceback that is kept would keep its memory, too
 
-    def _run(self, match: str, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
+    def _run(self, match: str | Kernel, code: str, options: Any, *, hold_result: bool) -> RemoteValue | None:
         sink = self.front.sink()
         ask = input if sink.can_ask else None
         options.variables = dataclasses.replace(options.variables, keeps=ask is not None)
@@ -174,8 +178,12 @@ class InShell:
             except BadVariable as problem:
                 options.variables = larger(options.variables, problem, ask)
         with widgets.cell(execution, self.front.parent(), sink) as cell_widgets:
-            relay = Relay(sink, kernel, hold_result=hold_result, widgets=cell_widgets)
+            mark = "" if isinstance(match, str) or options.quiet else self.front.mark(kernel)
+            relay = Relay(sink, kernel, hold_result=hold_result, widgets=cell_widgets, mark=mark)
             outcome = run(execution, relay, sink)
+        if ask is not None and not hold_result:
+            for connection in self.bridge.pool.known(kernel)[:1]:
+                connection.introspection.warm_up()  # somebody may press Tab in the next one
         if isinstance(outcome.error, BadVariable) and outcome.error.size:
             outcome = self._get_larger(outcome, options, relay, ask)
         for text in bind(self.shell.user_ns, outcome):
@@ -225,14 +233,14 @@ class InShell:
         return asked_for(options, self.shell.user_ns)
 
     def _start(
-        self, match: str, code: str, options: Any, sink: CappedSink | TerminalSink
+        self, match: str | Kernel, code: str, options: Any, sink: CappedSink | TerminalSink
     ) -> tuple[WidgetBridge, Kernel, Execution]:
         """Find the kernel, connect to it, and send the code as the very last thing."""
-        kernel = self.find(match, options.server)
+        kernel = self.find(match, options.server) if isinstance(match, str) else find_again(self, match)
         described = self.cell(code, [kernel], options)
         # This relay shows notes while the connection is opened. Widgets need one that knows the connection.
         relay = Relay(sink, kernel)
-        if not options.quiet:
+        if not options.quiet and isinstance(match, str):
             self._introduce(match, kernel, relay)
         check_names(options.variables, [kernel])
         cell = dataclasses.replace(
@@ -242,13 +250,18 @@ class InShell:
             keep_outputs=bool(options.result),
         )
         with relay.waiting():
-            connection = self.bridge.pool.connect(kernel, options.transport, note=relay.show, cell=cell)
-            connection.reconnect_timeout = self.reconnect_timeout
+            connection = self.connect(kernel, options.transport, relay, cell)
             widgets = self.widgets_of(connection)
             execution = connection.start(cell, relay.show)
         for text in sent_lines(execution.sent, kernel.title):
             relay.inform(VARIABLE, text)
         return widgets, kernel, execution
+
+    def connect(self, kernel: Kernel, transport: str, relay: Relay, cell: Cell = ANY_CELL) -> KernelConnection:
+        """Return the open connection to a kernel, as `Pool.connect` does; `relay` shows what that has to say."""
+        connection = self.bridge.pool.connect(kernel, transport, note=relay.show, cell=cell)
+        connection.reconnect_timeout = self.reconnect_timeout
+        return connection
 
     def widgets_of(self, connection: KernelConnection) -> WidgetBridge:
         """Return the widgets of an open connection."""

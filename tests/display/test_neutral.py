@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from kernel_bridge_magic.display.neutral import bundle, metadata, waiting
+from kernel_bridge_magic.display.neutral import KERNEL, PLACE, bundle, metadata, waiting
 from kernel_bridge_magic.protocol.events import Queued
 
 
@@ -32,6 +32,13 @@ def test_a_line_is_one_element_whose_text_is_what_was_given(text: str) -> None:
 def test_its_colour_is_the_theme_s_where_there_is_one() -> None:
     style = bundle("x")["text/html"]
     assert "color: var(--jp-ui-font-color2, var(--vscode-descriptionForeground, #767676))" in style
+
+
+def test_the_mark_of_a_place_stands_at_the_right_and_no_other_line() -> None:
+    seen = Seen()
+    seen.feed((mark := bundle("→ <b>x", PLACE))["text/html"])
+    assert (mark["text/plain"], seen.text, seen.tags) == ("→ <b>x", "→ <b>x", ["div"])
+    assert "float: right" in mark["text/html"] and "float" not in bundle("x", KERNEL)["text/html"]
 
 
 def test_a_line_that_is_taken_away_is_an_empty_bundle() -> None:

@@ -430,3 +430,47 @@ def test_a_foreign_prompt_cannot_draw_and_has_an_end() -> None:
     assert prompt.isprintable()
     assert "\\x1b" in prompt
     assert len(prompt) < 1100
+
+
+# -- the mark of another kernel's outputs
+
+MARKED = ("inform", "place", "→ a.ipynb")
+
+
+def kinds_with_mark(*events: Event, mark: str = "→ a.ipynb") -> list[Any]:
+    """What is shown of events, with the mark as it is and of all else the kind."""
+    screen = Screen()
+    relay = Relay(screen, OWN, mark=mark)
+    for event in events:
+        relay.show(event)
+    relay.finish()
+    return ["mark" if it == MARKED else it[0] for it in screen.shown]
+
+
+TEXT, FIGURE = Stream("stdout", "x"), DisplayData({"text/plain": "f"}, {}, "d")
+
+
+@pytest.mark.parametrize("first", [TEXT, FIGURE, ExecuteResult({"text/plain": "1"}, {}, 1), Page({"text/plain": "p"})])
+def test_a_mark_stands_once_above_the_outputs(first: Event) -> None:
+    shown = kinds_with_mark(Started(), first, TEXT)
+    assert shown[0] == "mark" and shown.count("mark") == 1 and len(shown) == 3
+    assert "mark" not in kinds_with_mark(Started(), first, TEXT, mark="")
+
+
+def test_what_leaves_nothing_to_see_has_no_mark() -> None:
+    assert "mark" not in kinds_with_mark(
+        Started(), Note("restarted"), DisplayData({"text/plain": "f"}, {}, "d", True), ClearOutput(True)
+    )
+
+
+def test_outputs_that_are_cleared_take_the_mark_along() -> None:
+    assert kinds_with_mark(TEXT, ClearOutput(True), TEXT) == ["mark", "stream", "clear", "mark", "stream"]
+
+
+def test_a_mark_stands_above_a_traceback_and_shows_its_name_as_text() -> None:
+    screen = Screen()
+    relay = Relay(screen, OWN, mark=f"→ {TITLE}")
+    relay.show(Error("E", "no", ("E: no",)))
+    relay.finish()
+    (_, kind, text), (last, _) = screen.shown
+    assert (kind, text, last) == ("place", "→ \\x1b]0;owned\\x07", "error")

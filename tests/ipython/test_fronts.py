@@ -158,3 +158,9 @@ def test_a_job_is_shown_above_the_prompt(capsys: pytest.CaptureFixture[str]) -> 
     assert isinstance(front.screen(3, NORTH), TerminalScreen)
     front.last_word("1 job left running: 3 (north)")
     assert capsys.readouterr().err == "kernel-bridge: 1 job left running: 3 (north)\n"
+
+
+def test_only_a_notebook_marks_outputs_since_a_terminal_s_prompt_does() -> None:
+    front, _ = notebook()
+    assert front.mark(NORTH) == "→ students/north.ipynb"
+    assert TerminalFront(SimpleNamespace()).mark(NORTH) == ""

@@ -48,7 +48,10 @@ from tests.support.shells import bridged_shell, run
 from tests.support.transports import connect_over, found
 
 Capture = pytest.CaptureFixture[str]
-NAMES = {"line": {"kernels", "servers", "remote", "jobs"}, "cell": {"remote"}}
+NAMES = {
+    "line": {"kernels", "servers", "remote", "jobs", "autoremote"},
+    "cell": {"remote", "autoremote", "local"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -904,3 +907,33 @@ def test_a_cell_that_cannot_be_sent_is_refused_before_it_waits_for_a_busy_kernel
         assert screen.getvalue() == ""
         assert owner.unharmed()
     server.delete_kernel(kernel_id)
+
+
+FIRST_USE = """
+import signal, sys
+from IPython.core.interactiveshell import InteractiveShell
+
+class CtrlC:
+    def find_spec(self, name, *given):
+        if name == sys.argv[2]:
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+
+shell = InteractiveShell()
+shell.run_line_magic("load_ext", "kernel_bridge_magic")
+sys.meta_path.insert(0, CtrlC())
+shell.run_cell(sys.argv[1])
+shell.run_cell("%servers")
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "imports"), [("%kernels --start python3", "bridge.pool"), ("%autoremote north", "display.relay")]
+)
+def test_ctrl_c_at_the_first_use_is_one_line(tmp_path: Path, line: str, imports: str) -> None:
+    env = private_env(tmp_path, tmp_path / "none")
+    command = [sys.executable, "-c", FIRST_USE, line, f"kernel_bridge_magic.{imports}"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    first, second = without_colours(done.stdout).splitlines()
+    assert first == "KeyboardInterrupt: interrupted; nothing was run"
+    assert "no server" in second, "the next use is as the first"

@@ -6,7 +6,7 @@ import pytest
 
 from kernel_bridge_magic.errors import BadInput, BadOption
 from kernel_bridge_magic.ipython.line_parser import HelpWanted, MagicParser
-from kernel_bridge_magic.ipython.options import kernels_parser, remote_parser, servers_parser
+from kernel_bridge_magic.ipython.options import autoremote_parser, kernels_parser, remote_parser, servers_parser
 
 PARSERS = {"remote": remote_parser, "kernels": kernels_parser, "servers": servers_parser}
 
@@ -40,6 +40,22 @@ def test_what_an_option_does_not_accept_is_one_line(name: str, line: str) -> Non
     with pytest.raises((BadInput, BadOption)) as raised:
         parse(PARSERS[name](), line)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "line", ["-o x north", "--all north", "north --bg", "--result=r north", "-i a,b north", "-j 3 x"]
+)
+def test_what_is_for_one_cell_is_refused_for_every_cell(line: str) -> None:
+    with pytest.raises(BadOption, match=r"^(-\w|--[a-z]+) is for one cell: write %%remote (-\w|--[a-z]+) above it$"):
+        parse(autoremote_parser(), line)
+
+
+def test_each_option_of_a_cell_is_one_of_every_cell_or_refused_for_it() -> None:
+    of_a_cell, of_every_cell = (set(it.options_from("-")) for it in (remote_parser(), autoremote_parser()))
+    assert of_every_cell < of_a_cell
+    for name in of_a_cell - of_every_cell:
+        with pytest.raises(BadOption, match="is for one cell"):
+            parse(autoremote_parser(), f"{name} x")
 
 
 def test_a_secret_is_in_no_text_of_the_options() -> None:

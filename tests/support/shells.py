@@ -32,16 +32,18 @@ def run(shell: InteractiveShell, code: str) -> Any:
 
 
 @contextlib.contextmanager
-def private_shell(directory: Path, *, keeps_history: bool = False) -> Iterator[InteractiveShell]:
-    """Make a shell whose profile lies below `directory`, and take all it changed back at the end.
+def private_shell(
+    directory: Path, *, keeps_history: bool = False, kind: type[InteractiveShell] = InteractiveShell
+) -> Iterator[InteractiveShell]:
+    """Make a shell of that `kind` whose profile lies below `directory`, and take all it changed back at the end.
 
     Its history is in memory, unless `keeps_history`: a file of its own takes longer than most tests.
     """
     before = sys.displayhook, sys.excepthook, sys.modules["__main__"]
     history = Config() if keeps_history else Config(HistoryManager={"hist_file": ":memory:"})
-    shell = InteractiveShell(ipython_dir=str(directory / "ipython"), config=history)
+    shell = kind(ipython_dir=str(directory / "ipython"), config=history)
     assert not InteractiveShell.initialized(), "somebody left a shell behind"
-    for cls in InteractiveShell._walk_mro():  # %%capture and get_ipython() look there
+    for cls in kind._walk_mro():  # %%capture and get_ipython() look there
         cls._instance = shell
     try:
         with shell.builtin_trap, shell.display_trap:
@@ -52,5 +54,5 @@ def private_shell(directory: Path, *, keeps_history: bool = False) -> Iterator[I
         shell.displayhook.do_full_cache = False
         shell.atexit_operations()
         shell.restore_sys_module_state()
-        InteractiveShell.clear_instance()
+        kind.clear_instance()
         sys.displayhook, sys.excepthook, sys.modules["__main__"] = before

@@ -32,6 +32,7 @@ class Terminal:
         env: more environment variables.
         colors: IPython's colours.
         setup: cells that are run before the first test's.
+        console: whether it is `jupyter console`, with a kernel of its own, in place of IPython.
     """
 
     def __init__(
@@ -44,13 +45,15 @@ class Terminal:
         env: Mapping[str, str] | None = None,
         colors: str = "nocolor",
         setup: Sequence[str] = ("%load_ext kernel_bridge_magic",),
+        console: bool = False,
     ) -> None:
+        ipython = ["IPython", "--no-banner", "--no-confirm-exit", f"--colors={colors}"]
         more = {"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
         self._screen = pyte.HistoryScreen(columns, lines, history=10_000, ratio=1)
         self._stream = pyte.Stream(self._screen)
         self._child = pexpect.spawn(
             sys.executable,
-            ["-m", "IPython", "--no-banner", "--no-confirm-exit", f"--colors={colors}"],
+            ["-m", *(["jupyter_console", "--no-confirm-exit"] if console else ipython)],
             env=private_env(directory, runtime_dir, **more, **(env or {})),
             cwd=str(directory),
             dimensions=(lines, columns),
@@ -111,8 +114,8 @@ class Terminal:
         end = time.monotonic() + seconds
         try:
             self.start(cell)
-            prompt = f"In [{self._count}]:"
-            while prompt not in without_colours("".join(kept[-20:])):
+            prompt = _prompt(self._count)
+            while not prompt.search(without_colours("".join(kept[-20:]))):
                 if time.monotonic() > end:
                     raise AssertionError(f"no prompt within {seconds} s: {''.join(kept)[-300:]!r}")
                 self._read(0.02)
@@ -156,6 +159,23 @@ class Terminal:
         self._child.send(text)
         self._wait_until(lambda: any(line.endswith(text) for line in self.screen), text)
 
+    def tab(self, shown: str, seconds: float = SECONDS) -> None:
+        """Press Tab behind what is typed until `shown` is on the screen: it may need a second time."""
+        end = time.monotonic() + seconds
+        while not any(shown in line for line in self.screen):
+            assert time.monotonic() < end, "\n".join(self.screen)
+            self._child.send("\t")
+            pressed = time.monotonic()
+            while time.monotonic() < pressed + 1 and not any(shown in line for line in self.screen):
+                self._read(0.05)
+
+    def leave(self) -> None:
+        """Press Ctrl-C: the list that has popped up goes, then what was typed."""
+        self._child.sendintr()
+        self._read(0.2)
+        self._child.sendintr()
+        self._expect_prompt(self._count)
+
     def enter(self, text: str) -> str:
         """Type the rest of a line that was held, and run it; give what it printed."""
         self._child.send(text + "\r")
@@ -195,11 +215,11 @@ class Terminal:
         self.close()
 
     def _expect_prompt(self, count: int, seconds: float = SECONDS) -> None:
-        """Read until the prompt `In [count]:` stands alone on the last line, ready to be typed at."""
+        """Read until the prompt `In [count]:`, or `In [count → north]:`, stands alone on the last line."""
         end = time.monotonic() + seconds
         while True:
             drawn = [line for line in self.screen if line]
-            if drawn and drawn[-1].rstrip() == f"In [{count}]:":
+            if drawn and _prompt(count).fullmatch(drawn[-1].rstrip()):
                 return
             if time.monotonic() > end:
                 raise AssertionError(f"no prompt within {seconds} s:\n" + "\n".join(self.screen))
@@ -222,11 +242,15 @@ class Terminal:
     def _printed(self) -> str:
         lines = self._lines()
         # Below the echo of what was typed, above the next prompt.
-        head = f"In [{self._count - 1}]: "
-        begin = max((n for n, line in enumerate(lines) if line.startswith(head)), default=len(lines))
+        head = _prompt(self._count - 1)
+        begin = max((n for n, line in enumerate(lines) if head.match(line)), default=len(lines))
         body = lines[begin + self._typed :]
         while body and not body[-1]:
             body.pop()
-        if body and body[-1] == f"In [{self._count}]:":
+        if body and _prompt(self._count).fullmatch(body[-1]):
             body.pop()
         return "\n".join(body).strip("\n")
+
+
+def _prompt(count: int) -> re.Pattern[str]:
+    return re.compile(rf"In \[{count}(?: → [^\]]+)?\]:")

@@ -21,11 +21,18 @@ import zmq
 #: What opens no socket and starts no process: folders, and files.
 UNIT = (
     *("access/", "contract/", "display/", "fate/", "matching/", "protocol/", "remote_code/", "sanitize/"),
-    *("bridge/test_meanings.py", "bridge/test_pump.py", "cli/test_arguments.py", "cli/test_files.py"),
-    *("cli/test_outcome.py", "ipython/test_variables.py"),
-    *("connection/test_answers.py", "connection/test_cell.py"),
+    *(
+        "bridge/test_meanings.py",
+        "bridge/test_pump.py",
+        "cli/test_arguments.py",
+        "cli/test_files.py",
+        "cli/test_parser.py",
+    ),
+    *("cli/test_outcome.py", "ipython/test_cells.py", "ipython/test_variables.py"),
+    *("connection/test_answers.py", "connection/test_cell.py", "connection/test_introspection.py"),
     *("connection/test_sending.py", "discovery/test_claims.py", "faults/test_table.py", "ipython/test_line_parser.py"),
     *("ipython/test_config.py", "ipython/test_fronts.py", "ipython/test_options.py", "ipython/test_screens.py"),
+    *("ipython/test_autoremote.py", "ipython/test_routing.py"),
     *("jobs/test_consent.py", "jobs/test_results.py", "jobs/test_together.py", "benchmarks/test_harness.py"),
     *("servers/test_entries.py", "support/test_turns.py", "transfer/test_names.py", "transfer/test_refusals.py"),
     *("transfer/test_summary.py", "transfer/test_variables.py"),
@@ -53,10 +60,16 @@ LOCAL = (
 #: Where kernels and servers are started, and stopped, for each test or file.
 REAL = (
     *("cli/test_get_put.py", "cli/test_main.py", "cli/test_many.py", "cli/test_demo.py"),
+    *("bridge/test_children.py", "cli/test_lifecycle.py"),
     *("connection/test_durable.py", "faults/"),
     *("discovery/test_standalone.py", "ipython/test_many.py", "support/test_hangs.py"),
     *("security/", "test_nbclient.py", "test_notebooks.py", "test_quiet.py", "test_readme.py", "test_terminal.py"),
-    *("test_terminal_many.py", "transfer/test_environments.py", "transfer/test_languages.py"),
+    *(
+        "test_terminal_autoremote.py",
+        "test_terminal_many.py",
+        "transfer/test_environments.py",
+        "transfer/test_languages.py",
+    ),
 )
 #: Fixtures that have a kernel which the test may end.
 REAL_FIXTURES = {"own_kernel", "spare_kernels"}
