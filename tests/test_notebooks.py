@@ -142,6 +142,28 @@ def check_data(cells: list[Any]) -> None:
     assert value_of("kernel.put") == "['Bergen', 'Tromsø']"
 
 
+def check_tour(cells: list[Any]) -> None:
+    def shown(beginning: str) -> list[str]:
+        """What a cell shows, as text."""
+        return [it.text if it.output_type == "stream" else it.data["text/plain"] for it in outputs_of(cells, beginning)]
+
+    assert shown("--start python3") == ["started tour, which ends with this shell: %%remote tour runs a cell in it"]
+    assert shown("class Rain") == ["3"] and shown("first=0") == ["2"]
+    assert shown("%autoremote tour") == ["cells now run in tour until %autoremote off (%%local runs one here)"]
+    # A cell that has run there has a mark, and one that has run here has none.
+    assert shown("bergen.values") == ["→ tour", "(4.5, 0.0, 12.25, 0.5)"] and shown("await") == [
+        "→ tour",
+        "rain in Bergen\n",
+    ]
+    assert shown("%%local") == ["False"]
+    assert shown("%autoremote off") == ["cells run here again, no longer in tour"]
+    assert shown("--interrupt tour") == ["tour is idle; there was nothing to interrupt"]
+    (restarted,) = shown("--restart --yes tour")
+    assert re.fullmatch(r"restarted tour in \d+\.\d s; its variables are gone", restarted)
+    assert shown("%remote tour 'bergen'") == ["False"]
+    assert shown("--shutdown --yes tour") == ["shut down tour"]
+
+
 @contextlib.contextmanager
 def surroundings(name: str, directory: Path) -> Iterator[dict[str, str]]:
     """What a notebook needs around it, as variables of its environment."""
@@ -158,6 +180,7 @@ CHECKS: dict[str, Callable[[list[Any]], None]] = {
     "cluster": check_cluster,
     "data": check_data,
     "quickstart": check_quickstart,
+    "tour": check_tour,
 }
 
 
