@@ -45,7 +45,7 @@ _ATTRIBUTE = "_kernel_bridge_magics"
 
 @magics_class
 class BridgeMagics(Magics):
-    """`%kernels`, `%remote`, `%%remote`, `%jobs` and `%servers`."""
+    """The magics: `%%remote` and `%remote`, `%autoremote`, `%%local`, `%kernels`, `%servers` and `%jobs`."""
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell=shell)
