@@ -272,7 +272,7 @@ def test_idle_said_twice_makes_us_ask_the_kernel() -> None:
 
 
 @pytest.mark.parametrize("cell", [running, Watched], ids=["running", "queued"])
-@pytest.mark.parametrize("sign", RESTARTS)
+@pytest.mark.parametrize("sign", sorted(RESTARTS, key=str))
 def test_f5_f6_a_restart_whose_first_words_are_lost_is_asked_for_until_it_answers(
     cell: Callable[[], Watched], sign: EndSignal
 ) -> None:
