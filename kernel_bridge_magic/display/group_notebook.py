@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from kernel_bridge_magic.display.group_html import Output, display
 from kernel_bridge_magic.display.groups import Shown, block, fold, live_block, native_outputs, summary
+from kernel_bridge_magic.display.heading import Heading
 from kernel_bridge_magic.display.neutral import KERNELS, bundle, metadata
 
 # A notebook's server lets about 900 messages a second through, and counts those of three seconds. What is left at the
@@ -33,12 +34,17 @@ class NotebookGroups:
     """The blocks of one cell. All methods belong to one thread.
 
     A cell is `watched` where somebody sees it change: not under nbclient, and not where its output is captured. What is
-    kept there is the end alone. The cell is `whole` if nothing else can show anything in it; then it is cleared at the
-    end. Otherwise blocks are replaced where they stand, since they cannot be taken away.
+    kept there is the end alone. The cell is `whole` if no other code can show anything in it; then it is cleared at the
+    end, unless a kernel that was done has shown something `late` in `cell`. Otherwise blocks are replaced where they
+    stand, since they cannot be taken away.
     """
 
-    def __init__(self, publisher: Publisher, *, watched: bool, whole: bool) -> None:
+    def __init__(
+        self, publisher: Publisher, *, watched: bool, whole: bool, late: Heading | None = None, cell: object = None
+    ) -> None:
         self._publisher = publisher
+        self._late = late or Heading()
+        self._cell = cell
         self._watched = watched
         self._whole = whole
         self._prefix = f"kernel-bridge:{uuid.uuid4().hex[:8]}"
@@ -61,7 +67,11 @@ class NotebookGroups:
     def end(self, shown: Sequence[Shown], seconds: float, *, group: bool) -> None:
         """Show what came of it in place of what was shown while it ran."""
         outputs = [_line(summary(shown, seconds)), *_blocks(shown, group=group)]
-        if self._whole and self._known:
+        with self._late.lock:  # what comes late meanwhile stands behind the end
+            self._end(outputs)
+
+    def _end(self, outputs: Sequence[Output]) -> None:
+        if self._whole and self._known and self._cell not in self._late.cells:
             self._publisher.clear(True)
             self._known = 0
         known = self._known

@@ -32,13 +32,6 @@ _STYLE = f"color: {_GREY}; font: 0.85em var(--jp-code-font-family, monospace); w
 _AT_THE_RIGHT = "float: right"
 
 
-class Heading:
-    """What a front end showed last below a line that names a kernel."""
-
-    def __init__(self) -> None:
-        self.below: tuple[object, ...] = ()
-
-
 def bundle(text: str, kind: str = "") -> dict[str, Any]:
     """Build the MIME bundle of a line; an empty bundle removes the line."""
     if not text:

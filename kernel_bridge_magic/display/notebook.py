@@ -12,8 +12,9 @@ from typing import Any
 
 from kernel_bridge_magic.display.bottom import write_text
 from kernel_bridge_magic.display.group_sink import InBlocks
+from kernel_bridge_magic.display.heading import Heading
 from kernel_bridge_magic.display.hooks import Captured, outside
-from kernel_bridge_magic.display.neutral import IN_PLACE, LATE, Heading, bundle, metadata
+from kernel_bridge_magic.display.neutral import IN_PLACE, LATE, bundle, metadata
 from kernel_bridge_magic.errors import CellError
 from kernel_bridge_magic.results import RemoteValue
 
@@ -207,8 +208,10 @@ class NamedLateSink(LateSink):
         """Do nothing: the others' output would go, too."""
 
     def _send(self, msg_type: str, content: dict[str, Any]) -> None:
-        place = (self._line, self._parent.get("header", {}).get("msg_id"))
-        if msg_type != "update_display_data" and self._heading.below != place:
-            self._heading.below = place
-            super()._send("display_data", {"data": bundle(self._line), "metadata": metadata(LATE), "transient": {}})
-        super()._send(msg_type, content)
+        cell = self._parent.get("header", {}).get("msg_id")
+        with self._heading.lock:
+            if msg_type != "update_display_data" and self._heading.below != (self._line, cell):
+                self._heading.below = self._line, cell
+                self._heading.cells.add(cell)
+                super()._send("display_data", {"data": bundle(self._line), "metadata": metadata(LATE), "transient": {}})
+            super()._send(msg_type, content)

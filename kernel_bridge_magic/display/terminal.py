@@ -9,7 +9,8 @@ from typing import Any
 
 from kernel_bridge_magic.display.ansi_html import newest
 from kernel_bridge_magic.display.bottom import Bottom, close_left_open, dimmed, is_terminal, write_text
-from kernel_bridge_magic.display.neutral import COPYING, IN_PLACE, INCOMING, Heading
+from kernel_bridge_magic.display.heading import Heading
+from kernel_bridge_magic.display.neutral import COPYING, IN_PLACE, INCOMING
 from kernel_bridge_magic.display.notebook import NotebookSink
 from kernel_bridge_magic.errors import CellError
 from kernel_bridge_magic.results import RemoteValue

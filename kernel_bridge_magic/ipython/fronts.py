@@ -16,8 +16,8 @@ from kernel_bridge_magic.display.group_notebook import NotebookGroups
 from kernel_bridge_magic.display.group_plain import LinesSink, PlainGroups
 from kernel_bridge_magic.display.group_sink import GroupSink, InBlocks, Update
 from kernel_bridge_magic.display.group_terminal import TerminalGroups
+from kernel_bridge_magic.display.heading import Heading
 from kernel_bridge_magic.display.hooks import is_captured
-from kernel_bridge_magic.display.neutral import Heading
 from kernel_bridge_magic.display.notebook import LateSink, NamedLateSink, NotebookSink
 from kernel_bridge_magic.display.relay import Sink
 from kernel_bridge_magic.display.terminal import LateTerminalSink, TerminalSink
@@ -79,10 +79,12 @@ class NotebookFront:
 
     def groups(self, sink: NotebookSink, number: int) -> tuple[Painter, NewSink]:
         """Return what shows a cell that runs on so many kernels, and what makes the sink of one of them."""
-        content = (self.parent() or {}).get("content")
+        parent = self.parent() or {}
+        content, cell = parent.get("content"), parent.get("header", {}).get("msg_id")
         code = content.get("code") if isinstance(content, dict) else None
         whole = isinstance(code, str) and code.lstrip().startswith("%%remote")
-        painter = NotebookGroups(sink, watched=sink.can_ask and not is_captured(self._shell), whole=whole)
+        watched = sink.can_ask and not is_captured(self._shell)
+        painter = NotebookGroups(sink, watched=watched, whole=whole, late=self._heading, cell=cell)
         limit = max(int(self._settings.max_output) // number, _LEAST_OF_ONE)
         return painter, lambda name: GroupSink(sink.stop, limit, _updates(sink), self._in_blocks)
 

@@ -147,6 +147,14 @@ def test_late_output_names_its_kernel(cells: Cells) -> None:
     assert re.search(r"students/north\.ipynb shows this after its cell has ended\s+late", page.text(place))
 
 
+def test_what_comes_late_while_others_still_run_is_kept(cells: Cells) -> None:
+    page = cells.page
+    late = "threading.Timer(0.2, print, ['late']).start()"
+    place = on_all(cells, f"import threading, time\nif who == 'north': {late}\nelse: time.sleep(1.5)")
+    page.wait_for("cells[arg].outputArea.node.innerText.includes('4 kernels in')", place)
+    assert re.search(r"students/north\.ipynb shows this after its cell has ended\s+late", page.text(place))
+
+
 def test_a_line_gives_a_table_and_an_error_stops(cells: Cells) -> None:
     page = cells.page
     place = cells.run("answers = %remote --all students len(who)\nanswers")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kernel_bridge_magic.display.capped import CappedSink
 from kernel_bridge_magic.display.group_notebook import NotebookGroups, shares
 from kernel_bridge_magic.display.groups import Shown
+from kernel_bridge_magic.display.heading import Heading
 from kernel_bridge_magic.display.throttle import Allowance
 from kernel_bridge_magic.errors import Fate
 from kernel_bridge_magic.protocol.tails import MAX_OUTPUT
@@ -70,6 +71,20 @@ def test_at_the_end_a_whole_cell_has_the_end_alone() -> None:
     groups = NotebookGroups(page := Page(), watched=True, whole=True)
     groups.paint(RUNNING, {0, 1})
     groups.end(OVER, 1.25, group=True)
+    assert page.lines == ["2 kernels in 1.2 s: 2 ok", "── a, b (2): ok 1.0 s\nx"]
+
+
+def test_what_a_kernel_shows_late_while_others_run_is_kept() -> None:
+    late = Heading()
+    groups = NotebookGroups(page := Page(), watched=True, whole=True, late=late, cell="this")
+    groups.paint(RUNNING, {0, 1})
+    late.cells.add("this")
+    page.display({"text/plain": "late"}, {}, "", False)
+    groups.end(OVER, 1.25, group=True)
+    assert page.lines == ["mine", "2 kernels in 1.2 s: 2 ok", "── a, b (2): ok 1.0 s\nx", "", "late"]
+    again = NotebookGroups(page := Page(), watched=True, whole=True, late=late, cell="another")
+    again.paint(RUNNING, {0, 1})
+    again.end(OVER, 1.25, group=True)
     assert page.lines == ["2 kernels in 1.2 s: 2 ok", "── a, b (2): ok 1.0 s\nx"]
 
 

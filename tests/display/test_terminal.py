@@ -12,7 +12,7 @@ import pyte
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from kernel_bridge_magic.display.neutral import Heading
+from kernel_bridge_magic.display.heading import Heading
 from kernel_bridge_magic.display.terminal import LateTerminalSink, TerminalSink
 from kernel_bridge_magic.errors import remote_error
 from kernel_bridge_magic.ipython.config import KernelBridge
