@@ -40,6 +40,8 @@ class MainShell:
         self._sure = True  # everything was heard since the running one began
         self._starting = False
         self._interrupted: dict[str, bool] = {}  # cells that were, and whether by another client
+        #: the `msg_id` of the cell that was sent last
+        self.last = ""
         #: whether the main shell was heard to end a request, and to begin none since
         self.is_free = False
 
@@ -66,6 +68,7 @@ class MainShell:
         """Record that a cell of ours is sent, or a request that does not need the main shell: one on control."""
         with self._lock:
             _put(self._is_cell, msg_id, not aside)
+            self.last = self.last if aside else msg_id
 
     def interrupt(self, *, by_another: bool = False) -> None:
         """Record that whatever runs now is interrupted: by this process, or by another client."""

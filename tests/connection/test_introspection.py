@@ -37,6 +37,17 @@ def item(text: object, kind: object = "function", **more: Any) -> dict[str, Any]
     return {"start": 3, "end": 7, "text": text, "type": kind, **more}
 
 
+class Heard:
+    """A subscriber that keeps the messages that it gets."""
+
+    def __init__(self) -> None:
+        self.items: list[Message] = []
+
+    def put(self, item: object) -> None:
+        if isinstance(item, Message) and item.msg_type != "status":
+            self.items.append(item)
+
+
 class Scripted(StillTransport):
     """Answers each question with `reply`; None for not at all."""
 
@@ -161,6 +172,23 @@ def test_a_late_answer_is_dropped_and_until_then_nothing_is_asked() -> None:
     transport.answer(completed("late"), number=0)
     transport.reply = completed("new")
     assert [one.text for one in transport.asked.complete(CODE, 7)] == ["new"]
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_what_a_thread_shows_after_a_question_is_of_the_last_cell(is_over: bool) -> None:
+    """ipykernel names the newest request as its parent, whatever that is."""
+    kernel, heard = Scripted(), Heard()
+    kernel.router.subscribe(heard)
+    cell = kernel.send("execute_request", {"code": "start_a_thread()", "silent": False})
+    kernel.asked.complete(CODE, 7, seconds=0)
+    question = kernel.sent[-1].msg_id
+    if is_over:
+        kernel.answer(completed("only_there"))
+    kernel.receive(msg("stream", {"name": "stdout", "text": "late"}, parent=question))
+    kernel.receive(msg("display_data", {"data": {"text/plain": "late"}, "metadata": {}}, parent=question))
+    kernel.receive(msg("stream", {"name": "stdout", "text": "theirs"}, parent="theirs"))
+    shown = [(it.msg_type, it.parent_id) for it in heard.items if it.parent_id not in (question, "theirs")]
+    assert shown == [("stream", cell), ("display_data", cell)]
 
 
 def test_a_busy_kernel_is_sent_nothing() -> None:
