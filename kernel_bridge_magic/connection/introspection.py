@@ -7,9 +7,7 @@ piles up in the queue of a kernel that is busy, where its owner's cells wait as 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeGuard
 
 from kernel_bridge_magic.access.deadline import Deadline
@@ -33,8 +31,6 @@ _LONGEST_CODE = 50_000
 _MOST = 20_000  # completions; a front end shows some hundred
 _LONGEST = 2_000  # characters of one
 _LONGEST_TYPE = 100
-_REMEMBERED = 100  # questions
-_SHOWN = frozenset({"stream", "display_data", "clear_output"})  # what is found by its parent alone
 
 
 class Completed(NamedTuple):
@@ -57,22 +53,6 @@ class Introspection:
         self._asked: _Question | None = None
         self._timer: threading.Timer | None = None
         self._is_warm = False
-        self._cells: OrderedDict[str, str] = OrderedDict()  # the cell before each question
-        transport.router.subscribe(self)
-
-    def put(self, item: object) -> None:
-        """Hand on what threads of the last cell show after a question; `Subscriber`.
-
-        ipykernel names the newest request as the parent of what a thread shows, and a question is one
-        (FACTS.md#other-peoples-cells).
-        """
-        if isinstance(item, Message) and item.msg_type in _SHOWN:
-            self._hand_on(item)
-
-    def _hand_on(self, message: Message) -> None:
-        if cell := self._cells.get(message.parent_id):
-            parent = {**message.parent_header, "msg_id": cell}
-            self._transport.router.deliver(replace(message, parent_header=parent))
 
     def complete(self, code: str, cursor: int, *, seconds: float = ANSWER_SECONDS) -> list[Completed]:
         """Return the kernel's completions for a position in code, in its order, within so many seconds.
@@ -131,10 +111,7 @@ class Introspection:
                 return None
             if self._asked is not None and not self._asked.is_over:
                 return None
-            question = _Question(self._transport, is_awaited, self._hand_on)
-            self._cells[question.msg_id] = self._transport.main_shell.last
-            if len(self._cells) > _REMEMBERED:
-                self._cells.popitem(last=False)
+            question = _Question(self._transport, is_awaited)
             try:
                 question.send(msg_type, content)
             except LinkError:
@@ -147,10 +124,9 @@ class Introspection:
 class _Question:
     """A request whose answer is taken whenever it comes. The connection's thread hands it over."""
 
-    def __init__(self, transport: Transport, is_awaited: bool, hand_on: Callable[[Message], None]) -> None:
+    def __init__(self, transport: Transport, is_awaited: bool) -> None:
         self._transport = transport
-        self._hand_on = hand_on
-        self.msg_id = transport.new_id()
+        self._msg_id = transport.new_id()
         self._over = threading.Event()
         self._content: dict[str, Any] | None = None
         self._is_awaited = is_awaited
@@ -163,7 +139,7 @@ class _Question:
 
     def send(self, msg_type: str, content: Mapping[str, Any]) -> None:
         """Send the request; raises LinkError."""
-        self._transport.send(msg_type, content, inbox=self, msg_id=self.msg_id)
+        self._transport.send(msg_type, content, inbox=self, msg_id=self._msg_id)
 
     def put(self, item: object) -> None:
         """Handle what comes, as `Subscriber` does."""
@@ -177,8 +153,6 @@ class _Question:
                 self._end()
         elif isinstance(item, Closed | Broken | EndSignal):
             self._end()
-        elif isinstance(item, Message) and item.msg_type != "status":
-            self._hand_on(item)
 
     def wait(self, seconds: float) -> dict[str, Any] | None:
         """Return the answer; None if none came in time."""
@@ -193,7 +167,7 @@ class _Question:
         return self._content
 
     def _end(self) -> None:
-        self._transport.forget(self.msg_id)
+        self._transport.forget(self._msg_id)
         self._over.set()
 
 

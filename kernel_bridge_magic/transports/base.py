@@ -30,7 +30,7 @@ from kernel_bridge_magic.remote_code.displayhook_patch import DisplayhookPatch
 from kernel_bridge_magic.transports import timing
 from kernel_bridge_magic.transports.inbox import Closed, HeldUp, Inbox, Subscriber
 from kernel_bridge_magic.transports.main_shell import main_shell_of
-from kernel_bridge_magic.transports.router import Router
+from kernel_bridge_magic.transports.router import QUIET, Router
 from kernel_bridge_magic.transports.threads import Opening, TimeIsUp, Wakeup
 
 
@@ -72,8 +72,7 @@ class Transport:
         self.kept = False
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._pid, self._used = os.getpid(), time.monotonic()
-        self._closing = False
+        self._pid, self._used, self._closing = os.getpid(), time.monotonic(), False
         self._closed: Closed | None = None
         #: until when what comes may be what a server kept, so that nobody knows when it was sent; monotonic clock
         self._kept_until = float("-inf")
@@ -139,10 +138,11 @@ class Transport:
             if is_cell:
                 with self._lock:
                     self._ledger.expect(msg_id)
-        if msg_type == "execute_request" and channel == "control":
-            self.main_shell.send(msg_id, aside=True)
-        elif is_cell and not subshell:
-            self.main_shell.send(msg_id)
+        aside = msg_type == "execute_request" and channel == "control"
+        if aside or (is_cell and not subshell):
+            self.main_shell.send(msg_id, aside=aside)
+        elif msg_type in QUIET:
+            self.router.show_for(msg_id, self.main_shell.last)
         self._used = time.monotonic()
         try:
             if self._closing or self._closed is not None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import replace
 
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.transports.inbox import Item, Subscriber
 
 _log = logging.getLogger(__name__)
+
+#: requests that show nothing themselves
+QUIET = frozenset({"complete_request", "inspect_request", "kernel_info_request"})
+_REMEMBERED = 100  # of them
 
 
 class Router:
@@ -21,6 +27,7 @@ class Router:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests: dict[str, Subscriber] = {}
+        self._cells: OrderedDict[str, str] = OrderedDict()  # the cell before each of the newest quiet requests
         self._subscribers: list[Subscriber] = []
         self._faults: list[str] = []
 
@@ -33,6 +40,16 @@ class Router:
         """Hand what answers the request `msg_id` to `inbox` from now on."""
         with self._lock:
             self._requests[msg_id] = inbox
+
+    def show_for(self, msg_id: str, cell: str) -> None:
+        """Take what is shown in answer to a quiet request for what the cell before it shows.
+
+        ipykernel names the newest request as the parent of what a thread shows (FACTS.md#other-peoples-cells).
+        """
+        with self._lock:
+            self._cells[msg_id] = cell
+            if len(self._cells) > _REMEMBERED:
+                self._cells.popitem(last=False)
 
     def forget(self, msg_id: str) -> None:
         """Stop to wait for the answers of a request: those that still come go to the subscribers."""
@@ -53,6 +70,9 @@ class Router:
     def deliver(self, message: Message) -> None:
         """Hand a message to the request that it answers, or else to the subscribers."""
         with self._lock:
+            cell = self._cells.get(message.parent_id)
+            if cell and message.channel == "iopub" and message.msg_type != "status":
+                message = replace(message, parent_header={**message.parent_header, "msg_id": cell})
             inbox = self._requests.get(message.parent_id)
             subscribers = [] if inbox is not None else list(self._subscribers)
         if inbox is not None:
