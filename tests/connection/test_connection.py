@@ -637,6 +637,9 @@ def test_a_restart_between_cells_is_told_once(
         except NotRun as problem:  # ZMQ: its sockets closed in the very moment
             told.append(str(problem))
             break
+        except LinkLost:  # ZMQ: as above, behind a cell that has told of it
+            assert told
+            break
         told += [event.text for event in execution if isinstance(event, Note)]
         result = execution.result
         assert result is not None
