@@ -247,6 +247,14 @@ def label(session: Session) -> str:
     return (session.path if session.type == "notebook" else session.name) or session.name or session.path
 
 
+def kernelspec_of(notebook: object) -> str:
+    """Return the name of the kernelspec that a notebook of nbformat 4 wants, "" if its content does not say."""
+    found = notebook
+    for key in ("metadata", "kernelspec", "name"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return _text(found)
+
+
 def is_uuid(kernel_id: str) -> bool:
     """Return whether nobody can guess this id, so that two sources which name it mean one kernel."""
     return re.fullmatch(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", kernel_id) is not None

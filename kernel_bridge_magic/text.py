@@ -70,6 +70,13 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def clock(seconds: float) -> str:
+    """Return a duration in seconds as `0:42`, or `1:02:03`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def some_of(names: Sequence[str], most: int) -> str:
     """Return names in one line, the first `most` of them: `a, b and 3 more`."""
     some = ", ".join(names[:most])

@@ -25,7 +25,7 @@ FLOORS = [
     {"fate", "matching", "remote_code", "sanitize", "servers"},
     {"results"},
     {"access", "protocol"},
-    {"choices", "errors", "faces", "interrupts", "models", "reloads", "reports", "text"},
+    {"choices", "errors", "faces", "interrupts", "models", "questions", "reloads", "reports", "text"},
 ]
 #: Modules that do no I/O: no socket, file, clock, thread, logging. A folder stands for all its modules.
 PURE = {

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.models import Kernel, KernelSpec, Origin, Server, Session, label, may_have_unread, parse_time
+from kernel_bridge_magic.models import (
+    Kernel,
+    KernelSpec,
+    Origin,
+    Server,
+    Session,
+    kernelspec_of,
+    label,
+    may_have_unread,
+    parse_time,
+)
 
 ORIGIN = Origin("http", "127.0.0.1", 8888, "/")
 json_values: Any = st.recursive(
@@ -190,3 +200,20 @@ def test_the_former_names_of_two_attributes_still_hold() -> None:
     ours, this = Kernel(id="k", connection_file="/x"), Kernel(id="k", is_this_kernel=True)
     assert [kernel.own for kernel in (ours, this)] == [kernel.is_yours for kernel in (ours, this)] == [True, False]
     assert [kernel.is_own for kernel in (ours, this)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("notebook", "name"),
+    [
+        ({"metadata": {"kernelspec": {"name": "python3"}}}, "python3"),
+        ({"metadata": {"kernelspec": {"name": 3}}}, ""),
+        ({"metadata": {"kernelspec": None}}, ""),
+        ({"metadata": []}, ""),
+        ({}, ""),
+        ([1], ""),
+        (None, ""),
+        ("metadata", ""),
+    ],
+)
+def test_the_kernelspec_that_a_notebook_wants(notebook: object, name: str) -> None:
+    assert kernelspec_of(notebook) == name

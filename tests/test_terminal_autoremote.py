@@ -14,22 +14,17 @@ from tests.support.typed import BEGUN, CELLS, HERE, NAME, SETUP, THERE
 PROMPT = re.compile(r"In \[\d+ → (.+)\]:")
 
 
-@pytest.fixture(scope="module")
-def runtime_dir(jupyter_server: JupyterServer) -> Iterator[JupyterServer]:
-    kernel_id = jupyter_server.start_kernel(path=f"{NAME}.ipynb")
-    jupyter_server.wait_for_kernel(kernel_id)
-    yield jupyter_server
-    jupyter_server.delete_kernel(kernel_id)
-
-
 @pytest.fixture(scope="module", params=["ipython", "console"])
 def terminal(
-    request: pytest.FixtureRequest, runtime_dir: JupyterServer, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, jupyter_server: JupyterServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Terminal]:
     directory, is_console = tmp_path_factory.mktemp("typed"), request.param == "console"
-    with Terminal(
-        directory, runtime_dir.runtime_dir, columns=120, lines=60, console=is_console, setup=SETUP
-    ) as terminal:
+    with (
+        jupyter_server.kernel(f"{NAME}.ipynb"),
+        Terminal(
+            directory, jupyter_server.runtime_dir, columns=120, lines=60, console=is_console, setup=SETUP
+        ) as terminal,
+    ):
         yield terminal
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_bridge_magic.text import cells, fit_columns, fold, some_of
+from kernel_bridge_magic.text import cells, clock, fit_columns, fold, some_of
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,8 @@ def test_no_line_is_wider_but_for_the_first_column(rows: list[tuple[str, str, st
 )
 def test_names_in_one_line_are_not_too_many(names: list[str], line: str) -> None:
     assert some_of(names, 2) == line
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (42.9, "0:42"), (61, "1:01"), (3723, "1:02:03")])
+def test_a_time_is_read_as_on_a_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text

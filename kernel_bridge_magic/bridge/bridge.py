@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kernel_bridge_magic.access.vault import Secret, Vault
+from kernel_bridge_magic.bridge.children import Children
 from kernel_bridge_magic.bridge.lifecycle import Lifecycle
 from kernel_bridge_magic.bridge.pool import Pool
 from kernel_bridge_magic.bridge.search import USUAL_SECONDS, VERBOSE_SECONDS, Search
+from kernel_bridge_magic.bridge.starting import Starting
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.discovery.look import last_listing
 from kernel_bridge_magic.discovery.processes import usages
@@ -25,7 +27,7 @@ from kernel_bridge_magic.matching.levels import candidates, clean, could_mean, r
 from kernel_bridge_magic.matching.misses import none_matches
 from kernel_bridge_magic.matching.several import find_several, is_list
 from kernel_bridge_magic.models import Kernel, Server
-from kernel_bridge_magic.reports import Checkup, ServerReport
+from kernel_bridge_magic.reports import Checkup, Listing, ServerReport
 from kernel_bridge_magic.servers.entries import Entry
 from kernel_bridge_magic.servers.registry import Ask, Registry
 from kernel_bridge_magic.servers.rest import ServerAPI
@@ -45,8 +47,11 @@ class Bridge:
         self.pool = Pool(self.vault)
         self.registry = Registry(self.vault, configured)
         self.search = Search(self.vault, self.registry, self.pool, face)
-        #: what starts, restarts and ends kernels
-        self.life = Lifecycle(self.vault, self.pool, self.search, face)
+        self._children = Children()
+        #: what starts kernels
+        self.starting = Starting(self.vault, self.search, self._children, face)
+        #: what restarts and ends them
+        self.life = Lifecycle(self.vault, self.pool, self.search, self._children, face)
         #: the kernels of the table shown last, which `#2` counts; None where no table has numbers
         self.rows: tuple[Kernel, ...] | None = None
 
@@ -153,11 +158,9 @@ class Bridge:
             KernelNotFound, AmbiguousKernel, BadMatch, OwnKernel: as `find_named`.
             BadServer: no such server is known.
         """
-        files = self.search.name_files(match)
-        listing = self.search.look(server, rest=True)
-        wanted = self.search.file_or_match(match, files, listing)
+        wanted, among, listing = self._look_for(match, server)
         find = find_one if verb == "interrupt" else find_named
-        return find(wanted, candidates(wanted, listing), listing, rows=self.rows, face=acting(self.face, verb))
+        return find(wanted, among, listing, rows=self.rows, face=acting(self.face, verb))
 
     def find_again(self, known: Kernel) -> Kernel | None:
         """Return a kernel that was found before, as it is listed now; None if it is gone: it is never another one.
@@ -185,14 +188,18 @@ class Bridge:
             KernelNotFound, AmbiguousKernel, BadMatch, OwnKernel: as `find_several`.
             BadServer: no such server is known.
         """
-        files = self.search.name_files(match)
-        listing = self.search.look(server, rest=True)
-        wanted = self.search.file_or_match(match, files, listing)
-        among = candidates(wanted, listing)
+        wanted, among, listing = self._look_for(match, server)
         if not every and not is_list(wanted, among, self.rows):
             return None
         found = find_several(wanted, among, listing, every=every, rows=self.rows, face=self.face)
         return KernelList(listing, found, now=datetime.now(UTC), face=self.face)
+
+    def _look_for(self, match: str, server: str | None) -> tuple[str, Sequence[Kernel], Listing]:
+        """Return what `match` names, the kernels that it may mean, and the listing that they are of, made now."""
+        files = self.search.name_files(match)
+        listing = self.search.look(server, rest=True)
+        wanted = self.search.file_or_match(match, files, listing)
+        return wanted, candidates(wanted, listing), listing
 
     def _row(self, match: str) -> Kernel | None:
         with contextlib.suppress(BadInput):
@@ -271,7 +278,7 @@ class Bridge:
 
         Closing twice is no error.
         """
-        self.life.close()
+        self._children.close()
         self.search.forget()
         self.pool.close()
 

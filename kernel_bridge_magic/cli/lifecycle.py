@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 
 from kernel_bridge_magic.bridge.bridge import Bridge
-from kernel_bridge_magic.bridge.lifecycle import Started, wanted
+from kernel_bridge_magic.bridge.starting import Started, wanted
 from kernel_bridge_magic.cli.login import server_url
-from kernel_bridge_magic.cli.many import asker
 from kernel_bridge_magic.cli.outcome import OK, print_json, say, stop
+from kernel_bridge_magic.cli.questions import asker
 from kernel_bridge_magic.contract.json_contract import action_model, interrupt_model
 from kernel_bridge_magic.faces import COMMAND_LINE
 from kernel_bridge_magic.interrupts import as_usual, aside, interrupts_to
@@ -42,7 +42,7 @@ def end(options: argparse.Namespace, meant: list[Kernel]) -> int:
     try:
         kernel = _find(bridge, options, meant)
         with as_usual():
-            bridge.life.confirm(options.command, kernel, yes=options.yes, ask=None if options.json else asker())
+            bridge.life.confirm(options.command, kernel, yes=options.yes, ask=asker(options))
     except KeyboardInterrupt as came:
         return stop(came, meant, as_json=options.json, outcome="nothing was done")
     title, restarts = visible(kernel.title), options.command == "restart"
@@ -71,7 +71,7 @@ def start(options: argparse.Namespace, meant: list[Kernel]) -> int:
     with as_usual():
         server = server_url(bridge, options)
     began = time.monotonic()
-    work: Callable[[], Started] = lambda: bridge.life.start(what, server, as_child=False)  # noqa: E731
+    work: Callable[[], Started] = lambda: bridge.starting.start(what, server, as_child=False)  # noqa: E731
     try:
         started = aside(work, "kernel-bridge-life")
     except KeyboardInterrupt as came:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
 
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.choices import check_for_many, check_for_one
 from kernel_bridge_magic.cli.login import server_url
 from kernel_bridge_magic.cli.outcome import print_json, status_of_many
+from kernel_bridge_magic.cli.questions import asker
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.contract.json_contract import results_model
 from kernel_bridge_magic.display.bottom import is_terminal
@@ -51,7 +51,7 @@ def exec_on_many(bridge: Bridge, kernels: KernelList, code: str, options: argpar
         NotRun: nobody has said that it may run on so many; nothing was sent.
     """
     check_for_many(options)
-    confirm(kernels, yes=options.yes, ask=None if options.json or options.code_stdin else asker())
+    confirm(kernels, yes=options.yes, ask=asker(options))
     fan = _fan_out(bridge, kernels, code, options)
     began = time.monotonic()
     try:
@@ -63,24 +63,6 @@ def exec_on_many(bridge: Bridge, kernels: KernelList, code: str, options: argpar
         if options.json:
             print_json(results_model(results.values(), time.monotonic() - began))
     return status_of_many(results)
-
-
-def asker() -> Callable[[str], str] | None:
-    """Return what asks somebody at a terminal; None where nobody sits at one."""
-    # stderr first: stdout may be a pipe, in which a question is not seen, and is taken for output.
-    seen = next(filter(is_terminal, (sys.stderr, sys.stdout)), None)
-    if seen is None or not is_terminal(sys.stdin):
-        return None
-
-    def ask(question: str) -> str:
-        seen.write(question)
-        seen.flush()
-        line = sys.stdin.readline()
-        if not line:
-            raise EOFError
-        return line
-
-    return ask
 
 
 def _fan_out(bridge: Bridge, kernels: KernelList, code: str, options: argparse.Namespace) -> FanOut:

@@ -16,11 +16,11 @@ from kernel_bridge_magic.cli.files import Output, read, unfit
 from kernel_bridge_magic.cli.formats import json_text
 from kernel_bridge_magic.cli.login import server_url
 from kernel_bridge_magic.cli.outcome import OK, print_json, stop
+from kernel_bridge_magic.cli.questions import asker
 from kernel_bridge_magic.cli.unfit import Unfit
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.contract.json_contract import copied_model
-from kernel_bridge_magic.display.bottom import is_terminal
 from kernel_bridge_magic.display.plain import PlainSink, SilentSink
 from kernel_bridge_magic.display.relay import Relay
 from kernel_bridge_magic.errors import BadOption, BadVariable, LinkLost, NotCopied, TimedOut
@@ -28,6 +28,7 @@ from kernel_bridge_magic.faces import COMMAND_LINE
 from kernel_bridge_magic.interrupts import as_usual, interrupts_to
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Event
+from kernel_bridge_magic.questions import Ask, says_yes
 from kernel_bridge_magic.results import Copied
 from kernel_bridge_magic.transfer.names import check
 from kernel_bridge_magic.transfer.put import Outgoing
@@ -37,7 +38,6 @@ from kernel_bridge_magic.transfer.variables import Variables
 
 _SHORTEST = 0.001  # seconds: what is left of a time that is over
 
-Ask = Callable[[str], bool]
 Attempt = Callable[[Variables, float | None], Copied]
 _Connected = tuple[KernelConnection, str, Callable[[Event], object]]
 
@@ -56,7 +56,7 @@ def get(options: argparse.Namespace, meant: list[Kernel]) -> int:
             def attempt(how: Variables, seconds: float | None) -> Copied:
                 return connection.get_all(replace(how, wanted={name: name}), timeout=seconds, show=show)[name]
 
-            copied = copy(attempt, name, options, _asker(options), began)
+            copied = copy(attempt, name, options, asker(options), began)
     except KeyboardInterrupt as came:
         return stop(came, meant, as_json=options.json, outcome="nothing was copied")
     with interrupts_to(lambda: None):  # it is here, and Ctrl-C could only cut off what we make of it
@@ -80,7 +80,7 @@ def put(options: argparse.Namespace, meant: list[Kernel]) -> int:
                 sent = Outgoing({name: value}, how.most, pickles=how.pickles)
                 return connection.put_all(replace(how, sent=sent), timeout=seconds, show=show)[name]
 
-            copied = copy(attempt, name, options, _asker(options), began)
+            copied = copy(attempt, name, options, asker(options), began)
     except KeyboardInterrupt as came:
         return stop(came, meant, as_json=options.json, outcome="the copy was not confirmed")
     with interrupts_to(lambda: None):
@@ -144,7 +144,7 @@ def copy(attempt: Attempt, name: str, options: argparse.Namespace, ask: Ask | No
                 raise
             asked_at = time.monotonic()
             question, allowed = offer([name], problem.size, most)
-            if not ask(question):
+            if not says_yes(ask, question):
                 raise
             began += time.monotonic() - asked_at  # nobody thinks against the clock
             most = allowed
@@ -179,19 +179,3 @@ def name_there(kernel: Kernel, options: argparse.Namespace, *, is_read: bool) ->
         raise BadOption("--pickle is for kernels that are yours; this one is sandboxed, so nothing was copied")
     foreign = kernel.language not in ("", "python")  # "": not known of a kernel that only a connection file names
     return check(options.name, "", foreign=foreign, is_read=is_read)
-
-
-def _asker(options: argparse.Namespace) -> Ask | None:
-    """Return what asks somebody at a terminal; None where nobody sits at one."""
-    if options.json or getattr(options, "file", "") == "-" or sys.stdin is None:
-        return None
-    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
-        return None
-
-    def ask(question: str) -> bool:
-        with as_usual():
-            sys.stderr.write(question)
-            sys.stderr.flush()
-            return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-    return ask

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from kernel_bridge_magic.bridge.lifecycle import wanted
+from kernel_bridge_magic.bridge.starting import wanted
 from kernel_bridge_magic.display.neutral import KERNEL
 from kernel_bridge_magic.errors import BadMatch, BadOption
 from kernel_bridge_magic.faces import MAGICS
@@ -73,7 +73,7 @@ def _act(here: InShell, verb: str, match: str, options: argparse.Namespace) -> s
 def _start(here: InShell, match: str, options: argparse.Namespace) -> str:
     with sends_nothing():
         what = wanted(match, options.name)
-    start = here.bridge.life.start
+    start = here.bridge.starting.start
     may_still = "the kernel may still be started"
     started = _wait(lambda: start(what, options.server, as_child=True), may_still)
     server = started.kernel.server

@@ -11,7 +11,7 @@ import functools
 import getpass
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from kernel_bridge_magic.bridge.bridge import Bridge
@@ -48,6 +48,7 @@ from kernel_bridge_magic.ipython.variables import asked_for, bind, check_names, 
 from kernel_bridge_magic.jobs.jobs import Jobs
 from kernel_bridge_magic.matching.levels import Level, match_level, shown
 from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.questions import Ask
 from kernel_bridge_magic.remote_code.displayhook_patch import GUEST
 from kernel_bridge_magic.results import RemoteResult, RemoteValue
 from kernel_bridge_magic.servers.entries import Entry
@@ -58,9 +59,6 @@ _OF_ENTRY = ("name", "token", "password", "ca_file", "trust", "allow_plain_http"
 #: the levels at which a MATCH names its kernel in full. A row does not: the same cell may run again with other rows.
 _WHOLE = frozenset({Level.ID, Level.PATH, Level.NAME, Level.STEM})
 _CHAIN = "chain"  # in our requests' metadata: the kernels that wait for this cell
-
-
-Ask = Callable[[str], str]
 
 
 class InShell:

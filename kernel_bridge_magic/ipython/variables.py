@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kernel_bridge_magic.errors import BadOption, BadVariable
 from kernel_bridge_magic.jobs.results import RemoteResults
 from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.questions import Ask, says_yes
 from kernel_bridge_magic.results import Copied, RemoteResult
 from kernel_bridge_magic.transfer.names import check, parse
 from kernel_bridge_magic.transfer.put import Outgoing
@@ -57,7 +58,7 @@ def check_names(variables: Variables, kernels: Iterable[Kernel]) -> None:
         check(dotted[0], "")
 
 
-def larger(variables: Variables, problem: BadVariable, ask: Callable[[str], str] | None) -> Variables:
+def larger(variables: Variables, problem: BadVariable, ask: Ask | None) -> Variables:
     """Return the variables with leave to be larger, if the user gives it.
 
     Raises:
@@ -69,7 +70,7 @@ def larger(variables: Variables, problem: BadVariable, ask: Callable[[str], str]
     # Its size is that of all that are written together.
     names = sent_names if problem.name in sent_names else list(dict.fromkeys(variables.wanted.values()))
     question, most = offer(names or [problem.name or "it"], problem.size, variables.most)
-    if ask(question).strip().lower() not in ("y", "yes"):
+    if not says_yes(ask, question):
         raise problem
     sent = variables.sent and Outgoing(variables.sent.values, most, pickles=variables.pickles)
     return dataclasses.replace(variables, sent=sent, most=most, kept=problem.kept)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from kernel_bridge_magic.errors import NotRun
-from kernel_bridge_magic.interrupts import as_usual
 from kernel_bridge_magic.models import Kernel
+from kernel_bridge_magic.questions import Ask, says_yes
 from kernel_bridge_magic.text import count, some_of, visible
 
 #: On how many kernels of one server a cell runs without a question.
@@ -14,7 +14,7 @@ MOST_UNASKED = 10
 _MOST_NAMED = 5
 
 
-def confirm(kernels: Sequence[Kernel], *, yes: bool, ask: Callable[[str], str] | None) -> None:
+def confirm(kernels: Sequence[Kernel], *, yes: bool, ask: Ask | None) -> None:
     """Ask whether a cell may run on more than ten kernels, or on several servers; `yes` is the answer already.
 
     `ask` is None where nobody can be asked.
@@ -27,12 +27,7 @@ def confirm(kernels: Sequence[Kernel], *, yes: bool, ask: Callable[[str], str] |
         return
     if ask is None:
         raise NotRun(f"this would run on {which}, and nobody can be asked here; nothing was run. Add --yes to run it")
-    with as_usual():
-        try:
-            answer = ask(f"run this on {which}? [y/N] ")
-        except EOFError:
-            answer = ""
-    if answer.strip().lower() not in ("y", "yes"):
+    if not says_yes(ask, f"run this on {which}? [y/N] "):
         raise NotRun(f"not run on {which}; nothing was sent")
 
 

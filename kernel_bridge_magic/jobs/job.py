@@ -26,7 +26,7 @@ from kernel_bridge_magic.protocol.comms import Parent
 from kernel_bridge_magic.protocol.events import Event, Started
 from kernel_bridge_magic.protocol.outputs import Outputs
 from kernel_bridge_magic.results import RemoteResult
-from kernel_bridge_magic.text import visible
+from kernel_bridge_magic.text import clock, visible
 from kernel_bridge_magic.transfer.summary import THERE, lacking, line
 
 _LINE_SECONDS = 1.0  # between two states of the line that says how long a job has run
@@ -340,10 +340,3 @@ class RemoteJob:
 def _length_of(timeout: float | str | None) -> float | None:
     # Zero and less are no wait at all, as for `threading.Event.wait`.
     return timeout if isinstance(timeout, int | float) and timeout <= 0 else check_duration("timeout", timeout)
-
-
-def clock(seconds: float) -> str:
-    """Return a time as `0:42`, or `1:02:03`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

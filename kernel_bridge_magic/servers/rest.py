@@ -14,7 +14,7 @@ from urllib.parse import quote
 from kernel_bridge_magic.access.deadline import NEVER, Deadline
 from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.errors import BadAnswer, Cause
-from kernel_bridge_magic.models import KernelSpec, Server
+from kernel_bridge_magic.models import KernelSpec, Server, kernelspec_of
 from kernel_bridge_magic.protocol.messages import read_json
 from kernel_bridge_magic.servers.http_client import TIMEOUT, Answer, HttpClient
 from kernel_bridge_magic.servers.login import log_in
@@ -128,11 +128,7 @@ class ServerAPI:
         if answer.status in (400, 404):
             problem = f"{self.server.name} has no notebook {path}"
             raise BadAnswer(self.server.name, problem, "write its path from the server's root", is_named=True)
-        notebook = self._object(self._read(answer)).get("content")
-        metadata = notebook.get("metadata") if isinstance(notebook, dict) else None
-        spec = metadata.get("kernelspec") if isinstance(metadata, dict) else None
-        found = spec.get("name") if isinstance(spec, dict) else None
-        return found if isinstance(found, str) else ""
+        return kernelspec_of(self._object(self._read(answer)).get("content"))
 
     def log_in(self, password: Secret) -> None:
         """Log in with a password, as `login.log_in` does."""

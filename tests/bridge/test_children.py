@@ -16,7 +16,7 @@ import pytest
 
 from kernel_bridge_magic.bridge.bridge import Bridge
 from kernel_bridge_magic.bridge.children import Children
-from kernel_bridge_magic.bridge.lifecycle import wanted
+from kernel_bridge_magic.bridge.starting import wanted
 from kernel_bridge_magic.errors import CannotConnect, KernelDied, KernelNotFound
 from kernel_bridge_magic.faces import MAGICS
 from kernel_bridge_magic.models import Kernel
@@ -52,8 +52,8 @@ def test_a_child_is_started_restarted_and_ended(runtime: Path, tmp_path: Path, m
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "north.ipynb").write_text('{"metadata": {"kernelspec": {"name": "python3"}}}')
     with contextlib.closing(Bridge(face=MAGICS)) as bridge:
-        north = bridge.life.start(wanted(str(tmp_path / "work" / "north.ipynb")), as_child=True).kernel
-        scratch = bridge.life.start(wanted("python3", "scratch"), as_child=True)
+        north = bridge.starting.start(wanted(str(tmp_path / "work" / "north.ipynb")), as_child=True).kernel
+        scratch = bridge.starting.start(wanted("python3", "scratch"), as_child=True)
         assert scratch.select == "scratch" and scratch.kernel.title == "scratch" and scratch.kernel.server is None
         assert bridge.find("north").id == north.id and bridge.find("scratch").id == scratch.kernel.id
         there = bridge.pool.connect(north)
@@ -136,9 +136,9 @@ def test_none_comes_up_behind_the_end_of_its_shell(runtime: Path, monkeypatch: p
 SHELL = """
 import os, sys
 from kernel_bridge_magic.bridge.bridge import Bridge
-from kernel_bridge_magic.bridge.lifecycle import wanted
+from kernel_bridge_magic.bridge.starting import wanted
 bridge = Bridge()
-bridge.life.start(wanted("python3", "scratch"), as_child=True)
+bridge.starting.start(wanted("python3", "scratch"), as_child=True)
 if sys.argv[1:]:
     if os.fork() == 0:
         sys.exit()  # its end is not that of the shell
@@ -184,7 +184,7 @@ def test_a_child_that_does_not_start_again_is_said(runtime: Path, tmp_path: Path
     argv = [sys.executable, "-c", once, "-f", "{connection_file}"]
     (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Once", "language": "python"}))
     with contextlib.closing(Bridge()) as bridge:
-        kernel = bridge.life.start(wanted("once", "scratch"), as_child=True).kernel
+        kernel = bridge.starting.start(wanted("once", "scratch"), as_child=True).kernel
         with pytest.raises(KernelDied, match=r"^scratch was ended, and did not start again \("):
             bridge.life.restart(kernel)
         with pytest.raises(KernelNotFound):

@@ -60,7 +60,7 @@ def large(size: int) -> BadVariable:
 def test_somebody_at_a_terminal_is_asked_and_may_allow_more() -> None:
     questions: list[str] = []
     attempt = Scripted(large(2_300_000_000), large(5_000_000_000), "all")
-    copied = copy(attempt, "x", options(), lambda question: questions.append(question) or True, time.monotonic())
+    copied = copy(attempt, "x", options(), lambda question: questions.append(question) or "y", time.monotonic())
     assert copied.value == "all"
     assert questions == [
         "x is larger than 1.0 GB (2.3 GB at least). Copy up to 4.6 GB? [y/N] ",
@@ -69,7 +69,7 @@ def test_somebody_at_a_terminal_is_asked_and_may_allow_more() -> None:
     assert [how.most for how, _ in attempt.calls] == [10**9, 4_600_000_000, 10_000_000_000]
 
 
-@pytest.mark.parametrize("asked", [None, lambda question: False])
+@pytest.mark.parametrize("asked", [None, lambda question: "n"])
 def test_else_it_is_refused_by_the_option(asked: Any) -> None:
     with pytest.raises(BadVariable, match="a larger --max-size allows more"):
         copy(Scripted(large(2 * 10**9)), "x", options(), asked, time.monotonic())
@@ -77,7 +77,7 @@ def test_else_it_is_refused_by_the_option(asked: Any) -> None:
 
 def test_nobody_is_asked_about_what_cannot_be_copied() -> None:
     with pytest.raises(BadVariable, match="no such"):
-        copy(Scripted(BadVariable("no such variable")), "x", options(), lambda question: True, time.monotonic())
+        copy(Scripted(BadVariable("no such variable")), "x", options(), lambda question: "y", time.monotonic())
 
 
 def test_time_that_is_up_is_told_as_such() -> None:

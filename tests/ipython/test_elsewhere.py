@@ -28,10 +28,8 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture(scope="module")
 def north(jupyter_server: JupyterServer) -> Iterator[str]:
     """The id of the kernel where cells run; no test ends it."""
-    kernel_id = jupyter_server.start_kernel(path=f"{NAME}.ipynb")
-    jupyter_server.wait_for_kernel(kernel_id)
-    yield kernel_id
-    jupyter_server.delete_kernel(kernel_id)
+    with jupyter_server.kernel(f"{NAME}.ipynb") as kernel_id:
+        yield kernel_id
 
 
 @pytest.fixture

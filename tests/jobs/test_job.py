@@ -15,7 +15,7 @@ from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.display.group_sink import GroupSink
 from kernel_bridge_magic.errors import BadOption, Fate, FateError, NotRun, RemoteError
-from kernel_bridge_magic.jobs.job import RemoteJob, clock
+from kernel_bridge_magic.jobs.job import RemoteJob
 from kernel_bridge_magic.models import Kernel
 from kernel_bridge_magic.protocol.events import Note, Queued
 from kernel_bridge_magic.transfer.variables import Variables
@@ -320,8 +320,3 @@ def test_one_that_is_left_is_shown_no_more(pool: Pool, page: Page) -> None:
             job.result(SECONDS)
         assert page.text == ""
         go.set()
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (42.9, "0:42"), (61, "1:01"), (3723, "1:02:03")])
-def test_a_time_is_read_as_on_a_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text

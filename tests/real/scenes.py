@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kernel_bridge_magic.bridge.bridge import Bridge
-from kernel_bridge_magic.bridge.lifecycle import wanted
+from kernel_bridge_magic.bridge.starting import wanted
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.errors import AuthRefused, RemoteError, TimedOut
 from kernel_bridge_magic.models import Kernel
@@ -120,7 +120,7 @@ def lives(bridge: Bridge, server: str, beside: Kernel) -> None:
     """Start a kernel by a name, restart it and shut it down; the kernel `beside` it stays as it is."""
     neighbour = bridge.pool.connect(beside, "ws")
     neighbour.execute("life = 1")
-    started = bridge.life.start(wanted("python3", "scratch"), server, as_child=False).kernel
+    started = bridge.starting.start(wanted("python3", "scratch"), server, as_child=False).kernel
     kernel = bridge.find_to("restart", "scratch")
     assert (kernel.id, kernel.server) == (started.id, beside.server), kernel
     before = bridge.pool.connect(kernel, "ws")

@@ -18,7 +18,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +283,14 @@ class JupyterServer(Process):
             return str(self.rest("POST", "api/kernels", {"name": name} if name else {})["id"])
         model = {"path": path, "name": path.rsplit("/", 1)[-1], "type": "notebook", "kernel": {"name": name or ""}}
         return str(self.rest("POST", "api/sessions", model)["kernel"]["id"])
+
+    @contextlib.contextmanager
+    def kernel(self, path: str) -> Iterator[str]:
+        """Give the id of a kernel of its own for a notebook, once it has all its ports; it ends behind the block."""
+        kernel_id = self.start_kernel(path=path)
+        self.wait_for_kernel(kernel_id)
+        yield kernel_id
+        self.delete_kernel(kernel_id)
 
     def delete_kernel(self, kernel_id: str) -> None:
         """End a kernel, and wait until the server has none of that id any more.

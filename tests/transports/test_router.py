@@ -10,7 +10,7 @@ from kernel_bridge_magic.protocol.events import Note
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.transports.inbox import Closed
 from kernel_bridge_magic.transports.router import Router
-from tests.support.wire import stream
+from tests.support.wire import status, stream
 
 OF_THE_CELL = stream("mine", parent="our-session_1")
 OF_NOBODY = stream("theirs", parent="their-session_1")
@@ -120,3 +120,30 @@ def test_a_subscriber_may_unsubscribe_while_it_is_handed_something(router: Route
     for _ in range(2):
         router.deliver(OF_NOBODY)
     assert (len(once.came), len(other.came)) == (1, 2)
+
+
+def test_what_is_shown_in_answer_to_a_quiet_request_is_of_the_cell_before_it(
+    router: Router, cell: Listener, subscriber: Listener
+) -> None:
+    question = Listener()
+    router.expect("our-session_2", question)
+    router.show_for("our-session_2", "our-session_1")
+    shown, state = stream("late", parent="our-session_2"), status("idle", parent="our-session_2")
+    for message in (shown, state):
+        router.deliver(message)
+    router.forget("our-session_2")
+    router.deliver(shown)
+    router.forget("our-session_1")
+    router.deliver(shown)
+    assert [it.content["text"] for it in cell.came] == ["late"] * 2
+    assert question.came == [state], "what it awaits itself"
+    assert {it.parent_id for it in (*cell.came, *subscriber.came)} == {"our-session_1"}
+    assert len(subscriber.came) == 1, "late output is the subscribers'"
+
+
+def test_only_the_newest_quiet_requests_are_remembered(router: Router, subscriber: Listener) -> None:
+    for number in range(1000):
+        router.show_for(f"question_{number}", "our-session_1")
+    for number in (0, 999):
+        router.deliver(stream("late", parent=f"question_{number}"))
+    assert [it.parent_id for it in subscriber.came] == ["question_0", "our-session_1"]
