@@ -283,6 +283,6 @@ def test_two_floods_in_one_cell_pass_as_well(notebook: Callable[[str], RemoteRes
 
 
 def test_natively_the_server_drops_what_is_too_much(notebook: Callable[[str], RemoteResult]) -> None:
-    result = notebook(f"{FLOODS['long lines']}\nprint('end of text')")
+    result = notebook(FLOODS["long lines"])
     assert result.missing != 0
-    assert "end of text" not in of_stream(result, "stdout")
+    assert len(of_stream(result, "stdout").splitlines()) < 1000  # none, if all of them come in one window
