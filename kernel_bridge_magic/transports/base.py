@@ -141,7 +141,7 @@ class Transport:
         aside = msg_type == "execute_request" and channel == "control"
         if aside or (is_cell and not subshell):
             self.main_shell.send(msg_id, aside=aside)
-        elif msg_type in QUIET:
+        elif msg_type in QUIET and not is_cell:
             self.router.show_for(msg_id, self.main_shell.last)
         self._used = time.monotonic()
         try:

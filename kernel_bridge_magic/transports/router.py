@@ -13,8 +13,8 @@ from kernel_bridge_magic.transports.inbox import Item, Subscriber
 
 _log = logging.getLogger(__name__)
 
-#: requests that show nothing themselves
-QUIET = frozenset({"complete_request", "inspect_request", "kernel_info_request"})
+#: requests that show nothing themselves; of the last kind only those that are silent
+QUIET = frozenset({"complete_request", "inspect_request", "kernel_info_request", "execute_request"})
 _REMEMBERED = 100  # of them
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,12 +19,13 @@ import pytest
 from kernel_bridge_magic.connection.cell import Cell
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.errors import BadOption, BadVariable, Fate, NotCopied, NotRun, RemoteError
-from kernel_bridge_magic.protocol.events import Note, Started
+from kernel_bridge_magic.protocol.events import Note, Started, Stream
+from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.results import RemoteResult
 from kernel_bridge_magic.transfer.variables import Variables, variables_with
 from tests.faults.foreign import ForeignClient
 from tests.support.servers import JupyterServer, wait_for
-from tests.support.transports import transport_of
+from tests.support.transports import Heard, transport_of
 from tests.support.values import EXAMPLES, same
 from tests.support.versions import with_subshells
 
@@ -119,6 +122,45 @@ def test_what_is_too_large_stays_what_it_was_until_somebody_has_answered(kernel:
     assert isinstance(refused, BadVariable) and kernel.execute(holds).text == "True"
     kernel.forget(refused.kept)
     assert kernel.execute(holds).text == "False"
+
+
+def test_what_a_thread_shows_meanwhile_is_of_the_last_cell(kernel: KernelConnection) -> None:
+    """ipykernel names the newest request as its parent, those that copy a variable as well."""
+    heard = Heard()
+    kernel.subscribe(heard)
+    code = """
+    import threading
+    def count_there():
+        for n in range(10_000):
+            print(f"[{n}]", flush=True)
+            if ends_there.wait(0.01):
+                break
+    ends_there = threading.Event()
+    threading.Thread(target=count_there).start()
+    """
+    execution = kernel.start(Cell(textwrap.dedent(code)))
+    in_cell = "".join(event.text for event in execution if isinstance(event, Stream))
+
+    def streams() -> list[Message]:
+        return [item for item in heard.items if item.msg_type == "stream"]
+
+    def late() -> str:
+        return "".join(item.content["text"] for item in streams())
+
+    for copy in (
+        lambda: kernel.put("x_there", 1),
+        lambda: kernel.get("x_there"),
+        lambda: kernel.put("x_there", LARGE, by_file=False),
+        lambda: kernel.get("x_there", by_file=False),
+    ):
+        copy()
+        before = len(late())
+        wait_for(lambda so_far=before: len(late()) > so_far, "more of it")
+    kernel.unsubscribe(heard)
+    kernel.execute("ends_there.set()")
+    numbers = re.findall(r"\[(\d+)\]", in_cell + late())
+    assert numbers == [str(n) for n in range(len(numbers))]
+    assert {item.parent_id for item in streams()} == {execution.msg_id}
 
 
 def test_the_cell_that_runs_does_not_see_what_waits(

@@ -19,6 +19,7 @@ from kernel_bridge_magic.models import Kernel, Origin, Server
 from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.transports.inbox import Broken, Closed
 from tests.support.still import StillTransport
+from tests.support.transports import Heard
 from tests.support.wire import msg, status
 
 CODE = "df.only"
@@ -35,17 +36,6 @@ def typed(*items: object, **more: Any) -> dict[str, Any]:
 
 def item(text: object, kind: object = "function", **more: Any) -> dict[str, Any]:
     return {"start": 3, "end": 7, "text": text, "type": kind, **more}
-
-
-class Heard:
-    """A subscriber that keeps the messages that it gets."""
-
-    def __init__(self) -> None:
-        self.items: list[Message] = []
-
-    def put(self, item: object) -> None:
-        if isinstance(item, Message) and item.msg_type != "status":
-            self.items.append(item)
 
 
 class Scripted(StillTransport):

@@ -9,6 +9,7 @@ from kernel_bridge_magic.access.vault import Secret, Vault
 from kernel_bridge_magic.connection.connection import KernelConnection
 from kernel_bridge_magic.connection.control import Control
 from kernel_bridge_magic.models import Kernel, Server, Session
+from kernel_bridge_magic.protocol.messages import Message
 from kernel_bridge_magic.servers.rest import ServerAPI
 from kernel_bridge_magic.transports.base import Transport
 from kernel_bridge_magic.transports.websocket import WebSocketTransport
@@ -58,3 +59,14 @@ def connect_over(server: JupyterServer, kernel: Kernel, transport_name: str) -> 
     transport: Transport = ZMQTransport(kernel) if transport_name == "zmq" else WebSocketTransport(kernel, where, vault)
     transport.open(75)
     return KernelConnection(kernel, transport, Control(kernel, ServerAPI(where, vault))), transport
+
+
+class Heard:
+    """A subscriber that keeps the messages that it gets."""
+
+    def __init__(self) -> None:
+        self.items: list[Message] = []
+
+    def put(self, item: object) -> None:
+        if isinstance(item, Message) and item.msg_type != "status":
+            self.items.append(item)
