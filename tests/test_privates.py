@@ -20,6 +20,7 @@ LEFT: dict[str, tuple[set[str], str]] = {
     "connection/test_durable.py": ({"_FETCH_SECONDS"}, SECONDS),
     "connection/test_execution.py": ({"_PROOF_SECONDS"}, SECONDS),
     "discovery/test_claims.py": ({"_LISTED"}, "a memory of the process, empty for the test"),
+    "discovery/conftest.py": ({"_HOSTS"}, "a memory of the process, empty for each test"),
     "display/test_capped.py": ({"_bundles"}, "a memory of the process, smaller for the test"),
     "display/test_hooks.py": ({"_showtraceback"}, "IPython's, which we replace"),
     "display/test_notebook.py": ({"_allow_stdin"}, "ipykernel's"),

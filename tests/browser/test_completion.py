@@ -32,13 +32,19 @@ def page(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Page]:
         yield page
 
 
-def popup(page: Page) -> list[list[str]]:
-    """Press Tab until something pops up: a kernel whose first completion takes long gives none. Give text and type."""
+def press(page: Page, key: str, shows: str) -> None:
+    """Press a key until JavaScript gives something true: a kernel that needs over half a second gives nothing."""
     for _ in range(10):
-        page.do(lambda window: window.keyboard.press("Tab"))
+        page.do(lambda window: window.keyboard.press(key))
         with contextlib.suppress(TimeoutError):
-            page.wait_for(f"{ITEMS}.length", seconds=2)
-            break
+            page.wait_for(shows, seconds=2)
+            return
+    raise AssertionError(f"{key} shows nothing")
+
+
+def popup(page: Page) -> list[list[str]]:
+    """Press Tab until something pops up. Give text and type."""
+    press(page, "Tab", f"{ITEMS}.length")
     parts = "'.jp-Completer-match, .jp-Completer-typeExtended'"
     rows: list[list[str]] = page.js(f"{ITEMS}.map(it => [...it.querySelectorAll({parts})].map(part => part.innerText))")
     return rows
@@ -89,10 +95,8 @@ def test_options(cells: Cells) -> None:
 def test_the_documentation_of_a_function_that_is_only_there(cells: Cells) -> None:
     page = cells.page
     new_cell(cells, "%%remote there\nmean_there(")
-    page.do(lambda window: window.keyboard.press("Shift+Tab"))
-    page.wait_for(
-        "document.querySelector(arg)?.innerText.includes('doc of mean_there, which nobody has here')", TOOLTIP
-    )
+    shown = f"document.querySelector('{TOOLTIP}')?.innerText"
+    press(page, "Shift+Tab", f"{shown}?.includes('doc of mean_there, which nobody has here')")
     page.do(lambda window: window.keyboard.press("Escape"))
 
 

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from kernel_bridge_magic.discovery import server_files
+
 
 @pytest.fixture
-def runtime(tmp_path: Path) -> Path:
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # A process that listens on a port again and again, as this one, may do so at another address.
+    monkeypatch.setattr(server_files, "_HOSTS", {})
     path = tmp_path / "runtime"
     path.mkdir(mode=0o755)
     path.chmod(0o755)
