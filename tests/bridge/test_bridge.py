@@ -60,7 +60,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
 @pytest.fixture(scope="module")
 def ids(server: JupyterServer) -> dict[str, str]:
     """The ids of its kernels by path."""
-    return {path: server.start_kernel(path=path) for path in PATHS}
+    return server.start_kernels(*PATHS)
 
 
 @pytest.fixture

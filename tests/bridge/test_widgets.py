@@ -119,7 +119,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
 
 @pytest.fixture(scope="module")
 def kernels(server: JupyterServer) -> dict[str, str]:
-    return {path: server.start_kernel(path=path) for path in ("here.ipynb", "there.ipynb")}
+    return server.start_kernels("here.ipynb", "there.ipynb")
 
 
 @pytest.fixture(scope="module")

@@ -45,14 +45,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         ConsoleKernel(runtime, "4711") as console,
         Forked(private_env(folder / "user", runtime), folder / "streams") as forked,
     ):
-        kernels = {
-            "analysis": token.start_kernel(path="work/analysis.ipynb"),
-            "training": token.start_kernel(path="work/training run.ipynb"),
-        }
-        for kernel_id in kernels.values():
-            token.wait_for_kernel(kernel_id)  # a cell for one that is starting yet may tell on stderr that it waits
+        ids = token.start_kernels("work/analysis.ipynb", "work/training run.ipynb")
         yield {
-            **kernels,
+            "analysis": ids["work/analysis.ipynb"],
+            "training": ids["work/training run.ipynb"],
             "forked": forked,
             "token": token,
             "password": password,

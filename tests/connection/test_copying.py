@@ -141,8 +141,11 @@ def test_what_a_thread_shows_meanwhile_is_of_the_last_cell(kernel: KernelConnect
     execution = kernel.start(Cell(textwrap.dedent(code)))
     in_cell = "".join(event.text for event in execution if isinstance(event, Stream))
 
+    # What came between the cell's end and the end of its iteration.
+    left = [item for item in execution.leftovers() if isinstance(item, Message)]
+
     def streams() -> list[Message]:
-        return [item for item in heard.items if item.msg_type == "stream"]
+        return [item for item in (*left, *heard.items) if item.msg_type == "stream"]
 
     def late() -> str:
         return "".join(item.content["text"] for item in streams())

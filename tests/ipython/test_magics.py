@@ -62,7 +62,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
 
 @pytest.fixture(scope="module")
 def ids(server: JupyterServer) -> dict[str, str]:
-    return {path: server.start_kernel(path=path) for path in ("work/analysis.ipynb", "My Notebook-2024.ipynb")}
+    return server.start_kernels("work/analysis.ipynb", "My Notebook-2024.ipynb")
 
 
 @pytest.fixture

@@ -284,6 +284,16 @@ class JupyterServer(Process):
         model = {"path": path, "name": path.rsplit("/", 1)[-1], "type": "notebook", "kernel": {"name": name or ""}}
         return str(self.rest("POST", "api/sessions", model)["kernel"]["id"])
 
+    def start_kernels(self, *paths: str) -> dict[str, str]:
+        """Start a kernel for each notebook; gives their ids by path, once they have all their ports.
+
+        Before that a cell may be told to wait.
+        """
+        ids = {path: self.start_kernel(path=path) for path in paths}
+        for kernel_id in ids.values():
+            self.wait_for_kernel(kernel_id)
+        return ids
+
     @contextlib.contextmanager
     def kernel(self, path: str) -> Iterator[str]:
         """Give the id of a kernel of its own for a notebook, once it has all its ports; it ends behind the block."""
