@@ -29,8 +29,8 @@ from kernel_bridge_magic.protocol.messages import Message, make_message
 from kernel_bridge_magic.remote_code.displayhook_patch import DisplayhookPatch
 from kernel_bridge_magic.transports import timing
 from kernel_bridge_magic.transports.inbox import Closed, HeldUp, Inbox, Subscriber
-from kernel_bridge_magic.transports.main_shell import main_shell_of
-from kernel_bridge_magic.transports.router import QUIET, Router
+from kernel_bridge_magic.transports.main_shell import QUIET, main_shell_of
+from kernel_bridge_magic.transports.router import Router
 from kernel_bridge_magic.transports.threads import Opening, TimeIsUp, Wakeup
 
 
@@ -50,9 +50,9 @@ class Transport:
         self._kernel = kernel
         #: our `session` in headers, and a WebSocket's session_id; no two connections share one
         self.client_id = uuid.uuid4().hex
-        #: who gets what comes
-        self.router = Router()
         self.main_shell = main_shell_of(kernel)
+        #: who gets what comes
+        self.router = Router(self.main_shell.shown_for)
         #: whether the patch that shows our results must be put into the kernel again
         self.displayhook_patch = DisplayhookPatch(self.client_id)
         #: what is known of the kernel
@@ -141,8 +141,6 @@ class Transport:
         aside = msg_type == "execute_request" and channel == "control"
         if aside or (is_cell and not subshell):
             self.main_shell.send(msg_id, aside=aside)
-        elif msg_type in QUIET and not is_cell:
-            self.router.show_for(msg_id, self.main_shell.last)
         self._used = time.monotonic()
         try:
             if self._closing or self._closed is not None:
@@ -202,6 +200,8 @@ class Transport:
     def _make(self, msg_type: str, content: Mapping[str, Any], *, channel: str = "shell", **parts: Any) -> Message:
         """Make a message of ours; `parts` are those of `make_message`."""
         parts = {"msg_id": parts.get("msg_id") or self.new_id(), "client_id": self.client_id, **parts}
+        if channel == "shell" and msg_type in QUIET and content.get("silent", True):
+            self.main_shell.ask(parts["msg_id"])
         return make_message(msg_type, content, channel=channel, date=datetime.now(UTC).isoformat(), **parts)
 
     def abandon(self, *, left_unknown: bool) -> None:

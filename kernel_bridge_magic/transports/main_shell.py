@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from typing import TypeVar
 
 from kernel_bridge_magic.fate.life import RESTARTS, EndSignal
 from kernel_bridge_magic.models import Kernel, is_uuid
 from kernel_bridge_magic.protocol.events import Queued
 from kernel_bridge_magic.protocol.messages import Message
 
+#: requests that show nothing themselves; of the last kind only those that are silent
+QUIET = frozenset({"complete_request", "inspect_request", "kernel_info_request", "execute_request"})
+_What = TypeVar("_What")
 _MOST = 2000  # ids that are remembered of each kind
 _MOST_KERNELS = 200  # whose main shells are remembered, though nobody listens to them
 
@@ -40,8 +44,8 @@ class MainShell:
         self._sure = True  # everything was heard since the running one began
         self._starting = False
         self._interrupted: dict[str, bool] = {}  # cells that were, and whether by another client
-        #: the `msg_id` of the cell that was sent last
-        self.last = ""
+        self._last = ""  # the `msg_id` of the cell of ours that was sent last
+        self._shown_for: dict[str, str] = {}  # the last cell before each quiet request
         #: whether the main shell was heard to end a request, and to begin none since
         self.is_free = False
 
@@ -68,7 +72,20 @@ class MainShell:
         """Record that a cell of ours is sent, or a request that does not need the main shell: one on control."""
         with self._lock:
             _put(self._is_cell, msg_id, not aside)
-            self.last = self.last if aside else msg_id
+            if not aside:
+                self._last = msg_id
+
+    def ask(self, msg_id: str) -> None:
+        """Record that a quiet request of ours is sent: what names it as its parent is what the last cell shows.
+
+        ipykernel takes the newest request for the parent of what a thread shows (FACTS.md#other-peoples-cells).
+        """
+        with self._lock:
+            _put(self._shown_for, msg_id, self._last)
+
+    def shown_for(self, msg_id: str) -> str:
+        """Return the request that shows what names `msg_id` as its parent: that one, or the cell before a quiet one."""
+        return self._shown_for.get(msg_id) or msg_id
 
     def interrupt(self, *, by_another: bool = False) -> None:
         """Record that whatever runs now is interrupted: by this process, or by another client."""
@@ -157,7 +174,7 @@ class MainShell:
             return self._first == cell
 
 
-def _put(ids: dict[str, bool], msg_id: str, what: bool) -> None:
+def _put(ids: dict[str, _What], msg_id: str, what: _What) -> None:
     """Remember an id as the newest one, and forget the oldest where there are too many."""
     ids.pop(msg_id, None)
     ids[msg_id] = what

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from kernel_bridge_magic.protocol.messages import Message
@@ -13,21 +12,18 @@ from kernel_bridge_magic.transports.inbox import Item, Subscriber
 
 _log = logging.getLogger(__name__)
 
-#: requests that show nothing themselves; of the last kind only those that are silent
-QUIET = frozenset({"complete_request", "inspect_request", "kernel_info_request", "execute_request"})
-_REMEMBERED = 100  # of them
-
 
 class Router:
     """Hands each message to the request that it answers, by `parent_header.msg_id`, or else to all subscribers.
 
     Safe to use from any thread. Whoever is handed an item must return at once: nothing else is received meanwhile.
+    `shown_for` returns which request shows what names another one as its parent, as `MainShell.shown_for` does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shown_for: Callable[[str], str] = str) -> None:
+        self._shown_for = shown_for
         self._lock = threading.Lock()
         self._requests: dict[str, Subscriber] = {}
-        self._cells: OrderedDict[str, str] = OrderedDict()  # the cell before each of the newest quiet requests
         self._subscribers: list[Subscriber] = []
         self._faults: list[str] = []
 
@@ -40,16 +36,6 @@ class Router:
         """Hand what answers the request `msg_id` to `inbox` from now on."""
         with self._lock:
             self._requests[msg_id] = inbox
-
-    def show_for(self, msg_id: str, cell: str) -> None:
-        """Take what is shown in answer to a quiet request for what the cell before it shows.
-
-        ipykernel names the newest request as the parent of what a thread shows (FACTS.md#other-peoples-cells).
-        """
-        with self._lock:
-            self._cells[msg_id] = cell
-            if len(self._cells) > _REMEMBERED:
-                self._cells.popitem(last=False)
 
     def forget(self, msg_id: str) -> None:
         """Stop to wait for the answers of a request: those that still come go to the subscribers."""
@@ -69,10 +55,11 @@ class Router:
 
     def deliver(self, message: Message) -> None:
         """Hand a message to the request that it answers, or else to the subscribers."""
+        if message.channel == "iopub" and message.msg_type != "status":
+            shown_for = self._shown_for(message.parent_id)
+            if shown_for != message.parent_id:
+                message = replace(message, parent_header={**message.parent_header, "msg_id": shown_for})
         with self._lock:
-            cell = self._cells.get(message.parent_id)
-            if cell and message.channel == "iopub" and message.msg_type != "status":
-                message = replace(message, parent_header={**message.parent_header, "msg_id": cell})
             inbox = self._requests.get(message.parent_id)
             subscribers = [] if inbox is not None else list(self._subscribers)
         if inbox is not None:

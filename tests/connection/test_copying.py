@@ -124,8 +124,12 @@ def test_what_is_too_large_stays_what_it_was_until_somebody_has_answered(kernel:
     assert kernel.execute(holds).text == "False"
 
 
-def test_what_a_thread_shows_meanwhile_is_of_the_last_cell(kernel: KernelConnection) -> None:
+@pytest.mark.parametrize("beside", [False, True], ids=["the same connection", "another one"])
+def test_what_a_thread_shows_meanwhile_is_of_the_last_cell(
+    kernel: KernelConnection, connect: Connect, shared_kernel: str, beside: bool
+) -> None:
     """ipykernel names the newest request as its parent, those that copy a variable as well."""
+    copying = connect(shared_kernel) if beside else kernel
     heard = Heard()
     kernel.subscribe(heard)
     code = """
@@ -151,10 +155,10 @@ def test_what_a_thread_shows_meanwhile_is_of_the_last_cell(kernel: KernelConnect
         return "".join(item.content["text"] for item in streams())
 
     for copy in (
-        lambda: kernel.put("x_there", 1),
-        lambda: kernel.get("x_there"),
-        lambda: kernel.put("x_there", LARGE, by_file=False),
-        lambda: kernel.get("x_there", by_file=False),
+        lambda: copying.put("x_there", 1),
+        lambda: copying.get("x_there"),
+        lambda: copying.put("x_there", LARGE, by_file=False),
+        lambda: copying.get("x_there", by_file=False),
     ):
         copy()
         before = len(late())

@@ -161,6 +161,23 @@ def test_what_is_remembered_has_an_end() -> None:
     assert len(heard.main_shell._is_cell) == 2000
 
 
+def test_what_a_quiet_request_seems_to_show_is_of_the_cell_before_it() -> None:
+    shell = Heard().main_shell
+    shell.ask("question_0")
+    shell.send("our-session_1")
+    shell.send("aside", aside=True)
+    shell.ask("question_1")
+    shell.send("our-session_2")
+    shell.end("our-session_2")
+    shell.ask("question_2")
+    asked = ("question_0", "question_1", "question_2", "our-session_1", "theirs", "")
+    wanted = ["question_0", "our-session_1", "our-session_2", "our-session_1", "theirs", ""]
+    assert [shell.shown_for(msg_id) for msg_id in asked] == wanted
+    for number in range(3, 5000):
+        shell.ask(f"question_{number}")
+    assert (shell.shown_for("question_1"), shell.shown_for("question_4999")) == ("question_1", "our-session_2")
+
+
 def test_who_interrupted_the_cell_that_has_the_main_shell() -> None:
     heard = Heard().send("our-session_1").hear("busy", "our-session_1", OURS).hear("busy", "theirs")
     assert heard.main_shell.interrupted_by_another("our-session_1") is None

@@ -122,12 +122,16 @@ def test_a_subscriber_may_unsubscribe_while_it_is_handed_something(router: Route
     assert (len(once.came), len(other.came)) == (1, 2)
 
 
-def test_what_is_shown_in_answer_to_a_quiet_request_is_of_the_cell_before_it(
-    router: Router, cell: Listener, subscriber: Listener
-) -> None:
-    question = Listener()
+def test_what_is_shown_in_answer_to_a_quiet_request_is_of_the_cell_before_it() -> None:
+    router, cell, question, subscriber = (
+        Router(lambda msg_id: msg_id.replace("2", "1")),
+        Listener(),
+        Listener(),
+        Listener(),
+    )
+    router.expect("our-session_1", cell)
     router.expect("our-session_2", question)
-    router.show_for("our-session_2", "our-session_1")
+    router.subscribe(subscriber)
     shown, state = stream("late", parent="our-session_2"), status("idle", parent="our-session_2")
     for message in (shown, state):
         router.deliver(message)
@@ -139,11 +143,3 @@ def test_what_is_shown_in_answer_to_a_quiet_request_is_of_the_cell_before_it(
     assert question.came == [state], "what it awaits itself"
     assert {it.parent_id for it in (*cell.came, *subscriber.came)} == {"our-session_1"}
     assert len(subscriber.came) == 1, "late output is the subscribers'"
-
-
-def test_only_the_newest_quiet_requests_are_remembered(router: Router, subscriber: Listener) -> None:
-    for number in range(1000):
-        router.show_for(f"question_{number}", "our-session_1")
-    for number in (0, 999):
-        router.deliver(stream("late", parent=f"question_{number}"))
-    assert [it.parent_id for it in subscriber.came] == ["question_0", "our-session_1"]
