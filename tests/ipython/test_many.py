@@ -27,10 +27,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
 
 @pytest.fixture(scope="module")
 def ids(server: JupyterServer) -> dict[str, str]:
-    ids = {name: server.start_kernel(path=f"students/{name}.ipynb") for name in NAMES}
-    for kernel_id in ids.values():
-        server.wait_for_kernel(kernel_id)
-    return ids
+    ids = server.start_kernels(*(f"students/{name}.ipynb" for name in NAMES))
+    return dict(zip(NAMES, ids.values(), strict=True))
 
 
 @pytest.fixture

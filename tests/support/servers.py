@@ -297,8 +297,7 @@ class JupyterServer(Process):
     @contextlib.contextmanager
     def kernel(self, path: str) -> Iterator[str]:
         """Give the id of a kernel of its own for a notebook, once it has all its ports; it ends behind the block."""
-        kernel_id = self.start_kernel(path=path)
-        self.wait_for_kernel(kernel_id)
+        kernel_id = self.start_kernels(path)[path]
         yield kernel_id
         self.delete_kernel(kernel_id)
 
